@@ -1,0 +1,146 @@
+// The arrows between folders: apps -> adapters, sdk -> ports -> domain. Each rule says why it exists.
+
+/** @param {string} name @param {string} comment @param {object} from @param {object} to */
+const forbid = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
+
+const npmOrNode = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown', 'core'];
+
+/** Which npm packages an adapter folder may import; a folder that is not listed may import none. */
+const librariesOfAdapter = {
+  x509: ['@peculiar/x509', 'reflect-metadata'],
+  undici: ['undici'],
+  sqlite: ['kysely', 'libsql'],
+};
+
+const allowed = (/** @type {string[]} */ names) => `node_modules/(${names.join('|')})/`;
+
+export default {
+  forbidden: [
+    forbid(
+      'no-cycles',
+      'A cycle means that two files are one concern, or that an arrow points outwards.',
+      {},
+      { circular: true },
+    ),
+    forbid('no-orphans', 'A file that nothing imports is dead code.', { orphan: true, path: '^src/' }, {}),
+    forbid(
+      'domain-imports-domain-only',
+      'The domain decides; it must run without Node, a clock or a network, so it imports only itself.',
+      { path: '^src/domain/' },
+      { path: '^src/(ports|sdk|adapters|apps)/' },
+    ),
+    forbid(
+      'domain-is-pure',
+      'No I/O and no libraries in the domain but computation-only ones (neverthrow, structured-headers, ipaddr.js).',
+      { path: '^src/domain/' },
+      { dependencyTypes: npmOrNode, pathNot: allowed(['neverthrow', 'structured-headers', 'ipaddr\\.js']) },
+    ),
+    forbid(
+      'ports-import-domain-only',
+      'A port is a contract in terms of the domain; it knows nobody who fulfils or uses it.',
+      { path: '^src/ports/' },
+      { path: '^src/(sdk|adapters|apps)/' },
+    ),
+    forbid(
+      'ports-are-types',
+      'A port names no technology; neverthrow appears in its types only.',
+      { path: '^src/ports/' },
+      { dependencyTypes: npmOrNode, pathNot: allowed(['neverthrow']) },
+    ),
+    forbid(
+      'ports-hold-no-code',
+      'neverthrow is imported by ports for types only: a port with behaviour would be a base class.',
+      { path: '^src/ports/' },
+      { path: allowed(['neverthrow']), dependencyTypesNot: ['type-only'] },
+    ),
+    forbid(
+      'sdk-imports-ports-and-domain',
+      'A use case takes its adapters as arguments; importing one would make it untestable without that technology.',
+      { path: '^src/sdk/' },
+      { path: '^src/(adapters|apps)/' },
+    ),
+    forbid(
+      'sdk-is-technology-free',
+      'The use cases run over ports; a library or node: import belongs in an adapter.',
+      { path: '^src/sdk/' },
+      { dependencyTypes: npmOrNode, pathNot: allowed(['neverthrow']) },
+    ),
+    forbid(
+      'adapters-import-ports-and-domain',
+      'An adapter fulfils a port; it never calls a use case or an app.',
+      { path: '^src/adapters/' },
+      { path: '^src/(sdk|apps)/' },
+    ),
+    forbid(
+      'adapters-do-not-know-each-other',
+      'Two adapters that need each other are one, or the need is a port.',
+      { path: '^src/adapters/([^/]+)/' },
+      { path: '^src/adapters/', pathNot: '^src/adapters/$1/' },
+    ),
+    ...Object.entries(librariesOfAdapter).map(([folder, names]) =>
+      forbid(
+        `adapter-${folder}-libraries`,
+        `adapters/${folder} wraps ${names.join(', ')} and no other library.`,
+        { path: `^src/adapters/${folder}/` },
+        {
+          dependencyTypes: npmOrNode.filter((kind) => kind !== 'core'),
+          pathNot: allowed(['neverthrow', ...names]),
+        },
+      ),
+    ),
+    forbid(
+      'adapter-libraries',
+      'An adapter folder imports node: and its own library only; name the library in librariesOfAdapter.',
+      { path: `^src/adapters/(?!(${Object.keys(librariesOfAdapter).join('|')})/)` },
+      { dependencyTypes: npmOrNode.filter((kind) => kind !== 'core'), pathNot: allowed(['neverthrow']) },
+    ),
+    forbid(
+      'apps-do-not-know-each-other',
+      'The CLI, the agent and the API are three doors into the library, not into each other.',
+      { path: '^src/apps/(cli|agent|api)/' },
+      { path: '^src/apps/(cli|agent|api)/', pathNot: '^src/apps/$1/' },
+    ),
+    forbid(
+      'tsyringe-in-composition-only',
+      'Dependency injection is wiring; it is known in exactly one file.',
+      { path: '^src/', pathNot: '^src/apps/composition\\.ts$' },
+      { path: allowed(['tsyringe']) },
+    ),
+    forbid(
+      'library-without-command-libraries',
+      "What import 'ctrl-exec' loads must not drag in argument parsing or dependency injection.",
+      { path: '^src/apps/(library/|defaults\\.ts)' },
+      {
+        path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
+      },
+    ),
+    forbid(
+      'only-composition-wires-adapters',
+      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts.',
+      { path: '^src/apps/', pathNot: '^src/apps/defaults\\.ts$' },
+      { path: '^src/adapters/' },
+    ),
+    forbid(
+      'src-does-not-import-dev-dependencies',
+      'A development dependency is not there when the package is installed.',
+      { path: '^src/' },
+      { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'] },
+    ),
+    forbid(
+      'tests-stay-outside',
+      'The product does not import its tests, scripts or benchmarks.',
+      { path: '^src/' },
+      { path: '^(tests|scripts|bench|examples)/' },
+    ),
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'types', 'default'],
+    },
+    includeOnly: { path: '^(src|node_modules)/|^node:|^[a-z_/]+$' },
+  },
+};

@@ -1,0 +1,41 @@
+/** Where an agent is reached. */
+export interface AgentEndpoint {
+  /** The host name that the agent gave at pairing, or the one an operator set. */
+  readonly host: string;
+  /** The address it paired from, or the one an operator set; IPv6 without brackets. */
+  readonly ip: string;
+  readonly port: number;
+  /** Which of the two is dialled. */
+  readonly lookupBy: 'hostname' | 'ip';
+}
+
+/**
+ * A key that may answer for an agent. `issued` until it was seen (M6, or a first connection that it answered); then
+ * `active`, and older pins are dropped.
+ */
+export interface KeyPin {
+  /** SHA-256 of the SubjectPublicKeyInfo, lower-case hex. */
+  readonly spkiSha256: string;
+  readonly state: 'issued' | 'active';
+  /** Serial of the certificate that was issued for the key, canonical hex. */
+  readonly serial: string;
+  /** Epoch milliseconds. */
+  readonly notAfter: number;
+  /** Epoch milliseconds. */
+  readonly issuedAt: number;
+  /** Taken over as the agent's endpoint when the pin becomes active; only on an `issued` pin. */
+  readonly endpoint?: AgentEndpoint;
+}
+
+/** One agent in the registry. `name` is unique, lower case. */
+export interface AgentRecord {
+  readonly name: string;
+  readonly endpoint: AgentEndpoint;
+  /** At least one. Oldest first. */
+  readonly pins: readonly KeyPin[];
+  readonly pairing: 'v1' | 'v2';
+  /** Epoch milliseconds. */
+  readonly pairedAt: number;
+  /** As last reported by the agent; empty until the first discovery. */
+  readonly tags: Readonly<Record<string, string>>;
+}

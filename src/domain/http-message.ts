@@ -1,0 +1,34 @@
+/** Header names in lower case; a repeated header is several entries. */
+export type HeaderList = ReadonlyArray<readonly [name: string, value: string]>;
+
+export interface HttpRequestHead {
+  readonly method: string;
+  /** Without the query. Starts with `/`. */
+  readonly path: string;
+  /** With its `?`, or empty. */
+  readonly query: string;
+  readonly headers: HeaderList;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: Uint8Array;
+}
+
+const encoder = new TextEncoder();
+
+/** A JSON answer as this product sends it. */
+export function jsonAnswer(status: number, body: unknown, headers: HeaderList = []): HttpAnswer {
+  return {
+    status,
+    headers: [['content-type', 'application/json'], ...headers],
+    body: encoder.encode(JSON.stringify(body)),
+  };
+}
+
+/** The value of a header that occurs once; undefined when it is absent or repeated. */
+export function singleHeader(headers: HeaderList, name: string): string | undefined {
+  const values = headers.filter(([key]) => key === name);
+  return values.length === 1 ? values[0]?.[1] : undefined;
+}

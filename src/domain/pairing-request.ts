@@ -1,0 +1,32 @@
+/**
+ * States of a pairing session at the dispatcher (wire-protocol 2.2). `started`: commitment sent; `open`: the code is
+ * known, people may decide; `issued`: certificate handed out; `active`: installed. `denied` and `expired` are ends.
+ */
+export type PairingState = 'started' | 'open' | 'issued' | 'active' | 'denied' | 'expired';
+
+/** What an operator decided, at whichever terminal. */
+export type PairingDecision =
+  | { readonly verdict: 'approve'; readonly name: string; readonly replace: boolean }
+  | { readonly verdict: 'deny'; readonly reason: string };
+
+/** What other terminals may know of a session; nonces and other secrets never leave pairing mode's memory. */
+export interface PairingRequest {
+  /** Session id, 32 lower-case hex digits. */
+  readonly id: string;
+  readonly state: PairingState;
+  /** The host name that the agent claims, validated. */
+  readonly host: string;
+  /** The address that the connection came from. */
+  readonly ip: string;
+  /** The operational port that the agent claims. */
+  readonly port: number;
+  readonly lookupBy: 'hostname' | 'ip';
+  /** Six digits, from state `open` on. */
+  readonly code: string | undefined;
+  readonly version: 'v1' | 'v2';
+  readonly decision: PairingDecision | undefined;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
+}

@@ -1,0 +1,11 @@
+import type { LogEvent } from '../domain/event.js';
+
+/**
+ * Where events go.
+ *
+ * Contract: `emit` returns at once and never throws; one event is one line (or one record); order is kept; a value
+ * cannot forge a second line, whatever it holds.
+ */
+export interface EventLog {
+  emit(event: LogEvent): void;
+}

@@ -1,0 +1,22 @@
+import type { ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../domain/errors.js';
+
+type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
+
+/**
+ * Files that people write and that this product reads: configuration, allowlists, sidecars.
+ *
+ * Contract: `reason` of an error is the system's code (`ENOENT`, `EACCES`, `EISDIR`, …). `replace` writes a temporary file
+ * in the same directory, syncs it, renames it and syncs the directory, keeping the mode of a file that was there.
+ */
+export interface FileSystem {
+  /** Whole content of a regular file; above `limit` bytes: `file_failed` with reason `EFBIG`. */
+  read(path: string, limit: number): FileResult<Uint8Array>;
+  /** As `read`, UTF-8 decoded; undefined when the file does not exist. */
+  readText(path: string, limit: number): FileResult<string | undefined>;
+  /** The path with every link resolved. */
+  realPath(path: string): FileResult<string>;
+  /** Whether it is a regular file that this process may execute. */
+  isExecutable(path: string): FileResult<boolean>;
+  replace(path: string, text: string, mode: number): FileResult<void>;
+}

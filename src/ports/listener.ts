@@ -1,0 +1,60 @@
+import type { ResultAsync } from 'neverthrow';
+import type { Certificate } from '../domain/certificate.js';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+import type { Credentials } from './transport.js';
+
+/** Who is at the other end of a connection. */
+export interface ConnectionPeer {
+  /** Remote address in its shortest form, IPv4-mapped IPv6 as IPv4. */
+  readonly address: string;
+  /** The client certificate, if one was asked for and sent; it chains to the given CAs, is in date and for client use. */
+  readonly certificate: Certificate | undefined;
+  readonly tlsVersion: string;
+}
+
+export interface IncomingRequest extends HttpRequestHead {
+  readonly peer: ConnectionPeer;
+  /** Reads the body, once; `too_large` above the limit. A handler that refuses need not call it. */
+  body(): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
+}
+
+export interface ListenOptions {
+  readonly bind: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly credentials: Credentials;
+  /** Ask for a client certificate that chains to one of these CAs (PEM); connections without a valid one are closed. */
+  readonly clientCas?: readonly string[];
+  /** Bytes; more is answered 413 when the handler reads the body. */
+  readonly maxBody: number;
+  /** Connections at a time; further ones are closed at once. */
+  readonly maxConnections: number;
+  /** Asked as soon as TCP stands, before TLS; false closes. */
+  accept?(address: string): boolean;
+  /** A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …). */
+  refused?(address: string, reason: string): void;
+  /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
+  handle(request: IncomingRequest): Promise<HttpAnswer>;
+  failed?(error: unknown): void;
+}
+
+export interface Listening {
+  readonly port: number;
+  /** New handshakes use these; established connections live on. */
+  renew(credentials: Credentials, clientCas?: readonly string[]): void;
+  /** Stops accepting, lets requests under way finish for at most `grace` milliseconds, then closes. */
+  close(grace: number): Promise<void>;
+}
+
+/**
+ * Serves HTTP over TLS (1.2 with AEAD suites, or 1.3).
+ *
+ * Contract: at most 32 header lines, else 431; an HTTP/1.0 request is answered in kind and its connection closed; a
+ * client that is refused gets no byte of its request used. TLS 5 s, headers 5 s, body 30 s, else closed.
+ */
+export interface Listener {
+  listen(
+    options: ListenOptions,
+  ): ResultAsync<Listening, CtrlExecError<'listen_failed' | 'certificate_invalid'>>;
+}

@@ -1,0 +1,39 @@
+import type { ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { PairingDecision, PairingRequest, PairingState } from '../domain/pairing-request.js';
+
+type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
+  T,
+  CtrlExecError<'store_failed' | Code>
+>;
+
+/**
+ * Pairing requests, shared by the process in pairing mode and every terminal that decides on them.
+ *
+ * Contract: each call is one transaction and durable when it returns Ok; a decision is taken once. Lists are sorted by
+ * `createdAt`, then id.
+ */
+export interface PairingQueue {
+  add(request: PairingRequest): StoreResult<void>;
+  find(id: string): StoreResult<PairingRequest | undefined>;
+  list(states: readonly PairingState[]): StoreResult<readonly PairingRequest[]>;
+  /** Moves a request on; `code` is set with state `open`. */
+  advance(
+    id: string,
+    state: PairingState,
+    change?: { readonly code?: string },
+  ): StoreResult<PairingRequest, 'request_unknown'>;
+  /**
+   * Records what an operator decided, if the request is `open`, undecided and not expired at `now` (epoch ms); else
+   * `request_not_ready` with its state (`decided` when somebody was faster).
+   */
+  decide(
+    id: string,
+    decision: PairingDecision,
+    now: number,
+  ): StoreResult<PairingRequest, 'request_unknown' | 'request_not_ready'>;
+  /** Sets `started` and `open` requests to `expired`: all of them, or those whose `expiresAt` has passed. */
+  expire(before?: number): StoreResult<number>;
+  /** Removes ended requests created before this moment (epoch ms). */
+  purge(createdBefore: number): StoreResult<number>;
+}

@@ -1,0 +1,74 @@
+import type { ResultAsync } from 'neverthrow';
+import type { Certificate } from '../domain/certificate.js';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+
+/** A key and its certificate, PEM, as one side presents them. */
+export interface Credentials {
+  readonly key: string;
+  readonly certificate: string;
+}
+
+/** Whom to connect to, and how to know that it is the one. */
+export interface TransportTarget {
+  /** Host name or IP address (IPv6 without brackets). */
+  readonly host: string;
+  readonly port: number;
+  /** What this side presents; absent: no client certificate. */
+  readonly credentials?: Credentials;
+  /**
+   * CA certificates (PEM) that the peer's must chain to, be in date and be usable as a server with; host names are
+   * not compared. `'any'`: no chain is required, everything rests on `judge` (pairing).
+   */
+  readonly trust: readonly string[] | 'any';
+  /** Only TLS 1.3. Default false: 1.2 with AEAD suites is accepted too. */
+  readonly tls13Only?: boolean;
+  /** Called for every new connection once TLS stands, before a byte of the request is sent; Err closes it. */
+  judge(peer: Certificate): ResultAsync<void, TransportError>;
+  /** Connections are kept and shared among targets that have the same key. Whatever is judged must be part of it. */
+  readonly connectionKey: string;
+}
+
+export interface TransportRequest extends HttpRequestHead {
+  readonly body: Uint8Array;
+  /** Milliseconds for TCP and TLS together. */
+  readonly connectTimeout: number;
+  /** Milliseconds from the request's last byte to the answer's last. */
+  readonly answerTimeout: number;
+  /** Bytes of body that are accepted; more is `too_large`. */
+  readonly maxAnswer: number;
+  readonly signal?: AbortSignal;
+}
+
+/** An answer and who gave it. */
+export interface TransportAnswer extends HttpAnswer {
+  /** The certificate of the connection that the answer came on. */
+  readonly peer: Certificate;
+}
+
+export type TransportError = CtrlExecError<
+  | 'host_unresolved'
+  | 'connection_refused'
+  | 'timed_out'
+  | 'tls_failed'
+  | 'wrong_identity'
+  | 'connection_failed'
+  | 'protocol_violation'
+  | 'too_large'
+  | 'store_failed'
+  | 'aborted'
+>;
+
+/**
+ * HTTP requests over TLS to a peer that is judged by its certificate.
+ *
+ * Contract: `judge` sees the certificate of every connection, also where TLS would resume a session; a request is sent
+ * at most once and never retried; redirects are not followed; the peer of the answer is the one that was judged.
+ */
+export interface Transport {
+  request(target: TransportTarget, request: TransportRequest): ResultAsync<TransportAnswer, TransportError>;
+  /** Drops kept connections: all, or those of one key. Requests under way are finished first. */
+  forget(connectionKey?: string): void;
+  /** Closes everything; requests under way end as `aborted`. */
+  close(): Promise<void>;
+}
