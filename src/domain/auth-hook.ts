@@ -11,6 +11,8 @@ export interface HookContext {
   readonly timestamp: string;
   /** Agent side: the dispatcher that called. */
   readonly dispatcher?: { readonly id: string; readonly serial: string };
+  /** Action `status`: the run that is asked about, and who submitted it from where. */
+  readonly run?: { readonly reqid: string; readonly submitter: string; readonly submitterIp: string };
 }
 
 /** How a hook ended. */
@@ -55,13 +57,16 @@ export function hookInput(context: HookContext): string {
 /** A variable holds at most 128 KiB; above this the lists are left out, standard input has them. */
 const variableLimit = 64 * 1024;
 
+const bytesIn = (value: string): number => new TextEncoder().encode(value).length;
+
 /**
- * The `ENVEXEC_*` variables, or the name of the field that holds a NUL and so cannot be passed at all.
+ * The `ENVEXEC_*` variables, or the name of the one that would hold a NUL and so cannot be passed at all. The lists
+ * (`_HOSTS`, `_ARGS`, `_ARGS_JSON`) are left out above 64 KiB.
  */
 export function hookVariables(
   context: HookContext,
 ): { variables: Record<string, string> } | { nulIn: string } {
-  const { action, script, hosts, args, username, token, sourceIp, timestamp, dispatcher } = context;
+  const { action, script, hosts, args, username, token, sourceIp, timestamp, dispatcher, run } = context;
   const single: Record<string, string> = {
     ENVEXEC_ACTION: action,
     ENVEXEC_SCRIPT: script,
@@ -70,19 +75,17 @@ export function hookVariables(
     ENVEXEC_SOURCE_IP: sourceIp,
     ENVEXEC_TIMESTAMP: timestamp,
     ...(dispatcher && { ENVEXEC_DISPATCHER: dispatcher.id, ENVEXEC_DISPATCHER_SERIAL: dispatcher.serial }),
+    ...(run && {
+      ENVEXEC_REQID: run.reqid,
+      ENVEXEC_SUBMITTER: run.submitter,
+      ENVEXEC_SUBMITTER_IP: run.submitterIp,
+    }),
   };
-  const lists: Record<string, string> = {
-    ...(dispatcher ? {} : { ENVEXEC_HOSTS: hosts.join(',') }),
-    ENVEXEC_ARGS: args.join(' '),
-    ENVEXEC_ARGS_JSON: JSON.stringify(args),
-  };
-  for (const [name, value] of Object.entries({
-    ...single,
-    ENVEXEC_ARGS: lists['ENVEXEC_ARGS'] ?? '',
-    ENVEXEC_HOSTS: hosts.join(','),
-  }))
+  const hostList = { ENVEXEC_HOSTS: hosts.join(',') };
+  const argumentLists = { ENVEXEC_ARGS: args.join(' '), ENVEXEC_ARGS_JSON: JSON.stringify(args) };
+  for (const [name, value] of Object.entries({ ...single, ...hostList, ...argumentLists }))
     if (value.includes('\0')) return { nulIn: name };
-  const encoder = new TextEncoder();
-  const fitting = Object.entries(lists).filter(([, value]) => encoder.encode(value).length <= variableLimit);
+  const lists = Object.entries({ ...(dispatcher ? {} : hostList), ...argumentLists });
+  const fitting = lists.filter(([, value]) => bytesIn(value) <= variableLimit);
   return { variables: { ...single, ...Object.fromEntries(fitting) } };
 }

@@ -1,0 +1,71 @@
+// Builds the package into dist/: the commands bundled with what they need, the library one file per entry with types.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const { version, dependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
+
+/** @type {import('esbuild').BuildOptions} */
+const shared = {
+  absWorkingDir: root,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.19',
+  define: { __CTRL_EXEC_VERSION__: JSON.stringify(version) },
+  legalComments: 'none',
+  logLevel: 'warning',
+};
+
+rmSync(`${root}/dist`, { recursive: true, force: true });
+
+await Promise.all([
+  // The commands carry their dependencies (loading them from node_modules costs more than the commands themselves);
+  // libsql has a native part and stays outside.
+  build({
+    ...shared,
+    entryPoints: { 'ctrl-exec': 'src/apps/cli/main.ts', 'ctrl-exec-agent': 'src/apps/agent/main.ts' },
+    outdir: 'dist/bin',
+    chunkNames: 'chunks/[name]-[hash]',
+    external: ['libsql'],
+    minifySyntax: true,
+    banner: {
+      // Bundled CommonJS packages call require for node: built-ins.
+      js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+    },
+  }),
+  build({
+    ...shared,
+    entryPoints: {
+      index: 'src/apps/library/index.ts',
+      agent: 'src/apps/library/agent.ts',
+      errors: 'src/apps/library/errors.ts',
+      ports: 'src/apps/library/ports.ts',
+    },
+    outdir: 'dist/library',
+    chunkNames: 'chunks/[name]-[hash]',
+    external: Object.keys(dependencies),
+  }),
+]);
+
+// The hash-bang goes in front of the banner; esbuild would put it behind.
+const { writeFileSync } = await import('node:fs');
+for (const name of ['ctrl-exec', 'ctrl-exec-agent']) {
+  const file = `${root}/dist/bin/${name}.js`;
+  writeFileSync(file, `#!/usr/bin/env node\n${readFileSync(file, 'utf8')}`);
+  chmodSync(file, 0o755);
+}
+
+if (!process.argv.includes('--no-types')) {
+  const tsc = spawnSync(
+    process.execPath,
+    [`${root}/node_modules/typescript/bin/tsc`, '-p', `${root}/tsconfig.build.json`],
+    {
+      stdio: 'inherit',
+    },
+  );
+  process.exitCode = tsc.status ?? 1;
+}

@@ -1,0 +1,78 @@
+import { statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { ResultAsync } from 'neverthrow';
+import { type HookContext, type HookOutcome, hookInput, hookVariables } from '../../domain/auth-hook.js';
+import type { AuthHook } from '../../ports/auth-hook.js';
+import { killGroup } from './process-group.js';
+import { startProgram } from './start.js';
+import { later } from './timer.js';
+
+export interface ProcessAuthHookOptions {
+  /** Absolute path of the executable; undefined: there is no hook. */
+  readonly path: string | undefined;
+  readonly timeoutSeconds: number;
+}
+
+const notRun = (reason: string): HookOutcome => ({ kind: 'not-run', reason });
+
+/** Why this file must not decide anything. Read before every question: a hook can be replaced while the daemon runs. */
+const distrust = (path: string): string | undefined => {
+  if (!isAbsolute(path)) return `hook path ${path} is not absolute`;
+  try {
+    const status = statSync(path);
+    if (!status.isFile()) return `hook ${path} is not a file`;
+    if ((status.mode & 0o002) !== 0) return `hook file ${path} is writable by everybody`;
+    return undefined;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'ENOENT'
+      ? `hook file ${path} does not exist`
+      : `hook file ${path}: ${code ?? 'unusable'}`;
+  }
+};
+
+/** This process's variables without any `ENVEXEC_*`: what the hook is told comes from the context alone. */
+const ownEnvironment = (): Record<string, string> => {
+  const own: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env))
+    if (value !== undefined && !name.startsWith('ENVEXEC_')) own[name] = value;
+  return own;
+};
+
+const ask = async (path: string, timeoutSeconds: number, context: HookContext): Promise<HookOutcome> => {
+  const distrusted = distrust(path);
+  if (distrusted !== undefined) return notRun(distrusted);
+  const told = hookVariables(context);
+  if ('nulIn' in told) return notRun(`NUL in ${told.nulIn}`);
+  const env = { ...ownEnvironment(), ...told.variables };
+  const timeout = timeoutSeconds * 1_000;
+  const input = new TextEncoder().encode(hookInput(context));
+  const program = { path, args: [], env, input, inputTimeout: timeout };
+  const started = await startProgram({ ...program, output: 'discard' });
+  if (started.isErr()) return notRun(started.error);
+
+  const { pid, exit } = started.value;
+  return new Promise((resolve) => {
+    const cancelTimeout = later(timeout, () => {
+      killGroup(pid);
+      resolve({ kind: 'timed-out', seconds: timeoutSeconds });
+    });
+    void exit.then((ended) => {
+      cancelTimeout();
+      resolve(ended);
+    });
+  });
+};
+
+/**
+ * The executable of wire-protocol 1.6: run without a shell, in a session of its own, at `/`. Its output goes to /dev/null.
+ * When the time is up its whole group gets SIGKILL and the answer is given at once.
+ */
+export const processAuthHook = ({ path, timeoutSeconds }: ProcessAuthHookOptions): AuthHook => ({
+  ask: (context) =>
+    ResultAsync.fromSafePromise(
+      path === undefined
+        ? Promise.resolve<HookOutcome>({ kind: 'none' })
+        : ask(path, timeoutSeconds, context),
+    ),
+});

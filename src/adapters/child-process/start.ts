@@ -1,0 +1,109 @@
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { err, ok, type Result } from 'neverthrow';
+import { inheritedDescriptors, stillInherited } from './inherited-descriptors.js';
+import { feed } from './input.js';
+import { inputFile } from './input-file.js';
+import { type Pipe, type PipeSource, pipes } from './pipes.js';
+import { refusal, spawnReason } from './refusal.js';
+
+export interface Program {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** All of standard input. */
+  readonly input: Uint8Array;
+  /** Milliseconds until the rest of an unread input is dropped, where it has to be written. */
+  readonly inputTimeout: number;
+  /** `discard`: standard output and error are /dev/null. */
+  readonly output: 'capture' | 'discard';
+}
+
+/** Where the standard streams come from. Where either gives undefined, Node's sockets take its place. */
+export interface StreamSource {
+  readonly input: (bytes: Uint8Array) => number | undefined;
+  readonly outputs: PipeSource;
+}
+
+export const systemStreams: StreamSource = { input: inputFile, outputs: pipes };
+
+/** A code or the name of a signal, never both. */
+export type Exit =
+  | { readonly kind: 'exited'; readonly code: number }
+  | { readonly kind: 'signalled'; readonly signal: string };
+
+export interface StartedProgram {
+  /** Also the number of its session and process group. */
+  readonly pid: number;
+  /** Empty when the output is discarded. */
+  readonly outputs: readonly Readable[];
+  readonly exit: Promise<Exit>;
+}
+
+type Descriptor = number | 'pipe' | 'ignore';
+
+/** What hides each of `descriptors` from the child: /dev/null in its place. 'ignore' leaves the others, close-on-exec, alone. */
+const masking = (descriptors: readonly number[], blank: number | undefined): Descriptor[] => {
+  const highest = Math.max(2, ...descriptors);
+  return Array.from({ length: highest - 2 }, (_, index) =>
+    blank !== undefined && descriptors.includes(index + 3) ? blank : 'ignore',
+  );
+};
+
+const outputEnds = (child: ChildProcess, taken: readonly Pipe[] | undefined): Readable[] =>
+  taken === undefined
+    ? [child.stdout, child.stderr].filter((stream) => stream !== null)
+    : taken.map(({ readEnd }) => new Socket({ fd: readEnd, readable: true, writable: false }));
+
+let inherited: readonly number[] | undefined;
+
+/** Starts it as the leader of a session of its own; the error is the reason why that failed. */
+export const startProgram = async (
+  program: Program,
+  streams: StreamSource = systemStreams,
+): Promise<Result<StartedProgram, string>> => {
+  const { path, args, env, input, inputTimeout, output } = program;
+  const refused = refusal(path, args, env);
+  if (refused !== undefined) return err(refused);
+  const taken = output === 'capture' ? await streams.outputs.take(2) : undefined;
+  const otherwise = output === 'capture' ? 'pipe' : 'ignore';
+  inherited ??= inheritedDescriptors();
+  const leaking = stillInherited(inherited);
+  let [inputDescriptor, blank]: (number | undefined)[] = [];
+  let child: ChildProcess;
+  try {
+    inputDescriptor = streams.input(input);
+    blank = leaking.length > 0 ? openSync('/dev/null', 'r+') : undefined;
+    const stdio: StdioOptions = [
+      inputDescriptor ?? 'pipe',
+      taken?.[0]?.writeEnd ?? otherwise,
+      taken?.[1]?.writeEnd ?? otherwise,
+      ...masking(leaking, blank),
+    ];
+    child = spawn(path, args, { cwd: '/', env: { ...env }, detached: true, stdio });
+  } catch (error) {
+    for (const { readEnd } of taken ?? []) closeSync(readEnd);
+    return err(spawnReason(path, error));
+  } finally {
+    for (const descriptor of [inputDescriptor, blank, ...(taken ?? []).map(({ writeEnd }) => writeEnd)])
+      if (descriptor !== undefined) closeSync(descriptor);
+  }
+  const { pid } = child;
+  if (pid === undefined) {
+    for (const { readEnd } of taken ?? []) closeSync(readEnd);
+    return new Promise((resolve) => {
+      child.once('error', (error) => resolve(err(spawnReason(path, error))));
+    });
+  }
+  const exit = new Promise<Exit>((resolve) => {
+    child.once('exit', (code, signal) =>
+      resolve(code === null ? { kind: 'signalled', signal: signal ?? 'unknown' } : { kind: 'exited', code }),
+    );
+  });
+  if (child.stdin !== null) feed(child.stdin, input, inputTimeout, exit);
+  const outputs = outputEnds(child, taken);
+  for (const stream of outputs) stream.on('error', () => undefined);
+  return ok({ pid, outputs, exit });
+};

@@ -1,0 +1,70 @@
+import { constants, type Stats } from 'node:fs';
+import { access, type FileHandle, open, realpath, stat } from 'node:fs/promises';
+import type { FileSystem } from '../../ports/file-system.js';
+import { replaceFile } from './atomic-write.js';
+import { attempt, codeOf, unless } from './system-failure.js';
+
+/**
+ * The file system of this host. Links are followed, also by `replace`: it replaces what the link points to, keeps its mode
+ * and (as root) its owner, and never makes a missing directory. What is neither file nor directory: reason `EINVAL`.
+ */
+export const nodeFileSystem = (): FileSystem => ({
+  read: (path, limit) => attempt(path, 'read', () => readWhole(path, limit)),
+  readText: (path, limit) =>
+    attempt(path, 'read', async () => {
+      const bytes = await unless(['ENOENT'], readWhole(path, limit));
+      return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
+    }),
+  realPath: (path) => attempt(path, 'resolve', () => realpath(path)),
+  isExecutable: (path) => attempt(path, 'inspect', () => executable(path)),
+  replace: (path, text, mode) =>
+    attempt(path, 'write', async () => {
+      const target = (await unless(['ENOENT'], realpath(path))) ?? path;
+      const before = await unless(['ENOENT'], stat(target));
+      if (before !== undefined) requireRegular(before);
+      return { target, mode: before === undefined ? mode : before.mode & 0o777 };
+    }).andThen((found) => replaceFile(found.target, new TextEncoder().encode(text), found.mode)),
+});
+
+/** Opening does not wait for the other end of a pipe. */
+async function readWhole(path: string, limit: number): Promise<Uint8Array> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stats = await handle.stat();
+    requireRegular(stats);
+    if (stats.size > limit) throw systemError('EFBIG');
+    return await readUpTo(handle, limit);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The size is not trusted: a file may grow meanwhile, and those of /proc claim to be empty. */
+async function readUpTo(handle: FileHandle, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for (let total = 0; ; ) {
+    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(65_536));
+    if (bytesRead === 0) return new Uint8Array(Buffer.concat(chunks));
+    total += bytesRead;
+    if (total > limit) throw systemError('EFBIG');
+    chunks.push(buffer.subarray(0, bytesRead));
+  }
+}
+
+async function executable(path: string): Promise<boolean> {
+  try {
+    if (!(await stat(path)).isFile()) return false;
+    await access(path, constants.X_OK);
+    return true;
+  } catch (thrown) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'EPERM'].includes(codeOf(thrown))) return false;
+    throw thrown;
+  }
+}
+
+function requireRegular(stats: Stats): void {
+  if (stats.isDirectory()) throw systemError('EISDIR');
+  if (!stats.isFile()) throw systemError('EINVAL');
+}
+
+const systemError = (code: string) => Object.assign(new Error(code), { code });

@@ -1,0 +1,172 @@
+import { setMaxListeners } from 'node:events';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import type { Certificate } from '../../domain/certificate.js';
+import { failure } from '../../domain/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
+import type {
+  Transport,
+  TransportAnswer,
+  TransportError,
+  TransportRequest,
+  TransportTarget,
+} from '../../ports/transport.js';
+
+const maxHeaderLines = 32;
+
+/** One that listens, with what its next connections are made with. */
+export interface Station {
+  readonly options: ListenOptions;
+  certificate: Certificate;
+  clientCas: readonly string[] | undefined;
+  /** False from when it begins to close; requests under way are still answered. */
+  accepting: boolean;
+  /** Aborted when nothing is answered any more. */
+  readonly closed: AbortController;
+  readonly links: Set<Link>;
+  readonly underWay: Set<Promise<unknown>>;
+}
+
+/** A connection. */
+export interface Link {
+  readonly station: Station;
+  readonly target: TransportTarget;
+  readonly server: Certificate;
+  readonly client: Certificate | undefined;
+}
+
+const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
+
+/** Any number of requests may share a signal. */
+function listenTo(signal: AbortSignal | undefined, listener: () => void, done: AbortSignal): void {
+  if (!signal) return;
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', listener, { signal: done });
+}
+
+const sameLink = (a: TransportTarget, b: TransportTarget) =>
+  a.host === b.host && a.port === b.port && a.credentials?.certificate === b.credentials?.certificate;
+
+/** What the station answers, as the real listener would. */
+async function answerOf(link: Link, from: string, request: TransportRequest): Promise<HttpAnswer> {
+  const { options } = link.station;
+  if (request.headers.length > maxHeaderLines) return jsonAnswer(431, { error: 'too many headers' });
+  const { method, path, query, headers, body } = request;
+  const incoming: IncomingRequest = {
+    method,
+    path,
+    query,
+    headers,
+    peer: { address: from, certificate: link.client, tlsVersion: 'TLSv1.3' },
+    body: () =>
+      settled(
+        body.length <= options.maxBody
+          ? ok(body.slice())
+          : err(
+              failure('too_large', `the request's body is larger than ${options.maxBody} bytes`, {
+                what: "the request's body",
+                limit: options.maxBody,
+              }),
+            ),
+      ),
+  };
+  try {
+    return await options.handle(incoming);
+  } catch (error) {
+    options.failed?.(error);
+    return jsonAnswer(500, { error: 'internal error' });
+  }
+}
+
+/** A transport of the host at address `from`. */
+export const memoryTransport = (
+  from: string,
+  connect: (from: string, target: TransportTarget) => Promise<Result<Link, TransportError>>,
+): Transport => {
+  const kept = new Map<string, Link>();
+  const stop = new AbortController();
+  const aborted = () => err(failure('aborted', 'the request was aborted', {}));
+
+  const drop = (key: string, link: Link) => {
+    kept.delete(key);
+    link.station.links.delete(link);
+  };
+
+  const linkTo = async (target: TransportTarget): Promise<Result<Link, TransportError>> => {
+    const known = kept.get(target.connectionKey);
+    const { station } = known ?? {};
+    if (known && station?.accepting && station.links.has(known) && sameLink(known.target, target))
+      return ok(known);
+    if (known) drop(target.connectionKey, known);
+    const made = await connect(from, target);
+    if (made.isOk()) kept.set(target.connectionKey, made.value);
+    return made;
+  };
+
+  /** Resolves as soon as the request is given up or the other side is gone, whatever the handler still does. */
+  const givenUp = ({ target, station }: Link, request: TransportRequest, done: AbortSignal) =>
+    new Promise<Result<never, TransportError>>((resolve) => {
+      const place = `${target.host}:${target.port}`;
+      const seconds = request.answerTimeout / 1000;
+      const timer = setTimeout(() => {
+        const message = `no answer from ${place} within ${seconds} s`;
+        resolve(err(failure('timed_out', message, { phase: 'answer', seconds })));
+      }, request.answerTimeout);
+      done.addEventListener('abort', () => clearTimeout(timer));
+      const onAbort = () => resolve(aborted());
+      const onClosed = () => {
+        const message = `${place} closed the connection before its answer`;
+        resolve(err(failure('connection_failed', message, { host: target.host, reason: 'closed' })));
+      };
+      listenTo(stop.signal, onAbort, done);
+      listenTo(request.signal, onAbort, done);
+      listenTo(station.closed.signal, onClosed, done);
+    });
+
+  const exchange = async (
+    link: Link,
+    request: TransportRequest,
+  ): Promise<Result<TransportAnswer, TransportError>> => {
+    const answering = answerOf(link, from, request);
+    link.station.underWay.add(answering);
+    const answer = await answering;
+    link.station.underWay.delete(answering);
+    if (answer.body.length > request.maxAnswer) {
+      const limit = request.maxAnswer;
+      const message = `the answer of ${link.target.host} is larger than ${limit} bytes`;
+      return err(failure('too_large', message, { what: 'the answer', limit }));
+    }
+    const headers = answer.headers.map(([name, value]) => [name.toLowerCase(), value] as const);
+    return ok({ ...answer, headers, peer: link.server });
+  };
+
+  const perform = async (
+    target: TransportTarget,
+    request: TransportRequest,
+  ): Promise<Result<TransportAnswer, TransportError>> => {
+    if (stop.signal.aborted || request.signal?.aborted) return aborted();
+    const linked = await linkTo(target);
+    if (linked.isErr()) return err(linked.error);
+    if (stop.signal.aborted || request.signal?.aborted) return aborted();
+    const done = new AbortController();
+    const end = await Promise.race([
+      exchange(linked.value, request),
+      givenUp(linked.value, request, done.signal),
+    ]);
+    done.abort();
+    return end;
+  };
+
+  return {
+    request: (target, request) => new ResultAsync(perform(target, request)),
+    forget(connectionKey) {
+      for (const [key, link] of kept) {
+        if (connectionKey === undefined || connectionKey === key) drop(key, link);
+      }
+    },
+    async close() {
+      stop.abort();
+      for (const [key, link] of kept) drop(key, link);
+    },
+  };
+};

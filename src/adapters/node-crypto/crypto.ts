@@ -1,0 +1,52 @@
+import {
+  createHash,
+  createHmac,
+  generateKeyPair,
+  hkdfSync,
+  type KeyPairKeyObjectResult,
+  timingSafeEqual,
+} from 'node:crypto';
+import { promisify } from 'node:util';
+import { ResultAsync } from 'neverthrow';
+import type { KeyType } from '../../domain/certificate.js';
+import { failure } from '../../domain/errors.js';
+import type { Crypto } from '../../ports/crypto.js';
+import { certificateReader } from './certificate-reader.js';
+import { readSigningKey, verifier } from './signature.js';
+
+const generate = promisify(generateKeyPair);
+
+const generators: Readonly<Record<KeyType, () => Promise<KeyPairKeyObjectResult>>> = {
+  p256: () => generate('ec', { namedCurve: 'prime256v1' }),
+  p384: () => generate('ec', { namedCurve: 'secp384r1' }),
+  ed25519: () => generate('ed25519'),
+  rsa2048: () => generate('rsa', { modulusLength: 2048 }),
+  rsa4096: () => generate('rsa', { modulusLength: 4096 }),
+};
+
+const pkcs8 = ({ privateKey }: KeyPairKeyObjectResult) =>
+  String(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+
+/** Cryptography of node:crypto, that is OpenSSL. Certificates and public keys that were read are kept, a bounded number. */
+export const nodeCrypto = (): Crypto => {
+  const certificates = certificateReader();
+  return {
+    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
+    hmacSha256: (key, data) => new Uint8Array(createHmac('sha256', key).update(data).digest()),
+    hkdfSha256: (secret, salt, info, length) =>
+      new Uint8Array(hkdfSync('sha256', secret, salt, info, length)),
+    equal: (a, b) => a.length === b.length && timingSafeEqual(a, b),
+    generateKey: (type) =>
+      ResultAsync.fromPromise(generators[type]().then(pkcs8), (error) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        return failure('crypto_failed', `cannot generate a key of type ${type}: ${reason}`, {
+          operation: 'generate key',
+          reason,
+        });
+      }),
+    signingKey: readSigningKey,
+    verify: verifier(),
+    readCertificate: certificates.read,
+    issuedBy: certificates.issuedBy,
+  };
+};

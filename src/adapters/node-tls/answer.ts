@@ -1,0 +1,59 @@
+import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
+import type { Socket } from 'node:net';
+import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import type { ListenerTimings } from './timings.js';
+
+/** The framing is this adapter's: what a handler says about it does not count. */
+const framing = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'trailer',
+  'transfer-encoding',
+]);
+
+/** The headers of an answer with its exact length. Throws where a handler made one that HTTP cannot carry. */
+export function answerHeaders(answer: HttpAnswer): HeaderList {
+  const { status } = answer;
+  if (!Number.isInteger(status) || status < 200 || status > 599) throw new Error(`no such status: ${status}`);
+  const own = answer.headers.filter(([name]) => !framing.has(name.toLowerCase()));
+  for (const [name, value] of own) {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+  }
+  return status === 204 ? own : [...own, ['content-length', String(answer.body.length)]];
+}
+
+/** The bytes of an answer that is a connection's last. */
+export function lastAnswer(version: '1.0' | '1.1', answer: HttpAnswer): Buffer {
+  const lines = [
+    `HTTP/${version} ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`,
+    ...answerHeaders(answer).map(([name, value]) => `${name}: ${value}`),
+    `date: ${new Date().toUTCString()}`,
+    'connection: close',
+  ];
+  const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+  return answer.status === 204 || answer.status === 304 ? head : Buffer.concat([head, answer.body]);
+}
+
+/**
+ * Writes a connection's last bytes, then reads on for a moment: closing while the peer still sends would reset the
+ * connection, and the peer would lose the answer.
+ */
+export function sendLast(
+  socket: Socket,
+  bytes: Uint8Array,
+  timings: Pick<ListenerTimings, 'stall' | 'linger'>,
+  unread?: IncomingMessage,
+): void {
+  let lingering: NodeJS.Timeout | undefined;
+  socket.setTimeout(timings.stall, () => socket.destroy());
+  socket.once('finish', () => {
+    lingering = setTimeout(() => socket.destroy(), timings.linger);
+  });
+  socket.once('close', () => clearTimeout(lingering));
+  socket.end(bytes);
+  unread?.resume();
+  socket.resume();
+}

@@ -1,0 +1,149 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
+import { answerHeaders, lastAnswer, sendLast } from './answer.js';
+import type { Connection, Connections } from './connections.js';
+import { requestBody } from './request-body.js';
+import type { ListenerTimings } from './timings.js';
+
+const maxHeaderLines = 32;
+
+const refusal = (status: number, error: string) => jsonAnswer(status, { error });
+
+/** What is answered without asking the handler. */
+function whyNotHandled(request: IncomingMessage): HttpAnswer | undefined {
+  if (request.rawHeaders.length / 2 > maxHeaderLines) return refusal(431, 'too many headers');
+  if (request.httpVersionMajor !== 1) return refusal(505, 'HTTP version not supported');
+  const encoding = request.headers['transfer-encoding'];
+  if (encoding !== undefined && (request.httpVersionMinor === 0 || encoding.toLowerCase() !== 'chunked'))
+    return refusal(400, 'bad request');
+  // Nothing may follow the header in the answer to a HEAD, not even the reason.
+  if (request.method === 'HEAD') return { status: 405, headers: [], body: new Uint8Array() };
+  if (!request.url?.startsWith('/')) return refusal(400, 'bad request');
+  return undefined;
+}
+
+function headersOf(request: IncomingMessage): HeaderList {
+  const raw = request.rawHeaders;
+  return Array.from({ length: raw.length / 2 }, (_, index) => [
+    (raw[2 * index] ?? '').toLowerCase(),
+    raw[2 * index + 1] ?? '',
+  ]);
+}
+
+function incoming(request: IncomingMessage, connection: Connection, body: IncomingRequest['body']) {
+  const url = request.url ?? '/';
+  const queryAt = url.indexOf('?');
+  return {
+    method: request.method ?? '',
+    path: queryAt < 0 ? url : url.slice(0, queryAt),
+    query: queryAt < 0 ? '' : url.slice(queryAt),
+    headers: headersOf(request),
+    peer: connection.peer,
+    body,
+  };
+}
+
+const statusOfParserError: Record<string, number> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+};
+
+const wordsOfStatus: Record<number, string> = {
+  408: 'request timeout',
+  413: 'request too large',
+  431: 'headers too large',
+};
+
+/** Hands every request to the handler and sends what it answers. */
+export function serveRequests(
+  server: Server,
+  connections: Connections,
+  options: ListenOptions,
+  timings: ListenerTimings,
+): void {
+  const ask = async (request: IncomingRequest): Promise<HttpAnswer> => {
+    try {
+      const answer = await options.handle(request);
+      answerHeaders(answer);
+      return answer;
+    } catch (error) {
+      options.failed?.(error);
+      return refusal(500, 'internal error');
+    }
+  };
+
+  const endWith = (
+    socket: Socket,
+    answer: HttpAnswer,
+    version: '1.0' | '1.1',
+    unread?: IncomingMessage,
+  ): void => {
+    const connection = connections.get(socket);
+    if (!connection || connection.state === 'ended') return;
+    connection.state = 'ended';
+    sendLast(socket, lastAnswer(version, answer), timings, unread);
+  };
+
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request;
+    const connection = connections.get(socket);
+    if (!connection || connection.state === 'ended') return;
+    if (connection.state === 'handling') {
+      // A pipelined request: the connection ends with the answer before it, so the client knows that it was not done.
+      connection.last = true;
+      return;
+    }
+    if (!connections.mayAsk(connection)) {
+      socket.destroy();
+      return;
+    }
+    connection.state = 'handling';
+    const body = requestBody(request, options.maxBody, timings.body);
+    const refused = whyNotHandled(request);
+    const answer = refused ?? (await ask(incoming(request, connection, body.read)));
+    if (socket.destroyed) return;
+
+    const http10 = request.httpVersionMinor === 0;
+    if (http10 || refused || connection.last || !response.shouldKeepAlive || !body.isWhole()) {
+      endWith(socket, answer, http10 ? '1.0' : '1.1', request);
+      return;
+    }
+    connection.state = 'answering';
+    response.once('finish', () => {
+      if (connection.state === 'answering') connection.state = 'idle';
+      if (connection.last) socket.destroy();
+    });
+    socket.setTimeout(timings.stall);
+    response.writeHead(answer.status, answerHeaders(answer).flat());
+    response.end(answer.body);
+  };
+
+  const refuseWith = (status: number, error: string) => (request: IncomingMessage) =>
+    endWith(request.socket, refusal(status, error), request.httpVersionMinor === 0 ? '1.0' : '1.1', request);
+
+  server.on('request', serve);
+  server.on('checkContinue', refuseWith(417, 'expectations are not supported'));
+  server.on('checkExpectation', refuseWith(417, 'expectations are not supported'));
+  server.on('upgrade', refuseWith(400, 'upgrades are not supported'));
+  server.on('connect', refuseWith(405, 'method not allowed'));
+  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => {
+    const socket = stream as Socket;
+    const state = connections.get(socket)?.state;
+    if (state === 'ended') return;
+    // While a request is under way, anything written now would look like its answer.
+    if (!socket.writable || (state !== 'idle' && state !== 'answering') || error.code === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    if (state === 'answering') {
+      socket.destroySoon();
+      return;
+    }
+    const status = statusOfParserError[error.code ?? ''] ?? 400;
+    endWith(socket, refusal(status, wordsOfStatus[status] ?? 'bad request'), '1.1');
+  });
+}

@@ -1,0 +1,45 @@
+import type { ResultAsync } from 'neverthrow';
+import type { Locks } from '../../ports/locks.js';
+import type { PairingQueue } from '../../ports/pairing-queue.js';
+import type { Registry } from '../../ports/registry.js';
+import type { RunStore } from '../../ports/run-store.js';
+import { openDatabase } from './database.js';
+import type { StoreFailed } from './failures.js';
+import { sqliteLocks } from './locks.js';
+import { sqlitePairingQueue } from './pairing-queue.js';
+import { sqliteRegistry } from './registry.js';
+import { sqliteRunStore } from './run-store.js';
+
+/** Everything that a dispatcher keeps, in one SQLite file. */
+export interface SqliteStores {
+  readonly registry: Registry;
+  readonly pairingQueue: PairingQueue;
+  readonly runStore: RunStore;
+  readonly locks: Locks;
+  /** Lets go of the locks and closes the file; calls after it are `store_failed`. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens `path`, creating it when there is none; any number of processes may have it open. `locksDirectory` is where
+ * holders of locks show that they live: a local directory that nothing else cleans up.
+ */
+export const openSqliteStores = (options: {
+  readonly path: string;
+  readonly locksDirectory: string;
+}): ResultAsync<SqliteStores, StoreFailed> =>
+  openDatabase(options.path).map((database) => {
+    const locks = sqliteLocks(database, options.locksDirectory);
+    return {
+      registry: sqliteRegistry(database),
+      pairingQueue: sqlitePairingQueue(database),
+      runStore: sqliteRunStore(database),
+      locks,
+      close: async () => {
+        await locks.close();
+        database.close();
+        // An acquire that was still waiting may have come in between.
+        await locks.close();
+      },
+    };
+  });

@@ -1,0 +1,37 @@
+/** The tables as they are written; what is read back is checked with a `Guard`. */
+export interface Tables {
+  agents: { name: string; endpoint: string; pairing: string; paired_at: number; tags: string };
+  pins: {
+    name: string;
+    state: 'active' | 'issued';
+    spki_sha256: string;
+    serial: string;
+    not_after: number;
+    issued_at: number;
+    endpoint: string | null;
+    pairing: string;
+  };
+  pairing_requests: {
+    id: string;
+    state: string;
+    host: string;
+    ip: string;
+    port: number;
+    lookup_by: string;
+    code: string | null;
+    version: string;
+    decision: string | null;
+    created_at: number;
+    expires_at: number;
+  };
+  runs: {
+    reqid: string;
+    script: string;
+    hosts: string;
+    username: string;
+    started_at: number;
+    completed_at: number | null;
+  };
+  run_results: { reqid: string; position: number; result: string };
+  locks: { host: string; script: string; reqid: string; owner: string; pid: number; since: number };
+}

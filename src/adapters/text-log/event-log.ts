@@ -1,0 +1,19 @@
+import type { LogEvent } from '../../domain/event.js';
+import { logLine } from '../../domain/log-line.js';
+import type { EventLog } from '../../ports/event-log.js';
+
+/**
+ * Events as `ACTION=… KEY=value` lines (wire-protocol 1.9), each given to `write` without its line end. No time: journald
+ * and syslog put it in front. A `write` that throws loses that line and nothing else.
+ */
+export const lineEventLog = (
+  write: (line: string, level: NonNullable<LogEvent['level']>) => void,
+): EventLog => ({
+  emit(event) {
+    try {
+      write(logLine(event), event.level ?? 'info');
+    } catch {
+      // There is no other place to say it.
+    }
+  },
+});

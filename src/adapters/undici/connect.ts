@@ -1,0 +1,145 @@
+import { connect as connectTcp, isIP } from 'node:net';
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createSecureContext,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
+import { err, type Result } from 'neverthrow';
+import type { Certificate } from '../../domain/certificate.js';
+import type { Crypto } from '../../ports/crypto.js';
+import type { TransportError, TransportTarget } from '../../ports/transport.js';
+import { aborted, connectionFailed, handshakeFailure, tcpFailure, timedOut, tlsFailed } from './failures.js';
+
+/** A connection over which nothing was sent yet, and whose peer was judged. */
+export interface Secured {
+  readonly socket: TLSSocket;
+  readonly peer: Certificate;
+}
+
+const aeadSuites = [
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+].join(':');
+
+const maxContexts = 32;
+
+/**
+ * TLS contexts by what they are made of: making one costs about as much as a handshake, and a fleet shares one.
+ * Throws where the credentials or the CAs cannot be used.
+ */
+export function tlsContexts() {
+  const contexts = new Map<string, SecureContext>();
+  return ({ credentials, trust, tls13Only = false }: TransportTarget): SecureContext => {
+    const key = JSON.stringify([tls13Only, credentials?.certificate, credentials?.key, trust]);
+    const known = contexts.get(key);
+    if (known) return known;
+    const context = createSecureContext({
+      minVersion: tls13Only ? 'TLSv1.3' : 'TLSv1.2',
+      ciphers: aeadSuites,
+      ...(credentials ? { key: credentials.key, cert: credentials.certificate } : {}),
+      ...(trust === 'any' ? {} : { ca: [...trust] }),
+    });
+    if (contexts.size >= maxContexts) contexts.clear();
+    contexts.set(key, context);
+    return context;
+  };
+}
+
+/**
+ * No `session` is ever offered: on a resumed one Node's client is shown no peer certificate, and there would be nothing
+ * to judge.
+ */
+const tlsOptions = (target: TransportTarget, secureContext: SecureContext): ConnectionOptions => ({
+  secureContext,
+  rejectUnauthorized: target.trust !== 'any',
+  checkServerIdentity: () => undefined,
+  ...(isIP(target.host) ? {} : { servername: target.host }),
+});
+
+/**
+ * TCP, TLS and the judgement of the peer, all within `timeout` milliseconds. The error of `judge` is passed on as it is.
+ */
+export function openConnection(
+  ports: { crypto: Crypto; contextOf(target: TransportTarget): SecureContext },
+  target: TransportTarget,
+  timeout: number,
+  signal: AbortSignal,
+): Promise<Result<Secured, TransportError>> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return resolve(err(aborted()));
+    let phase: 'connect' | 'tls' | 'judge' = 'connect';
+    let settled = false;
+    let secured: TLSSocket | undefined;
+
+    const settle = (result: Result<Secured, TransportError>) => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      if (result.isErr()) {
+        secured?.destroy();
+        tcp.destroy();
+      }
+      resolve(result);
+    };
+    const fail = (error: TransportError) => settle(err(error));
+    const onAbort = () => fail(aborted());
+    const timer = setTimeout(
+      () => fail(timedOut(target, phase === 'connect' ? phase : 'tls', timeout)),
+      timeout,
+    );
+    signal.addEventListener('abort', onAbort);
+
+    const tcp = connectTcp({
+      host: target.host,
+      port: target.port,
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: 1_000,
+    });
+    tcp.setNoDelay(true);
+    const onBroken = (thrown: unknown) => {
+      if (phase === 'connect') fail(tcpFailure(target, thrown, timeout));
+      else if (phase === 'tls') fail(handshakeFailure(target, thrown));
+      else fail(connectionFailed(target, 'closed after the TLS handshake', true));
+    };
+    // These listeners stay: a socket that breaks while nobody waits for it must not end the process.
+    tcp.on('error', onBroken);
+    tcp.once('connect', () => {
+      if (settled) return;
+      phase = 'tls';
+      try {
+        secured = connectTls({ ...tlsOptions(target, ports.contextOf(target)), socket: tcp });
+      } catch (thrown) {
+        onBroken(thrown);
+        return;
+      }
+      const socket = secured;
+      socket.on('error', onBroken);
+      socket.on('close', () => onBroken({ code: 'ECONNRESET' }));
+      socket.once('secureConnect', () => {
+        phase = 'judge';
+        const presented = socket.getPeerX509Certificate();
+        if (!presented) return fail(tlsFailed(target, 'NO_CERTIFICATE'));
+        const read = ports.crypto.readCertificate(presented.raw);
+        if (read.isErr()) return fail(tlsFailed(target, read.error.reason));
+        const peer = read.value;
+        target.judge(peer).then(
+          (verdict) => settle(verdict.map(() => ({ socket, peer }))),
+          (bug) => {
+            reject(bug);
+            onAbort();
+          },
+        );
+      });
+    });
+  });
+}

@@ -1,0 +1,119 @@
+import { err, ok, type Result } from 'neverthrow';
+import type { Client, Dispatcher } from 'undici';
+import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import type { TransportError, TransportRequest, TransportTarget } from '../../ports/transport.js';
+import type { Secured } from './connect.js';
+import { aborted, answerTooLarge, exchangeFailure, timedOut, violation } from './failures.js';
+
+/** A connection with the HTTP client that owns it; one request at a time. */
+export interface Channel extends Secured {
+  readonly client: Client;
+  /** No request was sent over it yet. */
+  fresh: boolean;
+}
+
+/** `unsent`: the connection turned out to be closed before a byte of the request was written. */
+export type ExchangeEnd = Result<HttpAnswer, TransportError> | 'unsent';
+
+const hostHeader = ({ host, port }: TransportTarget) =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+function requestHeaders(target: TransportTarget, headers: HeaderList): string[] {
+  const named = headers.some(([name]) => name === 'host');
+  return [...(named ? [] : ['host', hostHeader(target)]), ...headers.flat()];
+}
+
+function answerHeaders(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
+  const fields = (Array.isArray(raw) ? raw : []).map((field) =>
+    typeof field === 'string' ? field : field.toString('latin1'),
+  );
+  return Array.from({ length: Math.floor(fields.length / 2) }, (_, index) => [
+    (fields[2 * index] ?? '').toLowerCase(),
+    fields[2 * index + 1] ?? '',
+  ]);
+}
+
+/** Where an answer without any of these ends nobody can tell from its being cut off. */
+const hasLength = (status: number, headers: HeaderList) =>
+  status === 204 ||
+  status === 304 ||
+  headers.some(([name]) => name === 'content-length' || name === 'transfer-encoding');
+
+/** Sends one request and collects its answer. The caller closes the connection unless this ends in an answer. */
+export function exchange(
+  channel: Channel,
+  target: TransportTarget,
+  request: TransportRequest,
+  signal: AbortSignal,
+): Promise<ExchangeEnd> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve(err(aborted()));
+    const first = channel.fresh;
+    let sent = false;
+    let head: { status: number; headers: HeaderList } | undefined;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    let timer: NodeJS.Timeout | undefined;
+
+    const settle = (end: ExchangeEnd) => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      channel.socket.off('drain', startTimer);
+      resolve(end);
+    };
+    const onAbort = () => settle(err(aborted()));
+    /** Counts from the beginning of sending, and once more from its end where that took a while. */
+    const startTimer = () => {
+      clearTimeout(timer);
+      timer = setTimeout(
+        () => settle(err(timedOut(target, 'answer', request.answerTimeout))),
+        request.answerTimeout,
+      );
+    };
+    signal.addEventListener('abort', onAbort);
+
+    channel.client.dispatch(
+      {
+        method: request.method,
+        path: `${request.path}${request.query}`,
+        headers: requestHeaders(target, request.headers),
+        body: request.body.length > 0 ? request.body : null,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      {
+        onRequestStart() {
+          sent = true;
+          channel.fresh = false;
+          startTimer();
+          channel.socket.once('drain', startTimer);
+        },
+        onRequestUpgrade() {
+          settle(err(violation(target, 'an upgrade that nobody asked for')));
+        },
+        onResponseStart(controller, status) {
+          if (status < 200) return;
+          const headers = answerHeaders(controller.rawHeaders);
+          head = { status, headers };
+          const length = Number(headers.find(([name]) => name === 'content-length')?.[1] ?? 0);
+          if (!hasLength(status, headers)) settle(err(violation(target, 'an answer without Content-Length')));
+          else if (length > request.maxAnswer) settle(err(answerTooLarge(target, request.maxAnswer)));
+        },
+        onResponseData(_controller, chunk) {
+          size += chunk.length;
+          if (size > request.maxAnswer) settle(err(answerTooLarge(target, request.maxAnswer)));
+          else chunks.push(chunk);
+        },
+        onResponseEnd() {
+          if (head) settle(ok({ ...head, body: new Uint8Array(Buffer.concat(chunks)) }));
+          else settle(err(violation(target, 'an answer without a status')));
+        },
+        onResponseError(_controller, thrown) {
+          const lost = !sent && !first && (thrown as { code?: string }).code !== 'UND_ERR_INVALID_ARG';
+          if (lost) settle('unsent');
+          else settle(err(exchangeFailure(target, thrown, { first, answered: head !== undefined })));
+        },
+      },
+    );
+  });
+}

@@ -1,0 +1,145 @@
+import { failure } from '../../domain/errors.js';
+import type { TransportError, TransportTarget } from '../../ports/transport.js';
+
+/** What Node, OpenSSL and undici throw has a code; several attempts to connect come as one error with `errors`. */
+interface Thrown {
+  readonly name?: string | undefined;
+  readonly code?: string | undefined;
+  readonly message?: string | undefined;
+  readonly errors?: readonly Thrown[];
+}
+
+const place = ({ host, port }: TransportTarget) =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+/** One line, without the addresses in memory and the source files that OpenSSL tells. */
+const lineOf = (text: string) =>
+  text.replace(/^[0-9A-F]+:error:[0-9A-F]+:/, '').split(/[\r\n]|:\.\.\//)[0] ?? '';
+
+function codeOf(thrown: unknown): string {
+  const { code, message, errors } = thrown as Thrown;
+  return errors?.find((each) => each.code === 'ECONNREFUSED')?.code ?? code ?? lineOf(message ?? 'unknown');
+}
+
+export const aborted = (): TransportError => failure('aborted', 'the request was aborted', {});
+
+export function timedOut(
+  target: TransportTarget,
+  phase: 'connect' | 'tls' | 'answer',
+  timeout: number,
+): TransportError {
+  const seconds = timeout / 1000;
+  const what = { connect: 'no connection to', tls: 'no TLS handshake with', answer: 'no answer from' }[phase];
+  return failure('timed_out', `${what} ${place(target)} within ${seconds} s`, { phase, seconds });
+}
+
+const otherCa = 'its certificate was issued by another CA than the one that is trusted here';
+const ourCertificate = 'it refused the certificate of this side';
+
+const reasonsOfTls: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this host is behind',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherCa,
+  UNABLE_TO_GET_ISSUER_CERT: otherCa,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherCa,
+  SELF_SIGNED_CERT_IN_CHAIN: otherCa,
+  CERT_SIGNATURE_FAILURE: otherCa,
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed, one issued by the CA is expected',
+  INVALID_PURPOSE: 'its certificate is not meant for a server',
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: 'the key of this side does not fit its certificate',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS on this port',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'it speaks no TLS version that is accepted here (1.2, 1.3)',
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it speaks no TLS version that is accepted here (1.2, 1.3)',
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE:
+    'it has no cipher suite in common with this side, or wants a certificate',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: `${ourCertificate}, whose CA it does not know`,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: `${ourCertificate}, which has expired`,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED: `${ourCertificate}, which is revoked`,
+  ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE: `${ourCertificate}, which is not meant for a client`,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: ourCertificate,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: ourCertificate,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of this side',
+};
+
+export function tlsFailed(target: TransportTarget, reason: string): TransportError {
+  const ours = reason.startsWith('ERR_OSSL_')
+    ? 'the key, the certificate or a CA of this side is unusable'
+    : '';
+  const why = reasonsOfTls[reason] ?? ours;
+  return failure('tls_failed', `TLS with ${place(target)} failed: ${why ? `${why} (${reason})` : reason}`, {
+    host: target.host,
+    reason,
+  });
+}
+
+/** The peer closed, or the network did. With `hint`, says what is the usual cause on a connection's first request. */
+export function connectionFailed(target: TransportTarget, reason: string, hint = false): TransportError {
+  const cause = target.credentials
+    ? "the agent closed the connection: it may not trust this dispatcher's certificate"
+    : 'the peer closed the connection';
+  const message = `no answer from ${place(target)}: ${hint ? `${cause} (${reason})` : reason}`;
+  return failure('connection_failed', message, { host: target.host, reason });
+}
+
+export const violation = (target: TransportTarget, reason: string): TransportError =>
+  failure('protocol_violation', `${place(target)} did not answer as HTTP demands: ${reason}`, { reason });
+
+export const answerTooLarge = (target: TransportTarget, limit: number): TransportError =>
+  failure('too_large', `the answer of ${place(target)} is larger than ${limit} bytes`, {
+    what: 'the answer',
+    limit,
+  });
+
+/** TCP could not be set up. */
+export function tcpFailure(target: TransportTarget, thrown: unknown, timeout: number): TransportError {
+  const { host, port } = target;
+  const code = codeOf(thrown);
+  switch (code) {
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EAI_FAIL':
+    case 'ENODATA':
+      return failure('host_unresolved', `the host name ${host} does not resolve (${code})`, { host });
+    case 'ECONNREFUSED':
+      return failure('connection_refused', `nothing listens on ${place(target)}`, { host, port });
+    case 'ETIMEDOUT':
+      return timedOut(target, 'connect', timeout);
+    default:
+      return failure('connection_failed', `cannot connect to ${place(target)}: ${code}`, {
+        host,
+        reason: code,
+      });
+  }
+}
+
+/** The connection broke while TLS was being set up. */
+export function handshakeFailure(target: TransportTarget, thrown: unknown): TransportError {
+  const code = codeOf(thrown);
+  if (code !== 'ECONNRESET' && code !== 'EPIPE') return tlsFailed(target, code);
+  const { host } = target;
+  const message = `${place(target)} closed the connection during the TLS handshake: it may not trust the certificate of this side, not admit the address of this host, or be overloaded`;
+  return failure('connection_failed', message, { host, reason: code });
+}
+
+/** The connection broke after the request was given to it. */
+export function exchangeFailure(
+  target: TransportTarget,
+  thrown: unknown,
+  progress: { readonly first: boolean; readonly answered: boolean },
+): TransportError {
+  const { name, message } = thrown as Thrown;
+  const code = codeOf(thrown);
+  if (code.startsWith('ERR_SSL_')) return tlsFailed(target, code);
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && !progress.answered)
+    return violation(target, 'its header contradicts itself about the length');
+  const notHttp = name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW';
+  // 'bad response', 'bad upgrade': HTTP, but nothing that was asked for.
+  if (notHttp || message?.startsWith('bad ')) return violation(target, lineOf(message || code));
+  if (code === 'UND_ERR_INVALID_ARG')
+    return failure('protocol_violation', `the request for ${place(target)} cannot be sent: ${message}`, {
+      reason: message ?? code,
+    });
+  if (progress.answered) return connectionFailed(target, 'closed before the answer was complete');
+  const reason = code === 'UND_ERR_SOCKET' ? 'closed' : code;
+  return connectionFailed(target, reason, progress.first);
+}

@@ -1,0 +1,57 @@
+import 'reflect-metadata';
+import { Buffer } from 'node:buffer';
+import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
+import { subjectOf } from './certificate-fields.js';
+import { importKeyPair } from './key-pair.js';
+import { derBlocks } from './pem.js';
+import { acceptableKey, exportSpki } from './public-key.js';
+import { parseRequest, whySignatureFails } from './signed-request.js';
+
+type Invalid = CtrlExecError<'certificate_invalid'>;
+
+const maxBytes = 10_240;
+const labels = ['CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'];
+
+const invalid = (reason: string): Invalid =>
+  failure('certificate_invalid', `certificate request cannot be used: ${reason}`, { field: 'csr', reason });
+
+/** Certification requests: made with @peculiar/x509 on WebCrypto, judged by their bytes with node:crypto. */
+export const x509CertificateRequests = (): CertificateRequests => ({
+  create: (privateKeyPem, commonName) =>
+    ResultAsync.fromPromise(create(privateKeyPem, commonName), (error) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      return failure('crypto_failed', `cannot make a certificate request: ${reason}`, {
+        operation: 'create certificate request',
+        reason,
+      });
+    }),
+  read: (pem) => new ResultAsync(Promise.resolve(read(pem))),
+});
+
+async function create(privateKeyPem: string, commonName: string): Promise<string> {
+  const { keys, algorithm } = await importKeyPair(privateKeyPem);
+  const request = await Pkcs10CertificateRequestGenerator.create(
+    { name: subjectOf(commonName), keys, signingAlgorithm: algorithm },
+    globalThis.crypto,
+  );
+  return `${request.toString('pem').trimEnd()}\n`;
+}
+
+function read(pem: string): Result<CertificateRequest, Invalid> {
+  if (Buffer.byteLength(pem) > maxBytes) return err(invalid(`is longer than ${maxBytes} bytes`));
+  const [der, ...more] = derBlocks(pem, labels) ?? [];
+  const framed = pem.trim();
+  if (!der || more.length > 0 || !framed.startsWith('-----') || !framed.endsWith('-----'))
+    return err(invalid('expected exactly one PEM block CERTIFICATE REQUEST and nothing else'));
+  const request = parseRequest(der);
+  if (!request) return err(invalid('is not a well-formed PKCS#10 request'));
+  return acceptableKey(request.spki)
+    .andThen((key) => {
+      const reason = whySignatureFails(request, key);
+      return reason === undefined ? ok({ der, spki: exportSpki(key) }) : err(reason);
+    })
+    .mapErr(invalid);
+}

@@ -1,0 +1,106 @@
+import type { Agent } from '../../sdk/agent.js';
+import {
+  complain,
+  type ExitCode,
+  execute,
+  exitCodes,
+  oneOfWords,
+  program,
+  wholeNumber,
+} from '../command-line.js';
+import { composeAgent } from '../composition.js';
+import { standardErrorLog } from '../defaults.js';
+import { version } from '../version.js';
+import type { RequestPairingOptions } from './commands/request-pairing.js';
+
+interface Place {
+  readonly home?: string;
+  readonly config?: string;
+}
+
+const cli = program(
+  'ctrl-exec-agent',
+  'The agent of ctrl-exec: runs allowlisted scripts for trusted dispatchers.',
+  version,
+)
+  .option('--home <dir>', 'keep everything under this directory (also CTRL_EXEC_AGENT_HOME)')
+  .option('--config <path>', 'configuration file');
+
+/** Opens the agent for one command and closes it at the end whatever happens. */
+async function withAgent(work: (agent: Agent) => Promise<ExitCode>, log = false): Promise<void> {
+  const place = cli.opts<Place>();
+  const home = place.home ?? process.env['CTRL_EXEC_AGENT_HOME'];
+  const agent = composeAgent({
+    home: home === '' ? undefined : home,
+    config: place.config,
+    ...(log && { events: standardErrorLog() }),
+  });
+  try {
+    process.exitCode = await work(agent);
+  } finally {
+    await agent.close();
+  }
+}
+
+const port = wholeNumber(1, 65_535);
+
+cli
+  .command('serve')
+  .description('serve dispatchers until told to stop; SIGHUP reloads')
+  .option(
+    '--port <port>',
+    'port to listen on, 0 lets the system choose (default: port)',
+    wholeNumber(0, 65_535),
+  )
+  .action((options: { port?: number }) =>
+    withAgent(async (agent) => (await import('./commands/serve.js')).serve(agent, options), true),
+  );
+
+cli
+  .command('request-pairing')
+  .description('pair this host with a dispatcher that is in pairing mode')
+  .option('--dispatcher <host>', 'the dispatcher')
+  .option('--ctrl-exec <host>', 'the same, as legacy installations write it')
+  .option('--port <port>', 'pairing port of the dispatcher (default: 7444)', port)
+  .option('--agent-port <port>', 'port that this agent serves on (default: port)', port)
+  .option('--name <name>', 'name to ask for (default: the host name)')
+  .option(
+    '--lookup-by <what>',
+    'how the dispatcher finds this host: hostname or ip',
+    oneOfWords('hostname', 'ip'),
+  )
+  .option('--ca-sha256 <hex>', "the CA's fingerprint, instead of comparing codes")
+  .option('--replace', 'give up an identity under another CA')
+  .option('--new-key', 'make a new key')
+  .action((options: RequestPairingOptions) =>
+    withAgent(async (agent) =>
+      (await import('./commands/request-pairing.js')).requestPairing(agent, options),
+    ),
+  );
+
+cli
+  .command('pairing-status')
+  .description('whether this host is paired')
+  .option('--json', 'print JSON')
+  .action((options: { json?: boolean }) =>
+    withAgent(async (agent) => (await import('./commands/checks.js')).pairingStatus(agent, options)),
+  );
+
+cli
+  .command('self-check')
+  .description('check configuration, allowlist and certificates')
+  .action(() => withAgent(async (agent) => (await import('./commands/checks.js')).selfCheck(agent)));
+
+cli
+  .command('self-ping')
+  .alias('ping-self')
+  .description('a real TLS round trip to the agent that serves on this host')
+  .option('--port <port>', 'port of the agent (default: port)', port)
+  .action((options: { port?: number }) =>
+    withAgent(async (agent) => (await import('./commands/checks.js')).selfPing(agent, options)),
+  );
+
+if (process.argv.length <= 2) {
+  complain(cli.helpInformation());
+  process.exitCode = exitCodes.usage;
+} else await execute(cli, process.argv.slice(2));

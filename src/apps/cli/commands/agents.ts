@@ -1,0 +1,84 @@
+import { ok } from 'neverthrow';
+import type { AgentRecord } from '../../../domain/agent-record.js';
+import { parseTagFilter } from '../../../domain/tags.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { moment, table } from '../table.js';
+
+export async function listAgents(
+  dispatcher: Dispatcher,
+  options: { json?: boolean; tags?: string },
+): Promise<ExitCode> {
+  const filter = options.tags === undefined ? ok({}) : parseTagFilter(options.tags);
+  return filter
+    .asyncAndThen((tags) => dispatcher.agents(tags))
+    .match((records) => {
+      process.stdout.write(
+        options.json ? `${JSON.stringify({ ok: 1, agents: records.map(asJson) })}\n` : asTable(records),
+      );
+      return exitCodes.ok;
+    }, report);
+}
+
+const tagText = (tags: AgentRecord['tags']): string =>
+  Object.entries(tags)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',');
+
+const asTable = (records: readonly AgentRecord[]): string =>
+  table(
+    ['HOST', 'ADDRESS', 'PORT', 'STATE', 'PAIRED', 'EXPIRES', 'TAGS'],
+    records.map(({ name, endpoint, pins, pairedAt, tags }) => [
+      name,
+      endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host,
+      String(endpoint.port),
+      pins.some((pin) => pin.state === 'active') ? 'active' : 'issued',
+      moment(pairedAt),
+      moment(Math.max(...pins.map((pin) => pin.notAfter))),
+      tagText(tags),
+    ]),
+  );
+
+const asJson = ({ name, endpoint, pins, pairing, pairedAt, tags }: AgentRecord) => ({
+  name,
+  hostname: endpoint.host,
+  ip: endpoint.ip,
+  port: endpoint.port,
+  lookup_by: endpoint.lookupBy,
+  pairing,
+  paired: new Date(pairedAt).toISOString(),
+  keys: pins.map(({ spkiSha256, state, serial, notAfter }) => ({
+    spki_sha256: spkiSha256,
+    state,
+    serial,
+    expiry: new Date(notAfter).toISOString(),
+  })),
+  tags,
+});
+
+export function unpair(dispatcher: Dispatcher, name: string): Promise<ExitCode> {
+  return dispatcher.unpair(name).match((record) => {
+    say(`Unpaired ${record.name}: its key answers for nobody any more`);
+    return exitCodes.ok;
+  }, report);
+}
+
+export function listLocks(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
+  return dispatcher.locks().match((locks) => {
+    process.stdout.write(
+      options.json
+        ? `${JSON.stringify({ ok: 1, locks: locks.map((lock) => ({ ...lock, since: new Date(lock.since).toISOString() })) })}\n`
+        : table(
+            ['HOST', 'SCRIPT', 'REQID', 'PID', 'SINCE'],
+            locks.map(({ host, script, reqid, pid, since }) => [
+              host,
+              script,
+              reqid,
+              String(pid),
+              moment(since),
+            ]),
+          ),
+    );
+    return exitCodes.ok;
+  }, report);
+}

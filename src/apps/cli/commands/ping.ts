@@ -1,0 +1,40 @@
+import type { PingResult } from '../../../sdk/dispatcher/ping.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { type ExitCode, exitCodes, say } from '../../command-line.js';
+import { refuse } from '../failure.js';
+import { type AskOptions, asking } from '../options.js';
+import { table } from '../table.js';
+
+export function ping(
+  dispatcher: Dispatcher,
+  hosts: readonly string[],
+  options: AskOptions,
+): Promise<ExitCode> {
+  return dispatcher.ping({ hosts, ...asking(options) }).match(
+    ({ reqid, results }) => {
+      if (options.json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
+      else process.stdout.write(asTable(results));
+      return results.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
+    },
+    (error) => refuse(error, options.json ?? false),
+  );
+}
+
+const asJson = ({ reportedHostname, ...result }: PingResult & { reportedHostname?: string }) => ({
+  ...result,
+  rtt: `${result.rtt}ms`,
+  ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
+});
+
+const asTable = (results: readonly PingResult[]): string =>
+  table(
+    ['HOST', 'STATUS', 'RTT', 'EXPIRY', 'VERSION'],
+    results.map((result) =>
+      result.status === 'ok'
+        ? [named(result), 'ok', `${result.rtt}ms`, result.expiry, result.version]
+        : [result.host, 'error', `${result.rtt}ms`, result.error],
+    ),
+  );
+
+const named = ({ host, reportedHostname }: { host: string; reportedHostname?: string }): string =>
+  reportedHostname === undefined ? host : `${host} (${reportedHostname})`;

@@ -1,0 +1,72 @@
+import type { HostResult } from '../../../domain/run-record.js';
+import { parseTagFilter } from '../../../domain/tags.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
+import { refuse } from '../failure.js';
+import { type AskOptions, asking } from '../options.js';
+
+type RunOptions = AskOptions & { readonly script?: string; readonly tags?: string };
+
+export async function run(
+  dispatcher: Dispatcher,
+  words: readonly string[],
+  args: readonly string[],
+  options: RunOptions,
+): Promise<ExitCode> {
+  const json = options.json ?? false;
+  const script = options.script ?? words.at(-1);
+  const named = options.script === undefined ? words.slice(0, -1) : words;
+  const hosts = options.tags === undefined ? named : await taggedHosts(dispatcher, options.tags, named);
+  if (script === undefined || typeof hosts === 'string' || hosts.length === 0) {
+    complain(typeof hosts === 'string' ? hosts : 'usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
+    return exitCodes.usage;
+  }
+  return dispatcher.run({ hosts, script, args, ...asking(options) }).match(
+    ({ reqid, results }) => {
+      if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
+      else for (const result of results) process.stdout.write(asText(result));
+      return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
+    },
+    (error) => refuse(error, json),
+  );
+}
+
+/** The agents with these tags, or what is wrong with asking for them. */
+async function taggedHosts(
+  dispatcher: Dispatcher,
+  tags: string,
+  named: readonly string[],
+): Promise<readonly string[] | string> {
+  if (named.length > 0) return 'hosts or --tags, not both';
+  return parseTagFilter(tags)
+    .asyncAndThen((filter) => dispatcher.agents(filter))
+    .match(
+      (records) =>
+        records.length > 0
+          ? records.map(({ name }) => name)
+          : `no agent has the tags ${tags} (discovery refreshes them)`,
+      (error) => error.message,
+    );
+}
+
+const asJson = ({ reportedHostname, ...result }: HostResult) => ({
+  ...result,
+  rtt: `${result.rtt}ms`,
+  ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
+});
+
+/** Read by scripts of legacy installations: the form is fixed. */
+export function asText(result: HostResult): string {
+  const { host, exit, stdout, stderr, rtt, reqid, error, truncated, reportedHostname } = result;
+  const name = reportedHostname === undefined ? host : `${host} (${reportedHostname})`;
+  const verdict = exit === 0 ? 'OK' : 'FAIL';
+  const parts = [`==> ${name}  [${verdict}  exit:${exit}  ${rtt}ms  req:${reqid}]\n`];
+  if (error !== undefined) parts.push(`    ERROR: ${error}\n`);
+  for (const [stream, total] of Object.entries(truncated ?? {}))
+    parts.push(`    TRUNCATED: ${stream}: head and tail of ${total} bytes\n`);
+  parts.push(withNewline(stdout));
+  if (stderr !== '') parts.push(`    STDERR: ${withNewline(stderr)}`);
+  return parts.join('');
+}
+
+const withNewline = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);

@@ -1,0 +1,44 @@
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { confirm } from '../../confirm.js';
+import { moment } from '../table.js';
+
+export function setupCa(dispatcher: Dispatcher): Promise<ExitCode> {
+  return dispatcher.setupCa().match(({ fingerprint, notAfter }) => {
+    say(`CA created, valid until ${moment(notAfter)}`);
+    say(`SHA-256 fingerprint: ${fingerprint}`);
+    return exitCodes.ok;
+  }, report);
+}
+
+export function caFingerprint(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
+  return dispatcher.ca().match(({ fingerprint, notAfter }) => {
+    say(
+      options.json
+        ? JSON.stringify({ fingerprint, notAfter: new Date(notAfter).toISOString() })
+        : fingerprint,
+    );
+    return exitCodes.ok;
+  }, report);
+}
+
+export async function setupDispatcher(
+  dispatcher: Dispatcher,
+  options: { yes?: boolean; force?: boolean },
+): Promise<ExitCode> {
+  const { force = false } = options;
+  const attempt = (replace: boolean) => dispatcher.setup({ replace, force });
+  let outcome = await attempt(options.yes ?? false);
+  if (outcome.isErr() && outcome.error.code === 'identity_exists' && outcome.error.reason === 'exists') {
+    if (!process.stdin.isTTY) return report(outcome.error);
+    if (!(await confirm('This dispatcher has an identity already. Replace it? [y/N] '))) {
+      complain('nothing was changed');
+      return exitCodes.failed;
+    }
+    outcome = await attempt(true);
+  }
+  return outcome.match(({ dispatcherId, serial, notAfter }) => {
+    say(`Dispatcher ${dispatcherId}: certificate ${serial}, valid until ${moment(notAfter)}`);
+    return exitCodes.ok;
+  }, report);
+}

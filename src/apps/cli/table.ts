@@ -1,0 +1,20 @@
+/**
+ * A header line, a line of dashes, then one line a row; columns two blanks apart. Scripts of legacy installations read
+ * the first column.
+ */
+export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd();
+  const dashes = '-'.repeat(widths.reduce((sum, width) => sum + width + 2, -2));
+  return `${[line(header), dashes, ...rows.map(line)].join('\n')}\n`;
+}
+
+/** A moment as people read it in tables: UTC, to the minute. */
+export const moment = (time: number): string =>
+  `${new Date(time).toISOString().slice(0, 16).replace('T', ' ')}Z`;

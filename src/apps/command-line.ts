@@ -1,0 +1,79 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import type { CtrlExecError } from '../domain/errors.js';
+
+/** Exit codes of all commands; 64 and 78 are those of sysexits.h. */
+export const exitCodes = { ok: 0, failed: 1, usage: 64, configuration: 78 } as const;
+
+/** How a command ended. */
+export type ExitCode = number;
+
+/** A program whose own mistakes end with 64, and whose help with 0. */
+export function program(name: string, description: string, version: string): Command {
+  return new Command(name)
+    .description(description)
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .showHelpAfterError('(--help shows what is possible)')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false });
+}
+
+/** Parses and runs; the exit code is set, the process ends when nothing is left to do. */
+export async function execute(command: Command, args: readonly string[]): Promise<void> {
+  try {
+    await command.parseAsync([...args], { from: 'user' });
+  } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) throw thrown;
+    process.exitCode = thrown.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  }
+}
+
+/** One line on standard error. */
+export const complain = (message: string): void => {
+  process.stderr.write(`${message}\n`);
+};
+
+/** One line on standard output. */
+export const say = (message: string): void => {
+  process.stdout.write(`${message}\n`);
+};
+
+/** Says what failed and gives the exit code for it. */
+export function report(error: CtrlExecError): ExitCode {
+  complain(error.message);
+  return error.code === 'invalid_argument' ? exitCodes.usage : exitCodes.failed;
+}
+
+/** A whole number within bounds, for an option. */
+export const wholeNumber =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`a whole number from ${min} to ${max} is expected.`);
+    return value;
+  };
+
+/** One of a few words, for an option. */
+export const oneOfWords =
+  <W extends string>(...words: readonly W[]) =>
+  (text: string): W => {
+    const word = words.find((candidate) => candidate === text);
+    if (!word) throw new InvalidArgumentError(`${words.join(' or ')} is expected.`);
+    return word;
+  };
+
+/** Resolves at SIGINT or SIGTERM, or when `other` does; the handlers are gone afterwards. */
+export function untilStopped(other?: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = () => {
+      process.off('SIGINT', stop);
+      process.off('SIGTERM', stop);
+      resolve();
+    };
+    process.on('SIGINT', stop);
+    process.on('SIGTERM', stop);
+    void other?.then(stop);
+  });
+}

@@ -1,0 +1,212 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { err, type Result, ResultAsync } from 'neverthrow';
+import { processAuthHook } from '../adapters/child-process/auth-hook.js';
+import { childProcessRunner } from '../adapters/child-process/runner.js';
+import { nodeFileSystem } from '../adapters/files/file-system.js';
+import { fileKeyStore } from '../adapters/files/key-store.js';
+import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
+import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsListener } from '../adapters/node-tls/listener.js';
+import { systemClock } from '../adapters/system/clock.js';
+import { lineEventLog } from '../adapters/text-log/event-log.js';
+import { undiciTransport } from '../adapters/undici/transport.js';
+import type { AgentSettings } from '../domain/agent-settings.js';
+import { parseConfiguration } from '../domain/configuration.js';
+import { type DispatcherSettings, dispatcherSettings } from '../domain/dispatcher-settings.js';
+import { type CtrlExecError, failure } from '../domain/errors.js';
+import type { CertificateAuthority } from '../ports/certificate-authority.js';
+import type { CertificateRequests } from '../ports/certificate-requests.js';
+import type { EventLog } from '../ports/event-log.js';
+import type { KeyStoreItem } from '../ports/key-store.js';
+import type { AgentContext } from '../sdk/agent/context.js';
+import type { DispatcherContext } from '../sdk/dispatcher/context.js';
+import type { OpenedDispatcher } from '../sdk/dispatcher.js';
+import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
+import { version } from './version.js';
+import { deferred, type Factories, memo } from './wiring.js';
+
+const maxConfiguration = 4 * 1024 * 1024;
+
+const x509Authority = (
+  ports: Pick<DispatcherContext, 'crypto' | 'keyStore' | 'random'>,
+): CertificateAuthority =>
+  deferred(
+    memo(() =>
+      ResultAsync.fromSafePromise(
+        import('../adapters/x509/certificate-authority.js').then((adapter) =>
+          adapter.x509CertificateAuthority(ports),
+        ),
+      ),
+    ),
+  );
+
+const x509Requests = (): CertificateRequests =>
+  deferred(
+    memo(() =>
+      ResultAsync.fromSafePromise(
+        import('../adapters/x509/certificate-requests.js').then((adapter) =>
+          adapter.x509CertificateRequests(),
+        ),
+      ),
+    ),
+  );
+
+/** `ACTION=` lines on standard error, where systemd picks them up for the journal. */
+export const standardErrorLog = (): EventLog => lineEventLog((line) => process.stderr.write(`${line}\n`));
+
+/** A log that nobody reads. */
+export const noEventLog = (): EventLog => lineEventLog(() => undefined);
+
+/** Where a dispatcher's documents are kept. Those of agents are not its own and have no place. */
+function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, string> {
+  const inHome = (name: string) => join(settings.home, name);
+  return {
+    'ca-key': settings.caKey,
+    'ca-certificate': settings.ca,
+    'dispatcher-key': settings.key,
+    'dispatcher-certificate': settings.cert,
+    'pairing-key': settings.pairingKey,
+    'pairing-certificate': settings.pairingCert,
+    'agent-key': inHome('agent.key'),
+    'agent-certificate': inHome('agent.crt'),
+    'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
+    'revoked-serials': inHome('revoked-serials'),
+  };
+}
+
+function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
+  const inHome = (name: string) => join(settings.home, name);
+  return {
+    'ca-key': inHome('ca.key'),
+    'ca-certificate': settings.ca,
+    'dispatcher-key': inHome('ctrl-exec.key'),
+    'dispatcher-certificate': inHome('ctrl-exec.crt'),
+    'pairing-key': inHome('pairing.key'),
+    'pairing-certificate': inHome('pairing.crt'),
+    'agent-key': settings.key,
+    'agent-certificate': settings.cert,
+    'trusted-dispatchers': settings.trustedDispatchersPath,
+    'revoked-serials': settings.revokedSerials,
+  };
+}
+
+/** The settings of the dispatcher at a place. */
+function loadDispatcherSettings(
+  options: PlaceOptions,
+): ResultAsync<{ settings: DispatcherSettings; warnings: readonly string[] }, CtrlExecError> {
+  const place = dispatcherPlace(options);
+  const { file } = place;
+  return nodeFileSystem()
+    .readText(file, maxConfiguration)
+    .mapErr((error): CtrlExecError => error)
+    .andThen((text): Result<{ settings: DispatcherSettings; warnings: readonly string[] }, CtrlExecError> => {
+      if (text !== undefined)
+        return parseConfiguration(text, file).andThen((parsed) => dispatcherSettings(parsed, place));
+      if (!place.configurationRequired) return dispatcherSettings(undefined, place);
+      return err(
+        failure('config_invalid', `${file}: the configuration file does not exist`, {
+          file,
+          reason: 'missing',
+        }),
+      );
+    });
+}
+
+/** The default adapters of a dispatcher. `close` is given what is to be closed at the end. */
+export function dispatcherFactories(
+  settings: DispatcherSettings,
+  onClose: (close: () => Promise<void>) => void,
+  events: EventLog = noEventLog(),
+): Factories<DispatcherContext> {
+  const stores = memo(() => {
+    const opened = ResultAsync.fromSafePromise(import('../adapters/sqlite/stores.js')).andThen((adapter) =>
+      adapter.openSqliteStores({
+        path: join(settings.stateDir, 'ctrl-exec.db'),
+        locksDirectory: join(settings.stateDir, 'locks'),
+      }),
+    );
+    onClose(async () => {
+      const outcome = await opened;
+      if (outcome.isOk()) await outcome.value.close();
+    });
+    return opened;
+  });
+  return {
+    authority: x509Authority,
+    certificateRequests: x509Requests,
+    clock: systemClock,
+    configurationFile: () => settings.file,
+    crypto: nodeCrypto,
+    events: () => events,
+    files: nodeFileSystem,
+    hook: () => processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    keyStore: () =>
+      fileKeyStore({
+        paths: dispatcherPaths(settings),
+        journal: join(settings.stateDir, 'identity.journal'),
+      }),
+    listener: tlsListener,
+    locks: () => deferred(() => stores().map(({ locks }) => locks)),
+    pairingQueue: () => deferred(() => stores().map(({ pairingQueue }) => pairingQueue)),
+    random: systemRandom,
+    registry: () => deferred(() => stores().map(({ registry }) => registry)),
+    runStore: () => deferred(() => stores().map(({ runStore }) => runStore)),
+    settings: () => settings,
+    transport: (ports) => {
+      const transport = undiciTransport(ports);
+      onClose(() => transport.close());
+      return transport;
+    },
+  };
+}
+
+/** Opens a dispatcher's context; `resolve` makes it out of the factories. */
+export function openDispatcherContext(
+  options: PlaceOptions & { readonly events?: EventLog | undefined },
+  resolve: (factories: Factories<DispatcherContext>) => DispatcherContext,
+): ResultAsync<OpenedDispatcher, CtrlExecError> {
+  return loadDispatcherSettings(options).map(({ settings, warnings }) => {
+    const closers: (() => Promise<void>)[] = [];
+    const context = resolve(dispatcherFactories(settings, (close) => closers.unshift(close), options.events));
+    const close = async () => {
+      for (const each of closers.splice(0)) await each();
+    };
+    return { context, warnings, close };
+  });
+}
+
+const safePath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** What scripts get of the environment: a safe PATH, HOME, and the locale and time zone of the daemon. */
+export function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const kept = Object.entries(environment).filter(([name]) => /^(HOME|LANG|LC_[A-Z]+|TZ)$/.test(name));
+  const defined = kept.filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return { HOME: '/', ...Object.fromEntries(defined), PATH: safePath };
+}
+
+/** The default adapters of an agent. */
+export function agentFactories(
+  options: PlaceOptions,
+  events: EventLog = noEventLog(),
+): Factories<AgentContext> {
+  return {
+    certificateRequests: x509Requests,
+    clock: systemClock,
+    crypto: nodeCrypto,
+    environment: () => scriptEnvironment(process.env),
+    events: () => events,
+    files: nodeFileSystem,
+    hook: () => (settings) =>
+      processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    keyStore: () => (settings) =>
+      fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
+    hostName: () => hostname(),
+    listener: tlsListener,
+    place: () => agentPlace(options),
+    random: systemRandom,
+    runner: () => childProcessRunner(),
+    transport: undiciTransport,
+    version: () => version,
+  };
+}

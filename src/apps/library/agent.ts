@@ -1,0 +1,34 @@
+import type { EventLog } from '../../ports/event-log.js';
+import type { AgentPorts } from '../../sdk/agent/context.js';
+import { type Agent, createAgent } from '../../sdk/agent.js';
+import { agentFactories } from '../defaults.js';
+import type { PlaceOptions } from '../place.js';
+import { resolvePorts } from '../wiring.js';
+
+export type { AgentSettings } from '../../domain/agent-settings.js';
+export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
+export type { LogEvent } from '../../domain/event.js';
+export type { EventLog } from '../../ports/event-log.js';
+export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
+export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pair.js';
+export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
+export type { Agent } from '../../sdk/agent.js';
+export type { PlaceOptions } from '../place.js';
+
+export interface OpenAgentOptions extends PlaceOptions {
+  /** Where events go. Default: nowhere. */
+  readonly events?: EventLog;
+  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
+  readonly ports?: Partial<AgentPorts>;
+}
+
+/**
+ * An agent over the files of `home` (or the system-wide ones). Reads nothing and opens nothing before the first call.
+ * Several may live in one process.
+ */
+export async function openAgent(options: OpenAgentOptions = {}): Promise<Agent> {
+  const given = Object.entries(options.ports ?? {}).map(([name, port]) => [name, () => port]);
+  return createAgent(
+    resolvePorts({ ...agentFactories(options, options.events), ...Object.fromEntries(given) }),
+  );
+}

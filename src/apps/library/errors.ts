@@ -1,0 +1,1 @@
+export { type CtrlExecError, type ErrorCode, failure } from '../../domain/errors.js';

@@ -1,0 +1,47 @@
+import type { EventLog } from '../../ports/event-log.js';
+import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+import { createDispatcher, type Dispatcher } from '../../sdk/dispatcher.js';
+import { openDispatcherContext } from '../defaults.js';
+import type { PlaceOptions } from '../place.js';
+import { resolvePorts } from '../wiring.js';
+
+export type { AdvertisedScript } from '../../domain/agent-protocol.js';
+export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+export type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
+export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
+export type { LogEvent } from '../../domain/event.js';
+export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing-request.js';
+export type { HostResult } from '../../domain/run-record.js';
+export type { EventLog } from '../../ports/event-log.js';
+export type { HeldLock } from '../../ports/locks.js';
+export type { Asking } from '../../sdk/dispatcher/ask.js';
+export type { Caller } from '../../sdk/dispatcher/authorise.js';
+export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
+export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
+export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
+export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/ping.js';
+export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
+export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
+export type { Dispatcher } from '../../sdk/dispatcher.js';
+export type { PlaceOptions } from '../place.js';
+
+export interface OpenDispatcherOptions extends PlaceOptions {
+  /** Where events go. Default: nowhere. */
+  readonly events?: EventLog;
+  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
+  readonly ports?: Partial<DispatcherPorts>;
+}
+
+/**
+ * A dispatcher over the files of `home` (or the system-wide ones). Reads nothing and opens nothing before the first
+ * call; whatever is wrong then is the error of that call. Several may live in one process.
+ */
+export async function openDispatcher(options: OpenDispatcherOptions = {}): Promise<Dispatcher> {
+  const { ports } = options;
+  return createDispatcher(() =>
+    openDispatcherContext(options, (factories) => {
+      const given = Object.entries(ports ?? {}).map(([name, port]) => [name, () => port]);
+      return resolvePorts({ ...factories, ...Object.fromEntries(given) });
+    }),
+  );
+}

@@ -1,0 +1,35 @@
+export type { AuthHook } from '../../ports/auth-hook.js';
+export type { CertificateAuthority, Validity } from '../../ports/certificate-authority.js';
+export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
+export type { Clock } from '../../ports/clock.js';
+export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
+export type { EventLog } from '../../ports/event-log.js';
+export type { FileSystem } from '../../ports/file-system.js';
+export type { KeyStore, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
+export type {
+  ConnectionPeer,
+  IncomingRequest,
+  Listener,
+  Listening,
+  ListenOptions,
+} from '../../ports/listener.js';
+export type { HeldLock, LockKey, Locks } from '../../ports/locks.js';
+export type { PairingQueue } from '../../ports/pairing-queue.js';
+export type {
+  CapturedStream,
+  ProcessEnd,
+  ProcessOutcome,
+  ProcessRequest,
+  ProcessRunner,
+} from '../../ports/process-runner.js';
+export type { Random } from '../../ports/random.js';
+export type { Enrolment, Registry } from '../../ports/registry.js';
+export type { RunStore } from '../../ports/run-store.js';
+export type {
+  Credentials,
+  Transport,
+  TransportAnswer,
+  TransportError,
+  TransportRequest,
+  TransportTarget,
+} from '../../ports/transport.js';

@@ -1,0 +1,42 @@
+import { hostname } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { AgentPlace } from '../sdk/agent/context.js';
+
+/** Where a dispatcher or an agent lives. */
+export interface PlaceOptions {
+  /** Everything under this directory, state in `state` below it. Default: the system-wide directories. */
+  readonly home?: string | undefined;
+  /** The configuration file. Default: the one in the home. With `home` it may be missing. */
+  readonly config?: string | undefined;
+}
+
+/** Where a dispatcher's configuration and state are. */
+export interface DispatcherPlace {
+  readonly home: string;
+  readonly stateDir: string;
+  readonly file: string;
+  /** Whether it is an error that the configuration file is not there. */
+  readonly configurationRequired: boolean;
+  readonly hostName: string;
+}
+
+export function dispatcherPlace(options: PlaceOptions): DispatcherPlace {
+  const home = options.home === undefined ? '/etc/ctrl-exec' : resolve(options.home);
+  return {
+    home,
+    stateDir: options.home === undefined ? '/var/lib/ctrl-exec' : join(home, 'state'),
+    file: options.config === undefined ? join(home, 'ctrl-exec.conf') : resolve(options.config),
+    configurationRequired: options.home === undefined && options.config !== undefined,
+    hostName: hostname(),
+  };
+}
+
+export function agentPlace(options: PlaceOptions): AgentPlace {
+  const home = options.home === undefined ? '/etc/ctrl-exec-agent' : resolve(options.home);
+  return {
+    home,
+    stateDir: options.home === undefined ? '/var/lib/ctrl-exec-agent' : join(home, 'state'),
+    configurationFile: options.config === undefined ? join(home, 'agent.conf') : resolve(options.config),
+    configurationRequired: options.home === undefined && options.config !== undefined,
+  };
+}

@@ -1,0 +1,165 @@
+import { err, ok, type Result } from 'neverthrow';
+import { type CtrlExecError, failure } from './errors.js';
+import { parseJsonObject } from './json.js';
+import { printable } from './names.js';
+
+/** Bytes of body that an agent accepts (wire-protocol 1.1). */
+export const maxRequestBody = 1024 * 1024;
+
+/** Bytes of answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`. */
+export const maxAnswerBody = 2 * 6 * 16 * 1024 * 1024 + 64 * 1024;
+
+/** Standard TCP port of agents. */
+export const agentPort = 7443;
+
+type Body = Readonly<Record<string, unknown>>;
+type AnswerFailure = CtrlExecError<'refused' | 'protocol_violation'>;
+
+const textOf = (body: Body, member: string): string | undefined => {
+  const value = body[member];
+  return typeof value === 'string' ? value : undefined;
+};
+
+const violation = (reason: string): AnswerFailure =>
+  failure('protocol_violation', `the agent's answer is not understood: ${reason}`, { reason });
+
+/** What a refusal means and what to do about it, where the agent's own words need that. */
+const hints: Readonly<Record<string, string>> = {
+  'serial mismatch': 'it does not trust this dispatcher certificate; pair it with this dispatcher',
+  forbidden: 'it does not trust this dispatcher certificate; pair it with this dispatcher',
+  'certificate revoked': 'it holds the certificate of this dispatcher for revoked',
+};
+
+function refusal(status: number, body: Body | undefined): AnswerFailure {
+  const reason = printable((body && textOf(body, 'error')) ?? `HTTP status ${status}`, 200);
+  const hint = hints[reason];
+  return failure('refused', `refused by the agent: ${reason}${hint ? ` (${hint})` : ''}`, { status, reason });
+}
+
+/** The JSON object of a 200 answer; any other status is what the agent said against it. */
+function accepted(status: number, bytes: Uint8Array): Result<Body, AnswerFailure> {
+  const body = parseJsonObject(bytes);
+  if (status !== 200) return err(refusal(status, body.isOk() ? body.value : undefined));
+  return body.mapErr(violation);
+}
+
+/** What `/run` answered. `exit` is -1 when the agent did not run the script. */
+export interface RunAnswer {
+  readonly exit: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly error?: string;
+  readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
+}
+
+export function readRunAnswer(
+  status: number,
+  bytes: Uint8Array,
+  reqid: string,
+): Result<RunAnswer, AnswerFailure> {
+  return accepted(status, bytes).andThen((body): Result<RunAnswer, AnswerFailure> => {
+    const exit = body['exit'];
+    if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
+      return err(violation('"exit" is not a whole number from -1 to 255'));
+    const answered = textOf(body, 'reqid');
+    if (answered !== undefined && answered !== reqid) return err(violation('it is about another request'));
+    const error = textOf(body, 'error');
+    const truncated = readTruncated(body['truncated']);
+    return ok({
+      exit,
+      stdout: textOf(body, 'stdout') ?? '',
+      stderr: textOf(body, 'stderr') ?? '',
+      ...(error !== undefined && { error: printable(error, 500) }),
+      ...(truncated && { truncated }),
+    });
+  });
+}
+
+function readTruncated(value: unknown): RunAnswer['truncated'] {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const total = (stream: 'stdout' | 'stderr') => {
+    const count: unknown = Reflect.get(value, stream);
+    return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? { [stream]: count } : {};
+  };
+  return { ...total('stdout'), ...total('stderr') };
+}
+
+export interface PingAnswer {
+  readonly reportedHostname: string;
+  readonly version: string;
+  /** notAfter in OpenSSL's text form. */
+  readonly expiry: string;
+}
+
+export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAnswer, AnswerFailure> {
+  return accepted(status, bytes).andThen((body) =>
+    body['status'] === 'ok'
+      ? ok({
+          reportedHostname: printable(textOf(body, 'host') ?? ''),
+          version: printable(textOf(body, 'version') ?? ''),
+          expiry: printable(textOf(body, 'expiry') ?? ''),
+        })
+      : err(violation('"status" is not "ok"')),
+  );
+}
+
+/** One allowlisted script as an agent advertises it. */
+export interface AdvertisedScript {
+  readonly name: string;
+  readonly path: string;
+  readonly executable: boolean;
+  readonly profile?: string;
+  /** The sidecar, verbatim (wire-protocol 1.8). */
+  readonly schema?: Readonly<Record<string, unknown>>;
+  readonly schema_version?: string;
+}
+
+export interface Capabilities {
+  readonly reportedHostname: string;
+  readonly version: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly scripts: readonly AdvertisedScript[];
+}
+
+export function readCapabilities(status: number, bytes: Uint8Array): Result<Capabilities, AnswerFailure> {
+  return accepted(status, bytes).andThen((body): Result<Capabilities, AnswerFailure> => {
+    const scripts = body['scripts'];
+    if (!Array.isArray(scripts)) return err(violation('"scripts" is not a list'));
+    return ok({
+      reportedHostname: printable(textOf(body, 'host') ?? ''),
+      version: printable(textOf(body, 'version') ?? ''),
+      tags: readTags(body['tags']),
+      scripts: scripts.flatMap((script: unknown) => readScript(script)),
+    });
+  });
+}
+
+function readTags(value: unknown): Record<string, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  const entries = Object.entries(value).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  );
+  return Object.fromEntries(entries.map(([key, tag]) => [printable(key, 128), printable(tag, 1024)]));
+}
+
+function readScript(value: unknown): AdvertisedScript[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const body = value as Body;
+  const name = textOf(body, 'name');
+  if (name === undefined || !/^[A-Za-z0-9_-]{1,255}$/.test(name)) return [];
+  const profile = textOf(body, 'profile');
+  const version = textOf(body, 'schema_version');
+  const schema = body['schema'];
+  return [
+    {
+      name,
+      path: printable(textOf(body, 'path') ?? '', 4096),
+      executable: body['executable'] === true || body['executable'] === 1,
+      ...(profile !== undefined && { profile: printable(profile) }),
+      ...(typeof schema === 'object' &&
+        schema !== null &&
+        !Array.isArray(schema) && { schema: schema as Body }),
+      ...(version !== undefined && { schema_version: printable(version, 80) }),
+    },
+  ];
+}

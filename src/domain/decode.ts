@@ -1,0 +1,89 @@
+import { err, ok, type Result } from 'neverthrow';
+import { fromBase64url } from './bytes.js';
+
+/** Reads one value: the typed value, or undefined when it is not of the form. */
+export interface Field<T> {
+  readonly read: (value: unknown) => T | undefined;
+  /** What was expected, for the error message. */
+  readonly form: string;
+  readonly optional?: boolean;
+}
+
+type Shape = Readonly<Record<string, Field<unknown>>>;
+/** The type of an object that has this shape. */
+export type DecodedObject<S extends Shape> = {
+  readonly [K in keyof S as S[K] extends { optional: true } ? never : K]: S[K] extends Field<infer T>
+    ? T
+    : never;
+} & {
+  readonly [K in keyof S as S[K] extends { optional: true } ? K : never]?: S[K] extends Field<infer T>
+    ? T
+    : never;
+};
+
+/**
+ * Reads an object of exactly these members. A missing, malformed or (unless `open`) unknown member is the error text.
+ */
+export function decodeObject<S extends Shape>(
+  value: unknown,
+  shape: S,
+  options: { readonly open?: boolean } = {},
+): Result<DecodedObject<S>, string> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return err('not a JSON object');
+  const members = new Map<string, unknown>(Object.entries(value));
+  if (!options.open)
+    for (const name of members.keys())
+      if (!Object.hasOwn(shape, name)) return err(`unknown member ${JSON.stringify(name.slice(0, 40))}`);
+  const decoded: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries(shape)) {
+    if (!members.has(name)) {
+      if (field.optional) continue;
+      return err(`member "${name}" is missing`);
+    }
+    const read = field.read(members.get(name));
+    if (read === undefined) return err(`member "${name}" is not ${field.form}`);
+    decoded[name] = read;
+  }
+  return ok(decoded as DecodedObject<S>);
+}
+
+export const optional = <T>(field: Field<T>): Field<T> & { optional: true } => ({ ...field, optional: true });
+
+export const text = (limit: number): Field<string> => ({
+  form: `text of at most ${limit} characters`,
+  read: (value) => (typeof value === 'string' && value.length <= limit ? value : undefined),
+});
+
+export const matching = (pattern: RegExp, form: string): Field<string> => ({
+  form,
+  read: (value) => (typeof value === 'string' && pattern.test(value) ? value : undefined),
+});
+
+export const oneOf = <const T extends string | number>(...values: readonly T[]): Field<T> => ({
+  form: values.map((value) => JSON.stringify(value)).join(' or '),
+  read: (value) => values.find((candidate) => candidate === value),
+});
+
+export const integer = (min: number, max: number): Field<number> => ({
+  form: `a whole number from ${min} to ${max}`,
+  read: (value) =>
+    Number.isInteger(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined,
+});
+
+export const list = <T>(item: Field<T>, min: number, max: number): Field<readonly T[]> => ({
+  form: `a list of ${min} to ${max} of: ${item.form}`,
+  read: (value) => {
+    if (!Array.isArray(value) || value.length < min || value.length > max) return undefined;
+    const read = value.map((entry) => item.read(entry));
+    return read.includes(undefined) ? undefined : (read as T[]);
+  },
+});
+
+/** Binary data as base64url without padding; of exactly `length` bytes where that is given. */
+export const binary = (length?: number): Field<Uint8Array> => ({
+  form: length === undefined ? 'base64url' : `base64url of ${length} bytes`,
+  read: (value) => {
+    const bytes = typeof value === 'string' ? fromBase64url(value) : undefined;
+    return bytes && (length === undefined || bytes.length === length) ? bytes : undefined;
+  },
+});

@@ -1,0 +1,141 @@
+import type { Result } from 'neverthrow';
+import { type KeyType, keyTypes } from './certificate.js';
+import type { ParsedConfiguration } from './configuration.js';
+import type { CtrlExecError } from './errors.js';
+import { dispatcherId, dispatcherIdFromHostName } from './names.js';
+import type { RateLimit } from './rate-limit.js';
+import {
+  agentNames,
+  bindAddress,
+  boolean,
+  type Field,
+  inDirectory,
+  integer,
+  oneOf,
+  optional,
+  path,
+  port,
+  rateLimit,
+  seconds,
+} from './settings-fields.js';
+import { type SettingsAndWarnings, settingsReader } from './settings-reader.js';
+
+/** Everything that `ctrl-exec.conf` sets. Paths are absolute if `home` is; days are days. */
+export interface DispatcherSettings {
+  readonly home: string;
+  /** The configuration file, whether it is there or not. */
+  readonly file: string;
+  readonly stateDir: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  /** In the home, as are the next two; no key sets them. */
+  readonly caKey: string;
+  readonly pairingCert: string;
+  readonly pairingKey: string;
+  readonly dispatcherId: string;
+  /** False while the id is only derived from the host name. */
+  readonly dispatcherIdConfigured: boolean;
+  /** Seconds. */
+  readonly readTimeout: number;
+  /** Hosts at a time. */
+  readonly maxParallel: number;
+  readonly apiPort: number;
+  readonly apiBind: string;
+  readonly apiCert: string | undefined;
+  readonly apiKey: string | undefined;
+  readonly apiSocket: string | undefined;
+  readonly apiAuthDefault: 'allow' | 'deny';
+  readonly apiMaxConcurrent: number;
+  readonly authHook: string | undefined;
+  /** Seconds. */
+  readonly authHookTimeout: number;
+  readonly authDenyGeneric: boolean;
+  readonly certDays: number;
+  readonly certRenewalDays: number;
+  readonly certOverlapDays: number;
+  /** Seconds. */
+  readonly certCheckInterval: number;
+  readonly keyType: KeyType;
+  readonly pairingPort: number;
+  readonly pairingBind: string;
+  readonly pairingMaxQueue: number;
+  readonly pairingRateLimitVolume: RateLimit;
+  readonly allowLegacyPairing: boolean;
+  /** Names in lower case, or all of them. */
+  readonly allowLegacyAgents: '*' | readonly string[];
+}
+
+/** Where a dispatcher lives, before its configuration was read. */
+export interface DispatcherBase {
+  readonly home: string;
+  readonly stateDir: string;
+  /** The configuration file, for messages. */
+  readonly file: string;
+  readonly hostName: string;
+}
+
+const idField: Field<string> = (text) =>
+  dispatcherId(text).mapErr((error) => error.reason.replace(/^.*expected /, ''));
+
+/**
+ * The settings of a dispatcher: the key table of the product with its defaults. A path is absolute or the plain name of
+ * a file, which is taken in the home. An empty value is an error, except where the default is none.
+ * @param parsed undefined when there is no configuration file
+ */
+export function dispatcherSettings(
+  parsed: ParsedConfiguration | undefined,
+  base: DispatcherBase,
+): Result<SettingsAndWarnings<DispatcherSettings>, CtrlExecError<'config_invalid'>> {
+  const { home } = base;
+  const { read, isSet, reject, finish } = settingsReader(parsed, base.file);
+  const inHome = (name: string) => inDirectory(home, name);
+  const file = path(home);
+  const days = integer({ min: 1, max: 36_500, unit: 'days' });
+
+  const settings: DispatcherSettings = {
+    home,
+    file: base.file,
+    stateDir: read('state_dir', file, base.stateDir),
+    cert: read('cert', file, inHome('ctrl-exec.crt')),
+    key: read('key', file, inHome('ctrl-exec.key')),
+    ca: read('ca', file, inHome('ca.crt')),
+    caKey: inHome('ca.key'),
+    pairingCert: inHome('pairing.crt'),
+    pairingKey: inHome('pairing.key'),
+    dispatcherId: read('dispatcher_id', idField, dispatcherIdFromHostName(base.hostName)),
+    dispatcherIdConfigured: isSet('dispatcher_id'),
+    readTimeout: read('read_timeout', seconds(1), 60, 'timeout'),
+    maxParallel: read('max_parallel', integer({ min: 1, max: 4096, unit: 'hosts' }), 64),
+    apiPort: read('api_port', port, 7445),
+    apiBind: read('api_bind', bindAddress, '127.0.0.1'),
+    apiCert: read('api_cert', optional(file), undefined),
+    apiKey: read('api_key', optional(file), undefined),
+    apiSocket: read('api_socket', optional(file), undefined),
+    apiAuthDefault: read('api_auth_default', oneOf(['allow', 'deny']), 'deny'),
+    apiMaxConcurrent: read('api_max_concurrent', integer({ min: 1, max: 65_536, unit: 'requests' }), 64),
+    authHook: read('auth_hook', optional(file), undefined),
+    authHookTimeout: read('auth_hook_timeout', seconds(1), 10),
+    authDenyGeneric: read('auth_deny_generic', boolean, false),
+    certDays: read('cert_days', days, 365),
+    certRenewalDays: read('cert_renewal_days', days, 90),
+    certOverlapDays: read('cert_overlap_days', days, 30),
+    certCheckInterval: read('cert_check_interval', seconds(1), 14_400),
+    keyType: read('key_type', oneOf(keyTypes), 'p256'),
+    pairingPort: read('pairing_port', port, 7444),
+    pairingBind: read('pairing_bind', bindAddress, '0.0.0.0'),
+    pairingMaxQueue: read('pairing_max_queue', integer({ min: 1, max: 1000, unit: 'requests' }), 10),
+    pairingRateLimitVolume: read('pairing_rate_limit_volume', rateLimit, {
+      limit: 10,
+      window: 60,
+      block: 300,
+    }),
+    allowLegacyPairing: read('allow_legacy_pairing', boolean, false),
+    allowLegacyAgents: read('allow_legacy_agents', agentNames, []),
+  };
+  if (settings.apiCert && !settings.apiKey)
+    reject('api_cert', 'is set without api_key, expected both or neither');
+  if (settings.apiKey && !settings.apiCert)
+    reject('api_key', 'is set without api_cert, expected both or neither');
+  return finish(settings, []);
+}

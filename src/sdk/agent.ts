@@ -1,0 +1,49 @@
+import type { ResultAsync } from 'neverthrow';
+import type { AgentSettings } from '../domain/agent-settings.js';
+import type { CtrlExecError } from '../domain/errors.js';
+import {
+  type Check,
+  type PairingStatus,
+  pairingStatus,
+  type SelfPing,
+  selfCheck,
+  selfPing,
+} from './agent/checks.js';
+import type { AgentContext } from './agent/context.js';
+import { type Paired, type PairingOptions, pair } from './agent/pair.js';
+import { type ServeOptions, type ServingAgent, serve } from './agent/serve.js';
+import { loadSettings } from './agent/state.js';
+
+type Answer<T> = ResultAsync<T, CtrlExecError>;
+
+/** A managed host. No method throws for an expected failure. */
+export interface Agent extends AsyncDisposable {
+  /** The settings as they are written now, and the warnings of the configuration. */
+  configuration(): Answer<{ settings: AgentSettings; warnings: readonly string[] }>;
+  /** Pairs with a dispatcher that is in pairing mode. */
+  pair(options: PairingOptions): Answer<Paired>;
+  pairingStatus(): Answer<PairingStatus>;
+  /** Serves until it is closed; `identity_missing` when not paired. */
+  serve(options?: ServeOptions): Answer<ServingAgent>;
+  /** Configuration, allowlist and certificates, a line each. */
+  selfCheck(): Promise<readonly Check[]>;
+  /** A TLS round trip to the agent that serves on this host. @param port default: the configured one */
+  selfPing(port?: number): Answer<SelfPing>;
+  /** Closes outgoing connections. An agent that serves is closed by itself. */
+  close(): Promise<void>;
+}
+
+/** An agent over its context. */
+export function createAgent(context: AgentContext): Agent {
+  const close = () => context.transport.close();
+  return {
+    configuration: () => loadSettings(context),
+    pair: (options) => loadSettings(context).andThen(({ settings }) => pair(context, settings, options)),
+    pairingStatus: () => pairingStatus(context),
+    serve: (options) => serve(context, options),
+    selfCheck: () => selfCheck(context),
+    selfPing: (port) => selfPing(context, port),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,172 @@
+import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import type { AgentSettings } from '../../domain/agent-settings.js';
+import { whyUnusable } from '../../domain/certificate.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import type { AgentContext } from './context.js';
+import { type AgentIdentity, type AgentState, loadState, requireIdentity } from './state.js';
+
+/** One line of a self-check. */
+export interface Check {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** How this host is paired. */
+export interface PairingStatus {
+  readonly paired: boolean;
+  /** The name in the certificate. */
+  readonly name: string | undefined;
+  readonly serial: string | undefined;
+  /** Epoch milliseconds. */
+  readonly notAfter: number | undefined;
+  /** Ids of the dispatchers that may call. */
+  readonly dispatchers: readonly string[];
+}
+
+export function pairingStatus(context: AgentContext): ResultAsync<PairingStatus, CtrlExecError> {
+  return loadState(context).map(({ identity, trust }) => ({
+    paired: identity !== undefined,
+    name: identity?.certificate.dnsNames[0] ?? identity?.certificate.commonName,
+    serial: identity?.certificate.serial,
+    notAfter: identity?.certificate.notAfter,
+    dispatchers: [...new Set(trust.map(({ dispatcherId }) => dispatcherId))],
+  }));
+}
+
+/** Looks at configuration, allowlist and certificates; every finding is a line, nothing stops at the first. */
+export async function selfCheck(context: AgentContext): Promise<readonly Check[]> {
+  const loaded = await loadState(context);
+  if (loaded.isErr()) return [{ name: 'configuration', ok: false, detail: loaded.error.message }];
+  const state = loaded.value;
+  return [
+    { name: 'configuration', ok: true, detail: state.settings.file },
+    ...state.warnings.map((detail) => ({ name: 'warning', ok: !detail.includes(': skipped,'), detail })),
+    ...(await checkScripts(context, state)),
+    ...(await checkHook(context, state.settings)),
+    ...checkIdentity(context, state),
+  ];
+}
+
+async function checkScripts({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> {
+  return Promise.all(
+    [...scripts.values()].map(async ({ name, path }) => {
+      const executable = await files.isExecutable(path).unwrapOr(false);
+      return {
+        name: `script ${name}`,
+        ok: executable,
+        detail: executable ? path : `${path} cannot be executed`,
+      };
+    }),
+  );
+}
+
+async function checkHook({ files }: AgentContext, { authHook }: AgentSettings): Promise<readonly Check[]> {
+  if (authHook === undefined) return [];
+  const executable = await files.isExecutable(authHook).unwrapOr(false);
+  return [
+    { name: 'auth hook', ok: executable, detail: executable ? authHook : `${authHook} cannot be executed` },
+  ];
+}
+
+function checkIdentity(
+  { clock, crypto }: AgentContext,
+  { identity, trust, revoked }: AgentState,
+): readonly Check[] {
+  if (!identity) return [{ name: 'certificate', ok: false, detail: 'this agent is not paired' }];
+  const { certificate, cas } = identity;
+  const why = whyUnusable(certificate, 'serverAuth', clock.now());
+  const until = new Date(certificate.notAfter).toISOString();
+  const issued = cas.some((pem) =>
+    crypto.readCertificate(pem).match(
+      (ca) => crypto.issuedBy(certificate, ca),
+      () => false,
+    ),
+  );
+  const living = trust.filter(({ serial }) => !revoked.has(serial));
+  return [
+    { name: 'certificate', ok: why === undefined, detail: why ?? `valid until ${until}` },
+    {
+      name: 'certificate authority',
+      ok: issued,
+      detail: issued ? 'issued the certificate' : 'did not issue the certificate',
+    },
+    {
+      name: 'trusted dispatchers',
+      ok: living.length > 0,
+      detail:
+        living.map(({ dispatcherId }) => dispatcherId).join(', ') || 'none: every dispatcher is refused',
+    },
+  ];
+}
+
+/** What a self-ping found: how the agent answered to its own certificate, which it must refuse. */
+export interface SelfPing {
+  readonly host: string;
+  readonly port: number;
+  /** Whole milliseconds. */
+  readonly rtt: number;
+}
+
+/**
+ * A real TLS round trip to the agent that serves on this host. The certificate that answers must be the agent's own; that
+ * the agent then refuses us, whose certificate is no dispatcher's, is the healthy answer.
+ */
+export function selfPing(context: AgentContext, port?: number): ResultAsync<SelfPing, CtrlExecError> {
+  return loadState(context).andThen((state) =>
+    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port)),
+  );
+}
+
+function pingSelf(
+  { clock, crypto, transport }: AgentContext,
+  settings: AgentSettings,
+  { credentials, certificate, cas }: AgentIdentity,
+  givenPort: number | undefined,
+): ResultAsync<SelfPing, CtrlExecError> {
+  const wildcards: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+  const host = wildcards[settings.bind] ?? settings.bind;
+  const port = givenPort ?? settings.port;
+  const started = clock.monotonic();
+  let recognised = false;
+  const healthy = (): SelfPing => ({ host, port, rtt: Math.round(clock.monotonic() - started) });
+  return transport
+    .request(
+      {
+        host,
+        port,
+        credentials,
+        trust: cas,
+        connectionKey: `self|${host}|${port}|${certificate.serial}`,
+        judge: (peer) => {
+          recognised = crypto.equal(peer.spki, certificate.spki);
+          return recognised
+            ? okAsync(undefined)
+            : errAsync(
+                failure('wrong_identity', `something else than this agent answers on ${host}:${port}`, {
+                  expected: certificate.serial,
+                  found: peer.serial,
+                }),
+              );
+        },
+      },
+      {
+        method: 'POST',
+        path: '/ping',
+        query: '',
+        headers: [['content-type', 'application/json']],
+        body: new TextEncoder().encode('{}'),
+        connectTimeout: 5000,
+        answerTimeout: 5000,
+        maxAnswer: 65_536,
+      },
+    )
+    .mapErr((error): CtrlExecError => error)
+    .map(healthy)
+    .orElse((error) =>
+      // The TLS layer refuses a certificate that is for servers only: the connection ends without an answer.
+      recognised && (error.code === 'connection_failed' || error.code === 'tls_failed')
+        ? ok(healthy())
+        : errAsync(error),
+    );
+}

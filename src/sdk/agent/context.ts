@@ -1,0 +1,48 @@
+import type { AgentSettings } from '../../domain/agent-settings.js';
+import type { AuthHook } from '../../ports/auth-hook.js';
+import type { CertificateRequests } from '../../ports/certificate-requests.js';
+import type { Clock } from '../../ports/clock.js';
+import type { Crypto } from '../../ports/crypto.js';
+import type { EventLog } from '../../ports/event-log.js';
+import type { FileSystem } from '../../ports/file-system.js';
+import type { KeyStore } from '../../ports/key-store.js';
+import type { Listener } from '../../ports/listener.js';
+import type { ProcessRunner } from '../../ports/process-runner.js';
+import type { Random } from '../../ports/random.js';
+import type { Transport } from '../../ports/transport.js';
+
+/** Everything that an agent's use cases stand on. */
+export interface AgentPorts {
+  readonly certificateRequests: CertificateRequests;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly events: EventLog;
+  readonly files: FileSystem;
+  /** The hook that these settings name. */
+  hook(settings: AgentSettings): AuthHook;
+  /** The store at the paths that these settings name. */
+  keyStore(settings: AgentSettings): KeyStore;
+  readonly listener: Listener;
+  readonly random: Random;
+  readonly runner: ProcessRunner;
+  readonly transport: Transport;
+}
+
+/** Where an agent's configuration is found. */
+export interface AgentPlace {
+  readonly home: string;
+  readonly stateDir: string;
+  readonly configurationFile: string;
+  /** Whether it is an error that the configuration file is not there. */
+  readonly configurationRequired: boolean;
+}
+
+export interface AgentContext extends AgentPorts {
+  readonly place: AgentPlace;
+  /** What this host calls itself. */
+  readonly hostName: string;
+  /** Version of this package, as `/ping` reports it. */
+  readonly version: string;
+  /** The whole environment of scripts. */
+  readonly environment: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,91 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import type { AgentSettings } from '../../domain/agent-settings.js';
+import { type AllowlistEntry, withinDirectories } from '../../domain/allowlist.js';
+import { hex, utf8 } from '../../domain/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { parseSidecar, sidecarLimit } from '../../domain/sidecar.js';
+import { parallel } from '../parallel.js';
+import type { AgentContext } from './context.js';
+
+/** An allowlisted script and what its sidecar says about it (wire-protocol 1.8). */
+export interface Script {
+  readonly name: string;
+  readonly path: string;
+  readonly profile: string | undefined;
+  readonly schema: Readonly<Record<string, unknown>> | undefined;
+  readonly schemaVersion: string | undefined;
+}
+
+interface Loaded {
+  readonly scripts: ReadonlyMap<string, Script>;
+  readonly warnings: readonly string[];
+}
+
+/** Reads the sidecars and checks the directories; what is wrong with one script costs only that script. */
+export async function readScripts(
+  context: AgentContext,
+  settings: AgentSettings,
+  entries: readonly AllowlistEntry[],
+): Promise<Loaded> {
+  const scripts = new Map<string, Script>();
+  const warnings: string[] = [];
+  const at = (entry: AllowlistEntry) => `${settings.scriptsConf}:${entry.line}`;
+  const read = await parallel(entries, 16, async (entry) => ({
+    entry,
+    allowed: await scriptPath(context, settings, entry.path),
+    sidecar: await readSidecar(context, entry.path),
+  }));
+  for (const { entry, allowed, sidecar } of read) {
+    const { name, path, profile } = entry;
+    // A script that is not there yet may come; one that lies elsewhere is a mistake in the allowlist.
+    if (allowed.isErr() && allowed.error.code === 'invalid_argument') {
+      warnings.push(`${at(entry)}: skipped, ${allowed.error.message}`);
+      continue;
+    }
+    if (profile !== undefined) warnings.push(`${at(entry)}: profile=${profile} is read but not enforced yet`);
+    if (sidecar.isErr()) warnings.push(`${path}.schema.json: not advertised: ${sidecar.error}`);
+    const schema = sidecar.unwrapOr(undefined);
+    scripts.set(name, { name, path, profile, schema: schema?.schema, schemaVersion: schema?.version });
+  }
+  return { scripts, warnings };
+}
+
+/**
+ * What to execute for an allowlisted path: the path itself, or, where `script_dirs` is set, the real path that was
+ * found to lie in one of them, so that a link that changes afterwards changes nothing.
+ */
+export function scriptPath(
+  { files }: AgentContext,
+  { scriptDirs }: AgentSettings,
+  path: string,
+): ResultAsync<string, CtrlExecError<'file_failed' | 'invalid_argument'>> {
+  return safeTry(async function* () {
+    if (scriptDirs === undefined) return ok(path);
+    const real = yield* files.realPath(path);
+    const directories = await Promise.all(scriptDirs.map((directory) => files.realPath(directory)));
+    const existing = directories.flatMap((directory) => (directory.isOk() ? [directory.value] : []));
+    if (withinDirectories(real, existing)) return ok(real);
+    const reason = `${real} is not in any of script_dirs`;
+    return err(failure('invalid_argument', reason, { field: 'script_dirs', reason }));
+  });
+}
+
+function readSidecar(
+  { files, crypto }: AgentContext,
+  path: string,
+): ResultAsync<{ schema: Readonly<Record<string, unknown>>; version: string } | undefined, string> {
+  return files
+    .readText(`${path}.schema.json`, sidecarLimit)
+    .mapErr((error) => (error.reason === 'EFBIG' ? `larger than ${sidecarLimit} bytes` : error.message))
+    .andThen((text) =>
+      text === undefined
+        ? ok(undefined)
+        : parseSidecar(text).map(({ schema, version }) => ({
+            schema,
+            version:
+              version.kind === 'own'
+                ? version.text
+                : `sha256:${hex(crypto.sha256(utf8(version.canonical))).slice(0, 12)}`,
+          })),
+    );
+}

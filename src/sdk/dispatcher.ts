@@ -1,0 +1,107 @@
+import { ok, type ResultAsync } from 'neverthrow';
+import type { AgentRecord } from '../domain/agent-record.js';
+import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { PairingRequest } from '../domain/pairing-request.js';
+import { matchesTags } from '../domain/tags.js';
+import type { HeldLock } from '../ports/locks.js';
+import type { DispatcherContext } from './dispatcher/context.js';
+import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
+import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
+import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
+import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
+import { type Run, type RunRequest, run } from './dispatcher/run.js';
+import {
+  type CaSummary,
+  caSummary,
+  type DispatcherSummary,
+  type SetupDispatcherOptions,
+  setupCa,
+  setupDispatcher,
+} from './dispatcher/setup.js';
+import { once } from './parallel.js';
+
+/** A dispatcher context that can be closed, and what its configuration had to say. */
+export interface OpenedDispatcher {
+  readonly context: DispatcherContext;
+  /** One line each, with file and line. */
+  readonly warnings: readonly string[];
+  close(): Promise<void>;
+}
+
+type Answer<T> = ResultAsync<T, CtrlExecError>;
+
+/**
+ * The control host. Nothing is opened before the first call; a configuration that does not parse is the error of every
+ * call. No method throws for an expected failure.
+ */
+export interface Dispatcher extends AsyncDisposable {
+  /** The settings in force and the warnings of the configuration. */
+  configuration(): Answer<{ settings: DispatcherSettings; warnings: readonly string[] }>;
+  /** Creates the private CA; `ca_exists` if there is one. */
+  setupCa(): Answer<CaSummary>;
+  /** The CA in force. */
+  ca(): Answer<CaSummary>;
+  /** Creates this dispatcher's identity; `identity_exists` if there is one and `replace` is not set. */
+  setup(options?: SetupDispatcherOptions): Answer<DispatcherSummary>;
+  /** Opens the pairing port until it is closed. */
+  openPairing(options?: PairingModeOptions): Answer<PairingMode>;
+  /** Pairing requests that wait. */
+  pairingRequests(): Answer<readonly PairingRequest[]>;
+  approve(approval: Approval): Answer<PairingRequest>;
+  /** @param id the request, or a unique prefix of at least 8 digits. @param reason told to the agent */
+  deny(id: string, reason?: string): Answer<PairingRequest>;
+  /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
+  agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
+  /** Forgets an agent: its key answers for nobody any more. */
+  unpair(name: string): Answer<AgentRecord>;
+  run(request: RunRequest): Answer<Run>;
+  ping(request: PingRequest): Answer<Ping>;
+  discover(request?: DiscoveryRequest): Answer<Discovery>;
+  /** Locks that are held now. */
+  locks(): Answer<readonly HeldLock[]>;
+  /** Closes connections and stores; requests under way end as `aborted`. */
+  close(): Promise<void>;
+}
+
+/** A dispatcher over a context that is opened at the first use. */
+export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlExecError>): Dispatcher {
+  let opening: ResultAsync<OpenedDispatcher, CtrlExecError> | undefined;
+  const opened = once(() => {
+    opening = open();
+    return opening;
+  });
+  const within = <T>(use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>): Answer<T> =>
+    opened().andThen(({ context }) => use(context));
+  const close = async () => {
+    const outcome = await opening;
+    if (outcome?.isOk()) await outcome.value.close();
+  };
+  return {
+    configuration: () => opened().map(({ context, warnings }) => ({ settings: context.settings, warnings })),
+    setupCa: () => within(setupCa),
+    ca: () => within(caSummary),
+    setup: (options) => within((context) => setupDispatcher(context, options)),
+    openPairing: (options) => within((context) => openPairingMode(context, options)),
+    pairingRequests: () => within(listRequests),
+    approve: (approval) => within((context) => approve(context, approval)),
+    deny: (id, reason) => within((context) => deny(context, id, reason)),
+    agents: (tags = {}) =>
+      within((context) =>
+        context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
+      ),
+    unpair: (name) =>
+      within((context) =>
+        context.registry.remove(name.toLowerCase()).andThen((record) => {
+          context.events.emit({ action: 'unpaired', fields: { host: record.name } });
+          return ok(record);
+        }),
+      ),
+    run: (request) => within((context) => run(context, request)),
+    ping: (request) => within((context) => ping(context, request)),
+    discover: (request) => within((context) => discover(context, request)),
+    locks: () => within((context) => context.locks.list()),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

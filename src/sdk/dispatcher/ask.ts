@@ -1,0 +1,50 @@
+import type { ResultAsync } from 'neverthrow';
+import { hex } from '../../domain/bytes.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import { authorise, type Caller, type Question } from './authorise.js';
+import { type Addressed, address } from './contact.js';
+import {
+  type DispatcherContext,
+  type DispatcherIdentity,
+  type IdentityFailure,
+  loadIdentity,
+} from './context.js';
+
+/** What every request to agents has in common. */
+export interface Asking {
+  /** Who asks; told to the hooks of both sides. */
+  readonly caller?: Caller;
+  /** What holds where no hook is configured. Default: `allow` (the operating system decided who may call). */
+  readonly withoutHook?: 'allow' | 'deny';
+  /** Port for hosts without a written one, and instead of a stored one. Default: the stored one, or 7443. */
+  readonly port?: number;
+  /** Gives up waiting; what has begun on an agent goes on. */
+  readonly signal?: AbortSignal;
+}
+
+export type AskFailure = IdentityFailure | CtrlExecError<'invalid_argument' | 'denied' | 'store_failed'>;
+
+/** A fresh request id: 16 hex digits, unguessable. */
+export const freshReqid = (context: Pick<DispatcherContext, 'random'>): string =>
+  hex(context.random.bytes(8));
+
+/** Resolves the hosts, asks the hook, and loads the identity to speak with: in that order, so that a typing error asks nobody. */
+export function prepare(
+  context: DispatcherContext,
+  question: Question & { readonly hosts: readonly string[] },
+  asking: Asking,
+): ResultAsync<{ hosts: readonly Addressed[]; identity: DispatcherIdentity }, AskFailure> {
+  return address(context, question.hosts, asking.port)
+    .mapErr((error): AskFailure => error)
+    .andThen((hosts) =>
+      authorise(context, question, asking.caller ?? {}, asking.withoutHook ?? 'allow')
+        .andThen(() => loadIdentity(context))
+        .map((identity) => ({ hosts, identity })),
+    );
+}
+
+/** The inline text for a host that gave no result. */
+export const hostError = (error: CtrlExecError): string =>
+  error.code === 'timed_out' && error.phase === 'answer'
+    ? `read timeout after ${error.seconds} s`
+    : error.message;

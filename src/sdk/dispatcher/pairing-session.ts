@@ -1,0 +1,212 @@
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
+import { hex } from '../../domain/bytes.js';
+import type { Certificate } from '../../domain/certificate.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import type { PairingErrorCode, StartMessage } from '../../domain/pairing-messages.js';
+import type { PairingDecision, PairingRequest } from '../../domain/pairing-request.js';
+import {
+  commitment,
+  confirmMessage,
+  installedMessage,
+  pairingCode,
+  transcriptHash,
+} from '../../domain/pairing-transcript.js';
+import type { CertificateRequest } from '../../ports/certificate-requests.js';
+import { inTurn } from '../parallel.js';
+import type { DispatcherContext } from './context.js';
+import { validFor } from './setup.js';
+
+/** Why the pairing port refuses a message; `detail` is for the log only. */
+export interface Refusal {
+  readonly code: PairingErrorCode;
+  readonly detail: string;
+}
+
+export const refusal = (code: PairingErrorCode, detail: string): Refusal => ({ code, detail });
+
+/** A failure of this side: the agent learns nothing of it, the log does. */
+export type SessionFailure = Refusal | CtrlExecError;
+
+/** What the dispatcher shows to every agent that pairs. */
+export interface PairingIdentity {
+  readonly cas: readonly Certificate[];
+  readonly dispatchers: readonly Certificate[];
+  /** SubjectPublicKeyInfo of the pairing port's certificate. */
+  readonly tlsSpki: Uint8Array;
+}
+
+export type ConfirmOutcome =
+  | { readonly kind: 'pending' }
+  | { readonly kind: 'denied'; readonly reason: string }
+  | { readonly kind: 'approved'; readonly name: string; readonly certificate: Certificate };
+
+/** One agent's ceremony, in the memory of pairing mode; other terminals see what the queue holds of it. */
+export interface PairingSession {
+  readonly id: string;
+  readonly idBytes: Uint8Array;
+  readonly address: string;
+  readonly commit: Uint8Array;
+  /** M3: reveals the dispatcher's nonce in exchange for the agent's, once. */
+  nonce(agentNonce: Uint8Array): ResultAsync<Uint8Array, SessionFailure>;
+  /** M5: the agent's people have confirmed; what the operator decided so far. */
+  confirm(signature: Uint8Array): ResultAsync<ConfirmOutcome, SessionFailure>;
+  /** M6: the certificate is installed. */
+  installed(signature: Uint8Array): ResultAsync<void, SessionFailure>;
+  /** `issued`: the certificate was handed out; it may be fetched and confirmed again. */
+  readonly state: () => 'started' | 'open' | 'issued' | 'ended';
+  /** No further message is answered. */
+  end(): void;
+}
+
+/** Starts a session (M1) and records it in the queue. */
+export function startSession(
+  context: DispatcherContext,
+  identity: PairingIdentity,
+  message: StartMessage,
+  csr: CertificateRequest,
+  address: string,
+  lifetime: number,
+): ResultAsync<PairingSession, SessionFailure> {
+  const { clock, crypto, random, pairingQueue, registry, authority } = context;
+  const sha256 = crypto.sha256;
+  const idBytes = random.bytes(16);
+  const id = hex(idBytes);
+  const dispatcherNonce = random.bytes(32);
+  const th = transcriptHash(sha256, {
+    offer: message.offer,
+    session: idBytes,
+    host: message.host,
+    csrDer: csr.der,
+    tlsSpki: identity.tlsSpki,
+    caDer: identity.cas.map(({ der }) => der),
+    dispatcherDer: identity.dispatchers.map(({ der }) => der),
+    joinId: message.join,
+  });
+  const inOrder = inTurn();
+  let state: 'started' | 'open' | 'issued' | 'ended' = 'started';
+  let agentNonce: Uint8Array | undefined;
+  let issued: { name: string; certificate: Certificate } | undefined;
+
+  const nonce = (given: Uint8Array): ResultAsync<Uint8Array, SessionFailure> => {
+    if (state === 'ended') return errAsync(refusal('expired', 'the session has ended'));
+    if (agentNonce) {
+      if (crypto.equal(agentNonce, given)) return okAsync(dispatcherNonce);
+      state = 'ended';
+      return pairingQueue
+        .advance(id, 'denied')
+        .mapErr((error): SessionFailure => error)
+        .andThen(() => err(refusal('invalid', 'a second nonce: the session was destroyed')));
+    }
+    agentNonce = given;
+    state = 'open';
+    return pairingQueue
+      .advance(id, 'open', { code: pairingCode(sha256, th, given, dispatcherNonce) })
+      .map(() => dispatcherNonce);
+  };
+
+  const verified = (signature: Uint8Array, data: Uint8Array): Result<void, SessionFailure> =>
+    crypto.verify(csr.spki, data, signature)
+      ? ok(undefined)
+      : err(refusal('invalid', 'the signature does not verify with the key of the CSR'));
+
+  const confirm = (signature: Uint8Array): ResultAsync<ConfirmOutcome, SessionFailure> => {
+    if (!agentNonce) return errAsync(refusal('invalid', 'confirmation before the nonce'));
+    return verified(signature, confirmMessage(th, agentNonce, dispatcherNonce))
+      .asyncAndThen(() => pairingQueue.find(id))
+      .mapErr((error): SessionFailure => error)
+      .andThen((request): ResultAsync<ConfirmOutcome, SessionFailure> => {
+        if (issued) return okAsync({ kind: 'approved', ...issued });
+        if (!request || request.state === 'expired' || clock.now() >= request.expiresAt)
+          return errAsync(refusal('expired', 'the session has expired'));
+        const { decision } = request;
+        if (decision?.verdict === 'deny') return denied(decision.reason);
+        if (request.state === 'denied') return denied('denied');
+        return decision ? issue(request, decision) : okAsync({ kind: 'pending' });
+      });
+  };
+
+  const denied = (reason: string): ResultAsync<ConfirmOutcome, SessionFailure> => {
+    state = 'ended';
+    return pairingQueue.advance(id, 'denied').map((): ConfirmOutcome => ({ kind: 'denied', reason }));
+  };
+
+  const issue = (
+    request: PairingRequest,
+    { name, replace }: PairingDecision & { verdict: 'approve' },
+  ): ResultAsync<ConfirmOutcome, SessionFailure> =>
+    authority
+      .issue({ kind: 'agent', name }, csr.spki, validFor(context, context.settings.certDays))
+      .mapErr((error): SessionFailure => error)
+      .andThen((certificate) =>
+        registry
+          .enrol({
+            name,
+            endpoint: { host: request.host, ip: request.ip, port: request.port, lookupBy: request.lookupBy },
+            pin: {
+              spkiSha256: hex(sha256(csr.spki)),
+              state: 'issued',
+              serial: certificate.serial,
+              notAfter: certificate.notAfter,
+              issuedAt: clock.now(),
+            },
+            pairing: 'v2',
+            replace,
+            at: clock.now(),
+          })
+          .mapErr(
+            (error): SessionFailure =>
+              error.code === 'agent_exists' ? refusal('name_registered', error.message) : error,
+          )
+          .andThen(() => pairingQueue.advance(id, 'issued'))
+          .map((): ConfirmOutcome => {
+            issued = { name, certificate };
+            state = 'issued';
+            context.events.emit({
+              action: 'pairing-issued',
+              fields: { request: id, host: name, serial: certificate.serial, ip: address },
+            });
+            return { kind: 'approved', ...issued };
+          }),
+      );
+
+  const installed = (signature: Uint8Array): ResultAsync<void, SessionFailure> => {
+    if (!issued) return errAsync(refusal('invalid', 'nothing was issued in this session'));
+    const { name, certificate } = issued;
+    return verified(signature, installedMessage(sha256, th, certificate.der))
+      .asyncAndThen(() => registry.activate(name, hex(sha256(csr.spki))))
+      .mapErr((error): SessionFailure => error)
+      .andThen(() => pairingQueue.advance(id, 'active'))
+      .map(() => {
+        context.events.emit({ action: 'paired', fields: { request: id, host: name, ip: address } });
+      });
+  };
+
+  const now = clock.now();
+  return pairingQueue
+    .add({
+      id,
+      state: 'started',
+      host: message.host,
+      ip: address,
+      port: message.port,
+      lookupBy: message.lookup_by,
+      code: undefined,
+      version: 'v2',
+      decision: undefined,
+      createdAt: now,
+      expiresAt: now + lifetime,
+    })
+    .map(() => ({
+      id,
+      idBytes,
+      address,
+      commit: commitment(sha256, th, dispatcherNonce),
+      nonce: (given) => inOrder(() => nonce(given)),
+      confirm: (signature) => inOrder(() => confirm(signature)),
+      installed: (signature) => inOrder(() => installed(signature)),
+      state: () => state,
+      end: () => {
+        state = 'ended';
+      },
+    }));
+}

@@ -1,0 +1,27 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { type CtrlExecError, failure } from '../domain/errors.js';
+import type { Clock } from '../ports/clock.js';
+
+export const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
+
+/** Waits `delay` milliseconds on the given clock, or until the signal. */
+export function wait(
+  clock: Clock,
+  delay: number,
+  signal?: AbortSignal,
+): ResultAsync<void, CtrlExecError<'aborted'>> {
+  return new ResultAsync(
+    new Promise<Result<void, CtrlExecError<'aborted'>>>((resolve) => {
+      if (signal?.aborted) return resolve(err(aborted()));
+      const stop = () => {
+        cancel();
+        resolve(err(aborted()));
+      };
+      const cancel = clock.after(delay, () => {
+        signal?.removeEventListener('abort', stop);
+        resolve(ok(undefined));
+      });
+      signal?.addEventListener('abort', stop, { once: true });
+    }),
+  );
+}

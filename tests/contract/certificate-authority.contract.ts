@@ -1,0 +1,296 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { errAsync, okAsync } from 'neverthrow';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Certificate, CertificateProfile } from '../../src/domain/certificate.js';
+import { failure } from '../../src/domain/errors.js';
+import type { CertificateAuthority } from '../../src/ports/certificate-authority.js';
+import type { Crypto } from '../../src/ports/crypto.js';
+import type { KeyStore } from '../../src/ports/key-store.js';
+import { refusedKeys, rsaKey, version1Certificate } from './certificate-samples.js';
+
+const day = 86_400_000;
+const start = Date.parse('2025-03-01T12:00:00.789Z');
+const tenYears = { notBefore: start, notAfter: start + 3650 * day };
+const oneYear = { notBefore: start + day, notAfter: start + 366 * day };
+
+const profiles: readonly CertificateProfile[] = [
+  { kind: 'dispatcher', dispatcherId: 'control.example.org' },
+  { kind: 'pairing', dispatcherId: 'Control_1' },
+  { kind: 'agent', name: 'web-01.example.org' },
+];
+
+const spkiOf = (pem: string) =>
+  new Uint8Array(createPublicKey(createPrivateKey(pem)).export({ type: 'spki', format: 'der' }));
+
+export interface AuthorityUnderTest {
+  keyStore(): KeyStore;
+  open(keyStore: KeyStore): CertificateAuthority;
+  crypto: Crypto;
+}
+
+export function certificateAuthorityContract(
+  name: string,
+  { keyStore, open, crypto }: AuthorityUnderTest,
+): void {
+  describe(`certificate authority: ${name}`, () => {
+    const agentKey = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).publicKey.export({
+      type: 'spki',
+      format: 'der',
+    });
+    const spki = new Uint8Array(agentKey);
+    const agent: CertificateProfile = { kind: 'agent', name: 'web-01' };
+    const store = keyStore();
+    const authority = open(store);
+    let ca: Certificate;
+    beforeAll(async () => {
+      ca = (await authority.create(tenYears))._unsafeUnwrap();
+    });
+
+    describe('create', () => {
+      it('makes a CA certificate with a P-384 key, in whole seconds', () => {
+        expect(ca).toMatchObject({
+          commonName: 'ctrl-exec CA',
+          isCa: true,
+          dnsNames: [],
+          uris: [],
+          usages: undefined,
+          notBefore: Date.parse('2025-03-01T12:00:00Z'),
+          notAfter: Math.floor(tenYears.notAfter / 1000) * 1000,
+        });
+        expect(crypto.issuedBy(ca, ca)).toBe(true);
+      });
+
+      it('stores key and certificate, which belong together', async () => {
+        const items = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        expect(items['ca-certificate']).toBe(ca.pem);
+        const key = crypto.signingKey(items['ca-key'] ?? '')._unsafeUnwrap();
+        expect([key.algorithm, key.spki]).toEqual(['ecdsa-p384-sha384', ca.spki]);
+      });
+
+      it('never overwrites a CA', async () => {
+        const before = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        const error = (await authority.create(tenYears))._unsafeUnwrapErr();
+        expect(error).toMatchObject({ code: 'ca_exists', path: store.location('ca-key') });
+        expect((await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual(before);
+      });
+
+      it.each(['ca-key', 'ca-certificate'] as const)('a lone %s is not overwritten either', async (item) => {
+        const lone = keyStore();
+        (await lone.replace({ [item]: 'precious' }))._unsafeUnwrap();
+        expect((await open(lone).create(tenYears))._unsafeUnwrapErr().code).toBe('ca_exists');
+        const items = (await lone.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        expect(items).toEqual({ 'ca-key': undefined, 'ca-certificate': undefined, [item]: 'precious' });
+      });
+
+      it.each([
+        ['the end before the beginning', { notBefore: start, notAfter: start - 1 }],
+        ['no time at all', { notBefore: start, notAfter: start + 100 }],
+        ['not a number', { notBefore: start, notAfter: Number.NaN }],
+        ['after the year 9999', { notBefore: start, notAfter: 8.64e15 }],
+      ])('refuses a validity with %s, and writes nothing', async (_what, validity) => {
+        const empty = keyStore();
+        expect((await open(empty).create(validity))._unsafeUnwrapErr().code).toBe('crypto_failed');
+        expect((await empty.read(['ca-key']))._unsafeUnwrap()['ca-key']).toBeUndefined();
+      });
+
+      it('a store that cannot be written is file_failed', async () => {
+        const error = failure('file_failed', 'disk full', {
+          path: '/x',
+          operation: 'write',
+          reason: 'ENOSPC',
+        });
+        const full: KeyStore = { ...keyStore(), replace: () => errAsync(error) };
+        expect((await open(full).create(tenYears))._unsafeUnwrapErr()).toEqual(error);
+      });
+
+      it('two CAs have different keys and serials', async () => {
+        const other = (await open(keyStore()).create(tenYears))._unsafeUnwrap();
+        expect(other.spki).not.toEqual(ca.spki);
+        expect(other.serial).not.toBe(ca.serial);
+      });
+    });
+
+    describe('certificates', () => {
+      it('lists the set, current one first', async () => {
+        const second = keyStore();
+        const old = (await open(second).create(tenYears))._unsafeUnwrap();
+        const both = keyStore();
+        (await both.replace({ 'ca-certificate': `${ca.pem}\n${old.pem}` }))._unsafeUnwrap();
+        const listed = (await open(both).certificates())._unsafeUnwrap();
+        expect(listed.map(({ serial }) => serial)).toEqual([ca.serial, old.serial]);
+      });
+
+      it('is ca_missing where there is none', async () => {
+        expect((await open(keyStore()).certificates())._unsafeUnwrapErr().code).toBe('ca_missing');
+      });
+
+      it('refuses a set with anything broken or foreign in it', async () => {
+        const leaf = (await authority.issue(agent, spki, oneYear))._unsafeUnwrap();
+        for (const pem of [
+          '',
+          'hello',
+          ca.pem + leaf.pem,
+          `${ca.pem}-----BEGIN CERTIFICATE-----\nAAAA\n`,
+          ca.pem.replace(/\n.{4}/, '\n####'),
+        ]) {
+          const broken = keyStore();
+          (await broken.replace({ 'ca-certificate': pem }))._unsafeUnwrap();
+          const error = (await open(broken).certificates())._unsafeUnwrapErr();
+          expect(error.code, pem).toBe('certificate_invalid');
+          expect(error.message).toContain(broken.location('ca-certificate'));
+        }
+      });
+    });
+
+    describe('issue', () => {
+      const issue = async (profile: CertificateProfile = agent, key = spki, validity = oneYear) =>
+        (await authority.issue(profile, key, validity))._unsafeUnwrap();
+
+      it.each([
+        [
+          profiles[0],
+          {
+            commonName: 'control.example.org',
+            dnsNames: [],
+            uris: ['ctrl-exec:dispatcher:control.example.org'],
+            usages: ['clientAuth'],
+          },
+        ],
+        [
+          profiles[1],
+          {
+            commonName: 'Control_1',
+            dnsNames: [],
+            uris: ['ctrl-exec:pairing:Control_1'],
+            usages: ['serverAuth'],
+          },
+        ],
+        [
+          profiles[2],
+          {
+            commonName: 'web-01.example.org',
+            dnsNames: ['web-01.example.org'],
+            uris: ['ctrl-exec:agent:web-01.example.org'],
+            usages: ['serverAuth'],
+          },
+        ],
+      ])(
+        'a certificate of profile %j carries exactly its names and its one usage',
+        async (profile = agent, expected) => {
+          const certificate = await issue(profile);
+          expect(certificate).toMatchObject({
+            ...expected,
+            isCa: false,
+            spki,
+            notBefore: Math.floor(oneYear.notBefore / 1000) * 1000,
+            notAfter: Math.floor(oneYear.notAfter / 1000) * 1000,
+          });
+          expect(crypto.issuedBy(certificate, ca)).toBe(true);
+          expect(crypto.readCertificate(certificate.pem)._unsafeUnwrap()).toEqual(certificate);
+        },
+      );
+
+      it('serials have 16 bytes, a first byte of 0x10–0x7f and a digit a–f, and are never the same', async () => {
+        const serials: string[] = [];
+        for (let round = 0; round < 200; round++) serials.push((await issue()).serial);
+        for (const serial of serials) {
+          expect(serial).toMatch(/^[1-7][0-9a-f]{31}$/);
+          expect(serial).toMatch(/[a-f]/);
+        }
+        expect(new Set(serials).size).toBe(200);
+      });
+
+      it('a certificate never outlives its CA', async () => {
+        const certificate = await issue(agent, spki, {
+          notBefore: start,
+          notAfter: tenYears.notAfter + 30 * day,
+        });
+        expect(certificate.notAfter).toBe(ca.notAfter);
+      });
+
+      it('nothing is issued once the CA has expired, or for no time', async () => {
+        const after = { notBefore: ca.notAfter + 1000, notAfter: ca.notAfter + day };
+        for (const validity of [
+          after,
+          { notBefore: start, notAfter: start },
+          { notBefore: Number.NaN, notAfter: start },
+        ])
+          expect((await authority.issue(agent, spki, validity))._unsafeUnwrapErr()).toMatchObject({
+            code: 'certificate_invalid',
+            field: 'validity',
+          });
+      });
+
+      it.each(Object.entries(refusedKeys()))('no certificate for a key of type %s', async (_type, pem) => {
+        expect((await authority.issue(agent, spkiOf(pem), oneYear))._unsafeUnwrapErr()).toMatchObject({
+          code: 'certificate_invalid',
+          field: 'public key',
+        });
+      });
+
+      it('no certificate for bytes that are not a key', async () => {
+        for (const bytes of [
+          new Uint8Array(),
+          spki.subarray(1),
+          spki.map((byte, i) => (i > 40 ? byte ^ 0xff : byte)),
+        ])
+          expect((await authority.issue(agent, bytes, oneYear))._unsafeUnwrapErr().code).toBe(
+            'certificate_invalid',
+          );
+      });
+
+      it('is ca_missing without the key or without the certificate', async () => {
+        const items = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        for (const item of ['ca-key', 'ca-certificate'] as const) {
+          const half = keyStore();
+          (await half.replace({ [item]: items[item] ?? '' }))._unsafeUnwrap();
+          expect((await open(half).issue(agent, spki, oneYear))._unsafeUnwrapErr().code).toBe('ca_missing');
+        }
+      });
+
+      it('refuses a key that is not that of the CA certificate, or that is unreadable, without repeating it', async () => {
+        const foreign = (await crypto.generateKey('p384'))._unsafeUnwrap();
+        for (const key of [foreign, foreign.replace(/\n.{4}/, '\n####'), refusedKeys()['RSA-1024']]) {
+          const mixed = keyStore();
+          (await mixed.replace({ 'ca-key': key, 'ca-certificate': ca.pem }))._unsafeUnwrap();
+          const error = (await open(mixed).issue(agent, spki, oneYear))._unsafeUnwrapErr();
+          expect(error.code).toBe('certificate_invalid');
+          expect(error.message).toContain(mixed.location('ca-key'));
+          expect(error.message).not.toContain(key.split('\n')[1]?.slice(4, 14) ?? key);
+        }
+      });
+
+      it('issues under the first of several CAs', async () => {
+        const items = (await store.read(['ca-key']))._unsafeUnwrap();
+        const old = (await open(keyStore()).create(tenYears))._unsafeUnwrap();
+        const both = keyStore();
+        (
+          await both.replace({ 'ca-key': items['ca-key'] ?? '', 'ca-certificate': ca.pem + old.pem })
+        )._unsafeUnwrap();
+        const certificate = (await open(both).issue(agent, spki, oneYear))._unsafeUnwrap();
+        expect(crypto.issuedBy(certificate, ca)).toBe(true);
+        expect(crypto.issuedBy(certificate, old)).toBe(false);
+      });
+
+      it('works with an imported CA: RSA-4096, X.509 version 1', async () => {
+        const key = rsaKey(4096);
+        const subject = { subject: 'Imported CA', issuer: 'Imported CA' };
+        const pem = version1Certificate({ serial: 1, ...subject, subjectKey: key, issuerKey: key });
+        const imported = keyStore();
+        (await imported.replace({ 'ca-key': key, 'ca-certificate': pem }))._unsafeUnwrap();
+        const [old] = (await open(imported).certificates())._unsafeUnwrap();
+        const certificate = (await open(imported).issue(agent, spki, oneYear))._unsafeUnwrap();
+        expect(crypto.issuedBy(certificate, old ?? ca)).toBe(true);
+        expect(certificate).toMatchObject({ commonName: 'web-01', usages: ['serverAuth'], isCa: false });
+      });
+
+      it('writes nothing', async () => {
+        const watched: KeyStore = {
+          ...store,
+          replace: () => okAsync(expect.fail('nothing is to be written')),
+        };
+        expect((await open(watched).issue(agent, spki, oneYear)).isOk()).toBe(true);
+      });
+    });
+  });
+}

@@ -1,0 +1,325 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
+import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
+import { systemRandom } from '../../src/adapters/node-crypto/random.js';
+import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
+import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
+import {
+  type Certificate,
+  type CertificateProfile,
+  type KeyType,
+  keyTypes,
+} from '../../src/domain/certificate.js';
+import { refusedKeys, rsaKey, version1Certificate } from './certificate-samples.js';
+
+const missing = spawnSync('openssl', ['version']).status !== 0;
+const because = missing ? ' (skipped: no openssl command on this machine)' : '';
+
+const start = Math.floor(Date.now() / 1000) * 1000;
+const day = 86_400_000;
+const tenYears = { notBefore: start - day, notAfter: start + 3650 * day };
+const oneYear = { notBefore: start - 3_600_000, notAfter: start + 365 * day };
+
+const profiles = {
+  dispatcher: { kind: 'dispatcher', dispatcherId: 'control-01' },
+  pairing: { kind: 'pairing', dispatcherId: 'control-01' },
+  agent: { kind: 'agent', name: 'web-01.example.org' },
+} as const satisfies Record<string, CertificateProfile>;
+
+describe.skipIf(missing)(`what openssl says${because}`, () => {
+  const crypto = nodeCrypto();
+  const requests = x509CertificateRequests();
+  let directory: string;
+  let files = 0;
+
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'ctrl-exec-openssl-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  const file = (content = '') => {
+    const path = join(directory, `${++files}.pem`);
+    writeFileSync(path, content);
+    return path;
+  };
+  const openssl = (...args: string[]) => {
+    const { status, stdout, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
+    return { ok: status === 0, text: stdout + stderr };
+  };
+  const textOf = (certificate: Certificate) =>
+    openssl('x509', '-in', file(certificate.pem), '-noout', '-text').text;
+  const verifies = (certificate: Certificate, ca: Certificate, ...options: string[]) =>
+    openssl('verify', ...options, '-CAfile', file(ca.pem), file(certificate.pem)).ok;
+
+  const open = (keyStore = memoryKeyStore()) =>
+    x509CertificateAuthority({ keyStore, random: systemRandom(), crypto });
+  const spkiOf = async (type: KeyType) =>
+    crypto.signingKey((await crypto.generateKey(type))._unsafeUnwrap())._unsafeUnwrap().spki;
+
+  describe('of the CA', () => {
+    it('it is version 3, P-384, signed with SHA-384, critical in its constraints, and verifies strictly', async () => {
+      const ca = (await open().create(tenYears))._unsafeUnwrap();
+      const text = textOf(ca);
+      expect(text).toMatch(/Version: 3 \(0x2\)/);
+      expect(text).toMatch(/Signature Algorithm: ecdsa-with-SHA384/);
+      expect(text).toMatch(/NIST CURVE: P-384/);
+      expect(text).toMatch(/Issuer: CN ?= ?ctrl-exec CA\n/);
+      expect(text).toMatch(/Subject: CN ?= ?ctrl-exec CA\n/);
+      expect(text).toMatch(/Basic Constraints: critical\n\s+CA:TRUE, pathlen:0\n/);
+      expect(text).toMatch(/Key Usage: critical\n\s+Certificate Sign, CRL Sign\n/);
+      expect(text).toMatch(/Subject Key Identifier: ?\n/);
+      expect(verifies(ca, ca, '-x509_strict', '-check_ss_sig')).toBe(true);
+    });
+  });
+
+  describe('of issued certificates', () => {
+    const authority = open();
+    let ca: Certificate;
+    beforeAll(async () => {
+      ca = (await authority.create(tenYears))._unsafeUnwrap();
+    });
+    const issue = async (profile: CertificateProfile, type: KeyType = 'p256') =>
+      (await authority.issue(profile, await spkiOf(type), oneYear))._unsafeUnwrap();
+
+    it.each([
+      [
+        'dispatcher',
+        'sslclient',
+        'sslserver',
+        'TLS Web Client Authentication',
+        'URI:ctrl-exec:dispatcher:control-01',
+      ],
+      [
+        'pairing',
+        'sslserver',
+        'sslclient',
+        'TLS Web Server Authentication',
+        'URI:ctrl-exec:pairing:control-01',
+      ],
+      [
+        'agent',
+        'sslserver',
+        'sslclient',
+        'TLS Web Server Authentication',
+        'DNS:web-01.example.org, URI:ctrl-exec:agent:web-01.example.org',
+      ],
+    ] as const)('a certificate for %s is good for %s, not for %s', async (kind, good, bad, usage, names) => {
+      const certificate = await issue(profiles[kind]);
+      expect(verifies(certificate, ca, '-x509_strict', '-purpose', good)).toBe(true);
+      expect(verifies(certificate, ca, '-purpose', bad)).toBe(false);
+      const lines = textOf(certificate)
+        .split('\n')
+        .map((line) => line.trim());
+      const below = (title: string) => lines[lines.findIndex((line) => line.startsWith(title)) + 1];
+      expect(below('X509v3 Extended Key Usage:')).toBe(usage);
+      expect(below('X509v3 Subject Alternative Name:')).toBe(names);
+      expect(below('X509v3 Basic Constraints: critical')).toBe('CA:FALSE');
+      expect(below('X509v3 Key Usage: critical')).toBe('Digital Signature');
+      expect(lines).toContain('X509v3 Authority Key Identifier:');
+      expect(lines).toContain('X509v3 Subject Key Identifier:');
+    });
+
+    it.each(keyTypes)('a certificate over a %s key verifies strictly', async (type) => {
+      expect(verifies(await issue(profiles.agent, type), ca, '-x509_strict', '-purpose', 'sslserver')).toBe(
+        true,
+      );
+    });
+
+    it('every signature of the CA is encoded correctly', async () => {
+      const certificates = await Promise.all(Array.from({ length: 60 }, () => issue(profiles.agent)));
+      const paths = certificates.map(({ pem }) => file(pem));
+      const { text } = openssl('verify', '-x509_strict', '-CAfile', file(ca.pem), ...paths);
+      expect(text.match(/: OK$/gm)).toHaveLength(60);
+    });
+
+    it('a certificate does not verify under another CA of the same name', async () => {
+      const other = (await open().create(tenYears))._unsafeUnwrap();
+      expect(verifies(await issue(profiles.agent), other)).toBe(false);
+    });
+
+    it('serial and fingerprint of the key are what openssl prints', async () => {
+      const certificate = await issue(profiles.agent);
+      const path = file(certificate.pem);
+      const { text } = openssl('x509', '-in', path, '-noout', '-serial');
+      expect(text.trim()).toBe(`serial=${certificate.serial.toUpperCase()}`);
+      const key = openssl('x509', '-in', path, '-noout', '-pubkey').text.replaceAll(
+        /-----[A-Z ]+-----|\s/g,
+        '',
+      );
+      expect(Buffer.from(certificate.spki).toString('base64')).toBe(key);
+    });
+  });
+
+  it('certificates of an imported RSA CA of version 1 verify', async () => {
+    const key = rsaKey(4096);
+    const names = { subject: 'Imported CA', issuer: 'Imported CA' };
+    const pem = version1Certificate({ serial: 1, ...names, subjectKey: key, issuerKey: key });
+    const keyStore = memoryKeyStore();
+    await keyStore.replace({ 'ca-key': key, 'ca-certificate': pem });
+    const [ca] = (await open(keyStore).certificates())._unsafeUnwrap();
+    if (!ca) throw new Error('no CA');
+    expect(textOf(ca)).toMatch(/Version: 1 \(0x0\)/);
+    const certificate = (
+      await open(keyStore).issue(profiles.agent, await spkiOf('p256'), oneYear)
+    )._unsafeUnwrap();
+    expect(textOf(certificate)).toMatch(/Signature Algorithm: sha256WithRSAEncryption/);
+    expect(verifies(certificate, ca, '-purpose', 'sslserver')).toBe(true);
+    expect(verifies(certificate, ca, '-purpose', 'sslclient')).toBe(false);
+  });
+
+  it('a CA that openssl made, of version 3 with a long name, can issue', async () => {
+    const keyPath = file((await crypto.generateKey('rsa4096'))._unsafeUnwrap());
+    const caPath = file();
+    const subject = '/C=DE/O=Ünit & Söhne, "GmbH"/CN=Private CA';
+    openssl(
+      'req',
+      '-x509',
+      '-utf8',
+      '-new',
+      '-key',
+      keyPath,
+      '-sha256',
+      '-days',
+      '30',
+      '-subj',
+      subject,
+      '-out',
+      caPath,
+    );
+    const keyStore = memoryKeyStore();
+    await keyStore.replace({
+      'ca-key': readFileSync(keyPath, 'utf8'),
+      'ca-certificate': readFileSync(caPath, 'utf8'),
+    });
+    const [ca] = (await open(keyStore).certificates())._unsafeUnwrap();
+    if (!ca) throw new Error('no CA');
+    const certificate = (
+      await open(keyStore).issue(profiles.dispatcher, await spkiOf('p256'), oneYear)
+    )._unsafeUnwrap();
+    expect(certificate.notAfter).toBe(ca.notAfter);
+    expect(openssl('verify', '-purpose', 'sslclient', '-CAfile', caPath, file(certificate.pem)).text).toMatch(
+      /: OK\n/,
+    );
+  });
+
+  describe('of requests', () => {
+    it.each(keyTypes)('a request over a %s key verifies', async (type) => {
+      const key = (await crypto.generateKey(type))._unsafeUnwrap();
+      const path = file((await requests.create(key, 'wéb-01 "x", #1'))._unsafeUnwrap());
+      const { ok, text } = openssl('req', '-in', path, '-verify', '-noout', '-subject', '-nameopt', 'utf8');
+      expect(ok, text).toBe(true);
+      expect(text).toMatch(/verify OK/);
+      expect(text).toContain('CN=wéb-01 "x", #1');
+    });
+
+    const request = (keyPem: string, ...options: string[]) => {
+      const path = file();
+      const { ok, text } = openssl(
+        'req',
+        '-new',
+        '-key',
+        file(keyPem),
+        '-subj',
+        '/CN=web-01',
+        '-out',
+        path,
+        ...options,
+      );
+      expect(ok, text).toBe(true);
+      return readFileSync(path, 'utf8');
+    };
+
+    it.each(keyTypes)('a request that openssl made over a %s key is read', async (type) => {
+      const key = (await crypto.generateKey(type))._unsafeUnwrap();
+      expect((await requests.read(request(key)))._unsafeUnwrap().spki).toEqual(
+        crypto.signingKey(key)._unsafeUnwrap().spki,
+      );
+    });
+
+    it.each(['sha256', 'sha384', 'sha512'])('requests signed with %s are read', async (digest) => {
+      for (const type of ['p256', 'p384', 'rsa2048'] as const) {
+        const key = (await crypto.generateKey(type))._unsafeUnwrap();
+        expect((await requests.read(request(key, `-${digest}`))).isOk(), type).toBe(true);
+      }
+    });
+
+    it.each([
+      ['rsa2048', 'sha1'],
+      ['rsa2048', 'md5'],
+      ['rsa2048', 'sha224'],
+      ['p256', 'sha1'],
+      ['p256', 'sha224'],
+    ] as const)('a request over a %s key signed with %s is refused for that', async (type, digest) => {
+      const key = (await crypto.generateKey(type))._unsafeUnwrap();
+      const error = (await requests.read(request(key, `-${digest}`)))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'certificate_invalid', field: 'csr' });
+      expect(error.reason).toContain('signature algorithm');
+    });
+
+    const { X25519: _cannotSign, ...refused } = refusedKeys();
+    it.each(Object.entries(refused))(
+      'a request over a key of type %s is refused for that',
+      async (_type, key) => {
+        const error = (await requests.read(request(key)))._unsafeUnwrapErr();
+        expect(error.code).toBe('certificate_invalid');
+        expect(error.reason).toMatch(/expected .*(2048|P-256)/);
+      },
+    );
+
+    it('two requests, text around one, and a request beyond 10,240 bytes are refused', async () => {
+      const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
+      const pem = request(key);
+      const names = Array.from({ length: 400 }, (_, i) => `DNS:name-${i}.a-rather-long-domain.example.org`);
+      const large = request(key, '-addext', `subjectAltName=${names.join(',')}`);
+      expect(large.length).toBeGreaterThan(10_240);
+      for (const text of [pem + pem, request(key, '-text'), large])
+        expect((await requests.read(text))._unsafeUnwrapErr().code).toBe('certificate_invalid');
+    });
+
+    it('what a request asks for is not what is issued', async () => {
+      const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
+      const greedy = request(
+        key,
+        '-addext',
+        'basicConstraints=critical,CA:TRUE',
+        '-addext',
+        'subjectAltName=DNS:other.example.org',
+        '-addext',
+        'extendedKeyUsage=clientAuth',
+      );
+      const { spki } = (await requests.read(greedy))._unsafeUnwrap();
+      const authority = open();
+      const ca = (await authority.create(tenYears))._unsafeUnwrap();
+      const certificate = (
+        await authority.issue({ kind: 'agent', name: 'web-07' }, spki, oneYear)
+      )._unsafeUnwrap();
+      expect(certificate).toMatchObject({
+        commonName: 'web-07',
+        dnsNames: ['web-07'],
+        uris: ['ctrl-exec:agent:web-07'],
+        usages: ['serverAuth'],
+        isCa: false,
+      });
+      expect(textOf(certificate)).not.toContain('other.example.org');
+      expect(verifies(certificate, ca, '-purpose', 'sslclient')).toBe(false);
+    });
+  });
+
+  describe('of signatures', () => {
+    it.each([
+      ['rsa2048', ['-sha512', '-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:64']],
+    ] as const)('it verifies what a %s key signed', async (type, options) => {
+      const pem = (await crypto.generateKey(type))._unsafeUnwrap();
+      const data = file('some data');
+      const publicKey = file(openssl('pkey', '-in', file(pem), '-pubout').text);
+      const signature = file();
+      writeFileSync(signature, crypto.signingKey(pem)._unsafeUnwrap().sign(Buffer.from('some data')));
+      const { text } = openssl('dgst', ...options, '-verify', publicKey, '-signature', signature, data);
+      expect(text).toContain('Verified OK');
+    });
+  });
+});

@@ -1,0 +1,124 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { type KeyType, keyTypes } from '../../src/domain/certificate.js';
+import type { CertificateRequests } from '../../src/ports/certificate-requests.js';
+import { refusedKeys } from './certificate-samples.js';
+
+/** A fresh private key in PEM, in the form that is asked for. */
+function privateKey(type: KeyType, form: 'pkcs8' | 'sec1' | 'pkcs1' = 'pkcs8'): string {
+  const { privateKey: key } =
+    type === 'p256' || type === 'p384'
+      ? generateKeyPairSync('ec', { namedCurve: type === 'p256' ? 'prime256v1' : 'secp384r1' })
+      : type === 'ed25519'
+        ? generateKeyPairSync('ed25519')
+        : generateKeyPairSync('rsa', { modulusLength: type === 'rsa2048' ? 2048 : 4096 });
+  return key.export({ type: form as 'pkcs8', format: 'pem' }).toString();
+}
+
+const spkiOf = (pem: string) =>
+  new Uint8Array(createPublicKey(createPrivateKey(pem)).export({ type: 'spki', format: 'der' }));
+
+export function certificateRequestsContract(name: string, open: () => CertificateRequests): void {
+  describe(`certificate requests: ${name}`, () => {
+    const make = async (key = privateKey('p256'), commonName = 'web-01') =>
+      (await open().create(key, commonName))._unsafeUnwrap();
+
+    it.each(keyTypes)('a request over a %s key is read back with that key', async (type) => {
+      const key = privateKey(type);
+      const pem = await make(key);
+      expect(pem).toMatch(
+        /^-----BEGIN CERTIFICATE REQUEST-----\n[^-]+\n-----END CERTIFICATE REQUEST-----\n$/,
+      );
+      const request = (await open().read(pem))._unsafeUnwrap();
+      expect(request.spki).toEqual(spkiOf(key));
+      expect(Buffer.from(request.der).toString('base64')).toBe(pem.replaceAll(/-----[A-Z ]+-----|\s/g, ''));
+    });
+
+    it.each(['p256', 'p384'] as const)('every signature of a %s key is encoded correctly', async (type) => {
+      const key = privateKey(type);
+      for (let round = 0; round < 150; round++)
+        expect((await open().read(await make(key))).isOk()).toBe(true);
+    });
+
+    it('takes SEC1 and PKCS#1 keys', async () => {
+      for (const key of [privateKey('p256', 'sec1'), privateKey('rsa2048', 'pkcs1')])
+        expect((await open().read(await make(key)))._unsafeUnwrap().spki).toEqual(spkiOf(key));
+    });
+
+    it.each(Object.entries(refusedKeys()))('makes none over a key of type %s', async (_type, key) => {
+      expect((await open().create(key, 'web-01'))._unsafeUnwrapErr().code).toBe('crypto_failed');
+    });
+
+    it('an unreadable key is an error that does not repeat it', async () => {
+      const broken = privateKey('p256').replace(/\n.{4}/, '\n####');
+      const error = (await open().create(broken, 'web-01'))._unsafeUnwrapErr();
+      expect(error.code).toBe('crypto_failed');
+      expect(error.message).not.toContain(broken.split('\n')[1]?.slice(4, 14) ?? broken);
+    });
+
+    it('reads the legacy label, line ends of any kind and space around the block', async () => {
+      const pem = await make();
+      const { der } = (await open().read(pem))._unsafeUnwrap();
+      for (const text of [
+        pem.replaceAll('CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'),
+        `\n\t ${pem.replaceAll('\n', '\r\n')}\n\n`,
+        pem.trimEnd(),
+      ])
+        expect((await open().read(text))._unsafeUnwrap().der).toEqual(der);
+    });
+
+    it('refuses everything that is not exactly one PEM block', async () => {
+      const pem = await make();
+      const body = pem.replaceAll(/-----[A-Z ]+-----|\s/g, '');
+      const around = (base64: string) =>
+        `-----BEGIN CERTIFICATE REQUEST-----\n${base64}\n-----END CERTIFICATE REQUEST-----\n`;
+      const withBytes = (...bytes: number[]) =>
+        around(Buffer.concat([Buffer.from(body, 'base64'), Buffer.from(bytes)]).toString('base64'));
+      expect((await open().read(around(body))).isOk()).toBe(true);
+      for (const text of [
+        '',
+        'hello',
+        body,
+        pem + pem,
+        `${pem}trailing\n`,
+        `leading\n${pem}`,
+        pem.replaceAll('CERTIFICATE REQUEST', 'CERTIFICATE'),
+        pem.replace('END CERTIFICATE REQUEST', 'END NEW CERTIFICATE REQUEST'),
+        pem.replace('-----END CERTIFICATE REQUEST-----', ''),
+        withBytes(0),
+        withBytes(0x30, 0),
+        around(`${body}!`),
+        around(body.slice(0, -8)),
+        around('MAA='),
+        around(''),
+      ]) {
+        const error = (await open().read(text))._unsafeUnwrapErr();
+        expect(error).toMatchObject({ code: 'certificate_invalid', field: 'csr' });
+        expect(error.message).toMatch(/^[^\n]+$/);
+      }
+    });
+
+    it('takes up to 10,240 bytes', async () => {
+      const pem = await make();
+      const padded = (length: number) => pem + ' '.repeat(length - pem.length);
+      expect((await open().read(padded(10_240))).isOk()).toBe(true);
+      expect((await open().read(padded(10_241)))._unsafeUnwrapErr().reason).toContain('10240');
+    });
+
+    it.each(['p256', 'p384', 'ed25519', 'rsa2048'] as const)(
+      'refuses a %s request after any change of a byte',
+      async (type) => {
+        const { der } = (await open().read(await make(privateKey(type))))._unsafeUnwrap();
+        for (let position = 0; position < der.length; position++)
+          for (const bit of [0x01, 0x80]) {
+            const changed = Buffer.from(der);
+            changed[position] = (changed[position] ?? 0) ^ bit;
+            const pem = `-----BEGIN CERTIFICATE REQUEST-----\n${changed.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`;
+            expect((await open().read(pem)).isErr(), `byte ${position}: ${changed.toString('hex')}`).toBe(
+              true,
+            );
+          }
+      },
+    );
+  });
+}

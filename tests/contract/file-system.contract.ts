@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FileSystem } from '../../src/ports/file-system.js';
+
+export interface FileSystemSubject {
+  readonly files: FileSystem;
+  /** An existing directory, absolute, with every link resolved, in which only the files given to `create` are. */
+  readonly directory: string;
+  readonly modeOf: (path: string) => Promise<number>;
+  readonly dispose: () => Promise<void>;
+}
+
+export type InitialFiles = Readonly<Record<string, { readonly text: string; readonly mode: number }>>;
+
+const INITIAL: InitialFiles = {
+  'agent.conf': { text: 'port = 7443\n', mode: 0o640 },
+  'scripts/backup': { text: '#!/bin/sh\n', mode: 0o755 },
+  umlaut: { text: 'größe', mode: 0o644 },
+};
+
+export function fileSystemContract(
+  name: string,
+  create: (initial: InitialFiles) => Promise<FileSystemSubject>,
+): void {
+  describe(`file system contract: ${name}`, () => {
+    let subject: FileSystemSubject;
+    const at = (path: string) => `${subject.directory}/${path}`;
+    beforeEach(async () => {
+      subject = await create(INITIAL);
+    });
+    afterEach(() => subject.dispose());
+
+    it('a file is read whole, up to and including the limit', async () => {
+      const bytes = (await subject.files.read(at('umlaut'), 7))._unsafeUnwrap();
+      expect(bytes).toEqual(new TextEncoder().encode('größe'));
+    });
+
+    it('a file above the limit is EFBIG, also as text', async () => {
+      expect((await subject.files.read(at('umlaut'), 6))._unsafeUnwrapErr()).toMatchObject({
+        code: 'file_failed',
+        path: at('umlaut'),
+        reason: 'EFBIG',
+      });
+      expect((await subject.files.readText(at('umlaut'), 6))._unsafeUnwrapErr().reason).toBe('EFBIG');
+    });
+
+    it('text is decoded as UTF-8', async () => {
+      expect((await subject.files.readText(at('umlaut'), 100))._unsafeUnwrap()).toBe('größe');
+    });
+
+    it('a file that does not exist is ENOENT to read and undefined as text', async () => {
+      const error = (await subject.files.read(at('none'), 100))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ path: at('none'), operation: 'read', reason: 'ENOENT' });
+      expect(error.message).toContain(at('none'));
+      expect((await subject.files.readText(at('none'), 100))._unsafeUnwrap()).toBeUndefined();
+      expect((await subject.files.readText(at('none/none'), 100))._unsafeUnwrap()).toBeUndefined();
+    });
+
+    it('a directory is EISDIR to read and to replace', async () => {
+      expect((await subject.files.read(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');
+      expect((await subject.files.readText(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');
+      expect((await subject.files.replace(at('scripts'), 'x', 0o644))._unsafeUnwrapErr().reason).toBe(
+        'EISDIR',
+      );
+      expect((await subject.files.readText(at('scripts/backup'), 100))._unsafeUnwrap()).toBe('#!/bin/sh\n');
+    });
+
+    it('the real path has no dots, and a path that does not exist has none', async () => {
+      expect((await subject.files.realPath(at('scripts/../agent.conf')))._unsafeUnwrap()).toBe(
+        at('agent.conf'),
+      );
+      expect((await subject.files.realPath(at('scripts')))._unsafeUnwrap()).toBe(at('scripts'));
+      expect((await subject.files.realPath(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+    });
+
+    it('executable is a regular file with an execute bit, nothing else', async () => {
+      const answers = ['scripts/backup', 'agent.conf', 'scripts', 'none', 'agent.conf/none'].map(
+        async (path) => (await subject.files.isExecutable(at(path)))._unsafeUnwrap(),
+      );
+      expect(await Promise.all(answers)).toEqual([true, false, false, false, false]);
+    });
+
+    it('replace makes a file with the mode that was asked for', async () => {
+      expect((await subject.files.replace(at('new'), 'text\n', 0o600)).isOk()).toBe(true);
+      expect((await subject.files.readText(at('new'), 100))._unsafeUnwrap()).toBe('text\n');
+      expect(await subject.modeOf(at('new'))).toBe(0o600);
+    });
+
+    it('replace keeps the mode of the file that was there', async () => {
+      expect((await subject.files.replace(at('agent.conf'), 'port = 1\n', 0o600)).isOk()).toBe(true);
+      expect((await subject.files.readText(at('agent.conf'), 100))._unsafeUnwrap()).toBe('port = 1\n');
+      expect(await subject.modeOf(at('agent.conf'))).toBe(0o640);
+      await subject.files.replace(at('scripts/backup'), '#!/bin/sh\ntrue\n', 0o600);
+      expect((await subject.files.isExecutable(at('scripts/backup')))._unsafeUnwrap()).toBe(true);
+    });
+
+    it('replace does not make a directory', async () => {
+      expect((await subject.files.replace(at('none/new'), 'x', 0o644))._unsafeUnwrapErr()).toMatchObject({
+        path: at('none/new'),
+        operation: 'write',
+        reason: 'ENOENT',
+      });
+      expect((await subject.files.realPath(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+    });
+
+    it('a file is no directory', async () => {
+      expect((await subject.files.replace(at('umlaut/new'), 'x', 0o644))._unsafeUnwrapErr().reason).toBe(
+        'ENOTDIR',
+      );
+      expect((await subject.files.read(at('umlaut/new'), 100))._unsafeUnwrapErr().reason).toBe('ENOTDIR');
+    });
+  });
+}

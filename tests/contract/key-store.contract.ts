@@ -1,0 +1,171 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { KeyStore, KeyStoreItem } from '../../src/ports/key-store.js';
+
+export interface KeyStoreSubject {
+  readonly store: KeyStore;
+  /** The same storage, opened once more. */
+  readonly again: () => KeyStore;
+  readonly dispose: () => Promise<void>;
+}
+
+const ITEMS: readonly KeyStoreItem[] = [
+  'ca-key',
+  'ca-certificate',
+  'dispatcher-key',
+  'dispatcher-certificate',
+  'pairing-key',
+  'pairing-certificate',
+  'agent-key',
+  'agent-certificate',
+  'trusted-dispatchers',
+  'revoked-serials',
+];
+
+export function keyStoreContract(name: string, create: () => Promise<KeyStoreSubject>): void {
+  describe(`key store contract: ${name}`, () => {
+    let subject: KeyStoreSubject;
+    beforeEach(async () => {
+      subject = await create();
+    });
+    afterEach(() => subject.dispose());
+
+    it('an item that is not there is undefined', async () => {
+      const contents = (await subject.store.read(ITEMS))._unsafeUnwrap();
+      expect(contents).toEqual(Object.fromEntries(ITEMS.map((item) => [item, undefined])));
+      expect(Object.keys(contents)).toEqual([...ITEMS]);
+    });
+
+    it('what replace wrote is read back by another instance, item by item and together', async () => {
+      const change = Object.fromEntries(ITEMS.map((item) => [item, `${item}\n`]));
+      expect((await subject.store.replace(change)).isOk()).toBe(true);
+      expect((await subject.again().read(ITEMS))._unsafeUnwrap()).toEqual(change);
+      for (const item of ITEMS) {
+        expect((await subject.again().read([item]))._unsafeUnwrap()).toEqual({ [item]: `${item}\n` });
+      }
+    });
+
+    it('replace leaves the items that it does not name', async () => {
+      await subject.store.replace({ 'agent-key': 'K1', 'agent-certificate': 'C1' });
+      await subject.store.replace({ 'agent-certificate': 'C2', 'trusted-dispatchers': 'T2' });
+      expect(
+        (await subject.store.read(['agent-key', 'agent-certificate', 'trusted-dispatchers']))._unsafeUnwrap(),
+      ).toEqual({ 'agent-key': 'K1', 'agent-certificate': 'C2', 'trusted-dispatchers': 'T2' });
+    });
+
+    it('an empty change is fine and an empty text is there', async () => {
+      expect((await subject.store.replace({})).isOk()).toBe(true);
+      expect((await subject.store.replace({ 'revoked-serials': '' })).isOk()).toBe(true);
+      expect((await subject.store.read(['revoked-serials']))._unsafeUnwrap()).toEqual({
+        'revoked-serials': '',
+      });
+      expect(
+        (await subject.store.replace({ 'revoked-serials': 'x' }, { onlyIfAbsent: true }))._unsafeUnwrapErr()
+          .code,
+      ).toBe('identity_exists');
+    });
+
+    it('any text survives unchanged', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.string({ unit: 'grapheme' }),
+          fc.string({ unit: 'grapheme', maxLength: 5000 }),
+          async (key, list) => {
+            await subject.store.replace({ 'ca-key': key, 'revoked-serials': list });
+            expect((await subject.again().read(['ca-key', 'revoked-serials']))._unsafeUnwrap()).toEqual({
+              'ca-key': key,
+              'revoked-serials': list,
+            });
+          },
+        ),
+        { numRuns: 25 },
+      );
+    });
+
+    it('onlyIfAbsent writes when nothing is there', async () => {
+      const result = await subject.store.replace(
+        { 'ca-key': 'K', 'ca-certificate': 'C' },
+        { onlyIfAbsent: true },
+      );
+      expect(result.isOk()).toBe(true);
+      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+        'ca-key': 'K',
+        'ca-certificate': 'C',
+      });
+    });
+
+    it('onlyIfAbsent writes nothing when one of its items is there, and says which', async () => {
+      await subject.store.replace({ 'ca-certificate': 'OLD' });
+      const error = (
+        await subject.store.replace({ 'ca-key': 'K', 'ca-certificate': 'C' }, { onlyIfAbsent: true })
+      )._unsafeUnwrapErr();
+      expect(error.code).toBe('identity_exists');
+      expect(error.message).toContain(subject.store.location('ca-certificate'));
+      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+        'ca-key': undefined,
+        'ca-certificate': 'OLD',
+      });
+    });
+
+    it('of many that write at once with onlyIfAbsent exactly one succeeds, wholly', async () => {
+      const results = await Promise.all(
+        Array.from({ length: 12 }, (_, n) =>
+          subject
+            .again()
+            .replace({ 'ca-key': `K${n}`, 'ca-certificate': `C${n}` }, { onlyIfAbsent: true })
+            .match(
+              () => n,
+              (error) => error.code,
+            ),
+        ),
+      );
+      const winners = results.filter((result) => typeof result === 'number');
+      expect(winners).toHaveLength(1);
+      expect(new Set(results).size).toBe(2);
+      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+        'ca-key': `K${winners[0]}`,
+        'ca-certificate': `C${winners[0]}`,
+      });
+    });
+
+    it('a reading during writings is never a mixture', async () => {
+      await subject.store.replace({ 'agent-key': '0', 'agent-certificate': '0' });
+      let writing = true;
+      const writer = async () => {
+        for (let n = 1; n <= 20; n += 1) {
+          const text = String(n);
+          expect((await subject.store.replace({ 'agent-key': text, 'agent-certificate': text })).isOk()).toBe(
+            true,
+          );
+        }
+        writing = false;
+      };
+      const reader = async () => {
+        const other = subject.again();
+        for (let last = 0; writing; ) {
+          const seen = (await other.read(['agent-key', 'agent-certificate']))._unsafeUnwrap();
+          expect(seen['agent-key']).toBe(seen['agent-certificate']);
+          expect(Number(seen['agent-key'])).toBeGreaterThanOrEqual(last);
+          last = Number(seen['agent-key']);
+          await new Promise(setImmediate);
+        }
+      };
+      await Promise.all([writer(), reader(), reader()]);
+    });
+
+    it('checkWritable says yes and changes nothing', async () => {
+      await subject.store.replace({ 'agent-key': 'K' });
+      expect((await subject.store.checkWritable(ITEMS)).isOk()).toBe(true);
+      expect((await subject.store.read(['agent-key', 'ca-key']))._unsafeUnwrap()).toEqual({
+        'agent-key': 'K',
+        'ca-key': undefined,
+      });
+    });
+
+    it('every item has a place of its own that a message can name', () => {
+      const places = ITEMS.map((item) => subject.store.location(item));
+      expect(new Set(places).size).toBe(ITEMS.length);
+      expect(places).not.toContain('');
+    });
+  });
+}

@@ -1,0 +1,32 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileKeyStore } from '../../src/adapters/files/key-store.js';
+import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
+import { keyStoreContract } from './key-store.contract.js';
+
+keyStoreContract('memory', async () => {
+  const store = memoryKeyStore();
+  return { store, again: () => store, dispose: async () => undefined };
+});
+
+keyStoreContract('files, in a configuration and a state directory', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'key-store-'));
+  const open = () =>
+    fileKeyStore({
+      paths: {
+        'ca-key': join(home, 'ca.key'),
+        'ca-certificate': join(home, 'ca.crt'),
+        'dispatcher-key': join(home, 'ctrl-exec.key'),
+        'dispatcher-certificate': join(home, 'ctrl-exec.crt'),
+        'pairing-key': join(home, 'state', 'pairing.key'),
+        'pairing-certificate': join(home, 'state', 'pairing.crt'),
+        'agent-key': join(home, 'agent.key'),
+        'agent-certificate': join(home, 'agent.crt'),
+        'trusted-dispatchers': join(home, 'state', 'ctrl-exec-dispatchers'),
+        'revoked-serials': join(home, 'revoked-serials'),
+      },
+      journal: join(home, 'state', 'key-journal'),
+    });
+  return { store: open(), again: open, dispose: () => rm(home, { recursive: true }) };
+});

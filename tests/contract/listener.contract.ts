@@ -1,0 +1,378 @@
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { jsonAnswer } from '../../src/domain/http-message.js';
+import type { IncomingRequest, Listening, ListenOptions } from '../../src/ports/listener.js';
+import type { Credentials, Transport } from '../../src/ports/transport.js';
+import {
+  certificateOf,
+  deferred,
+  echo,
+  type Identities,
+  jsonOf,
+  listen,
+  listenOptions,
+  makeIdentities,
+  type Network,
+  requestOf,
+  targetOf,
+} from '../support/network.js';
+import { testCa } from '../support/test-pki.js';
+
+/** What holds for every listener; `open` gives a fresh network for each test. */
+export function listenerContract(name: string, open: () => Network): void {
+  describe(`listener: ${name}`, () => {
+    let identities: Identities;
+    const closing: (() => Promise<void>)[] = [];
+
+    beforeAll(async () => {
+      identities = await makeIdentities();
+    });
+    afterEach(async () => {
+      for (const close of closing.splice(0)) await close();
+    });
+
+    /** A listener that records whom it refused and what it handled, and a transport to it. */
+    async function serve(options: Partial<ListenOptions> = {}) {
+      const network = open();
+      const refused: string[] = [];
+      const failed: unknown[] = [];
+      const handled: IncomingRequest[] = [];
+      const refusal = deferred();
+      const { handle = echo, ...others } = options;
+      const all = listenOptions(identities, {
+        refused(address, reason) {
+          refused.push(`${address} ${reason}`);
+          refusal.resolve();
+        },
+        failed: (error) => failed.push(error),
+        handle(request) {
+          handled.push(request);
+          return handle(request);
+        },
+        ...others,
+      });
+      const listening: Listening = await listen(network.listener, all);
+      closing.push(() => listening.close(0));
+      const transport: Transport = network.transport();
+      closing.push(() => transport.close());
+      const ask = (
+        request: Parameters<typeof requestOf>[0] = {},
+        target: Parameters<typeof targetOf>[3] = {},
+      ) => transport.request(targetOf(identities, network.host, listening.port, target), requestOf(request));
+      const askAs = (credentials: Credentials) =>
+        ask({}, { credentials, connectionKey: credentials.certificate });
+      return { network, listening, transport, ask, askAs, refused, refusal, failed, handled, all };
+    }
+
+    it('hands over the request as it was sent, with who sent it', async () => {
+      const { ask, handled, network } = await serve({
+        async handle(request) {
+          const body = (await request.body())._unsafeUnwrap();
+          return { status: 200, headers: [], body };
+        },
+      });
+      const body = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+      const answer = await ask({
+        method: 'PUT',
+        path: '/a/b%20c',
+        query: '?x=1&y=%3F?',
+        headers: [
+          ['x-one', 'first'],
+          ['x-one', 'second'],
+          ['x-two', 'ÿ'],
+        ],
+        body,
+      });
+      expect(answer._unsafeUnwrap().body).toEqual(body);
+      const [request] = handled;
+      expect(request).toMatchObject({ method: 'PUT', path: '/a/b%20c', query: '?x=1&y=%3F?' });
+      expect(request?.headers.filter(([key]) => key.startsWith('x-'))).toEqual([
+        ['x-one', 'first'],
+        ['x-one', 'second'],
+        ['x-two', 'ÿ'],
+      ]);
+      expect(request?.peer.address).toBe(network.address);
+      expect(request?.peer.tlsVersion).toBe('TLSv1.3');
+      expect(request?.peer.certificate).toEqual(certificateOf(identities.dispatcher));
+    });
+
+    it('sends the answer as the handler gave it', async () => {
+      const body = Uint8Array.from({ length: 70_000 }, (_, at) => at % 251);
+      const { ask } = await serve({
+        handle: async () => ({
+          status: 409,
+          headers: [
+            ['X-Mixed', 'a, b'],
+            ['set-thing', 'one'],
+            ['set-thing', 'two'],
+          ],
+          body,
+        }),
+      });
+      const answer = (await ask())._unsafeUnwrap();
+      expect(answer.status).toBe(409);
+      expect(Buffer.compare(answer.body, body)).toBe(0);
+      expect(answer.headers).toEqual(
+        expect.arrayContaining([
+          ['x-mixed', 'a, b'],
+          ['set-thing', 'one'],
+          ['set-thing', 'two'],
+        ]),
+      );
+    });
+
+    it('sends an empty answer', async () => {
+      const { ask } = await serve({
+        handle: async ({ path }) => ({
+          status: path === '/none' ? 204 : 200,
+          headers: [],
+          body: new Uint8Array(),
+        }),
+      });
+      for (const [path, status] of [
+        ['/none', 204],
+        ['/empty', 200],
+        ['/none', 204],
+      ] as const) {
+        const answer = (await ask({ path }))._unsafeUnwrap();
+        expect([answer.status, answer.body.length]).toEqual([status, 0]);
+      }
+    });
+
+    it('gives the body once and the same, however often it is asked for', async () => {
+      const { ask } = await serve({
+        async handle(request) {
+          const [a, b] = [await request.body(), await request.body()];
+          return jsonAnswer(200, {
+            same: Buffer.compare(a._unsafeUnwrap(), b._unsafeUnwrap()) === 0,
+          });
+        },
+      });
+      expect(jsonOf((await ask())._unsafeUnwrap())).toEqual({ same: true });
+    });
+
+    it('refuses a client without a certificate before anything is handled', async () => {
+      const { network, listening, transport, refused, refusal, handled } = await serve();
+      const { credentials: _, ...anonymous } = targetOf(identities, network.host, listening.port);
+      const answer = await transport.request(anonymous, requestOf());
+      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      await refusal.promise;
+      expect(refused).toEqual([`${network.address} NO_CERTIFICATE`]);
+      expect(handled).toEqual([]);
+    });
+
+    it('refuses a client of another CA', async () => {
+      const { askAs, refused, refusal, handled } = await serve();
+      const answer = await askAs(await identities.otherCa.issue({ usages: ['clientAuth'] }));
+      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      await refusal.promise;
+      expect(refused).toHaveLength(1);
+      expect(refused[0]).toMatch(/UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE/);
+      expect(handled).toEqual([]);
+    });
+
+    it("refuses a client with a server's certificate", async () => {
+      const { askAs, refused, refusal, handled, network } = await serve();
+      const answer = await askAs(identities.agent);
+      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      await refusal.promise;
+      expect(refused).toEqual([`${network.address} INVALID_PURPOSE`]);
+      expect(handled).toEqual([]);
+    });
+
+    it('lets in certificates without extensions, with both usages, and of any CA that it was given', async () => {
+      const legacy = await testCa({ commonName: 'legacy CA', version1: true });
+      const { askAs, refused } = await serve({
+        clientCas: [identities.ca.pem, legacy.pem],
+      });
+      for (const credentials of [
+        await legacy.issue({ commonName: 'version 1', version1: true }),
+        await identities.ca.issue({ commonName: 'any usage' }),
+        await identities.ca.issue({ commonName: 'both', usages: ['serverAuth', 'clientAuth'] }),
+      ]) {
+        const answer = await askAs(credentials);
+        const { commonName } = certificateOf(credentials);
+        expect(jsonOf(answer._unsafeUnwrap())['client']).toBe(commonName);
+      }
+      expect(refused).toEqual([]);
+    });
+
+    it('asks for no certificate where none is required', async () => {
+      const network = open();
+      const { clientCas: _, ...options } = listenOptions(identities);
+      const listening = await listen(network.listener, options);
+      closing.push(() => listening.close(0));
+      const transport = network.transport();
+      closing.push(() => transport.close());
+      const target = targetOf(identities, network.host, listening.port);
+      const answer = await transport.request(target, requestOf());
+      expect(jsonOf(answer._unsafeUnwrap())).not.toHaveProperty('client');
+    });
+
+    it('closes what `accept` does not want', async () => {
+      const asked: string[] = [];
+      const { ask, handled, network } = await serve({
+        accept(address) {
+          asked.push(address);
+          return false;
+        },
+      });
+      expect((await ask())._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(asked).toEqual([network.address]);
+      expect(handled).toEqual([]);
+    });
+
+    it('closes connections above the limit at once', async () => {
+      const { ask, refused, refusal, network } = await serve({ maxConnections: 2 });
+      for (const connectionKey of ['a', 'b']) expect((await ask({}, { connectionKey })).isOk()).toBe(true);
+      expect((await ask({}, { connectionKey: 'c' }))._unsafeUnwrapErr().code).toBe('connection_failed');
+      await refusal.promise;
+      expect(refused).toEqual([`${network.address} TOO_MANY_CONNECTIONS`]);
+      expect((await ask({}, { connectionKey: 'a' })).isOk()).toBe(true);
+    });
+
+    it('answers 431 above 32 header lines, and goes on', async () => {
+      const { ask, handled } = await serve();
+      const lines = (count: number) =>
+        Array.from({ length: count }, (_, at) => [`x-${at}`, String(at)] as const);
+      expect((await ask({ headers: lines(33) }))._unsafeUnwrap().status).toBe(431);
+      expect(handled).toEqual([]);
+      // Host, Connection and Content-Length come on top.
+      expect((await ask({ headers: lines(29) }))._unsafeUnwrap().status).toBe(200);
+    });
+
+    it('gives `too_large` for a body above the limit, and the answer to that arrives', async () => {
+      const { ask } = await serve({ maxBody: 1_000 });
+      expect((await ask({ body: new Uint8Array(1_000) }))._unsafeUnwrap().status).toBe(200);
+      for (const size of [1_001, 300_000]) {
+        const answer = (await ask({ body: new Uint8Array(size) }))._unsafeUnwrap();
+        expect(answer.status).toBe(413);
+        expect(jsonOf(answer)).toEqual({ error: 'too_large' });
+      }
+      expect((await ask())._unsafeUnwrap().status).toBe(200);
+    });
+
+    it('sends the answer of a handler that did not read the body', async () => {
+      const { ask } = await serve({ handle: async () => jsonAnswer(403, { error: 'forbidden' }) });
+      for (const size of [0, 10, 900_000])
+        expect((await ask({ body: new Uint8Array(size) }))._unsafeUnwrap().status).toBe(403);
+    });
+
+    it('answers 500 and reports it when the handler throws', async () => {
+      const bug = new Error('a bug with a secret');
+      const { ask, failed } = await serve({ handle: () => Promise.reject(bug) });
+      const answer = (await ask())._unsafeUnwrap();
+      expect(answer.status).toBe(500);
+      expect(jsonOf(answer)).toEqual({ error: 'internal error' });
+      expect(failed).toEqual([bug]);
+    });
+
+    it('shows renewed credentials to new connections and keeps the established ones', async () => {
+      const { ask, listening } = await serve();
+      const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
+      const serialOf = async (connectionKey: string) =>
+        (await ask({}, { connectionKey }))._unsafeUnwrap().peer.serial;
+      const former = certificateOf(identities.agent).serial;
+      expect(await serialOf('old')).toBe(former);
+      listening.renew(renewed);
+      expect(await serialOf('old')).toBe(former);
+      expect(await serialOf('new')).toBe(certificateOf(renewed).serial);
+    });
+
+    it('still requires client certificates after a renewal that names no CAs', async () => {
+      const { askAs, listening, handled, refusal } = await serve();
+      listening.renew(identities.agent);
+      expect((await askAs(await identities.otherCa.issue())).isErr()).toBe(true);
+      await refusal.promise;
+      expect(handled).toEqual([]);
+      expect((await askAs(identities.dispatcher)).isOk()).toBe(true);
+    });
+
+    it('lets in clients of CAs added by a renewal, and no more those of CAs removed', async () => {
+      const { askAs, listening, handled, refusal } = await serve();
+      const other = await identities.otherCa.issue({ commonName: 'other', usages: ['clientAuth'] });
+      expect((await askAs(identities.dispatcher)).isOk()).toBe(true);
+      listening.renew(identities.agent, [identities.otherCa.pem]);
+      expect(jsonOf((await askAs(other))._unsafeUnwrap())['client']).toBe('other');
+      expect((await askAs(identities.dispatcher)).isErr()).toBe(true);
+      await refusal.promise;
+      expect(handled).toHaveLength(2);
+    });
+
+    it('keeps the former credentials when a renewal cannot be used, and reports it', async () => {
+      const { ask, listening, failed } = await serve();
+      listening.renew({ key: identities.dispatcher.key, certificate: identities.agent.certificate });
+      expect(failed).toEqual([expect.objectContaining({ code: 'certificate_invalid' })]);
+      const answer = await ask({}, { connectionKey: 'after' });
+      expect(answer._unsafeUnwrap().peer.serial).toBe(certificateOf(identities.agent).serial);
+    });
+
+    it('lets a request under way finish when it closes, and accepts no other', async () => {
+      const [started, release] = [deferred(), deferred()];
+      const { ask, listening } = await serve({
+        async handle() {
+          started.resolve();
+          await release.promise;
+          return jsonAnswer(200, { late: true });
+        },
+      });
+      const answer = ask({}, { connectionKey: 'under way' });
+      await started.promise;
+      const closed = listening.close(20_000);
+      expect((await ask({}, { connectionKey: 'too late' })).isErr()).toBe(true);
+      release.resolve();
+      expect(jsonOf((await answer)._unsafeUnwrap())).toEqual({ late: true });
+      await closed;
+      expect((await ask({}, { connectionKey: 'under way' }))._unsafeUnwrapErr().code).toBe(
+        'connection_refused',
+      );
+    });
+
+    it('waits for requests under way no longer than the grace', async () => {
+      const [started, release] = [deferred(), deferred()];
+      const { ask, listening } = await serve({
+        async handle() {
+          started.resolve();
+          await release.promise;
+          return jsonAnswer(200, {});
+        },
+      });
+      const answer = ask();
+      await started.promise;
+      await listening.close(20);
+      release.resolve();
+      expect((await answer)._unsafeUnwrapErr().code).toBe('connection_failed');
+    });
+
+    it('can be closed twice', async () => {
+      const { listening } = await serve();
+      await Promise.all([listening.close(1_000), listening.close(1_000)]);
+    });
+
+    it('says that a port is taken', async () => {
+      const { network, listening, all } = await serve();
+      const second = await network.listener.listen({ ...all, port: listening.port });
+      const error = second._unsafeUnwrapErr();
+      expect(error).toMatchObject({
+        code: 'listen_failed',
+        bind: '127.0.0.1',
+        port: listening.port,
+        reason: 'EADDRINUSE',
+      });
+      expect(error.message).not.toMatch(/\n/);
+    });
+
+    it("says that a key is not its certificate's, or no key, without telling it", async () => {
+      const { network, all } = await serve();
+      const { agent, dispatcher } = identities;
+      for (const key of [dispatcher.key, 'not PEM', '']) {
+        const listened = await network.listener.listen({
+          ...all,
+          credentials: { key, certificate: agent.certificate },
+        });
+        const error = listened._unsafeUnwrapErr();
+        expect(error.code).toBe('certificate_invalid');
+        expect(error.message).not.toMatch(/\n|PRIVATE KEY/);
+      }
+    });
+  });
+}

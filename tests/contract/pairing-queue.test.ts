@@ -1,0 +1,6 @@
+import { memoryPairingQueue } from '../../src/adapters/memory/pairing-queue.js';
+import { openStores } from '../unit/sqlite/temporary-stores.js';
+import { pairingQueueContract } from './pairing-queue.contract.js';
+
+pairingQueueContract('memory', memoryPairingQueue);
+pairingQueueContract('sqlite', async () => (await openStores()).pairingQueue);

@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest';
+import type { ProcessRequest, ProcessRunner } from '../../src/ports/process-runner.js';
+
+/** What a program of the suite does; the binding provides one of each. */
+export interface ContractPrograms {
+  /** Prints its arguments as a JSON array. */
+  readonly argv: string;
+  /** Prints its environment as a JSON object. */
+  readonly env: string;
+  /** Copies standard input to standard output. */
+  readonly copy: string;
+  /** Exits with its first argument. */
+  readonly exit: string;
+  /** Prints the bytes ff fe 00 80 on standard output, `oops` on standard error. */
+  readonly raw: string;
+  /** Prints 00000 to 99999, each followed by a line end. */
+  readonly count: string;
+  /** Ends by SIGKILL. */
+  readonly killed: string;
+  /** Does not end by itself. */
+  readonly endless: string;
+  readonly missing: string;
+}
+
+export function processRunnerContract(
+  name: string,
+  make: () => { runner: ProcessRunner; programs: ContractPrograms },
+): void {
+  describe(`process runner: ${name}`, () => {
+    const { runner, programs } = make();
+    const run = (program: keyof ContractPrograms, changes: Partial<ProcessRequest> = {}) =>
+      runner.run({
+        path: programs[program],
+        args: [],
+        stdin: new Uint8Array(),
+        env: {},
+        stdinTimeout: 10_000,
+        timeout: 0,
+        maxOutput: 1024 * 1024,
+        ...changes,
+      });
+    const output = async (program: keyof ContractPrograms, changes: Partial<ProcessRequest> = {}) => {
+      const outcome = (await run(program, changes))._unsafeUnwrap();
+      return { ...outcome, text: new TextDecoder().decode(outcome.stdout.bytes) };
+    };
+
+    const vectors: Record<string, string[]> = {
+      none: [],
+      'empty strings': ['', '', 'a', ''],
+      'spaces, tabs and line ends': ['a b', ' ', '\t', 'a\nb\r\n', '\n'],
+      'quotes and backslashes': [`'`, '"', `it's "so"`, '\\', '\\n', '`'],
+      'shell syntax': ['$(touch /x)', '`id`', '; rm -rf /', '&& x', '|', '>', '$HOME', '*', '~', '--', '-c'],
+      unicode: ['é', 'e\u0301', '日本語', '🎉', '\u202e', '\u0001\u007f'],
+      'a thousand': Array.from({ length: 1_000 }, (_, index) => `argument ${index}`),
+      '100 KB in one': ['x'.repeat(100_000)],
+    };
+    for (const [what, args] of Object.entries(vectors))
+      test(`arguments arrive as they are: ${what}`, async () => {
+        expect(JSON.parse((await output('argv', { args })).text)).toEqual(args);
+      });
+
+    test('an argument with a NUL is refused, not cut', async () => {
+      const error = (await run('argv', { args: ['fine', 'a\0b'] }))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'spawn_failed', path: programs.argv });
+      expect(error.reason).toBe('argument 2 holds a NUL');
+    });
+
+    test('the environment is the given one and nothing else', async () => {
+      const env = { ONE: '1', TWO: 'a b\n"' };
+      expect(JSON.parse((await output('env', { env })).text)).toEqual(env);
+    });
+
+    test('standard input arrives whole, then ends', async () => {
+      const stdin = Uint8Array.from({ length: 300_000 }, (_, index) => index % 251);
+      expect(Buffer.compare((await output('copy', { stdin })).stdout.bytes, stdin)).toBe(0);
+      expect((await output('copy')).stdout).toEqual({ bytes: new Uint8Array(), total: 0 });
+    });
+
+    for (const code of [0, 1, 2, 77, 126, 127, 128, 137, 254, 255])
+      test(`exit code ${code} is reported as it is`, async () => {
+        expect((await output('exit', { args: [String(code)] })).end).toEqual({ kind: 'exited', code });
+      });
+
+    test('both streams are captured, byte for byte', async () => {
+      const { stdout, stderr } = await output('raw');
+      expect([...stdout.bytes]).toEqual([0xff, 0xfe, 0x00, 0x80]);
+      expect(stdout.total).toBe(4);
+      expect(new TextDecoder().decode(stderr.bytes)).toBe('oops');
+    });
+
+    test('output beyond the limit keeps head and tail and the true total', async () => {
+      const { stdout, text } = await output('count', { maxOutput: 24 });
+      expect(text).toBe('00000\n00001\n99998\n99999\n');
+      expect(stdout.total).toBe(600_000);
+    });
+
+    test('output of exactly the limit is whole', async () => {
+      const { stdout } = await output('count', { maxOutput: 600_000 });
+      expect([stdout.bytes.length, stdout.total]).toEqual([600_000, 600_000]);
+    });
+
+    test('nothing is kept, all is counted with a limit of 0', async () => {
+      expect((await output('count', { maxOutput: 0 })).stdout).toEqual({
+        bytes: new Uint8Array(),
+        total: 600_000,
+      });
+    });
+
+    test('an end by a signal names it', async () => {
+      expect((await output('killed')).end).toEqual({ kind: 'signalled', signal: 'SIGKILL', timedOut: false });
+    });
+
+    test('what runs beyond its time is terminated and said to have timed out', async () => {
+      expect((await output('endless', { timeout: 100 })).end).toEqual({
+        kind: 'signalled',
+        signal: 'SIGTERM',
+        timedOut: true,
+      });
+    });
+
+    test('an abort terminates it, which is no timeout', async () => {
+      const controller = new AbortController();
+      const running = output('endless', { signal: controller.signal, timeout: 60_000 });
+      setTimeout(() => controller.abort(), 50);
+      expect((await running).end).toEqual({ kind: 'signalled', signal: 'SIGTERM', timedOut: false });
+    });
+
+    test('what was cancelled before is not started', async () => {
+      const error = (await run('argv', { signal: AbortSignal.abort() }))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'spawn_failed', reason: 'cancelled before it was started' });
+    });
+
+    test('a program that does not exist is spawn_failed with path and reason', async () => {
+      const error = (await run('missing'))._unsafeUnwrapErr();
+      expect(error).toMatchObject({
+        code: 'spawn_failed',
+        path: programs.missing,
+        reason: 'no such file (ENOENT)',
+      });
+      expect(error.message).toBe(`${programs.missing} could not be executed: no such file (ENOENT)`);
+    });
+  });
+}

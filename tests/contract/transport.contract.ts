@@ -1,0 +1,342 @@
+import { errAsync, okAsync, ResultAsync } from 'neverthrow';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { Certificate } from '../../src/domain/certificate.js';
+import { failure } from '../../src/domain/errors.js';
+import { jsonAnswer } from '../../src/domain/http-message.js';
+import type { IncomingRequest, ListenOptions } from '../../src/ports/listener.js';
+import type { TransportError, TransportTarget } from '../../src/ports/transport.js';
+import {
+  certificateOf,
+  deferred,
+  echo,
+  type Identities,
+  jsonOf,
+  listen,
+  listenOptions,
+  makeIdentities,
+  type Network,
+  requestOf,
+  targetOf,
+} from '../support/network.js';
+import { selfSigned } from '../support/test-pki.js';
+
+/** What holds for every transport; `open` gives a fresh network for each test. */
+export function transportContract(name: string, open: () => Network): void {
+  describe(`transport: ${name}`, () => {
+    let identities: Identities;
+    const closing: (() => Promise<void>)[] = [];
+
+    beforeAll(async () => {
+      identities = await makeIdentities();
+    });
+    afterEach(async () => {
+      for (const close of closing.splice(0)) await close();
+    });
+
+    /** A listener that counts what it handles, and a transport to it. */
+    async function serve(options: Partial<ListenOptions> = {}) {
+      const network = open();
+      const handled: IncomingRequest[] = [];
+      const { handle = echo, ...others } = options;
+      const listening = await listen(
+        network.listener,
+        listenOptions(identities, {
+          handle(request) {
+            handled.push(request);
+            return handle(request);
+          },
+          ...others,
+        }),
+      );
+      const transport = network.transport();
+      closing.push(
+        () => transport.close(),
+        () => listening.close(0),
+      );
+      const judged: Certificate[] = [];
+      const judge: TransportTarget['judge'] = (peer) => {
+        judged.push(peer);
+        return okAsync(undefined);
+      };
+      const target = (more: Partial<TransportTarget> = {}) =>
+        targetOf(identities, network.host, listening.port, { judge, ...more });
+      const ask = (request: Parameters<typeof requestOf>[0] = {}, more: Partial<TransportTarget> = {}) =>
+        transport.request(target(more), requestOf(request));
+      return { network, listening, transport, target, ask, handled, judged };
+    }
+
+    /** A handler that can be held up. */
+    function holding() {
+      const [started, release] = [deferred(), deferred()];
+      const handle = async () => {
+        started.resolve();
+        await release.promise;
+        return jsonAnswer(200, { late: true });
+      };
+      return { started, release, handle };
+    }
+
+    const wrong = failure('wrong_identity', 'web-01 answered with another key', {
+      expected: 'a',
+      found: 'b',
+    });
+
+    it("judges the listener's certificate before anything is sent, and tells it with the answer", async () => {
+      const order: string[] = [];
+      const { ask } = await serve({
+        handle(request) {
+          order.push('handled');
+          return echo(request);
+        },
+      });
+      const answer = await ask(
+        {},
+        {
+          judge: (peer) =>
+            new ResultAsync(
+              new Promise((resolve) => setImmediate(resolve)).then(() => {
+                order.push(`judged ${peer.serial}`);
+                return okAsync(undefined);
+              }),
+            ),
+        },
+      );
+      const agent = certificateOf(identities.agent);
+      expect(answer._unsafeUnwrap().peer).toEqual(agent);
+      expect(order).toEqual([`judged ${agent.serial}`, 'handled']);
+    });
+
+    it('ends with the very error of the judgement, nothing being sent', async () => {
+      const { ask, handled } = await serve();
+      const answer = await ask({}, { judge: () => errAsync(wrong) });
+      expect(answer._unsafeUnwrapErr()).toBe(wrong);
+      expect(handled).toEqual([]);
+    });
+
+    it('judges a connection once and keeps it for the same key', async () => {
+      const { ask, judged } = await serve();
+      for (let count = 0; count < 3; count++) expect((await ask()).isOk()).toBe(true);
+      expect(judged).toHaveLength(1);
+    });
+
+    it('makes and judges another connection for another key', async () => {
+      const { ask, judged } = await serve();
+      await ask({}, { connectionKey: 'a' });
+      await ask({}, { connectionKey: 'b' });
+      expect(judged).toHaveLength(2);
+      const refused = await ask({}, { connectionKey: 'c', judge: () => errAsync(wrong) });
+      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+    });
+
+    it('does not keep a connection whose judgement failed', async () => {
+      const { ask, judged } = await serve();
+      await ask({}, { judge: () => errAsync(wrong) });
+      expect((await ask()).isOk()).toBe(true);
+      expect(judged).toHaveLength(1);
+    });
+
+    it('judges anew after `forget`, of one key or of all', async () => {
+      const { ask, judged, transport } = await serve();
+      const askBoth = async () => {
+        await ask({}, { connectionKey: 'a' });
+        await ask({}, { connectionKey: 'b' });
+        return judged.splice(0).length;
+      };
+      expect(await askBoth()).toBe(2);
+      transport.forget('a');
+      expect(await askBoth()).toBe(1);
+      transport.forget();
+      expect(await askBoth()).toBe(2);
+      transport.forget('never seen');
+      expect(await askBoth()).toBe(0);
+    });
+
+    it('finishes a request under way whose key is forgotten, and does not keep its connection', async () => {
+      const { started, release, handle } = holding();
+      const { ask, judged, transport } = await serve({ handle });
+      const answer = ask();
+      await started.promise;
+      transport.forget();
+      release.resolve();
+      expect(jsonOf((await answer)._unsafeUnwrap())).toEqual({ late: true });
+      await ask();
+      expect(judged).toHaveLength(2);
+    });
+
+    it('tells the certificate of the connection that the answer came on', async () => {
+      const { ask, listening } = await serve();
+      const renewed = await identities.ca.issue({ usages: ['serverAuth'] });
+      await ask({}, { connectionKey: 'old' });
+      listening.renew(renewed);
+      await ask({}, { connectionKey: 'new' });
+      for (const [connectionKey, credentials] of [
+        ['old', identities.agent],
+        ['new', renewed],
+        ['old', identities.agent],
+      ] as const) {
+        const answer = await ask({}, { connectionKey });
+        expect(answer._unsafeUnwrap().peer.serial).toBe(certificateOf(credentials).serial);
+      }
+    });
+
+    it('gives each of many requests at a time its own answer', async () => {
+      const { ask, handled } = await serve();
+      const numbers = Array.from({ length: 40 }, (_, number) => number);
+      const answers = await Promise.all(
+        numbers.map((number) => ask({ body: new TextEncoder().encode(`#${number}`) })),
+      );
+      expect(answers.map((answer) => jsonOf(answer._unsafeUnwrap())['body'])).toEqual(
+        numbers.map((number) => `#${number}`),
+      );
+      expect(handled).toHaveLength(40);
+    });
+
+    it('presents other credentials as soon as the target has them', async () => {
+      const { ask } = await serve();
+      const credentials = await identities.ca.issue({ commonName: 'next', usages: ['clientAuth'] });
+      expect(jsonOf((await ask())._unsafeUnwrap())['client']).toBe('dispatcher');
+      expect(jsonOf((await ask({}, { credentials }))._unsafeUnwrap())['client']).toBe('next');
+    });
+
+    it('trusts only the CAs of the target', async () => {
+      const { ask, judged, handled } = await serve();
+      const error = (await ask({}, { trust: [identities.otherCa.pem] }))._unsafeUnwrapErr();
+      expect(error.code).toBe('tls_failed');
+      expect(error.message).not.toMatch(/\n/);
+      expect((await ask({}, { trust: [identities.otherCa.pem, identities.ca.pem] })).isOk()).toBe(true);
+      expect([judged.length, handled.length]).toEqual([1, 1]);
+    });
+
+    it("does not take a client's certificate for a server's", async () => {
+      const { ask, handled } = await serve({ credentials: identities.dispatcher });
+      expect((await ask())._unsafeUnwrapErr()).toMatchObject({
+        code: 'tls_failed',
+        reason: 'INVALID_PURPOSE',
+      });
+      expect(handled).toEqual([]);
+    });
+
+    it("leaves everything to the judgement where trust is 'any'", async () => {
+      const credentials = await selfSigned('pairing');
+      const { ask, judged, handled } = await serve({ credentials });
+      expect((await ask())._unsafeUnwrapErr().code).toBe('tls_failed');
+      expect((await ask({}, { trust: 'any' })).isOk()).toBe(true);
+      expect(judged.map(({ commonName }) => commonName)).toEqual(['pairing']);
+      const refused = await ask({}, { trust: 'any', connectionKey: 'other', judge: () => errAsync(wrong) });
+      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+      expect(handled).toHaveLength(1);
+    });
+
+    it('says that nothing listens', async () => {
+      const { ask, listening, network, transport, target } = await serve();
+      await listening.close(0);
+      expect((await ask())._unsafeUnwrapErr()).toMatchObject({
+        code: 'connection_refused',
+        host: network.host,
+        port: listening.port,
+      });
+      const anywhere = { ...target(), host: 'nowhere.invalid', connectionKey: 'nowhere' };
+      const error = (await transport.request(anywhere, requestOf()))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'host_unresolved', host: 'nowhere.invalid' });
+      expect(error.message).toContain('nowhere.invalid');
+    });
+
+    it('gives up when the answer takes too long', async () => {
+      const { release, handle } = holding();
+      const { ask } = await serve({ handle });
+      const error: TransportError = (await ask({ answerTimeout: 50 }))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.05 });
+      release.resolve();
+      expect((await ask()).isOk()).toBe(true);
+    });
+
+    it('accepts an answer of the largest size and none above', async () => {
+      const { ask } = await serve({
+        handle: async () => ({ status: 200, headers: [], body: new Uint8Array(100_000) }),
+      });
+      expect((await ask({ maxAnswer: 100_000 }))._unsafeUnwrap().body).toHaveLength(100_000);
+      expect((await ask({ maxAnswer: 99_999 }))._unsafeUnwrapErr()).toMatchObject({
+        code: 'too_large',
+        limit: 99_999,
+      });
+    });
+
+    it('sends nothing when it is aborted beforehand', async () => {
+      const { ask, handled, judged } = await serve();
+      const answer = await ask({ signal: AbortSignal.abort() });
+      expect(answer._unsafeUnwrapErr().code).toBe('aborted');
+      expect([handled, judged]).toEqual([[], []]);
+    });
+
+    it('stops waiting when it is aborted', async () => {
+      const { started, release, handle } = holding();
+      const { ask } = await serve({ handle });
+      const abort = new AbortController();
+      const answer = ask({ signal: abort.signal });
+      await started.promise;
+      abort.abort();
+      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
+      release.resolve();
+    });
+
+    it('stops judging when it is aborted, nothing being sent', async () => {
+      const { ask, handled } = await serve();
+      const abort = new AbortController();
+      const verdict = deferred();
+      const answer = ask(
+        { signal: abort.signal },
+        {
+          judge() {
+            abort.abort();
+            return ResultAsync.fromSafePromise(verdict.promise);
+          },
+        },
+      );
+      verdict.resolve();
+      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
+      expect(handled).toEqual([]);
+    });
+
+    it('follows no redirect', async () => {
+      const { ask, handled } = await serve({
+        handle: async () => ({ status: 307, headers: [['location', '/else']], body: new Uint8Array() }),
+      });
+      const answer = (await ask())._unsafeUnwrap();
+      expect(answer.status).toBe(307);
+      expect(answer.headers).toContainEqual(['location', '/else']);
+      expect(handled).toHaveLength(1);
+    });
+
+    it('does not send a request again when the connection breaks', async () => {
+      const { started, handle } = holding();
+      const { ask, listening, handled } = await serve({ handle });
+      const answer = ask();
+      await started.promise;
+      await listening.close(0);
+      expect((await answer)._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(handled).toHaveLength(1);
+    });
+
+    it('connects anew where a kept connection was closed meanwhile', async () => {
+      const { ask, listening, network, judged } = await serve();
+      await ask();
+      await listening.close(0);
+      const again = await listen(network.listener, listenOptions(identities, { port: listening.port }));
+      closing.push(() => again.close(0));
+      expect((await ask()).isOk()).toBe(true);
+      expect(judged).toHaveLength(2);
+    });
+
+    it('ends requests under way as aborted when it closes, and makes no further ones', async () => {
+      const { started, release, handle } = holding();
+      const { ask, transport, handled } = await serve({ handle });
+      const answer = ask();
+      await started.promise;
+      await transport.close();
+      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
+      expect((await ask())._unsafeUnwrapErr().code).toBe('aborted');
+      expect(handled).toHaveLength(1);
+      release.resolve();
+    });
+  });
+}

@@ -1,0 +1,21 @@
+import { memoryNetwork } from '../../src/adapters/memory/network.js';
+import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
+import { tlsListener } from '../../src/adapters/node-tls/listener.js';
+import { undiciTransport } from '../../src/adapters/undici/transport.js';
+import { transportContract } from './transport.contract.js';
+
+const crypto = nodeCrypto();
+
+transportContract('memory', () => {
+  const network = memoryNetwork({ crypto });
+  const address = '192.0.2.1';
+  const host = 'agent.test';
+  return { host, address, listener: network.listener(host), transport: () => network.transport(address) };
+});
+
+transportContract('undici, to node-tls', () => ({
+  host: '127.0.0.1',
+  address: '127.0.0.1',
+  listener: tlsListener({ crypto }),
+  transport: () => undiciTransport({ crypto }),
+}));

@@ -1,0 +1,23 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+const newest = (directory: string): number =>
+  Math.max(
+    ...readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs),
+  );
+
+/** Integration tests run the commands as they are shipped: built once before them, if the build is older than src. */
+export default function setup(): void {
+  const built = join(root, 'dist/bin/ctrl-exec.js');
+  if (existsSync(built) && statSync(built).mtimeMs > newest(join(root, 'src'))) return;
+  const build = spawnSync(process.execPath, [join(root, 'scripts/build.mjs'), '--no-types'], {
+    stdio: 'inherit',
+  });
+  if (build.status !== 0) throw new Error('the build failed');
+}
