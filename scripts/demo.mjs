@@ -92,10 +92,8 @@ function script(name, text) {
 async function demo() {
   chapter('1. The control host gets a private CA and an identity of its own.');
   expect((await ctrlExec('setup-ca')).code === 0, 'a CA');
+  writeFileSync(join(dispatcherHome, 'ctrl-exec.conf'), `dispatcher_id = control\npairing_bind = ${host}\n`);
   expect((await ctrlExec('setup-ctrl-exec')).code === 0, 'an identity');
-  const configuration = join(dispatcherHome, 'ctrl-exec.conf');
-  writeFileSync(configuration, `dispatcher_id = control\npairing_bind = ${host}\n`);
-  expect((await ctrlExec('setup-ctrl-exec', '--yes')).code === 0, 'an identity under the name "control"');
 
   chapter('2. The managed host says what may be run on it, and nothing else.');
   mkdirSync(agentHome);

@@ -55,6 +55,9 @@ const x509Requests = (): CertificateRequests =>
 /** `ACTION=` lines on standard error, where systemd picks them up for the journal. */
 export const standardErrorLog = (): EventLog => lineEventLog((line) => process.stderr.write(`${line}\n`));
 
+/** What a daemon does first for the programs that it will run; a library must not do it to its host's process. */
+export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.js';
+
 /** A log that nobody reads. */
 export const noEventLog = (): EventLog => lineEventLog(() => undefined);
 

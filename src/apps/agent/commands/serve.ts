@@ -1,9 +1,10 @@
 import type { Agent } from '../../../sdk/agent.js';
 import { complain, type ExitCode, exitCodes, say, untilStopped } from '../../command-line.js';
+import { prepareDaemon } from '../../defaults.js';
 
 /** Serves until SIGTERM or SIGINT; then what runs is finished. SIGHUP reloads and never ends the process. */
 export async function serve(agent: Agent, options: { port?: number }): Promise<ExitCode> {
-  process.umask(0o022);
+  prepareDaemon();
   const started = await agent.serve(options);
   if (started.isErr()) {
     complain(started.error.message);
