@@ -1,6 +1,6 @@
 // Builds the package into dist/: the commands bundled with what they need, the library one file per entry with types.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -20,7 +20,8 @@ const shared = {
   logLevel: 'warning',
 };
 
-rmSync(`${root}/dist`, { recursive: true, force: true });
+// Built aside and put in place at the end, so that whoever runs the commands meanwhile finds all of the old ones.
+const fresh = mkdtempSync(`${root}/.dist-`);
 
 await Promise.all([
   // The commands carry their dependencies (loading them from node_modules costs more than the commands themselves);
@@ -28,7 +29,7 @@ await Promise.all([
   build({
     ...shared,
     entryPoints: { 'ctrl-exec': 'src/apps/cli/main.ts', 'ctrl-exec-agent': 'src/apps/agent/main.ts' },
-    outdir: 'dist/bin',
+    outdir: `${fresh}/bin`,
     chunkNames: 'chunks/[name]-[hash]',
     external: ['libsql'],
     minifySyntax: true,
@@ -45,27 +46,26 @@ await Promise.all([
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
     },
-    outdir: 'dist/library',
+    outdir: `${fresh}/library`,
     chunkNames: 'chunks/[name]-[hash]',
     external: Object.keys(dependencies),
   }),
 ]);
 
 // The hash-bang goes in front of the banner; esbuild would put it behind.
-const { writeFileSync } = await import('node:fs');
 for (const name of ['ctrl-exec', 'ctrl-exec-agent']) {
-  const file = `${root}/dist/bin/${name}.js`;
+  const file = `${fresh}/bin/${name}.js`;
   writeFileSync(file, `#!/usr/bin/env node\n${readFileSync(file, 'utf8')}`);
   chmodSync(file, 0o755);
 }
 
+let status = 0;
 if (!process.argv.includes('--no-types')) {
-  const tsc = spawnSync(
-    process.execPath,
-    [`${root}/node_modules/typescript/bin/tsc`, '-p', `${root}/tsconfig.build.json`],
-    {
-      stdio: 'inherit',
-    },
-  );
-  process.exitCode = tsc.status ?? 1;
+  const compiler = `${root}/node_modules/typescript/bin/tsc`;
+  const args = [compiler, '-p', `${root}/tsconfig.build.json`, '--outDir', `${fresh}/types`];
+  status = spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1;
 }
+
+rmSync(`${root}/dist`, { recursive: true, force: true });
+renameSync(fresh, `${root}/dist`);
+process.exitCode = status;

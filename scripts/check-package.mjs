@@ -19,7 +19,7 @@ function expect(what, holds) {
 }
 
 try {
-  run(root, 'npm', 'pack', '--ignore-scripts', '--pack-destination', directory);
+  run(root, 'npm', 'pack', '--silent', '--ignore-scripts', '--pack-destination', directory);
   const [tarball = ''] = readdirSync(directory).filter((name) => name.endsWith('.tgz'));
   const bin = (/** @type {string} */ name) => join(root, 'node_modules/.bin', name);
   run(root, bin('publint'), '--strict', join(directory, tarball));
