@@ -22,6 +22,7 @@ const shared = {
 
 // Built aside and put in place at the end, so that whoever runs the commands meanwhile finds all of the old ones.
 const fresh = mkdtempSync(`${root}/.dist-`);
+chmodSync(fresh, 0o755);
 
 await Promise.all([
   // The commands carry their dependencies (loading them from node_modules costs more than the commands themselves);

@@ -59,7 +59,7 @@ export const standardErrorLog = (): EventLog => lineEventLog((line) => process.s
 export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.js';
 
 /** A log that nobody reads. */
-export const noEventLog = (): EventLog => lineEventLog(() => undefined);
+const noEventLog = (): EventLog => lineEventLog(() => undefined);
 
 /** Where a dispatcher's documents are kept. Those of agents are not its own and have no place. */
 function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, string> {
@@ -117,7 +117,7 @@ function loadDispatcherSettings(
 }
 
 /** The default adapters of a dispatcher. `close` is given what is to be closed at the end. */
-export function dispatcherFactories(
+function dispatcherFactories(
   settings: DispatcherSettings,
   onClose: (close: () => Promise<void>) => void,
   events: EventLog = noEventLog(),
@@ -182,7 +182,7 @@ export function openDispatcherContext(
 const safePath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What scripts get of the environment: a safe PATH, HOME, and the locale and time zone of the daemon. */
-export function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
+function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
   const kept = Object.entries(environment).filter(([name]) => /^(HOME|LANG|LC_[A-Z]+|TZ)$/.test(name));
   const defined = kept.filter((entry): entry is [string, string] => entry[1] !== undefined);
   return { HOME: '/', ...Object.fromEntries(defined), PATH: safePath };

@@ -12,7 +12,7 @@ export interface ConfigurationEntry {
 
 export type ConfigurationEntries = ReadonlyMap<string, ConfigurationEntry>;
 
-export interface ConfigurationSection {
+interface ConfigurationSection {
   /** Where it begins; 1-based. */
   readonly line: number;
   readonly entries: ConfigurationEntries;

@@ -26,9 +26,3 @@ export function jsonAnswer(status: number, body: unknown, headers: HeaderList = 
     body: encoder.encode(JSON.stringify(body)),
   };
 }
-
-/** The value of a header that occurs once; undefined when it is absent or repeated. */
-export function singleHeader(headers: HeaderList, name: string): string | undefined {
-  const values = headers.filter(([key]) => key === name);
-  return values.length === 1 ? values[0]?.[1] : undefined;
-}

@@ -2,7 +2,7 @@ import ipaddr from 'ipaddr.js';
 import { err, ok, type Result } from 'neverthrow';
 
 /** An address range: its first address in bytes (4 or 16) and how many of their bits count. */
-export interface Prefix {
+interface Prefix {
   readonly bytes: readonly number[];
   readonly length: number;
 }

@@ -67,8 +67,6 @@ type Decoded<K extends keyof Shapes> = DecodedObject<Shapes[K]>;
 export type StartMessage = Decoded<'start'>;
 export type StartedMessage = Decoded<'started'>;
 export type NonceMessage = Decoded<'nonce'>;
-export type SignedMessage = Decoded<'signed'>;
-export type ApprovedMessage = Decoded<'approved'>;
 
 /** Reads a message of the named kind; the error text says what is wrong with it. */
 export function readPairingMessage<K extends keyof Shapes>(

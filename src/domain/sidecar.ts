@@ -5,7 +5,7 @@ import { parseJsonObject } from './json.js';
 export const sidecarLimit = 64 * 1024;
 
 /** The body's own version, or the text over whose SHA-256 its version is made. */
-export type SidecarVersion =
+type SidecarVersion =
   | { readonly kind: 'own'; readonly text: string }
   | { readonly kind: 'digest'; readonly canonical: string };
 

@@ -2,7 +2,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../domain/errors.js';
 import type { Clock } from '../ports/clock.js';
 
-export const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
+const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
 
 /** Waits `delay` milliseconds on the given clock, or until the signal. */
 export function wait(

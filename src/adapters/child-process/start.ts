@@ -27,7 +27,7 @@ export interface StreamSource {
   readonly outputs: PipeSource;
 }
 
-export const systemStreams: StreamSource = { input: inputFile, outputs: pipes };
+const systemStreams: StreamSource = { input: inputFile, outputs: pipes };
 
 /** A code or the name of a signal, never both. */
 export type Exit =

@@ -25,7 +25,8 @@ export async function signCa(keyPem: string, period: CertificatePeriod, serial: 
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: serial,
-      name: subjectOf('ctrl-exec CA'),
+      // A name of its own for each CA: OpenSSL looks an issuer up by name and tries only the first that it finds.
+      name: subjectOf(`ctrl-exec CA ${serial.slice(0, 8)}`),
       ...period,
       keys,
       signingAlgorithm: algorithm,

@@ -113,7 +113,7 @@ function readIdentity(
   );
 }
 
-export const notPaired = (): CtrlExecError<'identity_missing'> =>
+const notPaired = (): CtrlExecError<'identity_missing'> =>
   failure(
     'identity_missing',
     'this agent is not paired: run `ctrl-exec-agent request-pairing --dispatcher HOST` while the dispatcher is in pairing mode',

@@ -74,7 +74,7 @@ export function loadIdentity(context: DispatcherContext): ResultAsync<Dispatcher
     });
 }
 
-export const caMissing = (): CtrlExecError<'ca_missing'> =>
+const caMissing = (): CtrlExecError<'ca_missing'> =>
   failure('ca_missing', 'there is no CA yet: run `ctrl-exec setup-ca` first', {});
 
 export const identityMissing = (): CtrlExecError<'identity_missing'> =>

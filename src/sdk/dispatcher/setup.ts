@@ -20,7 +20,7 @@ export const validFor = (context: DispatcherContext, days: number) => {
 };
 
 /** SHA-256 of a certificate's DER as hex pairs with colons, as people compare it. */
-export const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
+const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
   (hex(context.crypto.sha256(certificate.der)).match(/../g) ?? []).join(':').toUpperCase();
 
 export interface CaSummary {
