@@ -14,7 +14,6 @@ export function program(name: string, description: string, version: string): Com
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(--help shows what is possible)')
-    .enablePositionalOptions()
     .exitOverride()
     .configureHelp({ sortSubcommands: false });
 }

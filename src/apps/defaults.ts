@@ -144,6 +144,7 @@ function dispatcherFactories(
     events: () => events,
     files: nodeFileSystem,
     hook: () => processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    joinTokens: () => deferred(() => stores().map(({ joinTokens }) => joinTokens)),
     keyStore: () =>
       fileKeyStore({
         paths: dispatcherPaths(settings),

@@ -6,7 +6,14 @@ export type PairingState = 'started' | 'open' | 'issued' | 'active' | 'denied' |
 
 /** What an operator decided, at whichever terminal. */
 export type PairingDecision =
-  | { readonly verdict: 'approve'; readonly name: string; readonly replace: boolean }
+  | {
+      readonly verdict: 'approve';
+      readonly name: string;
+      readonly replace: boolean;
+      /** What the operator sets in place of what the agent asked for. */
+      readonly lookupBy?: 'hostname' | 'ip';
+      readonly port?: number;
+    }
   | { readonly verdict: 'deny'; readonly reason: string };
 
 /** What other terminals may know of a session; nonces and other secrets never leave pairing mode's memory. */
@@ -29,4 +36,11 @@ export interface PairingRequest {
   readonly createdAt: number;
   /** Epoch milliseconds. */
   readonly expiresAt: number;
+}
+
+/** Why nobody can decide on a request at `now`: its state, `decided` or `expired`; undefined when somebody can. */
+export function whyUndecidable(request: PairingRequest, now: number): string | undefined {
+  if (request.state !== 'open') return request.state;
+  if (request.decision !== undefined) return 'decided';
+  return request.expiresAt <= now ? 'expired' : undefined;
 }

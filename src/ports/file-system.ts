@@ -19,4 +19,6 @@ export interface FileSystem {
   /** Whether it is a regular file that this process may execute. */
   isExecutable(path: string): FileResult<boolean>;
   replace(path: string, text: string, mode: number): FileResult<void>;
+  /** Makes a directory, and with the same mode what is missing above it; one that is there stays as it is. */
+  makeDirectory(path: string, mode: number): FileResult<void>;
 }

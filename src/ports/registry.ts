@@ -48,6 +48,8 @@ export interface Registry {
     name: string,
     change: { readonly endpoint?: AgentEndpoint; readonly tags?: Readonly<Record<string, string>> },
   ): StoreResult<AgentRecord, 'agent_unknown'>;
+  /** Gives an agent another name; `agent_exists` when that one is taken (also by itself). */
+  rename(name: string, to: string): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
   /** Removes the agent; returns the record that was there. */
   remove(name: string): StoreResult<AgentRecord, 'agent_unknown'>;
 }

@@ -11,6 +11,7 @@ import {
 } from './agent/checks.js';
 import type { AgentContext } from './agent/context.js';
 import { type Paired, type PairingOptions, pair } from './agent/pair.js';
+import { type PairingReport, readReport, writeReport } from './agent/pairing-report.js';
 import { type ServeOptions, type ServingAgent, serve } from './agent/serve.js';
 import { loadSettings } from './agent/state.js';
 
@@ -23,6 +24,10 @@ export interface Agent extends AsyncDisposable {
   /** Pairs with a dispatcher that is in pairing mode. */
   pair(options: PairingOptions): Answer<Paired>;
   pairingStatus(): Answer<PairingStatus>;
+  /** How the last pairing that waited in the background stands; undefined when there was none. */
+  pairingReport(): Answer<PairingReport | undefined>;
+  /** Notes how a background pairing stands, for other processes to read. */
+  reportPairing(report: PairingReport): Answer<void>;
   /** Serves until it is closed; `identity_missing` when not paired. */
   serve(options?: ServeOptions): Answer<ServingAgent>;
   /** Configuration, allowlist and certificates, a line each. */
@@ -40,6 +45,9 @@ export function createAgent(context: AgentContext): Agent {
     configuration: () => loadSettings(context),
     pair: (options) => loadSettings(context).andThen(({ settings }) => pair(context, settings, options)),
     pairingStatus: () => pairingStatus(context),
+    pairingReport: () => loadSettings(context).andThen(({ settings }) => readReport(context, settings)),
+    reportPairing: (report) =>
+      loadSettings(context).andThen(({ settings }) => writeReport(context, settings, report)),
     serve: (options) => serve(context, options),
     selfCheck: () => selfCheck(context),
     selfPing: (port) => selfPing(context, port),

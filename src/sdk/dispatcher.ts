@@ -1,4 +1,4 @@
-import { ok, type ResultAsync } from 'neverthrow';
+import type { ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../domain/agent-record.js';
 import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
@@ -7,9 +7,11 @@ import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
+import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
+import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Run, type RunRequest, run } from './dispatcher/run.js';
 import {
   type CaSummary,
@@ -51,8 +53,12 @@ export interface Dispatcher extends AsyncDisposable {
   approve(approval: Approval): Answer<PairingRequest>;
   /** @param id the request, or a unique prefix of at least 8 digits. @param reason told to the agent */
   deny(id: string, reason?: string): Answer<PairingRequest>;
+  /** A token with which one host may pair once, without a person. */
+  issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
   /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
+  /** Changes where an agent is reached, or its name. */
+  editAgent(name: string, edit: AgentEdit): Answer<AgentRecord>;
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
@@ -86,17 +92,13 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     pairingRequests: () => within(listRequests),
     approve: (approval) => within((context) => approve(context, approval)),
     deny: (id, reason) => within((context) => deny(context, id, reason)),
+    issueJoinToken: (request) => within((context) => issueJoinToken(context, request)),
     agents: (tags = {}) =>
       within((context) =>
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
       ),
-    unpair: (name) =>
-      within((context) =>
-        context.registry.remove(name.toLowerCase()).andThen((record) => {
-          context.events.emit({ action: 'unpaired', fields: { host: record.name } });
-          return ok(record);
-        }),
-      ),
+    editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
+    unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
     ping: (request) => within((context) => ping(context, request)),
     discover: (request) => within((context) => discover(context, request)),

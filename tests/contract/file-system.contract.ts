@@ -55,6 +55,22 @@ export function fileSystemContract(
       expect((await subject.files.readText(at('none/none'), 100))._unsafeUnwrap()).toBeUndefined();
     });
 
+    it('a directory is made with what is missing above it, and one that is there stays', async () => {
+      const made = at('state/deep');
+      for (let time = 0; time < 2; time += 1)
+        expect((await subject.files.makeDirectory(made, 0o700)).isOk()).toBe(true);
+      (await subject.files.replace(`${made}/note`, 'kept', 0o600))._unsafeUnwrap();
+      (await subject.files.makeDirectory(made, 0o700))._unsafeUnwrap();
+      expect((await subject.files.readText(`${made}/note`, 100))._unsafeUnwrap()).toBe('kept');
+    });
+
+    it('no directory is made in the place of a file, or below one', async () => {
+      const taken = await subject.files.makeDirectory(at('agent.conf'), 0o700);
+      expect(taken._unsafeUnwrapErr().reason).toBe('EEXIST');
+      const below = await subject.files.makeDirectory(at('agent.conf/state'), 0o700);
+      expect(below._unsafeUnwrapErr().reason).toBe('ENOTDIR');
+    });
+
     it('a directory is EISDIR to read and to replace', async () => {
       expect((await subject.files.read(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');
       expect((await subject.files.readText(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');

@@ -267,6 +267,32 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       );
     });
 
+    it('a renamed agent keeps everything but its name, and the old name is free', async () => {
+      const registry = await withAgent();
+      (await registry.update('web-01', { tags: { env: 'prod' } }))._unsafeUnwrap();
+      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
+      const before = await find(registry);
+      const renamed = (await registry.rename('web-01', 'db-01'))._unsafeUnwrap();
+      expect(renamed).toEqual({ ...before, name: 'db-01' });
+      expect(await find(registry)).toBeUndefined();
+      expect((await registry.findByKey(key('a')))._unsafeUnwrap()?.name).toBe('db-01');
+      expect((await registry.activate('db-01', key('b')))._unsafeUnwrap().pins).toHaveLength(1);
+      expect((await registry.enrol(enrolment('web-01', key('c')))).isOk()).toBe(true);
+    });
+
+    it('a rename never takes the name of another agent, nor finds one that is not there', async () => {
+      const registry = await withAgent();
+      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
+      const before = (await registry.list())._unsafeUnwrap();
+      for (const to of ['web-02', 'web-01'])
+        expect((await registry.rename('web-01', to))._unsafeUnwrapErr()).toMatchObject({
+          code: 'agent_exists',
+          name: to,
+        });
+      expect((await registry.rename('nobody', 'x'))._unsafeUnwrapErr().code).toBe('agent_unknown');
+      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+    });
+
     it('a removed agent is returned once, and its key is free again', async () => {
       const registry = await withAgent();
       const before = await find(registry);

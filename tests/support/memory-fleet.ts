@@ -3,6 +3,7 @@ import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { type ManualClock, manualClock } from '../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../src/adapters/memory/file-system.js';
+import { memoryJoinTokens } from '../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
 import { memoryLocks } from '../../src/adapters/memory/locks.js';
 import { memoryNetwork } from '../../src/adapters/memory/network.js';
@@ -94,6 +95,7 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     events,
     files: memoryFileSystem({ [place.file]: text }),
     hook: memoryAuthHook(() => fleet.hook),
+    joinTokens: memoryJoinTokens(),
     keyStore,
     listener: network.listener(host),
     locks: memoryLocks(),

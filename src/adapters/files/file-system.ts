@@ -1,7 +1,7 @@
 import { constants, type Stats } from 'node:fs';
 import { access, type FileHandle, open, realpath, stat } from 'node:fs/promises';
 import type { FileSystem } from '../../ports/file-system.js';
-import { replaceFile } from './atomic-write.js';
+import { ensureDirectory, replaceFile } from './atomic-write.js';
 import { attempt, codeOf, unless } from './system-failure.js';
 
 /**
@@ -24,6 +24,7 @@ export const nodeFileSystem = (): FileSystem => ({
       if (before !== undefined) requireRegular(before);
       return { target, mode: before === undefined ? mode : before.mode & 0o777 };
     }).andThen((found) => replaceFile(found.target, new TextEncoder().encode(text), found.mode)),
+  makeDirectory: (path, mode) => ensureDirectory(path, mode).map(() => undefined),
 });
 
 /** Opening does not wait for the other end of a pipe. */

@@ -22,8 +22,9 @@ export const memoryFileSystem = (
     files.set(posix.resolve('/', path), { bytes: new TextEncoder().encode(text), mode: 0o644 });
   }
 
+  const made = new Set<string>();
   const isDirectory = (path: string) =>
-    path === '/' || [...files.keys()].some((file) => file.startsWith(`${path}/`));
+    path === '/' || made.has(path) || [...files.keys()].some((file) => file.startsWith(`${path}/`));
 
   const absence = (path: string): string => {
     if (isDirectory(path)) return 'EISDIR';
@@ -61,6 +62,14 @@ export const memoryFileSystem = (
     },
     isExecutable: (path) => later(ok(((files.get(posix.resolve('/', path))?.mode ?? 0) & 0o111) !== 0)),
     replace: (path, text, mode) => later(replace(path, text, mode)),
+    makeDirectory: (path) => {
+      const target = posix.resolve('/', path);
+      if (files.has(target)) return later(refused(path, 'create directory', 'EEXIST'));
+      if (!isDirectory(target) && absence(target) === 'ENOTDIR')
+        return later(refused(path, 'create directory', 'ENOTDIR'));
+      for (let each = target; each !== '/'; each = posix.dirname(each)) made.add(each);
+      return later(ok(undefined));
+    },
   };
 };
 

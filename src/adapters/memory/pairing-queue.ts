@@ -1,17 +1,10 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../domain/errors.js';
-import type { PairingRequest } from '../../domain/pairing-request.js';
+import { type PairingRequest, whyUndecidable } from '../../domain/pairing-request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 
 const unknownRequest = (id: string) =>
   failure('request_unknown', `there is no pairing request ${id}`, { id });
-
-/** Why nobody can decide on this request now; undefined when somebody can. */
-const obstacle = (request: PairingRequest, now: number): string | undefined => {
-  if (request.state !== 'open') return request.state;
-  if (request.decision !== undefined) return 'decided';
-  return request.expiresAt <= now ? 'expired' : undefined;
-};
 
 /** The pairing requests, for as long as the process lives. */
 export const memoryPairingQueue = (): PairingQueue => {
@@ -53,7 +46,7 @@ export const memoryPairingQueue = (): PairingQueue => {
     decide: (id, decision, now) => {
       const request = requests.get(id);
       if (request === undefined) return errAsync(unknownRequest(id));
-      const state = obstacle(request, now);
+      const state = whyUndecidable(request, now);
       if (state === undefined) return okAsync(keep({ ...request, decision }));
       const message = `pairing request ${id} cannot be decided: it is ${state}`;
       return errAsync(failure('request_not_ready', message, { id, state }));

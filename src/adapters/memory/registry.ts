@@ -108,6 +108,15 @@ export const memoryRegistry = (): Registry => {
       );
     },
 
+    rename: (name, to) => {
+      const entry = agents.get(name);
+      if (entry === undefined) return errAsync(unknownAgent(name));
+      if (agents.has(to))
+        return errAsync(failure('agent_exists', `"${to}" is already registered`, { name: to }));
+      agents.delete(name);
+      return okAsync(keep({ ...entry.record, name: to }, entry.pairing));
+    },
+
     remove: (name) => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));

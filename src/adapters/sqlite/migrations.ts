@@ -70,6 +70,17 @@ const migrations: readonly string[] = [
   ) STRICT;
   PRAGMA application_id = ${applicationId};
   `,
+  `
+  CREATE TABLE join_tokens (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    bound_to TEXT,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    burnt_at INTEGER
+  ) STRICT;
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -1,6 +1,11 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing-request.js';
+import {
+  type PairingDecision,
+  type PairingRequest,
+  type PairingState,
+  whyUndecidable,
+} from '../../domain/pairing-request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import type { Database, Transaction } from './database.js';
 import { type StoreFailed, storeFailed } from './failures.js';
@@ -23,7 +28,7 @@ interface RequestRow {
 const isDecision = either(
   shape<Extract<PairingDecision, { verdict: 'approve' }>>(
     { verdict: oneOf('approve'), name: text, replace: flag },
-    {},
+    { lookupBy: oneOf('hostname', 'ip'), port: integer },
   ),
   shape<Extract<PairingDecision, { verdict: 'deny' }>>({ verdict: oneOf('deny'), reason: text }, {}),
 );
@@ -97,13 +102,6 @@ const replace = (tx: Transaction, request: PairingRequest): Result<PairingReques
     .map(() => request);
 };
 
-/** Why nobody can decide on this request now; undefined when somebody can. */
-const obstacle = (request: PairingRequest, now: number): string | undefined => {
-  if (request.state !== 'open') return request.state;
-  if (request.decision !== undefined) return 'decided';
-  return request.expiresAt <= now ? 'expired' : undefined;
-};
-
 /** The pairing requests, over one SQLite file. */
 export const sqlitePairingQueue = (database: Database): PairingQueue => ({
   add: (request) =>
@@ -148,7 +146,7 @@ export const sqlitePairingQueue = (database: Database): PairingQueue => ({
     database.write('pairing.decide', (tx) =>
       safeTry(function* () {
         const request = yield* known(tx, id);
-        const state = obstacle(request, now);
+        const state = whyUndecidable(request, now);
         if (state === undefined) return replace(tx, { ...request, decision });
         const message = `pairing request ${id} cannot be decided: it is ${state}`;
         return err(failure('request_not_ready', message, { id, state }));

@@ -248,6 +248,28 @@ export const sqliteRegistry = (database: Database): Registry => ({
       }),
     ),
 
+  rename: (name, to) =>
+    database.write('registry.rename', (tx) =>
+      safeTry(function* () {
+        yield* knownRecord(tx, name);
+        if ((yield* readRecord(tx, to)) !== undefined)
+          return err(failure('agent_exists', `"${to}" is already registered`, { name: to }));
+        const copied = tx.query
+          .selectFrom('agents')
+          .select((row) => [row.val(to).as('name'), 'endpoint', 'pairing', 'paired_at', 'tags'])
+          .where('name', '=', name);
+        yield* tx.change(
+          tx.query
+            .insertInto('agents')
+            .columns(['name', 'endpoint', 'pairing', 'paired_at', 'tags'])
+            .expression(copied),
+        );
+        yield* tx.change(tx.query.updateTable('pins').set({ name: to }).where('name', '=', name));
+        yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
+        return knownRecord(tx, to);
+      }),
+    ),
+
   remove: (name) =>
     database.write('registry.remove', (tx) =>
       safeTry(function* () {

@@ -1,10 +1,12 @@
 import type { ResultAsync } from 'neverthrow';
+import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { Locks } from '../../ports/locks.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import type { Registry } from '../../ports/registry.js';
 import type { RunStore } from '../../ports/run-store.js';
 import { openDatabase } from './database.js';
 import type { StoreFailed } from './failures.js';
+import { sqliteJoinTokens } from './join-tokens.js';
 import { sqliteLocks } from './locks.js';
 import { sqlitePairingQueue } from './pairing-queue.js';
 import { sqliteRegistry } from './registry.js';
@@ -15,6 +17,7 @@ export interface SqliteStores {
   readonly registry: Registry;
   readonly pairingQueue: PairingQueue;
   readonly runStore: RunStore;
+  readonly joinTokens: JoinTokens;
   readonly locks: Locks;
   /** Lets go of the locks and closes the file; calls after it are `store_failed`. */
   close(): Promise<void>;
@@ -34,6 +37,7 @@ export const openSqliteStores = (options: {
       registry: sqliteRegistry(database),
       pairingQueue: sqlitePairingQueue(database),
       runStore: sqliteRunStore(database),
+      joinTokens: sqliteJoinTokens(database),
       locks,
       close: async () => {
         await locks.close();

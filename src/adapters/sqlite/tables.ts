@@ -24,6 +24,15 @@ export interface Tables {
     created_at: number;
     expires_at: number;
   };
+  join_tokens: {
+    id: string;
+    name: string;
+    key: string;
+    bound_to: string | null;
+    created_at: number;
+    expires_at: number;
+    burnt_at: number | null;
+  };
   runs: {
     reqid: string;
     script: string;

@@ -8,9 +8,8 @@ import {
   program,
   wholeNumber,
 } from '../command-line.js';
-import { composeAgent } from '../composition.js';
-import { standardErrorLog } from '../defaults.js';
 import { version } from '../version.js';
+import type { PairingStatusOptions } from './commands/checks.js';
 import type { RequestPairingOptions } from './commands/request-pairing.js';
 
 interface Place {
@@ -26,10 +25,14 @@ const cli = program(
   .option('--home <dir>', 'keep everything under this directory (also CTRL_EXEC_AGENT_HOME)')
   .option('--config <path>', 'configuration file');
 
-/** Opens the agent for one command and closes it at the end whatever happens. */
+/** Opens the agent for one command (loaded only now: help and mistakes need none of it) and closes it at the end whatever happens. */
 async function withAgent(work: (agent: Agent) => Promise<ExitCode>, log = false): Promise<void> {
   const place = cli.opts<Place>();
   const home = place.home ?? process.env['CTRL_EXEC_AGENT_HOME'];
+  const [{ composeAgent }, { standardErrorLog }] = await Promise.all([
+    import('../composition.js'),
+    import('../defaults.js'),
+  ]);
   const agent = composeAgent({
     home: home === '' ? undefined : home,
     config: place.config,
@@ -70,6 +73,13 @@ cli
     oneOfWords('hostname', 'ip'),
   )
   .option('--ca-sha256 <hex>', "the CA's fingerprint, instead of comparing codes")
+  .option(
+    '--join <token>',
+    'a join token, or @PATH of the file that holds it (a token here shows in process lists)',
+  )
+  .option('--trust-on-first-use', 'believe whoever answers: only where nobody can be between the two hosts')
+  .option('--background', 'show the code, then wait in the background; see pairing-status')
+  .option('--timeout <seconds>', 'how long to wait (default: 600)', wholeNumber(1, 604_800))
   .option('--replace', 'give up an identity under another CA')
   .option('--new-key', 'make a new key')
   .action((options: RequestPairingOptions) =>
@@ -82,7 +92,8 @@ cli
   .command('pairing-status')
   .description('whether this host is paired')
   .option('--json', 'print JSON')
-  .action((options: { json?: boolean }) =>
+  .option('--wait <seconds>', 'wait for a pairing in the background to end', wholeNumber(1, 604_800))
+  .action((options: PairingStatusOptions) =>
     withAgent(async (agent) => (await import('./commands/checks.js')).pairingStatus(agent, options)),
   );
 

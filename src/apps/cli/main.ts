@@ -1,9 +1,10 @@
 import type { Dispatcher } from '../../sdk/dispatcher.js';
-import { complain, type ExitCode, execute, program, wholeNumber } from '../command-line.js';
-import { composeDispatcher } from '../composition.js';
-import { standardErrorLog } from '../defaults.js';
+import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } from '../command-line.js';
 import { version } from '../version.js';
-import type { AskOptions } from './options.js';
+import type { EditAgentOptions } from './commands/agents.js';
+import type { ApproveOptions } from './commands/requests.js';
+import type { RunOptions } from './commands/run.js';
+import type { TargetOptions } from './options.js';
 
 /** Options of every command. */
 interface Place {
@@ -18,7 +19,11 @@ const cli = program(
   version,
 )
   .option('--home <dir>', 'keep everything under this directory (also CTRL_EXEC_HOME)')
-  .option('--config <path>', 'configuration file');
+  .option('--config <path>', 'configuration file')
+  .hook('preAction', (_program, command) => {
+    if (command.name() !== 'run' && scriptArgs.length > 0)
+      command.error('error: only run takes arguments behind --', { exitCode: 64, code: 'excess' });
+  });
 
 /** What stands behind `--` belongs to the script, whatever it looks like. */
 function splitArguments(all: readonly string[]): [readonly string[], readonly string[]] {
@@ -26,13 +31,17 @@ function splitArguments(all: readonly string[]): [readonly string[], readonly st
   return at < 0 ? [all, []] : [all.slice(0, at), all.slice(at + 1)];
 }
 
-/** Opens the dispatcher for one command, says its warnings, and closes it at the end whatever happens. */
+/** Opens the dispatcher for one command (loaded only now: help and mistakes need none of it), says its warnings, and closes it at the end whatever happens. */
 async function withDispatcher(
   work: (dispatcher: Dispatcher) => Promise<ExitCode>,
   log = false,
 ): Promise<void> {
   const place = cli.opts<Place>();
   const home = place.home ?? process.env['CTRL_EXEC_HOME'];
+  const [{ composeDispatcher }, { standardErrorLog }] = await Promise.all([
+    import('../composition.js'),
+    import('../defaults.js'),
+  ]);
   const dispatcher = composeDispatcher({
     home: home === '' ? undefined : home,
     config: place.config,
@@ -58,7 +67,14 @@ const asking = (command: ReturnType<typeof cli.command>) =>
     .option('--json', 'print JSON')
     .option('--port <port>', 'port of the agents, instead of the stored one', port)
     .option('--username <name>', 'who asks, for the auth hook (default: $USER)')
-    .option('--token <token>', 'for the auth hook (better: the environment variable ENVEXEC_TOKEN)');
+    .option(
+      '--token <token>',
+      'for the auth hook (shows in process lists: prefer --token-file or $ENVEXEC_TOKEN)',
+    )
+    .option('--token-file <path>', 'read the token from the first line of a file');
+
+const tagged = (command: ReturnType<typeof cli.command>) =>
+  asking(command).option('--tags <tags>', 'the agents with these tags instead of named hosts, k=v,…');
 
 cli
   .command('setup-ca')
@@ -85,6 +101,18 @@ cli
   .action((options: { json?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/setup.js')).caFingerprint(dispatcher, options),
+    ),
+  );
+
+cli
+  .command('join-token')
+  .description('print a token with which one host may pair once, without a person')
+  .requiredOption('--host <name>', 'the name that the host will ask for')
+  .option('--ttl <time>', 'how long it holds, like 90s, 15m, 2h', '15m')
+  .option('--json', 'print JSON')
+  .action((options: { host: string; ttl: string; json?: boolean }) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/setup.js')).joinToken(dispatcher, options),
     ),
   );
 
@@ -121,9 +149,11 @@ cli
   .option('--code <code>', 'the code as shown at the agent; a different one refuses the request')
   .option('--name <name>', 'name in the registry (default: the host name that the agent gave)')
   .option('--replace', 'give a registered name this new key')
-  .action((id: string, options: { code?: string; name?: string; replace?: boolean }) =>
+  .option('--lookup-by <what>', 'how to find the agent: hostname or ip', oneOfWords('hostname', 'ip'))
+  .option('--agent-port <port>', 'port of the agent', port)
+  .action((id: string, options: ApproveOptions) =>
     withDispatcher(async (dispatcher) =>
-      (await import('./commands/requests.js')).approve(dispatcher, { id, ...options }),
+      (await import('./commands/requests.js')).approve(dispatcher, id, options),
     ),
   );
 
@@ -147,6 +177,21 @@ cli
   );
 
 cli
+  .command('edit-agent')
+  .description('change where an agent is reached, or its name')
+  .argument('<name>')
+  .option('--rename <name>', 'the new name in the registry')
+  .option('--hostname <host>', 'host name to dial')
+  .option('--ip <address>', 'address to dial')
+  .option('--agent-port <port>', 'port of the agent', port)
+  .option('--lookup-by <what>', 'which of the two is dialled: hostname or ip', oneOfWords('hostname', 'ip'))
+  .action((name: string, options: EditAgentOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/agents.js')).editAgent(dispatcher, name, options),
+    ),
+  );
+
+cli
   .command('unpair')
   .description('forget an agent')
   .argument('<name>')
@@ -154,31 +199,30 @@ cli
     withDispatcher(async (dispatcher) => (await import('./commands/agents.js')).unpair(dispatcher, name)),
   );
 
-asking(cli.command('ping'))
+tagged(cli.command('ping'))
   .description('mutual TLS round trip, certificate expiry, version')
-  .argument('<hosts...>')
-  .action((hosts: string[], options: AskOptions) =>
+  .argument('[hosts...]')
+  .action((hosts: string[], options: TargetOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/ping.js')).ping(dispatcher, hosts, options),
     ),
   );
 
-asking(cli.command('run'))
+tagged(cli.command('run'))
   .description('run a script on hosts: run HOST… SCRIPT [-- ARG…]')
   .usage('[options] HOST… SCRIPT [-- ARG…]')
-  .argument('<words...>', 'hosts, then the script')
+  .argument('[words...]', 'hosts, then the script')
   .option('--script <script>', 'the script; then all words are hosts')
-  .option('--tags <tags>', 'run on the agents with these tags instead of naming hosts, k=v,…')
-  .action((words: string[], options: AskOptions & { script?: string; tags?: string }) =>
+  .action((words: string[], options: RunOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/run.js')).run(dispatcher, words, scriptArgs, options),
     ),
   );
 
-asking(cli.command('discovery'))
+tagged(cli.command('discovery'))
   .description('scripts, tags and versions of agents; refreshes the cached tags')
   .argument('[hosts...]', 'default: every registered agent')
-  .action((hosts: string[], options: AskOptions) =>
+  .action((hosts: string[], options: TargetOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/discovery.js')).discovery(dispatcher, hosts, options),
     ),

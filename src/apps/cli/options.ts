@@ -1,5 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
+import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { parseTagFilter } from '../../domain/tags.js';
 import type { Asking } from '../../sdk/dispatcher/ask.js';
+import type { Dispatcher } from '../../sdk/dispatcher.js';
 
 /** Options of the commands that ask agents. */
 export interface AskOptions {
@@ -7,16 +12,50 @@ export interface AskOptions {
   readonly port?: number;
   readonly username?: string;
   readonly token?: string;
+  readonly tokenFile?: string;
+}
+
+export type TargetOptions = AskOptions & { readonly tags?: string };
+
+const invalid = (field: string, reason: string): CtrlExecError<'invalid_argument'> =>
+  failure('invalid_argument', `${field}: ${reason}`, { field, reason });
+
+/** The token: of the option, the file, or the environment. */
+function tokenOf(options: AskOptions): Result<string, CtrlExecError> {
+  if (options.token !== undefined && options.tokenFile !== undefined)
+    return err(invalid('--token', 'give either --token or --token-file'));
+  if (options.tokenFile === undefined) return ok(options.token ?? process.env['ENVEXEC_TOKEN'] ?? '');
+  try {
+    const [line = ''] = readFileSync(options.tokenFile, 'utf8').split(/\r?\n/, 1);
+    return line === '' ? err(invalid('--token-file', `${options.tokenFile} is empty`)) : ok(line);
+  } catch (thrown) {
+    const { code = 'unknown' } = thrown as NodeJS.ErrnoException;
+    return err(invalid('--token-file', `${options.tokenFile} cannot be read (${code})`));
+  }
 }
 
 /** Who asks: as the options say, else as the environment does. */
-export function asking(options: AskOptions): Asking {
-  const { port } = options;
-  return {
-    caller: {
-      username: options.username ?? process.env['USER'] ?? userInfo().username,
-      token: options.token ?? process.env['ENVEXEC_TOKEN'] ?? '',
-    },
-    ...(port !== undefined && { port }),
-  };
+export const asking = (options: AskOptions): Result<Asking, CtrlExecError> =>
+  tokenOf(options).map((token) => ({
+    caller: { username: options.username ?? process.env['USER'] ?? userInfo().username, token },
+    ...(options.port !== undefined && { port: options.port }),
+  }));
+
+/** The hosts that are named, or those that have the tags; never both. */
+export function targets(
+  dispatcher: Dispatcher,
+  named: readonly string[],
+  tags: string | undefined,
+): ResultAsync<readonly string[], CtrlExecError> {
+  if (tags === undefined) return okAsync(named);
+  return safeTry(async function* () {
+    if (named.length > 0) return err(invalid('--tags', 'name hosts or tags, not both'));
+    const filter = yield* parseTagFilter(tags);
+    const records = yield* dispatcher.agents(filter);
+    if (records.length === 0)
+      return err(
+        invalid('--tags', `no agent has the tags ${tags}; discovery refreshes what is known of them`),
+      );
+    return ok(records.map(({ name }) => name));
+  });
 }

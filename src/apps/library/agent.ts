@@ -11,6 +11,7 @@ export type { LogEvent } from '../../domain/event.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
 export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pair.js';
+export type { PairingReport } from '../../sdk/agent/pairing-report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
 export type { Agent } from '../../sdk/agent.js';
 export type { PlaceOptions } from '../place.js';

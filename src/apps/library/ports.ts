@@ -5,6 +5,7 @@ export type { Clock } from '../../ports/clock.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
+export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 export type {
   ConnectionPeer,

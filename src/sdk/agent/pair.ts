@@ -3,12 +3,16 @@ import type { AgentSettings } from '../../domain/agent-settings.js';
 import { base64url, hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type JoinToken, parseJoinToken } from '../../domain/join-token.js';
 import { agentName } from '../../domain/names.js';
-import { sessionSeconds } from '../../domain/pairing-messages.js';
+import { type StartedMessage, sessionSeconds } from '../../domain/pairing-messages.js';
 import {
   commitment,
   confirmMessage,
   installedMessage,
+  joinAgentMessage,
+  joinDispatcherMessage,
+  joinKeyInfo,
   pairingCode,
   transcriptHash,
 } from '../../domain/pairing-transcript.js';
@@ -31,7 +35,11 @@ export type PairingTrust =
   /** People compare the codes: `confirm` resolves to whether they match. */
   | { readonly kind: 'compare'; readonly confirm: (code: PairingCode) => Promise<boolean> }
   /** SHA-256 of the CA's DER, hex with or without colons, as `setup-ca` printed it. */
-  | { readonly kind: 'ca-sha256'; readonly fingerprint: string };
+  | { readonly kind: 'ca-sha256'; readonly fingerprint: string }
+  /** A join token proves both sides to each other; nobody needs to approve. */
+  | { readonly kind: 'join'; readonly token: string }
+  /** Whoever answers is believed: only where nobody can be between the two hosts. */
+  | { readonly kind: 'first-use' };
 
 /** What people compare, on both hosts. */
 export interface PairingCode {
@@ -61,6 +69,8 @@ export interface PairingOptions {
   readonly newKey?: boolean;
   /** Give up an identity under another CA. Default false: `identity_exists`. */
   readonly replace?: boolean;
+  /** Seconds to wait in all, for a place in the queue and for the operator. Default: 600, as long as a session lives. */
+  readonly timeout?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -76,6 +86,9 @@ export interface Paired {
 
 const identityItems = ['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers'] as const;
 type Identity = KeyStoreContents<(typeof identityItems)[number]>;
+
+/** Milliseconds between two attempts at a place in the queue. */
+const retryDelay = 10_000;
 
 /** Attempts at telling the dispatcher that all is installed; its first connection to the new key tells it as well. */
 const installedAttempts = 3;
@@ -96,9 +109,10 @@ export function pair(
     const present = yield* keyStore.read(identityItems);
     const host = yield* agentName(options.hostName ?? context.hostName);
     const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);
+    const join = options.trust.kind === 'join' ? yield* parseJoinToken(options.trust.token) : undefined;
     const connection = openPairingConnection(context, options);
 
-    const introduction = yield* introduce(context, settings, options, connection, host, key.pem);
+    const introduction = yield* introduce(context, settings, options, connection, host, key.pem, join);
     const kept = yield* mayInstall(context, present, introduction, options.replace ?? false);
     const session = yield* compare(context, options, connection, introduction, host);
     const { name, certificate } = yield* fetchCertificate(
@@ -135,6 +149,28 @@ function chooseKey(
   });
 }
 
+/** M1, again every ten seconds while the dispatcher has too many requests waiting. */
+function begin(
+  context: AgentContext,
+  connection: PairingConnection,
+  options: PairingOptions,
+  message: Readonly<Record<string, unknown>>,
+): ResultAsync<StartedMessage, CtrlExecError> {
+  const deadline = deadlineOf(context, options);
+  return safeTry(async function* () {
+    for (;;) {
+      const started = await connection.send('start', 'started', message);
+      const full =
+        started.isErr() && started.error.code === 'refused' && started.error.reason === 'queue_full';
+      if (!full || context.clock.monotonic() + retryDelay >= deadline) return started;
+      yield* wait(context.clock, retryDelay, options.signal);
+    }
+  });
+}
+
+const deadlineOf = ({ clock }: AgentContext, { timeout = sessionSeconds }: PairingOptions): number =>
+  clock.monotonic() + timeout * 1000;
+
 /** M1 and M2: who the dispatcher claims to be, judged by itself and, where one is given, by the fingerprint. */
 function introduce(
   context: AgentContext,
@@ -143,23 +179,31 @@ function introduce(
   connection: PairingConnection,
   host: string,
   keyPem: string,
-): ResultAsync<DispatcherIntroduction & { readonly csrDer: Uint8Array }, CtrlExecError> {
+  join: JoinToken | undefined,
+): ResultAsync<Introduced, CtrlExecError> {
   return safeTry(async function* () {
     const csrPem = yield* context.certificateRequests.create(keyPem, host);
     const csr = yield* context.certificateRequests.read(csrPem);
-    const started = yield* connection.send('start', 'started', {
+    const started = yield* begin(context, connection, options, {
       v: 2,
       offer: [2],
       host,
       csr_pem: csrPem,
       port: options.agentPort ?? settings.port,
       lookup_by: options.lookupBy ?? 'hostname',
+      join: join?.id,
     });
     const introduction = yield* judgeIntroduction(context, started);
     if (options.trust.kind === 'ca-sha256')
       yield* judgeFingerprint(context, introduction, connection.leaf(), options.trust.fingerprint);
-    return ok({ ...introduction, csrDer: csr.der });
+    return ok({ ...introduction, csrDer: csr.der, join });
   });
+}
+
+/** What the session goes on with: the dispatcher's claims, and what this side began it with. */
+interface Introduced extends DispatcherIntroduction {
+  readonly csrDer: Uint8Array;
+  readonly join: JoinToken | undefined;
 }
 
 interface Session {
@@ -174,11 +218,11 @@ function compare(
   context: AgentContext,
   { onCode, trust }: PairingOptions,
   connection: PairingConnection,
-  introduction: DispatcherIntroduction & { readonly csrDer: Uint8Array },
+  introduction: Introduced,
   host: string,
 ): ResultAsync<Session, CtrlExecError> {
   const { crypto, random } = context;
-  const { session, cas, dispatchers, commit, dispatcherId, csrDer } = introduction;
+  const { session, cas, dispatchers, commit, dispatcherId, csrDer, join } = introduction;
   return safeTry(async function* () {
     const th = transcriptHash(crypto.sha256, {
       offer: [2],
@@ -188,9 +232,12 @@ function compare(
       tlsSpki: connection.leaf().spki,
       caDer: cas.map(({ der }) => der),
       dispatcherDer: dispatchers.map(({ der }) => der),
+      joinId: join?.id,
     });
     const agentNonce = random.bytes(32);
-    const answered = yield* connection.send('nonce', 'nonce', { v: 2, session, nonce: agentNonce });
+    const joinKey = join && crypto.hkdfSha256(join.secret, join.id, joinKeyInfo, 32);
+    const mac = joinKey && crypto.hmacSha256(joinKey, joinAgentMessage(th, commit, agentNonce));
+    const answered = yield* connection.send('nonce', 'nonce', { v: 2, session, nonce: agentNonce, mac });
     const dispatcherNonce = answered.nonce;
     if (
       !crypto.equal(answered.session, session) ||
@@ -203,6 +250,17 @@ function compare(
           { expected: 'the committed nonce', found: 'another' },
         ),
       );
+    if (
+      joinKey &&
+      !provesToken(context, joinKey, joinDispatcherMessage(th, agentNonce, dispatcherNonce), answered.mac)
+    )
+      return err(
+        failure(
+          'wrong_identity',
+          'the dispatcher does not know this join token: it is not the one that issued it. Nothing was installed',
+          { expected: 'proof of the token', found: answered.mac ? 'another' : 'none' },
+        ),
+      );
     const code = pairingCode(crypto.sha256, th, agentNonce, dispatcherNonce);
     const shown = { code, request: hex(session), dispatcherId };
     onCode?.(shown);
@@ -212,6 +270,13 @@ function compare(
   });
 }
 
+const provesToken = (
+  { crypto }: AgentContext,
+  key: Uint8Array,
+  message: Uint8Array,
+  mac: Uint8Array | undefined,
+) => mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message));
+
 /** M5, repeated until the operator has decided. */
 function fetchCertificate(
   context: AgentContext,
@@ -219,11 +284,11 @@ function fetchCertificate(
   introduction: DispatcherIntroduction,
   { th, agentNonce, dispatcherNonce }: Session,
   key: SigningKey,
-  { signal }: PairingOptions,
+  options: PairingOptions,
 ): ResultAsync<{ name: string; certificate: Certificate }, CtrlExecError> {
   const { clock } = context;
   const sig = key.sign(confirmMessage(th, agentNonce, dispatcherNonce));
-  const deadline = clock.monotonic() + sessionSeconds * 1000;
+  const deadline = deadlineOf(context, options);
   return safeTry(async function* () {
     for (;;) {
       const answer = yield* connection.confirm({ v: 2, session: introduction.session, sig });
@@ -238,7 +303,7 @@ function fetchCertificate(
         }));
       if (answer.kind === 'expired' || clock.monotonic() >= deadline)
         return err(failure('pairing_expired', 'nobody approved in time: the request has expired', {}));
-      yield* wait(clock, answer.retryAfter * 1000, signal);
+      yield* wait(clock, answer.retryAfter * 1000, options.signal);
     }
   });
 }

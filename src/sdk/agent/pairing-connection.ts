@@ -118,6 +118,7 @@ const notUnderstood = (reason: string): CtrlExecError =>
 
 const meanings: Readonly<Record<string, string>> = {
   queue_full: 'too many requests are waiting there; try again in a moment',
+  join_refused: 'the join token is unknown, expired, used, or for another host',
   name_registered: 'this name is registered already; the operator can approve with --replace',
   unknown_session: 'it does not know this session any more; pairing mode may have been restarted',
   not_found: 'it is no pairing port of version 2',

@@ -100,13 +100,20 @@ function target(
   addressed: Addressed,
 ): TransportTarget {
   const { record, dial } = addressed;
-  const pins = record ? record.pins.map((pin) => pin.spkiSha256).join(',') : 'registered';
+  // Whether the key of an unregistered argument belongs to an agent is asked anew each time: nothing is kept for it.
+  const judgedBy = record ? record.pins.map((pin) => pin.spkiSha256).join(',') : hex(context.random.bytes(8));
   return {
     ...dial,
     credentials: identity.credentials,
     trust: identity.cas,
     judge: (peer) => judge(context, addressed, peer),
-    connectionKey: [dial.host, dial.port, addressed.host, pins, identity.certificate.serial].join('|'),
+    connectionKey: JSON.stringify([
+      dial.host,
+      dial.port,
+      addressed.host,
+      judgedBy,
+      identity.certificate.serial,
+    ]),
   };
 }
 
@@ -135,8 +142,9 @@ export function exchange(
 ): ResultAsync<AgentAnswer, TransportError> {
   const started = context.clock.monotonic();
   const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
+  const aimed = target(context, identity, addressed);
   return context.transport
-    .request(target(context, identity, addressed), {
+    .request(aimed, {
       method: request.method,
       path: request.path,
       query: '',
@@ -149,6 +157,7 @@ export function exchange(
     })
     .andThen((answer) => {
       const rtt = Math.round(context.clock.monotonic() - started);
+      if (!addressed.record) context.transport.forget(aimed.connectionKey);
       return seen(context, addressed, answer.peer).map((name) => ({ answer, rtt, name }));
     });
 }
@@ -166,7 +175,9 @@ function seen(
     if (pin?.state !== 'issued') return okAsync(owner.name);
     return context.registry
       .activate(owner.name, digest)
-      .map((active) => active.name)
+      .andThen((active) =>
+        context.joinTokens.burnBound(active.name, context.clock.now()).map(() => active.name),
+      )
       .orElse((error) => (error.code === 'agent_unknown' ? ok(owner.name) : err(error)));
   });
 }

@@ -10,6 +10,7 @@ import type { Clock } from '../../ports/clock.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { FileSystem } from '../../ports/file-system.js';
+import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { KeyStore } from '../../ports/key-store.js';
 import type { Listener } from '../../ports/listener.js';
 import type { Locks } from '../../ports/locks.js';
@@ -28,6 +29,7 @@ export interface DispatcherPorts {
   readonly events: EventLog;
   readonly files: FileSystem;
   readonly hook: AuthHook;
+  readonly joinTokens: JoinTokens;
   readonly keyStore: KeyStore;
   readonly listener: Listener;
   readonly locks: Locks;

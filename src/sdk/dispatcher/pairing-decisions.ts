@@ -4,6 +4,9 @@ import { agentName, printable } from '../../domain/names.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
 import type { DispatcherContext } from './context.js';
 
+/** Why a request is denied whose code was read differently; pairing mode counts them. */
+export const codesDiffer = 'the codes differ';
+
 export interface Approval {
   /** The session in hex, or any unique prefix of 8 digits or more. */
   readonly id: string;
@@ -13,6 +16,10 @@ export interface Approval {
   readonly name?: string;
   /** Whether a name that is registered may get this new key. Default false: `agent_exists`. */
   readonly replace?: boolean;
+  /** How to reach the agent. Default: what it asked for. */
+  readonly lookupBy?: 'hostname' | 'ip';
+  /** Its operational port. Default: what it asked for. */
+  readonly port?: number;
 }
 
 type DecisionFailure = CtrlExecError<
@@ -82,7 +89,13 @@ export function approve(
         .andThen((name) =>
           context.pairingQueue.decide(
             request.id,
-            { verdict: 'approve', name, replace: approval.replace ?? false },
+            {
+              verdict: 'approve',
+              name,
+              replace: approval.replace ?? false,
+              ...(approval.lookupBy && { lookupBy: approval.lookupBy }),
+              ...(approval.port !== undefined && { port: approval.port }),
+            },
             context.clock.now(),
           ),
         ),
@@ -110,7 +123,7 @@ function judgeCode(
       ),
     );
   if (code === undefined || code === request.code) return okAsync(request);
-  return refuse(context, request, 'the codes differ').andThen(() =>
+  return refuse(context, request, codesDiffer).andThen(() =>
     err(
       failure(
         'codes_differ',

@@ -1,4 +1,4 @@
-import { err, errAsync, ok, okAsync, type Result, ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
@@ -11,14 +11,15 @@ import {
   writePairingMessage,
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
-import { countOne, isSpent, type RateCount } from '../../domain/rate-limit.js';
 import type { IncomingRequest, Listening } from '../../ports/listener.js';
 import { type DispatcherContext, identityMissing, loadIdentity } from './context.js';
+import { joinedBy } from './join-tokens.js';
+import { pairingAdmission } from './pairing-admission.js';
+import { codesDiffer } from './pairing-decisions.js';
 import {
   type ConfirmOutcome,
   type PairingIdentity,
   type PairingSession,
-  type Refusal,
   refusal,
   type SessionFailure,
   startSession,
@@ -27,11 +28,10 @@ import {
 /** Milliseconds from M1 to M3 (wire-protocol 2.2). */
 const startedLifetime = 15_000;
 const sessionLifetime = sessionSeconds * 1000;
-const sessionsPerAddress = 2;
 /** Seconds between two polls of an agent. */
 const retryAfter = 2;
-/** Sources whose rate is remembered; above it the spent ones are forgotten, then nobody new is let in. */
-const maxSources = 10_000;
+/** So many wrong codes end pairing mode (wire-protocol 2.2). */
+const maxWrongCodes = 3;
 const enrolmentLifetime = 86_400_000;
 
 export interface PairingModeOptions {
@@ -47,6 +47,8 @@ export interface PairingModeOptions {
 export interface PairingMode {
   readonly port: number;
   readonly bind: string;
+  /** Resolves when pairing mode has to end by itself: three wrong codes. The port refuses everybody from then on. */
+  readonly ended: Promise<'wrong codes'>;
   /** Closes the port; requests that were not decided expire. */
   close(): ResultAsync<void, CtrlExecError<'store_failed'>>;
 }
@@ -68,7 +70,11 @@ export function openPairingMode(
     .andThen((loaded) => registry.dropStaleEnrolments(clock.now() - enrolmentLifetime).map(() => loaded))
     .mapErr((error): PairingModeFailure => error)
     .andThen(({ identity, credentials }) => {
-      const sessions = pairingSessions(context, identity, options.onChange ?? (() => undefined));
+      let stop: (reason: 'wrong codes') => void = () => undefined;
+      const ended = new Promise<'wrong codes'>((resolve) => {
+        stop = resolve;
+      });
+      const sessions = pairingSessions(context, identity, options.onChange ?? (() => undefined), stop);
       return listener
         .listen({
           bind,
@@ -84,7 +90,7 @@ export function openPairingMode(
         })
         .map((listening) => {
           events.emit({ action: 'pairing-mode', fields: { bind, port: listening.port } });
-          return { port: listening.port, bind, close: () => close(sessions, listening) };
+          return { port: listening.port, bind, ended, close: () => close(sessions, listening) };
         });
     });
 }
@@ -126,17 +132,21 @@ function pairingSessions(
   context: DispatcherContext,
   identity: PairingIdentity,
   onChange: (request: PairingRequest) => void,
+  stop: (reason: 'wrong codes') => void,
 ) {
   const { clock, events, pairingQueue, settings } = context;
   const sessions = new Map<string, PairingSession>();
-  const sources = new Map<string, RateCount>();
   const cancels = new Map<string, () => void>();
-  /** M1s under way, so that parallel ones cannot pass the limits together. */
-  let starting = 0;
+  /** Addresses of M1s under way. */
+  const starting: string[] = [];
+  const admit = pairingAdmission(context);
+  const openedAt = clock.now();
+  let attacked = false;
 
   const changed = async (id: string) => {
     const found = await pairingQueue.find(id);
     if (found.isOk() && found.value) onChange(found.value);
+    await noAttack();
   };
 
   /** A started session lives 15 s, an open one as long as was promised; a certificate can be fetched until then. */
@@ -158,37 +168,39 @@ function pairingSessions(
     cancels.set(session.id, cancel);
   };
 
-  const withinRate = (address: string): boolean => {
-    const limit = settings.pairingRateLimitVolume;
-    const now = clock.now();
-    if (sources.size >= maxSources)
-      for (const [source, count] of sources) if (isSpent(count, limit, now)) sources.delete(source);
-    if (sources.size >= maxSources && !sources.has(address)) return false;
-    const { after, allowed } = countOne(sources.get(address), limit, now);
-    sources.set(address, after);
-    return allowed;
-  };
-
-  const admit = (address: string): Result<void, Refusal> => {
-    if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
-    const living = [...sessions.values()].filter((session) => ['started', 'open'].includes(session.state()));
-    if (living.length + starting >= settings.pairingMaxQueue)
-      return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
-    if (living.filter((session) => session.address === address).length >= sessionsPerAddress)
-      return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
-    return ok(undefined);
-  };
+  /** Three wrong codes are no accident: somebody is trying. */
+  const noAttack = (): ResultAsync<void, SessionFailure> =>
+    pairingQueue
+      .list(['open', 'denied'])
+      .mapErr((error): SessionFailure => error)
+      .andThen((requests) => {
+        const wrong = requests.filter(
+          ({ decision, createdAt }) =>
+            createdAt >= openedAt && decision?.verdict === 'deny' && decision.reason === codesDiffer,
+        );
+        if (wrong.length < maxWrongCodes) return ok(undefined);
+        if (!attacked)
+          events.emit({
+            action: 'pairing-mode-ended',
+            level: 'error',
+            fields: { reason: 'three wrong codes' },
+          });
+        attacked = true;
+        stop('wrong codes');
+        return err(refusal('queue_full', 'pairing mode has ended after three wrong codes'));
+      });
 
   const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
-    if (message.join) return errAsync(refusal('join_refused', 'join tokens are not served'));
     return safeTry(async function* () {
-      yield* admit(address);
-      starting += 1;
+      yield* admit(address, sessions.values(), starting);
+      yield* noAttack();
+      const join = yield* joinedBy(context, message);
+      starting.push(address);
       const started = await context.certificateRequests
         .read(message.csr_pem)
         .mapErr((error): SessionFailure => refusal('invalid', error.message))
-        .andThen((csr) => startSession(context, identity, message, csr, address, sessionLifetime));
-      starting -= 1;
+        .andThen((csr) => startSession(context, identity, message, csr, address, sessionLifetime, join));
+      starting.splice(starting.indexOf(address), 1);
       const session = yield* started;
       sessions.set(session.id, session);
       expireAfter(session, startedLifetime);
@@ -234,10 +246,10 @@ function pairingSessions(
     '/pair/v2/nonce': (body) =>
       parsed('nonce', body).asyncAndThen((message) =>
         find(message.session).andThen((session) =>
-          session.nonce(message.nonce).map((nonce) => {
-            expireAfter(session, sessionLifetime);
+          session.nonce(message.nonce, message.mac).map(({ nonce, mac }) => {
+            expireAfter(session, session.expiresAt - clock.now());
             void changed(session.id);
-            return answer(200, { v: 2, session: message.session, nonce });
+            return answer(200, { v: 2, session: message.session, nonce, mac });
           }),
         ),
       ),

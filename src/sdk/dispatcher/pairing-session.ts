@@ -1,13 +1,16 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
+import { fromHex, hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
+import type { JoinTokenRecord } from '../../domain/join-token.js';
 import type { PairingErrorCode, StartMessage } from '../../domain/pairing-messages.js';
 import type { PairingDecision, PairingRequest } from '../../domain/pairing-request.js';
 import {
   commitment,
   confirmMessage,
   installedMessage,
+  joinAgentMessage,
+  joinDispatcherMessage,
   pairingCode,
   transcriptHash,
 } from '../../domain/pairing-transcript.js';
@@ -40,14 +43,22 @@ export type ConfirmOutcome =
   | { readonly kind: 'denied'; readonly reason: string }
   | { readonly kind: 'approved'; readonly name: string; readonly certificate: Certificate };
 
+/** M4: the dispatcher's nonce, and with a join token the proof that it knows it, too. */
+export interface NonceAnswer {
+  readonly nonce: Uint8Array;
+  readonly mac: Uint8Array | undefined;
+}
+
 /** One agent's ceremony, in the memory of pairing mode; other terminals see what the queue holds of it. */
 export interface PairingSession {
   readonly id: string;
   readonly idBytes: Uint8Array;
   readonly address: string;
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
   readonly commit: Uint8Array;
-  /** M3: reveals the dispatcher's nonce in exchange for the agent's, once. */
-  nonce(agentNonce: Uint8Array): ResultAsync<Uint8Array, SessionFailure>;
+  /** M3: reveals the dispatcher's nonce in exchange for the agent's, once; with a join token only to its holder. */
+  nonce(agentNonce: Uint8Array, mac: Uint8Array | undefined): ResultAsync<NonceAnswer, SessionFailure>;
   /** M5: the agent's people have confirmed; what the operator decided so far. */
   confirm(signature: Uint8Array): ResultAsync<ConfirmOutcome, SessionFailure>;
   /** M6: the certificate is installed. */
@@ -58,6 +69,12 @@ export interface PairingSession {
   end(): void;
 }
 
+/** The token that a session was begun with, and whether the name may get this further key. */
+export interface JoinedBy {
+  readonly token: JoinTokenRecord;
+  readonly replace: boolean;
+}
+
 /** Starts a session (M1) and records it in the queue. */
 export function startSession(
   context: DispatcherContext,
@@ -66,8 +83,9 @@ export function startSession(
   csr: CertificateRequest,
   address: string,
   lifetime: number,
+  join: JoinedBy | undefined,
 ): ResultAsync<PairingSession, SessionFailure> {
-  const { clock, crypto, random, pairingQueue, registry, authority } = context;
+  const { clock, crypto, random, pairingQueue, registry, authority, joinTokens } = context;
   const sha256 = crypto.sha256;
   const idBytes = random.bytes(16);
   const id = hex(idBytes);
@@ -87,21 +105,73 @@ export function startSession(
   let agentNonce: Uint8Array | undefined;
   let issued: { name: string; certificate: Certificate } | undefined;
 
-  const nonce = (given: Uint8Array): ResultAsync<Uint8Array, SessionFailure> => {
-    if (state === 'ended') return errAsync(refusal('expired', 'the session has ended'));
-    if (agentNonce) {
-      if (crypto.equal(agentNonce, given)) return okAsync(dispatcherNonce);
-      state = 'ended';
-      return pairingQueue
-        .advance(id, 'denied')
-        .mapErr((error): SessionFailure => error)
-        .andThen(() => err(refusal('invalid', 'a second nonce: the session was destroyed')));
-    }
-    agentNonce = given;
-    state = 'open';
+  const commit = commitment(sha256, th, dispatcherNonce);
+  const joinKey = join && fromHex(join.token.key);
+
+  const destroy = (refused: Refusal): ResultAsync<NonceAnswer, SessionFailure> => {
+    state = 'ended';
     return pairingQueue
-      .advance(id, 'open', { code: pairingCode(sha256, th, given, dispatcherNonce) })
-      .map(() => dispatcherNonce);
+      .advance(id, 'denied')
+      .mapErr((error): SessionFailure => error)
+      .andThen(() => err(refused));
+  };
+
+  /** Whoever proves to hold the token is approved by it, and the token is for this CSR from now on. */
+  const approveByToken = (
+    given: Uint8Array,
+    mac: Uint8Array | undefined,
+  ): ResultAsync<void, SessionFailure> => {
+    if (!join || !joinKey)
+      return mac ? errAsync(refusal('invalid', 'a join proof without a token')) : okAsync(undefined);
+    const expected = crypto.hmacSha256(joinKey, joinAgentMessage(th, commit, given));
+    if (!mac || !crypto.equal(mac, expected))
+      return errAsync(refusal('join_refused', 'the proof does not fit the token'));
+    return joinTokens
+      .bind(join.token.id, hex(sha256(csr.der)))
+      .mapErr((error): SessionFailure => error)
+      .andThen((bound) => {
+        if (bound) return ok(undefined);
+        context.events.emit({
+          action: 'join-token-misused',
+          level: 'error',
+          fields: { token: join.token.id, host: join.token.name, ip: address },
+        });
+        return err(refusal('join_refused', 'the token is bound to another request'));
+      });
+  };
+
+  const answerNonce = (given: Uint8Array): NonceAnswer => ({
+    nonce: dispatcherNonce,
+    mac: joinKey && crypto.hmacSha256(joinKey, joinDispatcherMessage(th, given, dispatcherNonce)),
+  });
+
+  const nonce = (
+    given: Uint8Array,
+    mac: Uint8Array | undefined,
+  ): ResultAsync<NonceAnswer, SessionFailure> => {
+    if (state === 'ended') return errAsync(refusal('expired', 'the session has ended'));
+    if (agentNonce)
+      return crypto.equal(agentNonce, given)
+        ? okAsync(answerNonce(given))
+        : destroy(refusal('invalid', 'a second nonce: the session was destroyed'));
+    agentNonce = given;
+    return approveByToken(given, mac)
+      .andThen(() =>
+        pairingQueue.advance(id, 'open', { code: pairingCode(sha256, th, given, dispatcherNonce) }),
+      )
+      .andThen(() =>
+        join
+          ? pairingQueue
+              .decide(id, { verdict: 'approve', name: join.token.name, replace: join.replace }, clock.now())
+              .map(() => undefined)
+          : okAsync(undefined),
+      )
+      .mapErr((error): SessionFailure => error)
+      .map(() => {
+        state = 'open';
+        return answerNonce(given);
+      })
+      .orElse((error) => ('detail' in error ? destroy(error) : errAsync(error)));
   };
 
   const verified = (signature: Uint8Array, data: Uint8Array): Result<void, SessionFailure> =>
@@ -132,16 +202,22 @@ export function startSession(
 
   const issue = (
     request: PairingRequest,
-    { name, replace }: PairingDecision & { verdict: 'approve' },
-  ): ResultAsync<ConfirmOutcome, SessionFailure> =>
-    authority
+    decision: PairingDecision & { verdict: 'approve' },
+  ): ResultAsync<ConfirmOutcome, SessionFailure> => {
+    const { name, replace } = decision;
+    return authority
       .issue({ kind: 'agent', name }, csr.spki, validFor(context, context.settings.certDays))
       .mapErr((error): SessionFailure => error)
       .andThen((certificate) =>
         registry
           .enrol({
             name,
-            endpoint: { host: request.host, ip: request.ip, port: request.port, lookupBy: request.lookupBy },
+            endpoint: {
+              host: request.host,
+              ip: request.ip,
+              port: decision.port ?? request.port,
+              lookupBy: decision.lookupBy ?? request.lookupBy,
+            },
             pin: {
               spkiSha256: hex(sha256(csr.spki)),
               state: 'issued',
@@ -168,12 +244,14 @@ export function startSession(
             return { kind: 'approved', ...issued };
           }),
       );
+  };
 
   const installed = (signature: Uint8Array): ResultAsync<void, SessionFailure> => {
     if (!issued) return errAsync(refusal('invalid', 'nothing was issued in this session'));
     const { name, certificate } = issued;
     return verified(signature, installedMessage(sha256, th, certificate.der))
       .asyncAndThen(() => registry.activate(name, hex(sha256(csr.spki))))
+      .andThen(() => joinTokens.burnBound(name, clock.now()))
       .mapErr((error): SessionFailure => error)
       .andThen(() => pairingQueue.advance(id, 'active'))
       .map(() => {
@@ -200,8 +278,9 @@ export function startSession(
       id,
       idBytes,
       address,
-      commit: commitment(sha256, th, dispatcherNonce),
-      nonce: (given) => inOrder(() => nonce(given)),
+      expiresAt: now + lifetime,
+      commit,
+      nonce: (given, mac) => inOrder(() => nonce(given, mac)),
       confirm: (signature) => inOrder(() => confirm(signature)),
       installed: (signature) => inOrder(() => installed(signature)),
       state: () => state,

@@ -1,8 +1,12 @@
-import type { CtrlExecError } from '../../../domain/errors.js';
-import type { PairingTrust } from '../../../sdk/agent/pair.js';
+import { readFileSync } from 'node:fs';
+import { err, ok, type Result } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import type { PairingOptions, PairingTrust } from '../../../sdk/agent/pair.js';
+import { reportedEnd } from '../../../sdk/agent/pairing-report.js';
 import type { Agent } from '../../../sdk/agent.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
+import { continueInBackground, inBackground, letParentGo } from '../background.js';
 
 export interface RequestPairingOptions {
   readonly dispatcher?: string;
@@ -12,9 +16,16 @@ export interface RequestPairingOptions {
   readonly name?: string;
   readonly lookupBy?: 'hostname' | 'ip';
   readonly caSha256?: string;
+  readonly join?: string;
+  readonly trustOnFirstUse?: boolean;
   readonly replace?: boolean;
   readonly newKey?: boolean;
+  readonly background?: boolean;
+  readonly timeout?: number;
 }
+
+const invalid = (field: string, reason: string): CtrlExecError<'invalid_argument'> =>
+  failure('invalid_argument', `${field}: ${reason}`, { field, reason });
 
 /** Exit 0 paired, 2 timed out, 3 denied, 1 otherwise. */
 export async function requestPairing(agent: Agent, options: RequestPairingOptions): Promise<ExitCode> {
@@ -24,38 +35,100 @@ export async function requestPairing(agent: Agent, options: RequestPairingOption
     return exitCodes.usage;
   }
   const stop = new AbortController();
+  const trust = trustOf(options, stop.signal);
+  if (trust.isErr()) return report(trust.error);
+  if (options.background && !inBackground()) return continueInBackground();
+
   const onSignal = () => stop.abort();
   process.once('SIGINT', onSignal);
   process.once('SIGTERM', onSignal);
-  const trust: PairingTrust =
-    options.caSha256 === undefined
-      ? {
-          kind: 'compare',
-          confirm: () => confirm('Does the dispatcher show the same code? [y/N] ', stop.signal),
-        }
-      : { kind: 'ca-sha256', fingerprint: options.caSha256 };
-  const { port, agentPort, name, lookupBy, replace, newKey } = options;
-  const outcome = await agent.pair({
+  const outcome = await pairAndReport(agent, {
     dispatcher,
-    trust,
+    trust: trust.value,
     signal: stop.signal,
-    onCode: ({ code, request, dispatcherId }) => {
-      say(`Request ${request.slice(0, 8)} to dispatcher ${dispatcherId}`);
-      say(`Pairing code: ${code}`);
-    },
+    ...given(options),
+  });
+  process.off('SIGINT', onSignal);
+  process.off('SIGTERM', onSignal);
+  return outcome.match(({ name, dispatcherId }) => {
+    say(`Paired with ${dispatcherId} as ${name}`);
+    return exitCodes.ok;
+  }, failed);
+}
+
+function given(options: RequestPairingOptions): Partial<PairingOptions> {
+  const { port, agentPort, name, lookupBy, replace, newKey, timeout } = options;
+  return {
     ...(port !== undefined && { port }),
     ...(agentPort !== undefined && { agentPort }),
     ...(name !== undefined && { hostName: name }),
     ...(lookupBy !== undefined && { lookupBy }),
     ...(replace !== undefined && { replace }),
     ...(newKey !== undefined && { newKey }),
+    ...(timeout !== undefined && { timeout }),
+  };
+}
+
+/** How the dispatcher is recognised: exactly one way. */
+function trustOf(
+  options: RequestPairingOptions,
+  signal: AbortSignal,
+): Result<PairingTrust, CtrlExecError<'invalid_argument'>> {
+  const { caSha256: fingerprint, join, trustOnFirstUse, background } = options;
+  const ways = [fingerprint, join, trustOnFirstUse].filter((way) => way !== undefined);
+  if (ways.length > 1)
+    return err(invalid('--join', 'give one of --ca-sha256, --join and --trust-on-first-use, not several'));
+  if (join !== undefined) return readJoin(join).map((token) => ({ kind: 'join', token }));
+  if (fingerprint !== undefined) return ok({ kind: 'ca-sha256', fingerprint });
+  if (trustOnFirstUse) return ok({ kind: 'first-use' });
+  if (background)
+    return err(
+      invalid(
+        '--background',
+        'nobody will compare the codes: --ca-sha256, --join or --trust-on-first-use is needed',
+      ),
+    );
+  return ok({
+    kind: 'compare',
+    confirm: () => confirm('Does the dispatcher show the same code? [y/N] ', signal),
   });
-  process.off('SIGINT', onSignal);
-  process.off('SIGTERM', onSignal);
-  return outcome.match(({ name: paired, dispatcherId }) => {
-    say(`Paired with ${dispatcherId} as ${paired}`);
-    return exitCodes.ok;
-  }, failed);
+}
+
+/** A token as it is, or with `@` in front the file that holds it. */
+function readJoin(text: string): Result<string, CtrlExecError<'invalid_argument'>> {
+  if (!text.startsWith('@')) return ok(text);
+  const path = text.slice(1);
+  try {
+    return ok(readFileSync(path, 'utf8'));
+  } catch (thrown) {
+    const { code = 'unknown' } = thrown as NodeJS.ErrnoException;
+    return err(invalid('--join', `${path} cannot be read (${code})`));
+  }
+}
+
+/** Pairs, shows the code, and in the background notes for `pairing-status` how it stands. */
+async function pairAndReport(agent: Agent, options: PairingOptions) {
+  const note = async (state: Parameters<Agent['reportPairing']>[0]) => {
+    // In the foreground only what an earlier pairing in the background left behind is brought up to date.
+    if (!inBackground() && (await agent.pairingReport()).unwrapOr(undefined) === undefined) return;
+    const noted = await agent.reportPairing(state);
+    if (noted.isErr()) complain(noted.error.message);
+  };
+  let shown = { request: '', code: '' };
+  let noted: Promise<void> = Promise.resolve();
+  const outcome = await agent.pair({
+    ...options,
+    onCode: ({ code, request, dispatcherId }) => {
+      shown = { request, code };
+      say(`Request ${request.slice(0, 8)} to dispatcher ${dispatcherId}`);
+      say(`Pairing code: ${code}`);
+      noted = note({ state: 'waiting', ...shown, pid: process.pid }).then(() => letParentGo());
+    },
+  });
+  await noted;
+  const end = outcome.match(() => ({ state: 'paired' as const }), reportedEnd);
+  await note({ ...shown, ...end, pid: process.pid });
+  return outcome;
 }
 
 function failed(error: CtrlExecError): ExitCode {

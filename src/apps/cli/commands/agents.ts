@@ -2,7 +2,7 @@ import { ok } from 'neverthrow';
 import type { AgentRecord } from '../../../domain/agent-record.js';
 import { parseTagFilter } from '../../../domain/tags.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
-import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
 
 export async function listAgents(
@@ -55,6 +55,32 @@ const asJson = ({ name, endpoint, pins, pairing, pairedAt, tags }: AgentRecord) 
   })),
   tags,
 });
+
+export interface EditAgentOptions {
+  readonly rename?: string;
+  readonly hostname?: string;
+  readonly ip?: string;
+  readonly agentPort?: number;
+  readonly lookupBy?: 'hostname' | 'ip';
+}
+
+export async function editAgent(
+  dispatcher: Dispatcher,
+  name: string,
+  options: EditAgentOptions,
+): Promise<ExitCode> {
+  if (Object.keys(options).length === 0) {
+    complain('nothing to change: give --rename, --hostname, --ip, --agent-port or --lookup-by');
+    return exitCodes.usage;
+  }
+  const { hostname: host, agentPort: port, ...others } = options;
+  return dispatcher
+    .editAgent(name, { ...others, ...(host !== undefined && { host }), ...(port !== undefined && { port }) })
+    .match(({ name: now, endpoint }) => {
+      say(`${now}: ${endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host} port ${endpoint.port}`);
+      return exitCodes.ok;
+    }, report);
+}
 
 export function unpair(dispatcher: Dispatcher, name: string): Promise<ExitCode> {
   return dispatcher.unpair(name).match((record) => {

@@ -2,29 +2,34 @@ import type { DiscoveredHost } from '../../../sdk/dispatcher/discovery.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
-import { type AskOptions, asking } from '../options.js';
+import { asking, type TargetOptions, targets } from '../options.js';
 
 export function discovery(
   dispatcher: Dispatcher,
-  hosts: readonly string[],
-  options: AskOptions,
+  named: readonly string[],
+  options: TargetOptions,
 ): Promise<ExitCode> {
-  return dispatcher.discover({ hosts, ...asking(options) }).match(
-    ({ reqid, hosts: discovered }) => {
-      if (options.json)
-        say(
-          JSON.stringify({
-            ok: 1,
-            reqid,
-            hosts: Object.fromEntries(discovered.map((host) => [host.host, asJson(host)])),
-          }),
-        );
-      else if (discovered.length === 0) say('no agents are registered');
-      else process.stdout.write(discovered.map(asText).join(''));
-      return discovered.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
-    },
-    (error) => refuse(error, options.json ?? false),
-  );
+  const { json = false } = options;
+  return asking(options)
+    .asyncAndThen((asked) =>
+      targets(dispatcher, named, options.tags).andThen((hosts) => dispatcher.discover({ hosts, ...asked })),
+    )
+    .match(
+      ({ reqid, hosts }) => {
+        if (json)
+          say(
+            JSON.stringify({
+              ok: 1,
+              reqid,
+              hosts: Object.fromEntries(hosts.map((host) => [host.host, asJson(host)])),
+            }),
+          );
+        else if (hosts.length === 0) say('no agents are registered');
+        else process.stdout.write(hosts.map(asText).join(''));
+        return hosts.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
+      },
+      (error) => refuse(error, json),
+    );
 }
 
 const asJson = ({ reportedHostname, ...host }: DiscoveredHost & { reportedHostname?: string }) => ({

@@ -23,9 +23,12 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   const timer = options.timeout
     ? new Promise<void>((resolve) => setTimeout(resolve, (options.timeout ?? 0) * 1000).unref())
     : undefined;
-  const ends = [desk?.ended, timer].filter((end) => end !== undefined);
+  const attacked = mode.ended.then(() =>
+    complain('three wrong codes: somebody is trying, pairing mode ends'),
+  );
+  const ends = [desk?.ended, timer, attacked].filter((end) => end !== undefined);
   const keepAlive = setInterval(() => undefined, 2 ** 30);
-  await untilStopped(ends.length > 0 ? Promise.race(ends) : undefined);
+  await untilStopped(Promise.race(ends));
   clearInterval(keepAlive);
   desk?.close();
   return mode.close().match(() => {

@@ -2,22 +2,27 @@ import type { PingResult } from '../../../sdk/dispatcher/ping.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
-import { type AskOptions, asking } from '../options.js';
+import { asking, type TargetOptions, targets } from '../options.js';
 import { table } from '../table.js';
 
 export function ping(
   dispatcher: Dispatcher,
-  hosts: readonly string[],
-  options: AskOptions,
+  named: readonly string[],
+  options: TargetOptions,
 ): Promise<ExitCode> {
-  return dispatcher.ping({ hosts, ...asking(options) }).match(
-    ({ reqid, results }) => {
-      if (options.json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
-      else process.stdout.write(asTable(results));
-      return results.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
-    },
-    (error) => refuse(error, options.json ?? false),
-  );
+  const { json = false } = options;
+  return asking(options)
+    .asyncAndThen((asked) =>
+      targets(dispatcher, named, options.tags).andThen((hosts) => dispatcher.ping({ hosts, ...asked })),
+    )
+    .match(
+      ({ reqid, results }) => {
+        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
+        else process.stdout.write(asTable(results));
+        return results.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
+      },
+      (error) => refuse(error, json),
+    );
 }
 
 const asJson = ({ reportedHostname, ...result }: PingResult & { reportedHostname?: string }) => ({

@@ -1,5 +1,4 @@
 import type { PairingRequest } from '../../../domain/pairing-request.js';
-import type { Approval } from '../../../sdk/dispatcher/pairing-decisions.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
@@ -37,8 +36,17 @@ const asJson = ({ id, host, ip, port, code, state, decision, createdAt, expiresA
   expires: new Date(expiresAt).toISOString(),
 });
 
-export function approve(dispatcher: Dispatcher, approval: Approval): Promise<ExitCode> {
-  return dispatcher.approve(approval).match((request) => {
+export interface ApproveOptions {
+  readonly code?: string;
+  readonly name?: string;
+  readonly replace?: boolean;
+  readonly lookupBy?: 'hostname' | 'ip';
+  readonly agentPort?: number;
+}
+
+export function approve(dispatcher: Dispatcher, id: string, options: ApproveOptions): Promise<ExitCode> {
+  const { agentPort: port, ...others } = options;
+  return dispatcher.approve({ id, ...others, ...(port !== undefined && { port }) }).match((request) => {
     const name = request.decision?.verdict === 'approve' ? request.decision.name : request.host;
     say(
       `Approved ${request.id.slice(0, 8)} as ${name}: it is paired once the agent's side has confirmed the code`,

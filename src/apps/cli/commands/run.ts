@@ -1,11 +1,10 @@
 import type { HostResult } from '../../../domain/run-record.js';
-import { parseTagFilter } from '../../../domain/tags.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
-import { type AskOptions, asking } from '../options.js';
+import { asking, type TargetOptions, targets } from '../options.js';
 
-type RunOptions = AskOptions & { readonly script?: string; readonly tags?: string };
+export type RunOptions = TargetOptions & { readonly script?: string };
 
 export async function run(
   dispatcher: Dispatcher,
@@ -13,39 +12,26 @@ export async function run(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ExitCode> {
-  const json = options.json ?? false;
+  const { json = false } = options;
   const script = options.script ?? words.at(-1);
   const named = options.script === undefined ? words.slice(0, -1) : words;
-  const hosts = options.tags === undefined ? named : await taggedHosts(dispatcher, options.tags, named);
-  if (script === undefined || typeof hosts === 'string' || hosts.length === 0) {
-    complain(typeof hosts === 'string' ? hosts : 'usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
+  if (script === undefined || (named.length === 0 && options.tags === undefined)) {
+    complain('usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
     return exitCodes.usage;
   }
-  return dispatcher.run({ hosts, script, args, ...asking(options) }).match(
-    ({ reqid, results }) => {
-      if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
-      else for (const result of results) process.stdout.write(asText(result));
-      return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
-    },
-    (error) => refuse(error, json),
-  );
-}
-
-/** The agents with these tags, or what is wrong with asking for them. */
-async function taggedHosts(
-  dispatcher: Dispatcher,
-  tags: string,
-  named: readonly string[],
-): Promise<readonly string[] | string> {
-  if (named.length > 0) return 'hosts or --tags, not both';
-  return parseTagFilter(tags)
-    .asyncAndThen((filter) => dispatcher.agents(filter))
+  return asking(options)
+    .asyncAndThen((asked) =>
+      targets(dispatcher, named, options.tags).andThen((hosts) =>
+        dispatcher.run({ hosts, script, args, ...asked }),
+      ),
+    )
     .match(
-      (records) =>
-        records.length > 0
-          ? records.map(({ name }) => name)
-          : `no agent has the tags ${tags} (discovery refreshes them)`,
-      (error) => error.message,
+      ({ reqid, results }) => {
+        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
+        else for (const result of results) process.stdout.write(asText(result));
+        return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
+      },
+      (error) => refuse(error, json),
     );
 }
 

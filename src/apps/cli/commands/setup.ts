@@ -1,3 +1,4 @@
+import { parseDuration } from '../../../domain/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
@@ -41,4 +42,16 @@ export async function setupDispatcher(
     say(`Dispatcher ${dispatcherId}: certificate ${serial}, valid until ${moment(notAfter)}`);
     return exitCodes.ok;
   }, report);
+}
+
+export function joinToken(
+  dispatcher: Dispatcher,
+  options: { host: string; ttl: string; json?: boolean },
+): Promise<ExitCode> {
+  return parseDuration(options.ttl, '--ttl')
+    .asyncAndThen((ttl) => dispatcher.issueJoinToken({ host: options.host, ttl }))
+    .match(({ token, name, expiresAt }) => {
+      say(options.json ? JSON.stringify({ token, name, expires: new Date(expiresAt).toISOString() }) : token);
+      return exitCodes.ok;
+    }, report);
 }

@@ -1,0 +1,22 @@
+import type { ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { JoinTokenRecord } from '../domain/join-token.js';
+
+type StoreResult<T> = ResultAsync<T, CtrlExecError<'store_failed'>>;
+
+/**
+ * Join tokens that were issued: one host, one use.
+ *
+ * Contract: each call is one transaction and durable when it returns Ok; of two CSRs that bind at once exactly one wins.
+ */
+export interface JoinTokens {
+  /** A second token with the same id is `store_failed`. */
+  add(token: JoinTokenRecord): StoreResult<void>;
+  find(id: string): StoreResult<JoinTokenRecord | undefined>;
+  /** Binds an unbound token to a CSR; whether the token is now bound to this very CSR. False for an unknown one. */
+  bind(id: string, csrSha256: string): StoreResult<boolean>;
+  /** Marks every bound token of this host as used; one that is burnt already keeps its moment. */
+  burnBound(name: string, at: number): StoreResult<void>;
+  /** Removes tokens that expired before this moment (epoch ms); returns how many. */
+  purge(expiredBefore: number): StoreResult<number>;
+}

@@ -1,0 +1,40 @@
+import { err, ok, type Result } from 'neverthrow';
+import { countOne, isSpent, type RateCount } from '../../domain/rate-limit.js';
+import type { DispatcherContext } from './context.js';
+import { type PairingSession, type Refusal, refusal } from './pairing-session.js';
+
+const sessionsPerAddress = 2;
+/** Sources whose rate is remembered; above it the spent ones are forgotten, then nobody new is let in. */
+const maxSources = 10_000;
+
+/** Who may begin to pair: limits by rate and by the number of sessions that wait (wire-protocol 2.2). */
+export function pairingAdmission({ clock, settings }: DispatcherContext) {
+  const sources = new Map<string, RateCount>();
+
+  const withinRate = (address: string): boolean => {
+    const limit = settings.pairingRateLimitVolume;
+    const now = clock.now();
+    if (sources.size >= maxSources)
+      for (const [source, count] of sources) if (isSpent(count, limit, now)) sources.delete(source);
+    if (sources.size >= maxSources && !sources.has(address)) return false;
+    const { after, allowed } = countOne(sources.get(address), limit, now);
+    sources.set(address, after);
+    return allowed;
+  };
+
+  /** `starting`: addresses of the sessions that are just being made, so that parallel ones cannot pass together. */
+  return (
+    address: string,
+    sessions: Iterable<PairingSession>,
+    starting: readonly string[],
+  ): Result<void, Refusal> => {
+    if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
+    const living = [...sessions].filter((session) => ['started', 'open'].includes(session.state()));
+    const addresses = [...living.map((session) => session.address), ...starting];
+    if (addresses.length >= settings.pairingMaxQueue)
+      return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
+    if (addresses.filter((each) => each === address).length >= sessionsPerAddress)
+      return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
+    return ok(undefined);
+  };
+}

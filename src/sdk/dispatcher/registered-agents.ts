@@ -1,0 +1,83 @@
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import type { AgentEndpoint, AgentRecord } from '../../domain/agent-record.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { isHostName } from '../../domain/host-argument.js';
+import { shortestAddress } from '../../domain/ip-prefix.js';
+import { agentName } from '../../domain/names.js';
+import type { DispatcherContext } from './context.js';
+
+/** What an operator may change of a registered agent; what is left out stays. */
+export interface AgentEdit {
+  /** The new registry name. The key stays pinned; the certificate keeps the name that it was issued for. */
+  readonly rename?: string;
+  /** Host name to dial where `lookupBy` is `hostname`. */
+  readonly host?: string;
+  /** Address to dial where `lookupBy` is `ip`. */
+  readonly ip?: string;
+  /** Operational port, 1 to 65535. */
+  readonly port?: number;
+  readonly lookupBy?: 'hostname' | 'ip';
+}
+
+type EditFailure = CtrlExecError<'agent_exists' | 'agent_unknown' | 'invalid_argument' | 'store_failed'>;
+
+const unknown = (name: string) =>
+  failure('agent_unknown', `no agent is registered as ${name}: list-agents shows who is`, { name });
+
+const invalid = (field: string, reason: string): CtrlExecError<'invalid_argument'> =>
+  failure('invalid_argument', `${field}: ${reason}`, { field, reason });
+
+/** Changes where an agent is reached, or its name. */
+export function editAgent(
+  context: DispatcherContext,
+  name: string,
+  edit: AgentEdit,
+): ResultAsync<AgentRecord, EditFailure> {
+  const { events, registry } = context;
+  return safeTry(async function* () {
+    const current = yield* agentName(name);
+    const to = edit.rename === undefined ? current : yield* agentName(edit.rename, 'rename');
+    const record = yield* registry.find(current);
+    if (!record) return err(unknown(current));
+    const endpoint = yield* edited(record.endpoint, edit);
+    const updated = yield* registry.update(current, { endpoint });
+    const renamed = to === current ? updated : yield* registry.rename(current, to);
+    const { host, ip, port, lookupBy } = renamed.endpoint;
+    const from = to === current ? undefined : current;
+    events.emit({
+      action: 'agent-edited',
+      fields: { host: to, from, hostname: host, ip, port, lookup: lookupBy },
+    });
+    return ok(renamed);
+  });
+}
+
+function edited(
+  endpoint: AgentEndpoint,
+  { host, ip, port, lookupBy }: AgentEdit,
+): Result<AgentEndpoint, CtrlExecError<'invalid_argument'>> {
+  const address = ip === undefined ? endpoint.ip : shortestAddress(ip);
+  if (address === undefined) return err(invalid('ip', 'an IPv4 or IPv6 address is expected'));
+  if (host !== undefined && !isHostName(host)) return err(invalid('hostname', 'a host name is expected'));
+  if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65_535))
+    return err(invalid('agent-port', 'a port from 1 to 65535 is expected'));
+  return ok({
+    host: host ?? endpoint.host,
+    ip: address,
+    port: port ?? endpoint.port,
+    lookupBy: lookupBy ?? endpoint.lookupBy,
+  });
+}
+
+/** Forgets an agent: its key answers for nobody any more. */
+export function unpairAgent(
+  context: DispatcherContext,
+  name: string,
+): ResultAsync<AgentRecord, CtrlExecError<'agent_unknown' | 'invalid_argument' | 'store_failed'>> {
+  return agentName(name)
+    .asyncAndThen((known) => context.registry.remove(known))
+    .map((record) => {
+      context.events.emit({ action: 'unpaired', fields: { host: record.name } });
+      return record;
+    });
+}
