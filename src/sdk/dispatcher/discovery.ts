@@ -8,6 +8,8 @@ import type { DispatcherContext, DispatcherIdentity } from './context.js';
 export interface DiscoveryRequest extends Asking {
   /** Default: every registered agent. */
   readonly hosts?: readonly string[];
+  /** Called as each host's answer arrives, in that order. */
+  readonly onResult?: (host: DiscoveredHost) => void;
 }
 
 export type DiscoveredHost =
@@ -40,9 +42,11 @@ export function discover(
     const named = request.hosts ?? [];
     const names = named.length > 0 ? named : (yield* context.registry.list()).map(({ name }) => name);
     const { hosts, identity } = yield* prepare(context, { action: 'discovery', hosts: names }, request);
-    const discovered = await parallel(hosts, context.settings.maxParallel, (host) =>
-      discoverOne(context, identity, host, reqid, request.signal),
-    );
+    const discovered = await parallel(hosts, context.settings.maxParallel, async (host) => {
+      const found = await discoverOne(context, identity, host, reqid, request.signal);
+      request.onResult?.(found);
+      return found;
+    });
     return ok({ reqid, hosts: discovered });
   });
 }

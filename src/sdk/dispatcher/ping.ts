@@ -8,6 +8,8 @@ import type { DispatcherContext, DispatcherIdentity } from './context.js';
 export interface PingRequest extends Asking {
   /** As in a run; at least one. */
   readonly hosts: readonly string[];
+  /** Called as each host's result arrives, in that order. */
+  readonly onResult?: (result: PingResult) => void;
 }
 
 export type PingResult =
@@ -46,6 +48,7 @@ export function ping(context: DispatcherContext, request: PingRequest): ResultAs
           level: error === undefined ? 'info' : 'warning',
           fields: { reqid, host: host.host, status, rtt, error },
         });
+        request.onResult?.(result);
         return result;
       }),
     ).map((results) => ({ reqid, results })),

@@ -3,6 +3,7 @@ import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
+import { green, red, withProgress } from '../progress.js';
 
 export function discovery(
   dispatcher: Dispatcher,
@@ -12,7 +13,15 @@ export function discovery(
   const { json = false } = options;
   return asking(options)
     .asyncAndThen((asked) =>
-      targets(dispatcher, named, options.tags).andThen((hosts) => dispatcher.discover({ hosts, ...asked })),
+      hostsOrAll(dispatcher, named, options.tags).andThen((hosts) =>
+        withProgress(hosts.length, json, (done) =>
+          dispatcher.discover({
+            hosts,
+            ...asked,
+            onResult: ({ host, status, rtt }) => done(host, status !== 'ok', rtt),
+          }),
+        ),
+      ),
     )
     .match(
       ({ reqid, hosts }) => {
@@ -32,6 +41,12 @@ export function discovery(
     );
 }
 
+/** Every registered agent where none is named. */
+const hostsOrAll = (dispatcher: Dispatcher, named: readonly string[], tags: string | undefined) =>
+  named.length === 0 && tags === undefined
+    ? dispatcher.agents().map((records) => records.map(({ name }) => name))
+    : targets(dispatcher, named, tags);
+
 const asJson = ({ reportedHostname, ...host }: DiscoveredHost & { reportedHostname?: string }) => ({
   ...host,
   rtt: `${host.rtt}ms`,
@@ -39,7 +54,8 @@ const asJson = ({ reportedHostname, ...host }: DiscoveredHost & { reportedHostna
 });
 
 function asText(host: DiscoveredHost): string {
-  if (host.status === 'error') return `==> ${host.host}  [FAIL  ${host.rtt}ms]\n    ERROR: ${host.error}\n`;
+  if (host.status === 'error')
+    return `==> ${host.host}  [${red('FAIL')}  ${host.rtt}ms]\n    ERROR: ${host.error}\n`;
   const name = host.reportedHostname === undefined ? host.host : `${host.host} (${host.reportedHostname})`;
   const tags = Object.entries(host.tags).map(([key, value]) => `${key}=${value}`);
   const scripts = host.scripts.map(
@@ -47,7 +63,7 @@ function asText(host: DiscoveredHost): string {
       `    ${script}  ${path}${executable ? '' : '  (not executable)'}\n`,
   );
   return [
-    `==> ${name}  [OK  ${host.rtt}ms  version:${host.version}]\n`,
+    `==> ${name}  [${green('OK')}  ${host.rtt}ms  version:${host.version}]\n`,
     ...(tags.length > 0 ? [`    tags: ${tags.join(', ')}\n`] : []),
     ...(scripts.length > 0 ? scripts : ['    no scripts\n']),
   ].join('');

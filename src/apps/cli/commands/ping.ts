@@ -3,6 +3,7 @@ import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
+import { withProgress } from '../progress.js';
 import { table } from '../table.js';
 
 export function ping(
@@ -13,7 +14,15 @@ export function ping(
   const { json = false } = options;
   return asking(options)
     .asyncAndThen((asked) =>
-      targets(dispatcher, named, options.tags).andThen((hosts) => dispatcher.ping({ hosts, ...asked })),
+      targets(dispatcher, named, options.tags).andThen((hosts) =>
+        withProgress(hosts.length, json, (done) =>
+          dispatcher.ping({
+            hosts,
+            ...asked,
+            onResult: ({ host, status, rtt }) => done(host, status !== 'ok', rtt),
+          }),
+        ),
+      ),
     )
     .match(
       ({ reqid, results }) => {

@@ -3,6 +3,7 @@ import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
+import { green, red, withProgress } from '../progress.js';
 
 export type RunOptions = TargetOptions & { readonly script?: string };
 
@@ -22,7 +23,15 @@ export async function run(
   return asking(options)
     .asyncAndThen((asked) =>
       targets(dispatcher, named, options.tags).andThen((hosts) =>
-        dispatcher.run({ hosts, script, args, ...asked }),
+        withProgress(hosts.length, json, (done) =>
+          dispatcher.run({
+            hosts,
+            script,
+            args,
+            ...asked,
+            onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
+          }),
+        ),
       ),
     )
     .match(
@@ -45,7 +54,7 @@ const asJson = ({ reportedHostname, ...result }: HostResult) => ({
 export function asText(result: HostResult): string {
   const { host, exit, stdout, stderr, rtt, reqid, error, truncated, reportedHostname } = result;
   const name = reportedHostname === undefined ? host : `${host} (${reportedHostname})`;
-  const verdict = exit === 0 ? 'OK' : 'FAIL';
+  const verdict = exit === 0 ? green('OK') : red('FAIL');
   const parts = [`==> ${name}  [${verdict}  exit:${exit}  ${rtt}ms  req:${reqid}]\n`];
   if (error !== undefined) parts.push(`    ERROR: ${error}\n`);
   for (const [stream, total] of Object.entries(truncated ?? {}))
