@@ -1,4 +1,4 @@
-import type { LogEvent } from './event.js';
+import type { EventRecord } from './event.js';
 
 /**
  * UTF-16 units of one rendered value, quotes not counted. A reader such as journald breaks a line at 48 KiB, and what follows
@@ -46,7 +46,7 @@ const renderKey = (name: string): string => name.toUpperCase().replaceAll(/[^A-Z
  * `\"`, `\\`, `\n`, `\r`, `\t`, every other control, format or separator character and lone surrogate as `\u{hex}`. A
  * value of more than 1,000 characters is cut; `\+N` at its end tells how many (UTF-16 units) are missing.
  */
-export function logLine(event: LogEvent): string {
+export function logLine(event: EventRecord): string {
   const fields = Object.entries(event.fields ?? {}).flatMap(([name, value]) =>
     value === undefined ? [] : [[renderKey(name), String(value)] as const],
   );

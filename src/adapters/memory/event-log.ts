@@ -7,7 +7,7 @@ export const memoryEventLog = (): EventLog & { readonly events: LogEvent[] } => 
   return {
     events,
     emit(event) {
-      events.push({ ...event, ...(event.fields && { fields: { ...event.fields } }) });
+      events.push(structuredClone(event));
     },
   };
 };

@@ -1,5 +1,5 @@
 import type { Clock } from '../../ports/clock.js';
-import type { EventLog } from '../../ports/event-log.js';
+import type { RecordLog } from './event-log.js';
 
 /** What JSON leaves as it is but a terminal or a reader of lines may not: C1, format characters, line separators. */
 const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -13,7 +13,7 @@ const escapeUnits = (text: string): string =>
  * Events as one JSON object a line: `time` (ISO 8601 UTC), `level`, `action`, then the fields under their own names.
  * Control and format characters are `\u` escapes. A `write` that throws loses that line and nothing else.
  */
-export const jsonEventLog = (write: (line: string) => void, clock: Clock): EventLog => ({
+export const jsonEventLog = (write: (line: string) => void, clock: Clock): RecordLog => ({
   emit(event) {
     try {
       const own = {

@@ -121,12 +121,8 @@ async function execute(
   const { clock, runner, environment, events } = context;
   const { script, args, reqid, username, token, timeout } = ask;
   const started = clock.monotonic();
-  const log = (action: string, extra: Record<string, string | number | undefined>) =>
-    events.emit({
-      action,
-      fields: { script: script.name, reqid, dispatcher: caller.id, ip: caller.address, ...extra },
-    });
-  log('run', { username: username || undefined });
+  const about = { script: script.name, reqid, dispatcher: caller.id, ip: caller.address };
+  events.emit({ action: 'run-start', fields: { ...about, username: username || undefined } });
   const input = {
     script: script.name,
     args,
@@ -152,10 +148,15 @@ async function execute(
     (ended) => ({ script: script.name, ...describeEnd(ended, timeout), ...describeOutput(ended) }),
     (error) => ({ script: script.name, exit: 126, error: error.message, stdout: '', stderr: '' }),
   );
-  log('run-end', {
-    exit: answer.exit,
-    ms: Math.round(clock.monotonic() - started),
-    error: 'error' in answer ? answer.error : undefined,
+  events.emit({
+    action: 'run-end',
+    level: answer.exit === 0 ? 'info' : 'warning',
+    fields: {
+      ...about,
+      exit: answer.exit,
+      ms: Math.round(clock.monotonic() - started),
+      error: 'error' in answer ? answer.error : undefined,
+    },
   });
   return jsonAnswer(200, { ...answer, ...(reqid !== undefined && { reqid }) });
 }

@@ -93,7 +93,10 @@ export function serve(
             events.emit({ action: 'reload-failed', level: 'error', fields: { reason: error.message } });
             return error;
           }),
-      close: (grace = 30_000) => listening.close(grace),
+      close: async (grace = 30_000) => {
+        await listening.close(grace);
+        events.emit({ action: 'stopped', fields: { port: listening.port } });
+      },
     } satisfies ServingAgent);
   });
 }
@@ -110,9 +113,13 @@ async function answer(
   const route = `${request.method} ${request.path}`;
   switch (route) {
     case 'GET /capabilities':
+      context.events.emit({
+        action: 'capabilities-answered',
+        fields: { dispatcher: caller.id, ip: caller.address },
+      });
       return capabilities(context, state);
     case 'POST /ping':
-      return withBody(request, (body) => ping(context, identity, body));
+      return withBody(request, (body) => ping(context, identity, caller, body));
     case 'POST /run':
       return withBody(request, (body) => runBounded(context, state, caller, runs, body));
     default:
@@ -165,7 +172,13 @@ async function runBounded(
     context.events.emit({
       action: 'run-refused',
       level: 'warning',
-      fields: { dispatcher: caller.id, ip: caller.address, reason: `${limit} runs at a time` },
+      fields: {
+        script: undefined,
+        reqid: undefined,
+        dispatcher: caller.id,
+        ip: caller.address,
+        reason: `${limit} runs at a time`,
+      },
     });
     return jsonAnswer(503, { error: `busy: ${limit} runs are under way` }, [['retry-after', '5']]);
   }
@@ -177,16 +190,26 @@ async function runBounded(
   }
 }
 
-function ping(context: AgentContext, identity: AgentIdentity, body: Uint8Array): HttpAnswer {
+function ping(
+  context: AgentContext,
+  identity: AgentIdentity,
+  caller: CallingDispatcher,
+  body: Uint8Array,
+): HttpAnswer {
   const parsed = parseJsonObject(body);
-  const reqid = parsed.isOk() ? parsed.value['reqid'] : undefined;
+  const given = parsed.isOk() ? parsed.value['reqid'] : undefined;
+  const reqid = typeof given === 'string' ? given.slice(0, 64) : undefined;
+  context.events.emit({
+    action: 'ping-answered',
+    fields: { reqid, dispatcher: caller.id, ip: caller.address },
+  });
   return jsonAnswer(200, {
     status: 'ok',
     host: context.hostName,
     version: context.version,
     expiry: opensslTime(identity.certificate.notAfter),
     staged: false,
-    ...(typeof reqid === 'string' && { reqid: reqid.slice(0, 64) }),
+    ...(reqid !== undefined && { reqid }),
   });
 }
 

@@ -101,7 +101,7 @@ export function approve(
         ),
     )
     .map((request) => {
-      logDecision(context, 'pairing-approved', request);
+      context.events.emit({ action: 'pairing-approved', fields: about(request) });
       return request;
     });
 }
@@ -162,12 +162,8 @@ export function deny(
 
 const refuse = (context: DispatcherContext, request: PairingRequest, reason: string) =>
   context.pairingQueue.decide(request.id, { verdict: 'deny', reason }, context.clock.now()).map((denied) => {
-    logDecision(context, 'pairing-denied', denied, reason);
+    context.events.emit({ action: 'pairing-denied', fields: { ...about(denied), reason } });
     return denied;
   });
 
-const logDecision = (context: DispatcherContext, action: string, request: PairingRequest, reason?: string) =>
-  context.events.emit({
-    action,
-    fields: { request: request.id, host: request.host, ip: request.ip, reason },
-  });
+const about = ({ id: request, host, ip }: PairingRequest) => ({ request, host, ip });

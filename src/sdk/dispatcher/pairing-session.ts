@@ -255,7 +255,7 @@ export function startSession(
       .mapErr((error): SessionFailure => error)
       .andThen(() => pairingQueue.advance(id, 'active'))
       .map(() => {
-        context.events.emit({ action: 'paired', fields: { request: id, host: name, ip: address } });
+        context.events.emit({ action: 'agent-paired', fields: { request: id, host: name, ip: address } });
       });
   };
 
