@@ -212,7 +212,7 @@ describe('pairing', () => {
     const undecided = { kind: 'compare', confirm: () => new Promise<boolean>(() => undefined) } as const;
     await begin(joining, { trust: undecided }).shown;
     await begin(joining, { trust: undecided }).shown;
-    const third = await begin(joining).pairing;
+    const third = await begin(joining, { timeout: 5 }).pairing;
     expect(third._unsafeUnwrapErr()).toMatchObject({ code: 'refused', reason: 'queue_full' });
   });
 });
