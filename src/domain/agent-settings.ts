@@ -1,6 +1,7 @@
 import { err, type Result } from 'neverthrow';
 import type { ConfigurationEntries, ParsedConfiguration } from './configuration.js';
 import type { CtrlExecError } from './errors.js';
+import { type EventLogSetting, eventLogSetting } from './event-log-setting.js';
 import { type Prefixes, parsePrefixes } from './ip-prefix.js';
 import { printable } from './names.js';
 import type { RateLimit } from './rate-limit.js';
@@ -38,6 +39,8 @@ export interface AgentSettings {
   readonly authHook: string | undefined;
   /** Seconds. */
   readonly authHookTimeout: number;
+  /** Where events go: the key `event_log`, beyond the published table. Moved by a restart only. */
+  readonly eventLog: EventLogSetting;
   /** Who may connect; undefined: everybody. */
   readonly allowedIps: Prefixes | undefined;
   readonly rateLimitVolume: RateLimit;
@@ -80,7 +83,8 @@ const prefixes: Field<Prefixes> = (text) =>
 const bytes = integer({ min: 1, max: 1024 ** 3, unit: 'bytes' });
 
 /**
- * The settings of an agent: the key table of the product with its defaults, and `state_dir`. A path is absolute or the
+ * The settings of an agent: the key table of the product with its defaults, and beyond it
+ * `state_dir` and `event_log` (where events go, see {@link EventLogSetting}; default `auto`). A path is absolute or the
  * plain name of a file, which is taken in the home. An empty value is an error, except where the default is none and
  * leaving it out opens nothing: `auth_hook`.
  * @param parsed undefined when there is no configuration file
@@ -108,6 +112,7 @@ export function agentSettings(
     scriptDirs: read('script_dirs', directories, undefined),
     authHook: read('auth_hook', optional(file), undefined),
     authHookTimeout: read('auth_hook_timeout', seconds(1), 10),
+    eventLog: read('event_log', eventLogSetting, { kind: 'auto' } as const),
     allowedIps: read('allowed_ips', prefixes, undefined),
     rateLimitVolume: read('rate_limit_volume', rateLimit, { limit: 10, window: 60, block: 300 }),
     rateLimitProbe: read('rate_limit_probe', rateLimit, { limit: 3, window: 600, block: 3600 }),

@@ -2,6 +2,7 @@ import type { Result } from 'neverthrow';
 import { type KeyType, keyTypes } from './certificate.js';
 import type { ParsedConfiguration } from './configuration.js';
 import type { CtrlExecError } from './errors.js';
+import { type EventLogSetting, eventLogSetting } from './event-log-setting.js';
 import { dispatcherId, dispatcherIdFromHostName } from './names.js';
 import type { RateLimit } from './rate-limit.js';
 import {
@@ -51,6 +52,8 @@ export interface DispatcherSettings {
   /** Seconds. */
   readonly authHookTimeout: number;
   readonly authDenyGeneric: boolean;
+  /** Where events go: the key `event_log`, beyond the published table. Moved by a restart only. */
+  readonly eventLog: EventLogSetting;
   readonly certDays: number;
   readonly certRenewalDays: number;
   readonly certOverlapDays: number;
@@ -79,7 +82,8 @@ const idField: Field<string> = (text) =>
   dispatcherId(text).mapErr((error) => error.reason.replace(/^.*expected /, ''));
 
 /**
- * The settings of a dispatcher: the key table of the product with its defaults. A path is absolute or the plain name of
+ * The settings of a dispatcher: the key table of the product with its defaults, and beyond it `event_log` (where
+ * events go, see {@link EventLogSetting}; default `auto`). A path is absolute or the plain name of
  * a file, which is taken in the home. An empty value is an error, except where the default is none.
  * @param parsed undefined when there is no configuration file
  */
@@ -117,6 +121,7 @@ export function dispatcherSettings(
     authHook: read('auth_hook', optional(file), undefined),
     authHookTimeout: read('auth_hook_timeout', seconds(1), 10),
     authDenyGeneric: read('auth_deny_generic', boolean, false),
+    eventLog: read('event_log', eventLogSetting, { kind: 'auto' } as const),
     certDays: read('cert_days', days, 365),
     certRenewalDays: read('cert_renewal_days', days, 90),
     certOverlapDays: read('cert_overlap_days', days, 30),

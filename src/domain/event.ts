@@ -125,6 +125,10 @@ export interface AgentEvents {
 export interface SharedEvents {
   /** A bug: something threw. @remarks Report it with this line. The request was answered with an error, the process goes on. */
   'internal-error': { reason: string };
+  /** The log could not be written where `event_log` says. @remarks `reason` names what failed; until it works again, lines are on standard error. */
+  'event-log-failed': { reason: string };
+  /** Lines were lost, as many as `count`, because the log did not take them in time. @remarks See what slows syslog down. */
+  'events-dropped': { count: number };
 }
 
 type Events = DispatcherEvents & AgentEvents & SharedEvents;

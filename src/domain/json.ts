@@ -4,6 +4,9 @@ import { printable } from './names.js';
 /** How deep objects and arrays may be nested. */
 export const jsonDepthLimit = 64;
 
+/** How many members and elements there may be in all: what is larger is no message of this product, but costs minutes. */
+export const jsonItemLimit = 500_000;
+
 const decode = Result.fromThrowable(
   (bytes: Uint8Array) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
   () => 'not valid UTF-8',
@@ -15,8 +18,8 @@ const parse = Result.fromThrowable(
 );
 
 /**
- * Reads exactly one JSON object (RFC 8259, I-JSON's rule on names): valid UTF-8, nested at most 64 deep, no name twice
- * in one object, no `__proto__`. Takes time linear in the input. The error is a reason that quotes no value of the text.
+ * Reads exactly one JSON object (RFC 8259, I-JSON's rule on names): valid UTF-8, nested at most 64 deep, at most
+ * 500,000 members and elements in all, no name twice in one object, no `__proto__`. Takes time linear in the input. The error is a reason that quotes no value of the text.
  */
 export function parseJsonObject(input: string | Uint8Array): Result<Record<string, unknown>, string> {
   const text = typeof input === 'string' ? ok<string, string>(input) : decode(input);
@@ -39,6 +42,7 @@ function scan(text: string): string | undefined {
   /** The names seen in each object that is open; undefined for an array. */
   const open: Array<Set<string> | undefined> = [];
   let nameExpected = false;
+  let separators = 0;
   for (let at = 0; at < text.length; at++) {
     switch (text[at]) {
       case '{':
@@ -53,6 +57,8 @@ function scan(text: string): string | undefined {
         nameExpected = false;
         break;
       case ',':
+        separators += 1;
+        if (separators >= jsonItemLimit) return `more than ${jsonItemLimit} members and elements`;
         nameExpected = open.at(-1) !== undefined;
         break;
       case '"': {

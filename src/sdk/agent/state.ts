@@ -38,7 +38,7 @@ export interface AgentState {
 
 /** Reads the configuration alone. */
 export function loadSettings(
-  context: AgentContext,
+  context: Pick<AgentContext, 'files' | 'place'>,
 ): ResultAsync<{ settings: AgentSettings; warnings: readonly string[] }, CtrlExecError> {
   const { files, place } = context;
   const file = place.configurationFile;

@@ -72,9 +72,15 @@ async function thenRelease(
   reqid: string,
   work: ResultAsync<Run, CtrlExecError<'store_failed'>>,
 ): Promise<Result<Run, RunFailure>> {
-  const outcome = await work;
-  const released = await context.locks.release(reqid);
-  return outcome.isErr() ? outcome : released.map(() => outcome.value);
+  try {
+    const outcome = await work;
+    const released = await context.locks.release(reqid);
+    return outcome.isErr() ? outcome : released.map(() => outcome.value);
+  } catch (thrown) {
+    // The caller's own callback threw: that is passed on, but holds no lock.
+    await context.locks.release(reqid);
+    throw thrown;
+  }
 }
 
 function recorded(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { jsonDepthLimit, parseJsonObject } from '../../../src/domain/json.js';
+import { jsonDepthLimit, jsonItemLimit, parseJsonObject } from '../../../src/domain/json.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const reason = (input: string | Uint8Array) => parseJsonObject(input)._unsafeUnwrapErr();
@@ -125,5 +125,15 @@ describe('parseJsonObject', () => {
       { numRuns: 3000 },
     );
     fc.assert(fc.property(fc.uint8Array(), (given) => void parseJsonObject(given)));
+  });
+});
+
+describe('size', () => {
+  it('more members or elements than any message has are refused before they are parsed', () => {
+    const names = Array.from({ length: jsonItemLimit + 1 }, (_, index) => `"k${index}":0`).join(',');
+    expect(parseJsonObject(`{${names}}`)._unsafeUnwrapErr()).toMatch(/more than 500000/);
+    const zeros = Array.from({ length: jsonItemLimit }, () => '0').join(',');
+    expect(parseJsonObject(`{"a":[${zeros}]}`).isOk()).toBe(true);
+    expect(parseJsonObject(`{"a":[${zeros},0]}`).isErr()).toBe(true);
   });
 });
