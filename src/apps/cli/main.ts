@@ -34,18 +34,15 @@ function splitArguments(all: readonly string[]): [readonly string[], readonly st
 /** Opens the dispatcher for one command (loaded only now: help and mistakes need none of it), says its warnings, and closes it at the end whatever happens. */
 async function withDispatcher(
   work: (dispatcher: Dispatcher) => Promise<ExitCode>,
-  log = false,
+  daemon = false,
 ): Promise<void> {
   const place = cli.opts<Place>();
   const home = place.home ?? process.env['CTRL_EXEC_HOME'];
-  const [{ composeDispatcher }, { standardErrorLog }] = await Promise.all([
-    import('../composition.js'),
-    import('../defaults.js'),
-  ]);
+  const { composeDispatcher } = await import('../composition.js');
   const dispatcher = composeDispatcher({
     home: home === '' ? undefined : home,
     config: place.config,
-    ...(log && { events: standardErrorLog() }),
+    daemon,
   });
   try {
     const configured = await dispatcher.configuration();

@@ -3,8 +3,9 @@
  * the first column.
  */
 export function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  // The last cell of a row may be as long as it likes: an error text widens no column.
   const widths = header.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+    Math.max(title.length, ...rows.map((row) => (column < row.length - 1 ? (row[column] ?? '').length : 0))),
   );
   const line = (cells: readonly string[]) =>
     cells

@@ -1,6 +1,6 @@
 import type { PingResult } from '../../../sdk/dispatcher/ping.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
-import { type ExitCode, exitCodes, say } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
@@ -12,6 +12,10 @@ export function ping(
   options: TargetOptions,
 ): Promise<ExitCode> {
   const { json = false } = options;
+  if (named.length === 0 && options.tags === undefined) {
+    complain('usage: ctrl-exec ping HOST…');
+    return Promise.resolve(exitCodes.usage);
+  }
   return asking(options)
     .asyncAndThen((asked) =>
       targets(dispatcher, named, options.tags).andThen((hosts) =>
