@@ -20,12 +20,24 @@ export function program(name: string, description: string, version: string): Com
 
 /** Parses and runs; the exit code is set, the process ends when nothing is left to do. */
 export async function execute(command: Command, args: readonly string[]): Promise<void> {
+  outliveReaders();
   try {
     await command.parseAsync([...args], { from: 'user' });
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) throw thrown;
     process.exitCode = thrown.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
   }
+}
+
+/**
+ * Whoever reads the output may go away at any time: a daemon works on without being read, and a command ends as if it
+ * had been told so by SIGPIPE.
+ */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', () => {
+      process.exitCode ??= exitCodes.failed;
+    });
 }
 
 /** One line on standard error. */
@@ -63,16 +75,18 @@ export const oneOfWords =
     return word;
   };
 
-/** Resolves at SIGINT or SIGTERM, or when `other` does; the handlers are gone afterwards. */
-export function untilStopped(other?: Promise<unknown>): Promise<void> {
+/** Resolves at SIGINT or SIGTERM (with `hangUp` also at SIGHUP), or when `other` does; the handlers are gone afterwards. */
+export function untilStopped(other?: Promise<unknown>, hangUp = false): Promise<void> {
   return new Promise((resolve) => {
     const stop = () => {
       process.off('SIGINT', stop);
       process.off('SIGTERM', stop);
+      process.off('SIGHUP', stop);
       resolve();
     };
     process.on('SIGINT', stop);
     process.on('SIGTERM', stop);
+    if (hangUp) process.on('SIGHUP', stop);
     void other?.then(stop);
   });
 }

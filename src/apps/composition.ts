@@ -3,8 +3,10 @@ import { container, instanceCachingFactory } from 'tsyringe';
 import type { EventLog } from '../ports/event-log.js';
 import type { AgentContext } from '../sdk/agent/context.js';
 import { type Agent, createAgent } from '../sdk/agent.js';
+import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../sdk/dispatcher.js';
-import { agentFactories, openDispatcherContext } from './defaults.js';
+import { agentFactories, loadAgentSettings, openDispatcherContext } from './defaults.js';
+import { type OpenedEventLog, openEventLog } from './event-log.js';
 import type { PlaceOptions } from './place.js';
 import type { Factories } from './wiring.js';
 
@@ -22,10 +24,38 @@ function compose<Context extends object>(factories: Factories<Context>): Context
   return context;
 }
 
-/** The dispatcher of the commands. */
-export const composeDispatcher = (options: PlaceOptions & { readonly events?: EventLog }): Dispatcher =>
-  createDispatcher(() => openDispatcherContext(options, compose));
+interface CommandOptions extends PlaceOptions {
+  /** Whether the command serves until it is stopped, without anybody in front of it. */
+  readonly daemon: boolean;
+}
 
-/** The agent of the commands. */
-export const composeAgent = (options: PlaceOptions & { readonly events?: EventLog }): Agent =>
-  createAgent(compose<AgentContext>(agentFactories(options, options.events)));
+/** The dispatcher of the commands, which logs where its configuration says. */
+export const composeDispatcher = ({ daemon, ...place }: CommandOptions): Dispatcher =>
+  createDispatcher(() => {
+    let log: OpenedEventLog | undefined;
+    const events = ({ settings }: DispatcherContext): EventLog => {
+      log = openEventLog(settings.eventLog, { program: 'ctrl-exec', daemon });
+      return log;
+    };
+    return openDispatcherContext(place, (factories) => compose({ ...factories, events })).map((opened) => ({
+      ...opened,
+      close: async () => {
+        await opened.close();
+        await log?.close();
+      },
+    }));
+  });
+
+/** The agent of the commands, which logs where its configuration says; a reload does not move the log. */
+export async function composeAgent({ daemon, ...place }: CommandOptions): Promise<Agent> {
+  const configured = await loadAgentSettings(place);
+  // What is wrong with the configuration is said by the command.
+  const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
+  const log = openEventLog(setting, { program: 'ctrl-exec-agent', daemon });
+  const agent = createAgent(compose<AgentContext>(agentFactories(place, log)));
+  const close = async () => {
+    await agent.close();
+    await log.close();
+  };
+  return { ...agent, close, [Symbol.asyncDispose]: close };
+}

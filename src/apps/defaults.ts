@@ -9,7 +9,6 @@ import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
-import { lineEventLog } from '../adapters/text-log/event-log.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
 import type { AgentSettings } from '../domain/agent-settings.js';
 import { parseConfiguration } from '../domain/configuration.js';
@@ -20,8 +19,10 @@ import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { KeyStoreItem } from '../ports/key-store.js';
 import type { AgentContext } from '../sdk/agent/context.js';
+import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher.js';
+import { once } from '../sdk/parallel.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
@@ -52,14 +53,11 @@ const x509Requests = (): CertificateRequests =>
     ),
   );
 
-/** `ACTION=` lines on standard error, where systemd picks them up for the journal. */
-export const standardErrorLog = (): EventLog => lineEventLog((line) => process.stderr.write(`${line}\n`));
-
 /** What a daemon does first for the programs that it will run; a library must not do it to its host's process. */
 export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.js';
 
 /** A log that nobody reads. */
-const noEventLog = (): EventLog => lineEventLog(() => undefined);
+const noEventLog: EventLog = { emit: () => undefined };
 
 /** Where a dispatcher's documents are kept. Those of agents are not its own and have no place. */
 function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, string> {
@@ -120,9 +118,9 @@ function loadDispatcherSettings(
 function dispatcherFactories(
   settings: DispatcherSettings,
   onClose: (close: () => Promise<void>) => void,
-  events: EventLog = noEventLog(),
+  events: EventLog = noEventLog,
 ): Factories<DispatcherContext> {
-  const stores = memo(() => {
+  const stores = once(() => {
     const opened = ResultAsync.fromSafePromise(import('../adapters/sqlite/stores.js')).andThen((adapter) =>
       adapter.openSqliteStores({
         path: join(settings.stateDir, 'ctrl-exec.db'),
@@ -189,10 +187,14 @@ function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, strin
   return { HOME: '/', ...Object.fromEntries(defined), PATH: safePath };
 }
 
+/** The settings of the agent at a place. */
+export const loadAgentSettings = (options: PlaceOptions): ReturnType<typeof loadSettings> =>
+  loadSettings({ files: nodeFileSystem(), place: agentPlace(options) });
+
 /** The default adapters of an agent. */
 export function agentFactories(
   options: PlaceOptions,
-  events: EventLog = noEventLog(),
+  events: EventLog = noEventLog,
 ): Factories<AgentContext> {
   return {
     certificateRequests: x509Requests,

@@ -1,13 +1,24 @@
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from './errors.js';
+import { isHostName } from './host-argument.js';
 import { parseJsonObject } from './json.js';
 import { printable } from './names.js';
 
 /** Bytes of body that an agent accepts (wire-protocol 1.1). */
 export const maxRequestBody = 1024 * 1024;
 
-/** Bytes of answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`. */
-export const maxAnswerBody = 2 * 6 * 16 * 1024 * 1024 + 64 * 1024;
+/** Bytes of a `/run` answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`. */
+export const maxRunAnswer = 2 * 6 * 16 * 1024 * 1024 + 64 * 1024;
+
+/** Bytes of a `/ping` answer that a dispatcher accepts. */
+export const maxPingAnswer = 64 * 1024;
+
+/** Bytes of a `/capabilities` answer that a dispatcher accepts. */
+export const maxCapabilitiesAnswer = 8 * 1024 * 1024;
+
+/** Tags and scripts of one agent that are looked at; what is more is left out. */
+const maxTags = 200;
+const maxScripts = 10_000;
 
 /** Standard TCP port of agents. */
 export const agentPort = 7443;
@@ -20,19 +31,25 @@ const textOf = (body: Body, member: string): string | undefined => {
   return typeof value === 'string' ? value : undefined;
 };
 
+/** How the agent names itself; empty where that is no host name. */
+function hostNameOf(body: Body): string {
+  const name = textOf(body, 'host') ?? '';
+  return isHostName(name) ? name : '';
+}
+
 const violation = (reason: string): AnswerFailure =>
   failure('protocol_violation', `the agent's answer is not understood: ${reason}`, { reason });
 
 /** What a refusal means and what to do about it, where the agent's own words need that. */
-const hints: Readonly<Record<string, string>> = {
-  'serial mismatch': 'it does not trust this dispatcher certificate; pair it with this dispatcher',
-  forbidden: 'it does not trust this dispatcher certificate; pair it with this dispatcher',
-  'certificate revoked': 'it holds the certificate of this dispatcher for revoked',
-};
+const hints: ReadonlyMap<string, string> = new Map([
+  ['serial mismatch', 'it does not trust this dispatcher certificate; pair it with this dispatcher'],
+  ['forbidden', 'it does not trust this dispatcher certificate; pair it with this dispatcher'],
+  ['certificate revoked', 'it holds the certificate of this dispatcher for revoked'],
+]);
 
 function refusal(status: number, body: Body | undefined): AnswerFailure {
   const reason = printable((body && textOf(body, 'error')) ?? `HTTP status ${status}`, 200);
-  const hint = hints[reason];
+  const hint = hints.get(reason);
   return failure('refused', `refused by the agent: ${reason}${hint ? ` (${hint})` : ''}`, { status, reason });
 }
 
@@ -61,6 +78,10 @@ export function readRunAnswer(
     const exit = body['exit'];
     if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
       return err(violation('"exit" is not a whole number from -1 to 255'));
+    const odd = ['reqid', 'stdout', 'stderr', 'error'].find(
+      (member) => body[member] !== undefined && typeof body[member] !== 'string',
+    );
+    if (odd !== undefined) return err(violation(`"${odd}" is not a text`));
     const answered = textOf(body, 'reqid');
     if (answered !== undefined && answered !== reqid) return err(violation('it is about another request'));
     const error = textOf(body, 'error');
@@ -95,7 +116,7 @@ export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAn
   return accepted(status, bytes).andThen((body) =>
     body['status'] === 'ok'
       ? ok({
-          reportedHostname: printable(textOf(body, 'host') ?? ''),
+          reportedHostname: hostNameOf(body),
           version: printable(textOf(body, 'version') ?? ''),
           expiry: printable(textOf(body, 'expiry') ?? ''),
         })
@@ -126,10 +147,10 @@ export function readCapabilities(status: number, bytes: Uint8Array): Result<Capa
     const scripts = body['scripts'];
     if (!Array.isArray(scripts)) return err(violation('"scripts" is not a list'));
     return ok({
-      reportedHostname: printable(textOf(body, 'host') ?? ''),
+      reportedHostname: hostNameOf(body),
       version: printable(textOf(body, 'version') ?? ''),
       tags: readTags(body['tags']),
-      scripts: scripts.flatMap((script: unknown) => readScript(script)),
+      scripts: scripts.slice(0, maxScripts).flatMap((script: unknown) => readScript(script)),
     });
   });
 }
@@ -139,7 +160,9 @@ function readTags(value: unknown): Record<string, string> {
   const entries = Object.entries(value).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
-  return Object.fromEntries(entries.map(([key, tag]) => [printable(key, 128), printable(tag, 1024)]));
+  return Object.fromEntries(
+    entries.slice(0, maxTags).map(([key, tag]) => [printable(key, 128), printable(tag, 1024)]),
+  );
 }
 
 function readScript(value: unknown): AdvertisedScript[] {

@@ -80,7 +80,8 @@ const prefixes: Field<Prefixes> = (text) =>
     ),
   );
 
-const bytes = integer({ min: 1, max: 1024 ** 3, unit: 'bytes' });
+/** The limit up to which dispatchers take an answer in. */
+const bytes = integer({ min: 1, max: 16 * 1024 * 1024, unit: 'bytes' });
 
 /**
  * The settings of an agent: the key table of the product with its defaults, and beyond it

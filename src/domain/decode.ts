@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { fromBase64url } from './bytes.js';
+import { printable } from './names.js';
 
 /** Reads one value: the typed value, or undefined when it is not of the form. */
 export interface Field<T> {
@@ -33,7 +34,7 @@ export function decodeObject<S extends Shape>(
   const members = new Map<string, unknown>(Object.entries(value));
   if (!options.open)
     for (const name of members.keys())
-      if (!Object.hasOwn(shape, name)) return err(`unknown member ${JSON.stringify(name.slice(0, 40))}`);
+      if (!Object.hasOwn(shape, name)) return err(`unknown member "${printable(name, 40)}"`);
   const decoded: Record<string, unknown> = {};
   for (const [name, field] of Object.entries(shape)) {
     if (!members.has(name)) {

@@ -3,32 +3,32 @@
  * say what to do about it, and `docs/events.md` is made from both. Fields are what the event is about; never a token, a
  * key, an argument or what a script printed. Times are milliseconds, serials canonical hex.
  */
-export interface DispatcherEvents {
-  /** The private CA was created. @remarks Keep the fingerprint: `request-pairing --ca-sha256` takes it. */
+interface DispatcherEvents {
+  /** The private CA was created. @remarks Note the fingerprint: `request-pairing --ca-sha256` takes it. */
   'ca-created': { serial: string; fingerprint: string };
-  /** This dispatcher has got an identity. @remarks If nobody ran `setup-ctrl-exec`, somebody else has root here. */
+  /** The dispatcher got a key and a certificate of its own. @remarks If nobody ran `setup-ctrl-exec`, somebody else is root here. */
   'identity-created': { dispatcher: string; serial: string };
-  /** The pairing port is open. @remarks Close it when the agents are paired; it is the one port that listens to strangers. */
+  /** The pairing port is open. @remarks Close it when the agents are paired: it is the one port that listens to strangers. */
   'pairing-mode': { bind: string; port: number };
-  /** Pairing mode ended by itself. @remarks Find out who tries to pair: three codes that differ are no accident. */
+  /** Pairing mode ended by itself: three requests were refused because the codes differed. @remarks Somebody tries to get between the hosts. Find out who before you open it again. */
   'pairing-mode-ended': { reason: string };
-  /** An agent began to pair. @remarks Compare the codes, then approve or deny. */
+  /** An agent began to pair; its code is shown a moment later. @remarks Compare the codes, then `approve` or `deny`. */
   'pairing-requested': { request: string; host: string; ip: string };
-  /** The pairing port refused a message. @remarks One is noise, many from one address are an attempt. */
-  'pairing-refused': { ip: string; step?: string | undefined; reason: string };
-  /** An operator approved a request. @remarks Nothing; the agent fetches its certificate once its side has confirmed. */
+  /** The pairing port refused a connection (no `step`) or a message. @remarks One is noise, many from one address are an attempt: close the port or block the address. At level error this host is at fault: mend what `reason` names. */
+  'pairing-refused': { ip: string; step?: string | undefined; reason: string; more?: number | undefined };
+  /** An operator, not a join token, approved a request. @remarks Nothing: the agent fetches its certificate once its side has confirmed, too. */
   'pairing-approved': { request: string; host: string; ip: string };
-  /** An operator denied a request, or read another code. @remarks If the codes differ, look for who is between the hosts. */
+  /** An operator denied a request, or gave a code that is not the one of the request. @remarks If the codes differ, look for who is between the two hosts. */
   'pairing-denied': { request: string; host: string; ip: string; reason: string };
-  /** A certificate was issued to an agent. @remarks Expect `agent-paired`; without it the certificate lapses after a day. */
+  /** A certificate was issued to an agent. @remarks Expect `agent-paired` next. Without it nothing is pinned for good: the enrolment lapses after a day. */
   'pairing-issued': { request: string; host: string; serial: string; ip: string };
   /** An agent has installed its certificate and may be called. @remarks Nothing. */
   'agent-paired': { request: string; host: string; ip: string };
-  /** A join token was issued. @remarks Nothing; the field `token` is its public id, not the secret. */
+  /** A join token was issued; `token` is its public id, `ttl` the seconds that it holds. @remarks If nobody ran `join-token`, somebody else is root here. */
   'join-token-issued': { host: string; token: string; ttl: number };
-  /** A join token was presented for another key than the one it is bound to. @remarks The token has leaked: find out how. */
+  /** Whoever holds a join token used it for another key than the one that it is bound to. It was refused. @remarks The token has leaked: find out how, and see which of the two is the host that you know. */
   'join-token-misused': { host: string; token: string; ip: string };
-  /** An operator changed where an agent is reached, or its name. @remarks Nothing. */
+  /** An operator changed where an agent is reached, or its name (`from` is the old one). @remarks Nothing. */
   'agent-edited': {
     host: string;
     from: string | undefined;
@@ -37,9 +37,9 @@ export interface DispatcherEvents {
     port: number;
     lookup: string;
   };
-  /** An agent was removed from the registry. @remarks Remove the trust on the agent's side too, if it lives on. */
+  /** An agent was removed from the registry; its key answers for nobody any more. @remarks If that host lives on, remove its trust in this dispatcher there, too. */
   unpaired: { host: string };
-  /** The auth hook, or its absence, refused a request. @remarks See the hook's own log; `reason` is its exit code in words. */
+  /** The auth hook, or its absence, refused what was asked for; `request` is what that was: run, ping or discovery. @remarks `reason` is the exit code of the hook in words; the hook's own log says more. */
   denied: {
     request: string;
     script: string | undefined;
@@ -48,9 +48,9 @@ export interface DispatcherEvents {
     ip: string;
     reason: string;
   };
-  /** A script was sent to hosts. @remarks Nothing; the same REQID is in the log of each agent. */
+  /** A script was sent to hosts. @remarks Nothing: a `run-result` for each host follows. */
   run: { reqid: string; script: string; hosts: string; username: string | undefined };
-  /** A host's result of a run, or why there is none. @remarks With `exit` -1 read `error`; the script itself may have run. */
+  /** What a host answered to a run; `exit` -1 means that there is no result, and `error` why. @remarks At `exit` -1 look for the REQID in the log of that host before you run it again: the script may have run all the same. */
   'run-result': {
     reqid: string;
     script: string;
@@ -59,30 +59,32 @@ export interface DispatcherEvents {
     rtt: number;
     error: string | undefined;
   };
+  /** The store could not take what happened; results were given out all the same. @remarks Look at the disk of the state directory. */
+  'record-failed': { reqid: string | undefined; reason: string };
   /** An agent was pinged. @remarks With `error`, that says what is wrong between the two hosts. */
   ping: { reqid: string; host: string; status: string; rtt: number; error: string | undefined };
-  /** An agent was asked for its scripts. @remarks With `error`, that says what is wrong between the two hosts. */
+  /** An agent was asked for its scripts and tags. @remarks With `error`, that says what is wrong between the two hosts. */
   discovery: { reqid: string; host: string; error: string | undefined };
 }
 
-export interface AgentEvents {
-  /** The agent listens. @remarks Nothing. */
+interface AgentEvents {
+  /** The agent listens; `scripts` is the number of scripts that it may run. @remarks Nothing. */
   serving: { bind: string; port: number; scripts: number };
-  /** The agent has stopped listening. @remarks If nobody stopped it, see why its service manager did. */
+  /** The agent has stopped listening, and what ran has ended or its time was up. @remarks If nobody stopped it, see why its service manager did. */
   stopped: { port: number };
-  /** Something in a configuration file is not right, but not fatal. @remarks `reason` names file and line; mend it and send SIGHUP. */
+  /** Something in a file is not right, but not fatal; said at the start and at each reload. @remarks `reason` names the file and mostly the line: mend it and send SIGHUP. */
   warning: { reason: string };
-  /** Configuration, allowlist, trust and certificates were read anew. @remarks Nothing. */
+  /** Configuration, allowlist, trust, revocations and certificates were read anew and hold from now on. @remarks Nothing. */
   reloaded: { scripts: number };
   /** A reload was refused; everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
   'reload-failed': { reason: string };
-  /** This host was paired. @remarks If nobody here asked for it, somebody else has root here. */
+  /** This host was paired: key, certificate, CA and trust are installed. @remarks If nobody here asked for it, somebody else is root here. */
   paired: { host: string; dispatcher: string; serial: string };
-  /** The dispatcher could not be told that the certificate is installed. @remarks Nothing: its first connection tells it, too. */
+  /** The dispatcher could not be told that the certificate is installed. @remarks Nothing: its first connection to this host tells it, too. */
   'pairing-report-failed': { dispatcher: string; request: string; attempt: number; reason: string };
-  /** A connection was refused before any request. @remarks One is noise; a dispatcher here has a wrong or expired certificate. */
-  'connection-refused': { ip: string; reason: string };
-  /** A request came with a certificate of the CA that is not trusted, or revoked. @remarks Pair with that dispatcher, or find out who it is. */
+  /** A connection was refused before any request: its address is not allowed, there are too many, or the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
+  'connection-refused': { ip: string; reason: string; more: number | undefined };
+  /** A request came with a good certificate of the CA that is not trusted here, or is revoked. Nothing of it was read. @remarks Pair with that dispatcher, or find out who has its key. */
   'request-refused': {
     ip: string;
     path: string;
@@ -90,7 +92,7 @@ export interface AgentEvents {
     name: string | undefined;
     reason: string;
   };
-  /** A run was asked for and not begun. @remarks `reason` says which check refused it. */
+  /** A run was asked for and not begun. @remarks `reason` says what was against it: the allowlist, the auth hook, the form of the request, or too many runs at a time. */
   'run-refused': {
     script: string | undefined;
     reqid: string | undefined;
@@ -98,7 +100,7 @@ export interface AgentEvents {
     ip: string;
     reason: string;
   };
-  /** A script was started. @remarks Nothing; REQID is the dispatcher's. */
+  /** A script is started. @remarks Nothing: `run-end` follows. */
   'run-start': {
     script: string;
     reqid: string | undefined;
@@ -106,7 +108,7 @@ export interface AgentEvents {
     ip: string;
     username: string | undefined;
   };
-  /** A script has ended. @remarks With `error`, it did not end by itself or could not be started. */
+  /** A script has ended after `ms` milliseconds. @remarks With `error` it was killed, or could not be started. */
   'run-end': {
     script: string;
     reqid: string | undefined;
@@ -122,12 +124,12 @@ export interface AgentEvents {
   'capabilities-answered': { dispatcher: string; ip: string };
 }
 
-export interface SharedEvents {
-  /** A bug: something threw. @remarks Report it with this line. The request was answered with an error, the process goes on. */
+interface SharedEvents {
+  /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */
   'internal-error': { reason: string };
-  /** The log could not be written where `event_log` says. @remarks `reason` names what failed; until it works again, lines are on standard error. */
+  /** The log could not be written where `event_log` says. Lines go to standard error until it works again. @remarks Mend what `reason` names. */
   'event-log-failed': { reason: string };
-  /** Lines were lost, as many as `count`, because the log did not take them in time. @remarks See what slows syslog down. */
+  /** So many lines as `count` says are missing before this one: syslog did not take them in time. @remarks See what slows it down. */
   'events-dropped': { count: number };
 }
 

@@ -38,6 +38,13 @@ export interface PairingRequest {
   readonly expiresAt: number;
 }
 
+/** The request with what was decided: an approval waits for the agent, a denial is the end. */
+export const decided = (request: PairingRequest, decision: PairingDecision): PairingRequest => ({
+  ...request,
+  decision,
+  state: decision.verdict === 'deny' ? 'denied' : request.state,
+});
+
 /** Why nobody can decide on a request at `now`: its state, `decided` or `expired`; undefined when somebody can. */
 export function whyUndecidable(request: PairingRequest, now: number): string | undefined {
   if (request.state !== 'open') return request.state;

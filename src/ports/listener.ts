@@ -30,6 +30,11 @@ export interface ListenOptions {
   readonly maxBody: number;
   /** Connections at a time; further ones are closed at once. */
   readonly maxConnections: number;
+  /**
+   * Connections at a time of one address that have shown no client certificate: those in their handshake and, where no
+   * certificate is asked for, all. Default: no limit of its own.
+   */
+  readonly maxUnknownPerAddress?: number;
   /** Asked as soon as TCP stands, before TLS; false closes. */
   accept?(address: string): boolean;
   /** A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …). */

@@ -24,7 +24,7 @@ export interface PairingQueue {
     change?: { readonly code?: string },
   ): StoreResult<PairingRequest, 'request_unknown'>;
   /**
-   * Records what an operator decided, if the request is `open`, undecided and not expired at `now` (epoch ms); else
+   * Records what an operator decided (a denial sets the state `denied` as well), if the request is `open`, undecided and not expired at `now` (epoch ms); else
    * `request_not_ready` with its state (`decided` when somebody was faster).
    */
   decide(

@@ -23,9 +23,12 @@ export interface TransportTarget {
   readonly trust: readonly string[] | 'any';
   /** Only TLS 1.3. Default false: 1.2 with AEAD suites is accepted too. */
   readonly tls13Only?: boolean;
-  /** Called for every new connection once TLS stands, before a byte of the request is sent; Err closes it. */
+  /**
+   * Called for every request with the certificate of its connection, once TLS stands and before a byte of the request is
+   * sent, also where the connection was kept from before; Err closes it.
+   */
   judge(peer: Certificate): ResultAsync<void, TransportError>;
-  /** Connections are kept and shared among targets that have the same key. Whatever is judged must be part of it. */
+  /** Connections are kept and shared among targets that have the same key. */
   readonly connectionKey: string;
 }
 
@@ -56,13 +59,14 @@ export type TransportError = CtrlExecError<
   | 'protocol_violation'
   | 'too_large'
   | 'store_failed'
+  | 'denied'
   | 'aborted'
 >;
 
 /**
  * HTTP requests over TLS to a peer that is judged by its certificate.
  *
- * Contract: `judge` sees the certificate of every connection, also where TLS would resume a session; a request is sent
+ * Contract: `judge` sees the certificate behind every request, also on a kept connection or a resumed session; a request is sent
  * at most once and never retried; redirects are not followed; the peer of the answer is the one that was judged.
  */
 export interface Transport {

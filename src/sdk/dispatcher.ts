@@ -77,11 +77,23 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     opening = open();
     return opening;
   });
-  const within = <T>(use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>): Answer<T> =>
-    opened().andThen(({ context }) => use(context));
+  const underWay = new Set<PromiseLike<unknown>>();
+  const within = <T>(use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>): Answer<T> => {
+    const work = opened().andThen(({ context }) => use(context));
+    const ended: Promise<unknown> = Promise.resolve(work).then(
+      () => underWay.delete(ended),
+      () => underWay.delete(ended),
+    );
+    underWay.add(ended);
+    return work;
+  };
   const close = async () => {
     const outcome = await opening;
-    if (outcome?.isOk()) await outcome.value.close();
+    if (!outcome?.isOk()) return;
+    // First nothing waits for agents any more, then everything is recorded, then the stores go.
+    await outcome.value.context.transport.close();
+    await Promise.all(underWay);
+    await outcome.value.close();
   };
   return {
     configuration: () => opened().map(({ context, warnings }) => ({ settings: context.settings, warnings })),

@@ -1,6 +1,6 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../domain/errors.js';
-import { type PairingRequest, whyUndecidable } from '../../domain/pairing-request.js';
+import { decided, type PairingRequest, whyUndecidable } from '../../domain/pairing-request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 
 const unknownRequest = (id: string) =>
@@ -47,7 +47,7 @@ export const memoryPairingQueue = (): PairingQueue => {
       const request = requests.get(id);
       if (request === undefined) return errAsync(unknownRequest(id));
       const state = whyUndecidable(request, now);
-      if (state === undefined) return okAsync(keep({ ...request, decision }));
+      if (state === undefined) return okAsync(keep(decided(request, decision)));
       const message = `pairing request ${id} cannot be decided: it is ${state}`;
       return errAsync(failure('request_not_ready', message, { id, state }));
     },

@@ -19,6 +19,14 @@ interface Handshake {
   readonly socket: Socket;
   readonly deadline: NodeJS.Timeout;
   reason: string;
+  /** It is unknown no longer, or gone. */
+  readonly forget: () => void;
+}
+
+function count(counts: Map<string, number>, key: string, by: number): void {
+  const now = (counts.get(key) ?? 0) + by;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
 }
 
 /** IPv4-mapped IPv6 as IPv4; Node already gives the shortest form otherwise. */
@@ -52,6 +60,8 @@ export function connectionsOf(
   handshakeTimeout: number,
 ) {
   const handshakes = new Map<string, Handshake>();
+  /** By address: connections that have shown no certificate. */
+  const unknown = new Map<string, number>();
   const established = new Map<TLSSocket, Connection>();
   const mutual = options.clientCas !== undefined;
   const maxHandshakes = mutual ? Math.ceil(options.maxConnections / 2) : options.maxConnections;
@@ -66,15 +76,24 @@ export function connectionsOf(
     const address = plainAddress(socket.remoteAddress);
     if (handshakes.size >= maxHandshakes) return refuse(address, 'TOO_MANY_HANDSHAKES');
     if (options.accept && !options.accept(address)) return false;
+    if ((unknown.get(address) ?? 0) >= (options.maxUnknownPerAddress ?? Number.POSITIVE_INFINITY))
+      return refuse(address, 'TOO_MANY_OF_THIS_ADDRESS');
+    count(unknown, address, 1);
     const key = ends(socket);
     const deadline = setTimeout(() => {
       handshake.reason = 'HANDSHAKE_TIMEOUT';
       socket.destroy();
     }, handshakeTimeout);
-    const handshake: Handshake = { socket, deadline, reason: 'CLOSED_IN_HANDSHAKE' };
+    let counted = true;
+    const forget = () => {
+      if (counted) count(unknown, address, -1);
+      counted = false;
+    };
+    const handshake: Handshake = { socket, deadline, reason: 'CLOSED_IN_HANDSHAKE', forget };
     handshakes.set(key, handshake);
     socket.once('close', () => {
       clearTimeout(deadline);
+      handshake.forget();
       if (handshakes.get(key) !== handshake) return;
       handshakes.delete(key);
       refuse(address, handshake.reason);
@@ -100,6 +119,7 @@ export function connectionsOf(
       const judged = clientCertificate(socket, ports.crypto);
       if (judged.isErr()) return refuse(address, judged.error);
       certificate = judged.value;
+      handshake.forget();
     }
     const peer = { address, certificate, tlsVersion: socket.getProtocol() ?? 'unknown' };
     established.set(socket, { peer, state: 'idle', last: false });

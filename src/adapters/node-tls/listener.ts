@@ -96,7 +96,8 @@ export const tlsListener = (ports: { crypto: Crypto }, timings: Partial<Listener
       headersTimeout: times.headers,
       requestTimeout: 0,
       connectionsCheckingInterval: Math.min(1_000, Math.ceil(times.headers / 4)),
-      keepAliveTimeout: times.keepAlive,
+      // Whom nobody knows holds no place for long.
+      keepAliveTimeout: options.clientCas ? times.keepAlive : Math.min(times.keepAlive, 10_000),
       insecureHTTPParser: false,
       noDelay: true,
     });

@@ -1,6 +1,7 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import {
+  decided,
   type PairingDecision,
   type PairingRequest,
   type PairingState,
@@ -147,7 +148,7 @@ export const sqlitePairingQueue = (database: Database): PairingQueue => ({
       safeTry(function* () {
         const request = yield* known(tx, id);
         const state = whyUndecidable(request, now);
-        if (state === undefined) return replace(tx, { ...request, decision });
+        if (state === undefined) return replace(tx, decided(request, decision));
         const message = `pairing request ${id} cannot be decided: it is ${state}`;
         return err(failure('request_not_ready', message, { id, state }));
       }),

@@ -1,3 +1,4 @@
+import type { EventLevel } from '../../domain/event.js';
 import type { Clock } from '../../ports/clock.js';
 import type { RecordLog } from './event-log.js';
 
@@ -13,15 +14,12 @@ const escapeUnits = (text: string): string =>
  * Events as one JSON object a line: `time` (ISO 8601 UTC), `level`, `action`, then the fields under their own names.
  * Control and format characters are `\u` escapes. A `write` that throws loses that line and nothing else.
  */
-export const jsonEventLog = (write: (line: string) => void, clock: Clock): RecordLog => ({
+export const jsonEventLog = (write: (line: string, level: EventLevel) => void, clock: Clock): RecordLog => ({
   emit(event) {
     try {
-      const own = {
-        time: new Date(clock.now()).toISOString(),
-        level: event.level ?? 'info',
-        action: event.action,
-      };
-      write(JSON.stringify({ ...own, ...event.fields, ...own }).replaceAll(invisible, escapeUnits));
+      const { action, level = 'info', fields } = event;
+      const own = { time: new Date(clock.now()).toISOString(), level, action };
+      write(JSON.stringify({ ...own, ...fields, ...own }).replaceAll(invisible, escapeUnits), level);
     } catch {
       // There is no other place to say it.
     }

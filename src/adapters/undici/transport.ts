@@ -119,7 +119,14 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
       let channel = kept;
       // With the turn of the event loop that undici waits, this one makes sure that the kernel was asked in between
       // whether the peer has closed the connection meanwhile.
-      if (kept) await nextTurn();
+      if (kept) {
+        const verdict = await target.judge(kept.peer);
+        if (verdict.isErr()) {
+          void destroy(kept);
+          return err(verdict.error);
+        }
+        await nextTurn();
+      }
       if (!channel) {
         const opened = await openConnection({ crypto, contextOf }, target, request.connectTimeout, signal);
         if (opened.isErr()) return err(opened.error);

@@ -26,18 +26,11 @@ const cli = program(
   .option('--config <path>', 'configuration file');
 
 /** Opens the agent for one command (loaded only now: help and mistakes need none of it) and closes it at the end whatever happens. */
-async function withAgent(work: (agent: Agent) => Promise<ExitCode>, log = false): Promise<void> {
+async function withAgent(work: (agent: Agent) => Promise<ExitCode>, daemon = false): Promise<void> {
   const place = cli.opts<Place>();
   const home = place.home ?? process.env['CTRL_EXEC_AGENT_HOME'];
-  const [{ composeAgent }, { standardErrorLog }] = await Promise.all([
-    import('../composition.js'),
-    import('../defaults.js'),
-  ]);
-  const agent = composeAgent({
-    home: home === '' ? undefined : home,
-    config: place.config,
-    ...(log && { events: standardErrorLog() }),
-  });
+  const { composeAgent } = await import('../composition.js');
+  const agent = await composeAgent({ home: home === '' ? undefined : home, config: place.config, daemon });
   try {
     process.exitCode = await work(agent);
   } finally {

@@ -34,10 +34,19 @@ function tokenOf(options: AskOptions): Result<string, CtrlExecError> {
   }
 }
 
+/** The user's name by the system; empty for one that has none. */
+function ownName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return '';
+  }
+}
+
 /** Who asks: as the options say, else as the environment does. */
 export const asking = (options: AskOptions): Result<Asking, CtrlExecError> =>
   tokenOf(options).map((token) => ({
-    caller: { username: options.username ?? process.env['USER'] ?? userInfo().username, token },
+    caller: { username: options.username ?? process.env['USER'] ?? ownName(), token },
     ...(options.port !== undefined && { port: options.port }),
   }));
 

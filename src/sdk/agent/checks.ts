@@ -124,8 +124,8 @@ function pingSelf(
   { credentials, certificate, cas }: AgentIdentity,
   givenPort: number | undefined,
 ): ResultAsync<SelfPing, CtrlExecError> {
-  const wildcards: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
-  const host = wildcards[settings.bind] ?? settings.bind;
+  const { bind } = settings;
+  const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind;
   const port = givenPort ?? settings.port;
   const started = clock.monotonic();
   let recognised = false;

@@ -1,10 +1,10 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
-import { base64url, hex } from '../../domain/bytes.js';
+import { hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { type JoinToken, parseJoinToken } from '../../domain/join-token.js';
-import { agentName } from '../../domain/names.js';
+import { agentName, printable } from '../../domain/names.js';
 import { type StartedMessage, sessionSeconds } from '../../domain/pairing-messages.js';
 import {
   commitment,
@@ -28,6 +28,7 @@ import {
   judgeFingerprint,
   judgeIntroduction,
   judgeIssued,
+  readFingerprint,
 } from './pairing-judgement.js';
 
 /** How the agent's side knows that it speaks with the right dispatcher. */
@@ -90,6 +91,9 @@ type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 /** Milliseconds between two attempts at a place in the queue. */
 const retryDelay = 10_000;
 
+/** Milliseconds until a poll whose connection failed is repeated. */
+const pollDelay = 2000;
+
 /** Attempts at telling the dispatcher that all is installed; its first connection to the new key tells it as well. */
 const installedAttempts = 3;
 
@@ -109,6 +113,7 @@ export function pair(
     const present = yield* keyStore.read(identityItems);
     const host = yield* agentName(options.hostName ?? context.hostName);
     const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);
+    if (options.trust.kind === 'ca-sha256') yield* readFingerprint(options.trust.fingerprint);
     const join = options.trust.kind === 'join' ? yield* parseJoinToken(options.trust.token) : undefined;
     const connection = openPairingConnection(context, options);
 
@@ -124,11 +129,13 @@ export function pair(
       options,
     );
 
+    // Read again: minutes have passed, and a rotation or a person may have changed it.
+    const latest = yield* keyStore.read(['trusted-dispatchers']);
     yield* keyStore.replace({
       'agent-key': key.pem,
       'agent-certificate': certificate.pem,
-      'ca-certificate': introduction.cas.map(({ pem }) => pem).join(''),
-      'trusted-dispatchers': trustText(kept, introduction),
+      'ca-certificate': (kept && present['ca-certificate']) || neededCas(context, introduction, certificate),
+      'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', introduction),
     });
     await reportInstalled(context, connection, introduction, session, certificate, key.signing);
     const { serial, notAfter } = certificate;
@@ -277,6 +284,11 @@ const provesToken = (
   mac: Uint8Array | undefined,
 ) => mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message));
 
+const denied = (given: string) => {
+  const reason = printable(given, 300);
+  return failure('pairing_denied', `pairing was denied: ${reason}`, { reason });
+};
+
 /** M5, repeated until the operator has decided. */
 function fetchCertificate(
   context: AgentContext,
@@ -291,11 +303,13 @@ function fetchCertificate(
   const deadline = deadlineOf(context, options);
   return safeTry(async function* () {
     for (;;) {
-      const answer = yield* connection.confirm({ v: 2, session: introduction.session, sig });
-      if (answer.kind === 'denied')
-        return err(
-          failure('pairing_denied', `pairing was denied: ${answer.reason}`, { reason: answer.reason }),
-        );
+      const asked = await connection.confirm({ v: 2, session: introduction.session, sig });
+      if (asked.isErr() && passes(asked.error) && clock.monotonic() + pollDelay < deadline) {
+        yield* wait(clock, pollDelay, options.signal);
+        continue;
+      }
+      const answer = yield* asked;
+      if (answer.kind === 'denied') return err(denied(answer.reason));
       if (answer.kind === 'approved')
         return judgeIssued(context, introduction, key.spki, answer).map((certificate) => ({
           name: answer.name,
@@ -308,23 +322,28 @@ function fetchCertificate(
   });
 }
 
-/** The identity to keep trust from: the present one, if it is of the same CA. */
+/** Whether it is worth asking again: the connection failed, which says nothing about the request. */
+const passes = ({ code }: CtrlExecError): boolean =>
+  code === 'timed_out' || code === 'connection_failed' || code === 'connection_refused';
+
+/**
+ * Whether the present identity is of the same CA: then its CAs stay as they are, and a further dispatcher is trusted.
+ */
 function mayInstall(
   context: AgentContext,
   present: Identity,
   { cas }: DispatcherIntroduction,
   replace: boolean,
-): Result<string, CtrlExecError> {
+): Result<boolean, CtrlExecError> {
   const held = present['ca-certificate'];
-  if (held === undefined) return ok('');
+  if (held === undefined) return ok(false);
   const same = splitCertificates(held).some((pem) =>
     context.crypto.readCertificate(pem).match(
       ({ der }) => cas.some((ca) => context.crypto.equal(ca.der, der)),
       () => false,
     ),
   );
-  if (same) return ok(present['trusted-dispatchers'] ?? '');
-  if (replace) return ok('');
+  if (same || replace) return ok(same);
   return err(
     failure('identity_exists', 'this host is paired under another CA: --replace gives that identity up', {
       reason: 'another CA',
@@ -332,11 +351,22 @@ function mayInstall(
   );
 }
 
-const trustText = (kept: string, { dispatchers, dispatcherId }: DispatcherIntroduction): string =>
+/** Of what the dispatcher sent, the CAs that issued something here; others are nobody's business. */
+const neededCas = (
+  { crypto }: AgentContext,
+  { cas, dispatchers }: DispatcherIntroduction,
+  own: Certificate,
+): string =>
+  cas
+    .filter((ca) => [own, ...dispatchers].some((certificate) => crypto.issuedBy(certificate, ca)))
+    .map(({ pem }) => pem)
+    .join('');
+
+const trustText = (present: string, { dispatchers, dispatcherId }: DispatcherIntroduction): string =>
   formatTrust(
     dispatchers.reduce(
       (trust, { serial }) => addTrust(trust, { serial, dispatcherId }),
-      parseTrust(kept).entries,
+      parseTrust(present).entries,
     ),
   );
 
@@ -358,10 +388,11 @@ async function reportInstalled(
       level: 'warning',
       fields: {
         dispatcher: dispatcherId,
-        request: base64url(session),
+        request: hex(session),
         attempt,
         reason: reported.error.message,
       },
     });
+    if (attempt < installedAttempts) await wait(context.clock, pollDelay);
   }
 }

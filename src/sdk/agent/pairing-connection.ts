@@ -116,25 +116,25 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
 const notUnderstood = (reason: string): CtrlExecError =>
   failure('protocol_violation', `the dispatcher's answer is not understood: ${reason}`, { reason });
 
-const meanings: Readonly<Record<string, string>> = {
-  queue_full: 'too many requests are waiting there; try again in a moment',
-  join_refused: 'the join token is unknown, expired, used, or for another host',
-  name_registered: 'this name is registered already; the operator can approve with --replace',
-  unknown_session: 'it does not know this session any more; pairing mode may have been restarted',
-  not_found: 'it is no pairing port of version 2',
-};
+const meanings: ReadonlyMap<string, string> = new Map([
+  ['queue_full', 'too many requests are waiting there; try again in a moment'],
+  ['join_refused', 'the join token is unknown, expired, used, or for another host'],
+  [
+    'name_registered',
+    'this name, or the key of this host under another name, is registered already: see the log of the dispatcher',
+  ],
+  ['unknown_session', 'it does not know this session any more; pairing mode may have been restarted'],
+  ['not_found', 'it is no pairing port of version 2'],
+]);
 
 function refusedBy(answer: TransportAnswer): CtrlExecError {
   const body = parseJsonObject(answer.body);
   const code = body.isOk() ? (body.value['error'] ?? body.value['reason']) : undefined;
   const reason = printable(typeof code === 'string' ? code : `HTTP status ${answer.status}`, 200);
+  const meaning = meanings.get(reason);
   if (answer.status === 410) return failure('pairing_expired', 'the pairing request has expired', {});
-  return failure(
-    'refused',
-    `the dispatcher refused: ${reason}${meanings[reason] ? ` (${meanings[reason]})` : ''}`,
-    {
-      status: answer.status,
-      reason,
-    },
-  );
+  return failure('refused', `the dispatcher refused: ${reason}${meaning ? ` (${meaning})` : ''}`, {
+    status: answer.status,
+    reason,
+  });
 }

@@ -52,6 +52,18 @@ export function judgeIntroduction(
   );
 }
 
+/** SHA-256 as people write it: 64 hex digits, colons optional. */
+export function readFingerprint(text: string): Result<Uint8Array, CtrlExecError<'invalid_argument'>> {
+  const bytes = fromHex(text.trim().replaceAll(':', ''));
+  if (bytes?.length === 32) return ok(bytes);
+  return err(
+    failure('invalid_argument', '--ca-sha256: 64 hex digits are expected, with or without colons', {
+      field: 'ca-sha256',
+      reason: 'not 64 hex digits',
+    }),
+  );
+}
+
 /** The CA with this SHA-256 vouches for the pairing port (`--ca-sha256`). */
 export function judgeFingerprint(
   { clock, crypto }: Judging,
@@ -59,14 +71,9 @@ export function judgeFingerprint(
   leaf: Certificate,
   fingerprint: string,
 ): Result<void, CtrlExecError> {
-  const expected = fromHex(fingerprint.replaceAll(':', ''));
-  if (expected?.length !== 32)
-    return err(
-      failure('invalid_argument', '--ca-sha256: 64 hex digits are expected, with or without colons', {
-        field: 'ca-sha256',
-        reason: 'not 64 hex digits',
-      }),
-    );
+  const read = readFingerprint(fingerprint);
+  if (read.isErr()) return err(read.error);
+  const expected = read.value;
   const wrong = (reason: string) =>
     err(
       failure('wrong_identity', `this is not the expected dispatcher: ${reason}. Nothing was installed`, {
@@ -74,9 +81,8 @@ export function judgeFingerprint(
         found: cas.map(({ der }) => hex(crypto.sha256(der))).join(','),
       }),
     );
-  const [only] = cas;
   const ca = cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected));
-  if (!ca || !only) return wrong('its CA has another fingerprint');
+  if (!ca) return wrong('its CA has another fingerprint');
   const why = whyUnusable(leaf, 'serverAuth', clock.now());
   if (why) return wrong(`the certificate of its pairing port ${why}`);
   if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');

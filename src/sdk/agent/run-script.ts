@@ -49,6 +49,7 @@ export async function runScript(
   state: AgentState,
   caller: CallingDispatcher,
   body: Uint8Array,
+  stopping: AbortSignal,
 ): Promise<HttpAnswer> {
   const asked = readAsk(state, body);
   if (asked.isErr()) {
@@ -77,7 +78,7 @@ export async function runScript(
     logRefusal(context, caller, script.name, reqid, error);
     return notRun({ script: script.name, reqid, error });
   }
-  return execute(context, state, caller, asked.value);
+  return execute(context, state, caller, asked.value, stopping);
 }
 
 function readAsk(state: AgentState, body: Uint8Array): Result<Ask, NotRun> {
@@ -117,6 +118,7 @@ async function execute(
   { settings }: AgentState,
   caller: CallingDispatcher,
   ask: Ask,
+  stopping: AbortSignal,
 ): Promise<HttpAnswer> {
   const { clock, runner, environment, events } = context;
   const { script, args, reqid, username, token, timeout } = ask;
@@ -142,10 +144,15 @@ async function execute(
       stdinTimeout: settings.stdinTimeout * 1000,
       timeout,
       maxOutput: settings.maxOutput,
+      signal: stopping,
     }),
   );
   const answer = outcome.match(
-    (ended) => ({ script: script.name, ...describeEnd(ended, timeout), ...describeOutput(ended) }),
+    (ended) => ({
+      script: script.name,
+      ...describeEnd(ended, timeout, stopping.aborted),
+      ...describeOutput(ended),
+    }),
     (error) => ({ script: script.name, exit: 126, error: error.message, stdout: '', stderr: '' }),
   );
   events.emit({
@@ -161,9 +168,17 @@ async function execute(
   return jsonAnswer(200, { ...answer, ...(reqid !== undefined && { reqid }) });
 }
 
-function describeEnd({ end }: ProcessOutcome, timeout: number): { exit: number; error?: string } {
+function describeEnd(
+  { end }: ProcessOutcome,
+  timeout: number,
+  stopping: boolean,
+): { exit: number; error?: string } {
   if (end.kind === 'exited') return { exit: end.code };
-  const why = end.timedOut ? `: ran longer than ${timeout / 1000} s` : '';
+  const why = end.timedOut
+    ? `: ran longer than ${timeout / 1000} s`
+    : stopping
+      ? ': the agent was stopped'
+      : '';
   return { exit: 126, error: `killed by ${end.signal}${why}` };
 }
 

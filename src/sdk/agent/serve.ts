@@ -7,7 +7,8 @@ import { contains } from '../../domain/ip-prefix.js';
 import { parseJsonObject } from '../../domain/json.js';
 import { trustedAs } from '../../domain/trust.js';
 import type { IncomingRequest } from '../../ports/listener.js';
-import { parallel } from '../parallel.js';
+import { inTurn, parallel } from '../parallel.js';
+import { refusalLog } from '../refusals.js';
 import type { AgentContext } from './context.js';
 import { type CallingDispatcher, runScript } from './run-script.js';
 import { type AgentIdentity, type AgentState, loadState, requireIdentity } from './state.js';
@@ -42,9 +43,13 @@ export function serve(
   return safeTry(async function* () {
     let state = yield* loadState(context);
     let identity = yield* requireIdentity(state);
-    const runs = { underWay: 0 };
+    const runs: Runs = { underWay: 0, stopping: new AbortController() };
     const bind = options.bind ?? state.settings.bind;
-    const { events } = context;
+    const { clock, events } = context;
+    const refused = refusalLog(clock, (ip, reason, more) =>
+      events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),
+    );
+    const inOrder = inTurn();
     const listening = yield* context.listener.listen({
       bind,
       port: options.port ?? state.settings.port,
@@ -52,20 +57,14 @@ export function serve(
       clientCas: identity.cas,
       maxBody: maxRequestBody,
       maxConnections: state.settings.maxConnections,
+      maxUnknownPerAddress: Math.max(16, Math.ceil(state.settings.maxConnections / 16)),
       accept: (address) => {
-        const { allowedIps } = state.settings;
-        const allowed = allowedIps === undefined || contains(allowedIps, address);
-        if (!allowed)
-          events.emit({
-            action: 'connection-refused',
-            level: 'warning',
-            fields: { ip: address, reason: 'not in allowed_ips' },
-          });
+        const allowed = isAllowed(state, address);
+        if (!allowed) refused(address, notAllowed);
         return allowed;
       },
-      refused: (ip, reason) =>
-        events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason } }),
-      handle: (request) => answer(context, state, identity, runs, request),
+      refused,
+      handle: (request) => answer(context, () => ({ state, identity }), runs, request),
       failed: (error) =>
         events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
     });
@@ -79,37 +78,65 @@ export function serve(
       port: listening.port,
       bind,
       warnings: () => state.warnings,
+      // One after the other, or an older reading could come last and stay in force.
       reload: () =>
-        loadState(context)
-          .andThen((loaded) => requireIdentity(loaded).map((found) => ({ loaded, found })))
-          .map(({ loaded, found }) => {
-            state = loaded;
-            identity = found;
-            listening.renew(found.credentials, found.cas);
-            events.emit({ action: 'reloaded', fields: { scripts: loaded.scripts.size } });
-            report();
-          })
-          .mapErr((error) => {
-            events.emit({ action: 'reload-failed', level: 'error', fields: { reason: error.message } });
-            return error;
-          }),
+        inOrder(() =>
+          loadState(context)
+            .andThen((loaded) => requireIdentity(loaded).map((found) => ({ loaded, found })))
+            .map(({ loaded, found }) => {
+              state = loaded;
+              identity = found;
+              listening.renew(found.credentials, found.cas);
+              events.emit({ action: 'reloaded', fields: { scripts: loaded.scripts.size } });
+              report();
+            })
+            .mapErr((error) => {
+              events.emit({ action: 'reload-failed', level: 'error', fields: { reason: error.message } });
+              return error;
+            }),
+        ),
       close: async (grace = 30_000) => {
-        await listening.close(grace);
+        const cancel = clock.after(grace, () => runs.stopping.abort());
+        await listening.close(grace + killTime);
+        cancel();
         events.emit({ action: 'stopped', fields: { port: listening.port } });
       },
     } satisfies ServingAgent);
   });
 }
 
+/** Milliseconds that a script has between SIGTERM and SIGKILL, and some for its answer. */
+const killTime = 7000;
+
+interface Runs {
+  underWay: number;
+  /** Aborted when the agent stops and has waited long enough. */
+  readonly stopping: AbortController;
+}
+
+const notAllowed = 'not in allowed_ips';
+
+const isAllowed = ({ settings: { allowedIps } }: AgentState, address: string): boolean =>
+  allowedIps === undefined || contains(allowedIps, address);
+
+/** `current` is asked again after every wait: what was revoked meanwhile is refused. */
 async function answer(
   context: AgentContext,
-  state: AgentState,
-  identity: AgentIdentity,
-  runs: { underWay: number },
+  current: () => { readonly state: AgentState; readonly identity: AgentIdentity },
+  runs: Runs,
   request: IncomingRequest,
 ): Promise<HttpAnswer> {
+  const { state } = current();
   const caller = recognise(context, state, request);
   if ('status' in caller) return caller;
+  const withBody = async (
+    then: (body: Uint8Array, caller: CallingDispatcher) => HttpAnswer | Promise<HttpAnswer>,
+  ): Promise<HttpAnswer> => {
+    const body = await request.body();
+    if (body.isErr()) return bodyMissing(body.error);
+    const again = recognise(context, current().state, request);
+    return 'status' in again ? again : then(body.value, again);
+  };
   const route = `${request.method} ${request.path}`;
   switch (route) {
     case 'GET /capabilities':
@@ -119,9 +146,9 @@ async function answer(
       });
       return capabilities(context, state);
     case 'POST /ping':
-      return withBody(request, (body) => ping(context, identity, caller, body));
+      return withBody((body, known) => ping(context, current().identity, known, body));
     case 'POST /run':
-      return withBody(request, (body) => runBounded(context, state, caller, runs, body));
+      return withBody((body, known) => runBounded(context, current().state, known, runs, body));
     default:
       return jsonAnswer(404, { error: 'not found' });
   }
@@ -136,35 +163,31 @@ function recognise(
   const serial = peer.certificate?.serial ?? '';
   const revoked = state.revoked.has(serial);
   const id = trustedAs(state.trust, serial);
-  if (id !== undefined && !revoked) return { id, serial, address: peer.address };
-  const reason = revoked ? 'certificate revoked' : 'serial mismatch';
+  if (id !== undefined && !revoked && isAllowed(state, peer.address))
+    return { id, serial, address: peer.address };
+  const allowed = isAllowed(state, peer.address);
+  const reason = !allowed ? notAllowed : revoked ? 'certificate revoked' : 'serial mismatch';
   events.emit({
     action: 'request-refused',
     level: 'warning',
     fields: { ip: peer.address, path, serial, name: peer.certificate?.commonName, reason },
   });
-  if (revoked) return jsonAnswer(403, { error: reason });
+  if (revoked || !allowed) return jsonAnswer(403, { error: reason });
   return path === '/capabilities'
     ? jsonAnswer(403, { error: 'forbidden' })
     : jsonAnswer(403, { error: reason, status: 'forbidden' });
 }
 
-async function withBody(
-  request: IncomingRequest,
-  then: (body: Uint8Array) => HttpAnswer | Promise<HttpAnswer>,
-): Promise<HttpAnswer> {
-  const body = await request.body();
-  if (body.isOk()) return then(body.value);
-  return body.error.code === 'too_large'
+const bodyMissing = (error: CtrlExecError): HttpAnswer =>
+  error.code === 'too_large'
     ? jsonAnswer(413, { error: `request body larger than ${maxRequestBody} bytes` })
     : jsonAnswer(400, { error: 'request body incomplete' });
-}
 
 async function runBounded(
   context: AgentContext,
   state: AgentState,
   caller: CallingDispatcher,
-  runs: { underWay: number },
+  runs: Runs,
   body: Uint8Array,
 ): Promise<HttpAnswer> {
   const limit = state.settings.maxRuns;
@@ -184,7 +207,7 @@ async function runBounded(
   }
   runs.underWay += 1;
   try {
-    return await runScript(context, state, caller, body);
+    return await runScript(context, state, caller, body, runs.stopping.signal);
   } finally {
     runs.underWay -= 1;
   }

@@ -1,4 +1,4 @@
-import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, okAsync, Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { agentSettings } from '../../domain/agent-settings.js';
 import { parseAllowlist } from '../../domain/allowlist.js';
@@ -71,7 +71,12 @@ export function loadState(context: AgentContext): ResultAsync<AgentState, CtrlEx
     const loaded = await readScripts(context, settings, [...allowlist.entries.values()]);
     const trust = parseTrust(documents['trusted-dispatchers'] ?? '');
     const revoked = parseRevokedSerials(documents['revoked-serials'] ?? '');
-    const identity = yield* readIdentity(context, documents);
+    const { 'agent-key': key, 'agent-certificate': certificate, 'ca-certificate': ca } = documents;
+    const identity = yield* readIdentity(context, {
+      'agent-key': key,
+      'agent-certificate': certificate,
+      'ca-certificate': ca,
+    });
     return ok({
       settings,
       scripts: loaded.scripts,
@@ -95,22 +100,27 @@ function readIdentity(
   { crypto }: AgentContext,
   documents: Readonly<Record<'agent-key' | 'agent-certificate' | 'ca-certificate', string | undefined>>,
 ): Result<AgentIdentity | undefined, CtrlExecError> {
-  const key = documents['agent-key'];
-  const pem = documents['agent-certificate'];
-  const ca = documents['ca-certificate'];
-  if (key === undefined || pem === undefined || ca === undefined) return ok(undefined);
-  return crypto.readCertificate(pem).andThen((certificate) =>
-    crypto.signingKey(key).andThen((signing): Result<AgentIdentity, CtrlExecError> => {
-      if (!crypto.equal(signing.spki, certificate.spki))
-        return err(
-          failure('certificate_invalid', 'the agent key and certificate do not belong together: pair again', {
-            field: 'agent-certificate',
-            reason: 'another key',
-          }),
-        );
-      return ok({ credentials: { key, certificate: pem }, certificate, cas: splitCertificates(ca) });
-    }),
-  );
+  const missing = Object.entries(documents).flatMap(([item, text]) => (text === undefined ? [item] : []));
+  const { 'agent-key': key, 'agent-certificate': pem, 'ca-certificate': ca } = documents;
+  const unusable = (field: string, reason: string) =>
+    err(
+      failure('certificate_invalid', `the identity of this agent cannot be used: ${reason}: pair again`, {
+        field,
+        reason,
+      }),
+    );
+  if (key === undefined || pem === undefined || ca === undefined)
+    return missing.length === 3 ? ok(undefined) : unusable('identity', `${missing.join(' and ')} is missing`);
+  return safeTry(function* () {
+    const certificate = yield* crypto.readCertificate(pem);
+    const signing = yield* crypto.signingKey(key);
+    if (!crypto.equal(signing.spki, certificate.spki))
+      return unusable('agent-certificate', 'key and certificate do not belong together');
+    const cas = splitCertificates(ca);
+    if (cas.length === 0) return unusable('ca-certificate', 'it holds no CA certificate');
+    yield* Result.combine(cas.map((each) => crypto.readCertificate(each)));
+    return ok({ credentials: { key, certificate: pem }, certificate, cas });
+  });
 }
 
 const notPaired = (): CtrlExecError<'identity_missing'> =>

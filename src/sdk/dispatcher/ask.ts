@@ -34,12 +34,20 @@ export function prepare(
   question: Question & { readonly hosts: readonly string[] },
   asking: Asking,
 ): ResultAsync<{ hosts: readonly Addressed[]; identity: DispatcherIdentity }, AskFailure> {
+  const permit = (hosts: readonly string[]) =>
+    authorise(context, { ...question, hosts }, asking.caller ?? {}, asking.withoutHook ?? 'allow');
   return address(context, question.hosts, asking.port)
     .mapErr((error): AskFailure => error)
     .andThen((hosts) =>
-      authorise(context, question, asking.caller ?? {}, asking.withoutHook ?? 'allow')
+      permit(hosts.map(({ host }) => host))
         .andThen(() => loadIdentity(context))
-        .map((identity) => ({ hosts, identity })),
+        .map((identity) => ({
+          identity,
+          // The hook knows agents by their names: whoever is meant by another spelling is asked about by name as well.
+          hosts: hosts.map((each) =>
+            each.record ? each : { ...each, permit: (name: string) => permit([name]) },
+          ),
+        })),
     );
 }
 

@@ -1,5 +1,5 @@
-import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
-import { agentPort, maxAnswerBody } from '../../domain/agent-protocol.js';
+import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { agentPort } from '../../domain/agent-protocol.js';
 import type { AgentRecord } from '../../domain/agent-record.js';
 import { hex, utf8 } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
@@ -18,6 +18,8 @@ export interface Addressed {
   readonly host: string;
   readonly record: AgentRecord | undefined;
   readonly dial: { readonly host: string; readonly port: number };
+  /** For an argument that is no registered name: whether the agent that it turns out to be may be asked. */
+  readonly permit?: (name: string) => ResultAsync<void, CtrlExecError<'denied'>>;
 }
 
 const dialled = (record: AgentRecord, port: number | undefined) => ({
@@ -25,30 +27,34 @@ const dialled = (record: AgentRecord, port: number | undefined) => ({
   port: port ?? record.endpoint.port,
 });
 
+/** From so many arguments on the whole registry is read at once. */
+const manyHosts = 32;
+
 /** Finds what each host argument stands for; a repeated one counts once. `port` overrides what is stored. */
 export function address(
   context: DispatcherContext,
   hosts: readonly string[],
   port?: number,
 ): ResultAsync<readonly Addressed[], CtrlExecError<'invalid_argument' | 'store_failed'>> {
-  return context.registry
-    .list()
-    .andThen((records): Result<Addressed[], CtrlExecError<'invalid_argument'>> => {
-      const byName = new Map(records.map((record) => [record.name, record]));
-      const addressed = new Map<string, Addressed>();
-      for (const text of hosts) {
-        const record = byName.get(text.toLowerCase());
-        if (record) {
-          addressed.set(record.name, { host: record.name, record, dial: dialled(record, port) });
-          continue;
-        }
-        const parsed = parseHostArgument(text);
-        if (parsed.isErr()) return err(parsed.error);
-        const dial = { host: parsed.value.host, port: parsed.value.port ?? port ?? agentPort };
-        addressed.set(text, { host: text, record: undefined, dial });
+  return safeTry(async function* () {
+    const all =
+      hosts.length >= manyHosts
+        ? new Map((yield* context.registry.list()).map((record) => [record.name, record]))
+        : undefined;
+    const addressed = new Map<string, Addressed>();
+    for (const text of hosts) {
+      const name = text.toLowerCase();
+      const record = all ? all.get(name) : yield* context.registry.find(name);
+      if (record) {
+        addressed.set(record.name, { host: record.name, record, dial: dialled(record, port) });
+        continue;
       }
-      return ok([...addressed.values()]);
-    });
+      const parsed = yield* parseHostArgument(text);
+      const dial = { host: parsed.host, port: parsed.port ?? port ?? agentPort };
+      addressed.set(text, { host: text, record: undefined, dial });
+    }
+    return ok([...addressed.values()]);
+  });
 }
 
 const spkiDigest = (context: DispatcherContext, peer: Certificate) => hex(context.crypto.sha256(peer.spki));
@@ -62,36 +68,26 @@ const describe = (peer: Certificate) =>
  */
 function judge(
   context: DispatcherContext,
-  { host, record }: Addressed,
+  { host, record, permit }: Addressed,
   peer: Certificate,
 ): ResultAsync<void, TransportError> {
   const digest = spkiDigest(context, peer);
   const found = describe(peer);
+  const wrong = (message: string): ResultAsync<void, TransportError> =>
+    errAsync(
+      failure('wrong_identity', `wrong identity: ${message}; nothing was sent`, { expected: host, found }),
+    );
   if (record)
     return record.pins.some((pin) => pin.spkiSha256 === digest)
       ? okAsync(undefined)
-      : okAsync(undefined).andThen(() =>
-          err(
-            failure(
-              'wrong_identity',
-              `wrong identity: the host that answers for ${host} has the key of ${found}, not the one that was paired; nothing was sent`,
-              { expected: host, found },
-            ),
-          ),
-        );
+      : wrong(`the host that answers for ${host} has the key of ${found}, not the one that was paired`);
   return context.registry
     .findByKey(digest)
-    .andThen((owner) =>
-      owner
-        ? ok(undefined)
-        : err(
-            failure(
-              'wrong_identity',
-              `wrong identity: ${printable(host)} answers as ${found}, whose key no registered agent has; nothing was sent`,
-              { expected: host, found },
-            ),
-          ),
-    );
+    .mapErr((error): TransportError => error)
+    .andThen((owner) => {
+      if (!owner) return wrong(`${printable(host)} answers as ${found}, whose key no registered agent has`);
+      return permit ? permit(owner.name) : okAsync(undefined);
+    });
 }
 
 function target(
@@ -99,21 +95,13 @@ function target(
   identity: DispatcherIdentity,
   addressed: Addressed,
 ): TransportTarget {
-  const { record, dial } = addressed;
-  // Whether the key of an unregistered argument belongs to an agent is asked anew each time: nothing is kept for it.
-  const judgedBy = record ? record.pins.map((pin) => pin.spkiSha256).join(',') : hex(context.random.bytes(8));
+  const { host, dial } = addressed;
   return {
     ...dial,
     credentials: identity.credentials,
     trust: identity.cas,
     judge: (peer) => judge(context, addressed, peer),
-    connectionKey: JSON.stringify([
-      dial.host,
-      dial.port,
-      addressed.host,
-      judgedBy,
-      identity.certificate.serial,
-    ]),
+    connectionKey: JSON.stringify([dial.host, dial.port, host]),
   };
 }
 
@@ -123,6 +111,8 @@ export interface AgentRequest {
   readonly body?: unknown;
   /** Milliseconds. */
   readonly answerTimeout: number;
+  /** Bytes of answer that are accepted. */
+  readonly maxAnswer: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -142,9 +132,8 @@ export function exchange(
 ): ResultAsync<AgentAnswer, TransportError> {
   const started = context.clock.monotonic();
   const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
-  const aimed = target(context, identity, addressed);
   return context.transport
-    .request(aimed, {
+    .request(target(context, identity, addressed), {
       method: request.method,
       path: request.path,
       query: '',
@@ -152,32 +141,38 @@ export function exchange(
       body,
       connectTimeout,
       answerTimeout: request.answerTimeout,
-      maxAnswer: maxAnswerBody,
+      maxAnswer: request.maxAnswer,
       ...(request.signal && { signal: request.signal }),
     })
     .andThen((answer) => {
       const rtt = Math.round(context.clock.monotonic() - started);
-      if (!addressed.record) context.transport.forget(aimed.connectionKey);
       return seen(context, addressed, answer.peer).map((name) => ({ answer, rtt, name }));
     });
 }
 
+/** Who answered, by name. What cannot be recorded of it is logged; the answer stands. */
 function seen(
   context: DispatcherContext,
   { host, record }: Addressed,
   peer: Certificate,
-): ResultAsync<string, TransportError> {
+): ResultAsync<string, never> {
+  const { clock, joinTokens, registry } = context;
   const digest = spkiDigest(context, peer);
-  const known = record ? okAsync(record) : context.registry.findByKey(digest);
-  return known.andThen((owner) => {
-    if (!owner) return okAsync(host);
+  return safeTry<string, CtrlExecError<'agent_unknown' | 'store_failed'>>(async function* () {
+    const owner = record ?? (yield* registry.findByKey(digest));
+    if (!owner) return ok(host);
     const pin = owner.pins.find((candidate) => candidate.spkiSha256 === digest);
-    if (pin?.state !== 'issued') return okAsync(owner.name);
-    return context.registry
-      .activate(owner.name, digest)
-      .andThen((active) =>
-        context.joinTokens.burnBound(active.name, context.clock.now()).map(() => active.name),
-      )
-      .orElse((error) => (error.code === 'agent_unknown' ? ok(owner.name) : err(error)));
+    if (pin?.state !== 'issued') return ok(owner.name);
+    const active = yield* registry.activate(owner.name, digest);
+    yield* joinTokens.burnBound(active.name, clock.now());
+    return ok(active.name);
+  }).orElse((error) => {
+    // An agent that was unpaired meanwhile has nothing to be recorded in.
+    if (error.code === 'store_failed') recordFailed(context, error.message);
+    return ok(record?.name ?? host);
   });
 }
+
+/** Something happened that the store could not take: the log has to hold it. */
+export const recordFailed = (context: DispatcherContext, reason: string, reqid?: string): void =>
+  context.events.emit({ action: 'record-failed', level: 'error', fields: { reqid, reason } });

@@ -1,5 +1,5 @@
-import { err, type ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
+import { err, ok, type Result, type ResultAsync } from 'neverthrow';
+import { type Certificate, whyUnusable } from '../../domain/certificate.js';
 import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { splitCertificates } from '../../domain/pem.js';
@@ -68,11 +68,15 @@ export function loadIdentity(context: DispatcherContext): ResultAsync<Dispatcher
       const ca = documents['ca-certificate'];
       if (ca === undefined) return err(caMissing());
       if (key === undefined || certificate === undefined) return err(identityMissing());
-      return context.crypto.readCertificate(certificate).map((read) => ({
-        credentials: { key, certificate },
-        certificate: read,
-        cas: splitCertificates(ca),
-      }));
+      return context.crypto
+        .readCertificate(certificate)
+        .andThen((read): Result<DispatcherIdentity, IdentityFailure> => {
+          const reason = whyUnusable(read, 'clientAuth', context.clock.now());
+          if (reason === undefined)
+            return ok({ credentials: { key, certificate }, certificate: read, cas: splitCertificates(ca) });
+          const message = `the certificate of this dispatcher cannot be used: ${reason}`;
+          return err(failure('certificate_invalid', message, { field: 'dispatcher-certificate', reason }));
+        });
     });
 }
 

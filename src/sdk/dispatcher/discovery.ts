@@ -1,5 +1,10 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import { type AdvertisedScript, type Capabilities, readCapabilities } from '../../domain/agent-protocol.js';
+import {
+  type AdvertisedScript,
+  type Capabilities,
+  maxCapabilitiesAnswer,
+  readCapabilities,
+} from '../../domain/agent-protocol.js';
 import { parallel } from '../parallel.js';
 import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
 import { type Addressed, exchange } from './contact.js';
@@ -64,6 +69,7 @@ async function discoverOne(
     method: 'GET',
     path: '/capabilities',
     answerTimeout: context.settings.readTimeout * 1000,
+    maxAnswer: maxCapabilitiesAnswer,
     signal,
   }).andThen(({ answer, rtt, name }) =>
     readCapabilities(answer.status, answer.body)

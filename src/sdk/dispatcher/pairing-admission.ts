@@ -1,14 +1,14 @@
-import { err, ok, type Result } from 'neverthrow';
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { countOne, isSpent, type RateCount } from '../../domain/rate-limit.js';
 import type { DispatcherContext } from './context.js';
-import { type PairingSession, type Refusal, refusal } from './pairing-session.js';
+import { refusal, type SessionFailure } from './pairing-session.js';
 
 const sessionsPerAddress = 2;
 /** Sources whose rate is remembered; above it the spent ones are forgotten, then nobody new is let in. */
 const maxSources = 10_000;
 
-/** Who may begin to pair: limits by rate and by the number of sessions that wait (wire-protocol 2.2). */
-export function pairingAdmission({ clock, settings }: DispatcherContext) {
+/** Who may begin to pair: limits by rate and by the number of requests that wait (wire-protocol 2.2). */
+export function pairingAdmission({ clock, pairingQueue, settings }: DispatcherContext) {
   const sources = new Map<string, RateCount>();
 
   const withinRate = (address: string): boolean => {
@@ -23,18 +23,15 @@ export function pairingAdmission({ clock, settings }: DispatcherContext) {
   };
 
   /** `starting`: addresses of the sessions that are just being made, so that parallel ones cannot pass together. */
-  return (
-    address: string,
-    sessions: Iterable<PairingSession>,
-    starting: readonly string[],
-  ): Result<void, Refusal> => {
-    if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
-    const living = [...sessions].filter((session) => ['started', 'open'].includes(session.state()));
-    const addresses = [...living.map((session) => session.address), ...starting];
-    if (addresses.length >= settings.pairingMaxQueue)
-      return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
-    if (addresses.filter((each) => each === address).length >= sessionsPerAddress)
-      return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
-    return ok(undefined);
-  };
+  return (address: string, starting: readonly string[]): ResultAsync<void, SessionFailure> =>
+    safeTry(async function* () {
+      if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
+      const waiting = yield* pairingQueue.list(['started', 'open']);
+      const addresses = [...waiting.map(({ ip }) => ip), ...starting];
+      if (addresses.length >= settings.pairingMaxQueue)
+        return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
+      if (addresses.filter((each) => each === address).length >= sessionsPerAddress)
+        return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
+      return ok(undefined);
+    });
 }

@@ -12,6 +12,7 @@ import {
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
 import type { IncomingRequest, Listening } from '../../ports/listener.js';
+import { refusalLog } from '../refusals.js';
 import { type DispatcherContext, identityMissing, loadIdentity } from './context.js';
 import { joinedBy } from './join-tokens.js';
 import { pairingAdmission } from './pairing-admission.js';
@@ -54,7 +55,13 @@ export interface PairingMode {
 }
 
 export type PairingModeFailure = CtrlExecError<
-  'ca_missing' | 'certificate_invalid' | 'file_failed' | 'identity_missing' | 'listen_failed' | 'store_failed'
+  | 'ca_missing'
+  | 'certificate_invalid'
+  | 'file_failed'
+  | 'identity_missing'
+  | 'listen_failed'
+  | 'locked'
+  | 'store_failed'
 >;
 
 /** Opens the pairing port: the only time at which a stranger is listened to. */
@@ -65,7 +72,8 @@ export function openPairingMode(
   const { clock, events, listener, pairingQueue, registry, settings } = context;
   const bind = options.bind ?? settings.pairingBind;
   return loadPairing(context)
-    .andThen((loaded) => pairingQueue.expire(clock.now()).map(() => loaded))
+    .andThen((loaded) => alone(context).map(() => loaded))
+    .andThen((loaded) => pairingQueue.expire().map(() => loaded))
     .andThen((loaded) => pairingQueue.purge(clock.now() - enrolmentLifetime).map(() => loaded))
     .andThen((loaded) => registry.dropStaleEnrolments(clock.now() - enrolmentLifetime).map(() => loaded))
     .mapErr((error): PairingModeFailure => error)
@@ -82,18 +90,40 @@ export function openPairingMode(
           credentials,
           maxBody: maxPairingBody,
           maxConnections: 64,
+          maxUnknownPerAddress: 8,
           handle: sessions.handle,
-          refused: (ip, reason) =>
-            events.emit({ action: 'pairing-refused', level: 'warning', fields: { ip, reason } }),
+          refused: refusalLog(clock, (ip, reason, more) =>
+            events.emit({ action: 'pairing-refused', level: 'warning', fields: { ip, reason, more } }),
+          ),
           failed: (error) =>
             events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
         })
         .map((listening) => {
           events.emit({ action: 'pairing-mode', fields: { bind, port: listening.port } });
-          return { port: listening.port, bind, ended, close: () => close(sessions, listening) };
-        });
+          return {
+            port: listening.port,
+            bind,
+            ended,
+            close: () => close(sessions, listening).andThen(() => context.locks.release(lockId)),
+          };
+        })
+        .orElse((error) => context.locks.release(lockId).andThen(() => err(error)));
     });
 }
+
+/** The lock of pairing mode. No agent has this name. */
+const lock = { host: '*', script: 'pairing-mode' };
+const lockId = 'pairing-mode';
+
+/** One pairing mode at a time: what another one left behind, because it was killed, is nobody's any more. */
+const alone = ({ clock, locks }: DispatcherContext) =>
+  locks.acquire([lock], lockId, clock.now()).mapErr((error) =>
+    error.code === 'locked'
+      ? failure('locked', 'pairing mode is running already: list-locks shows its process', {
+          conflicts: error.conflicts,
+        })
+      : error,
+  );
 
 function close(
   sessions: ReturnType<typeof pairingSessions>,
@@ -145,7 +175,11 @@ function pairingSessions(
 
   const changed = async (id: string) => {
     const found = await pairingQueue.find(id);
-    if (found.isOk() && found.value) onChange(found.value);
+    try {
+      if (found.isOk() && found.value) onChange(found.value);
+    } catch (error) {
+      events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
+    }
     await noAttack();
   };
 
@@ -190,18 +224,29 @@ function pairingSessions(
         return err(refusal('queue_full', 'pairing mode has ended after three wrong codes'));
       });
 
-  const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
-    return safeTry(async function* () {
-      yield* admit(address, sessions.values(), starting);
+  const begin = (
+    message: StartMessage,
+    address: string,
+    others: readonly string[],
+  ): ResultAsync<PairingSession, SessionFailure> =>
+    safeTry(async function* () {
+      yield* admit(address, others);
       yield* noAttack();
       const join = yield* joinedBy(context, message);
-      starting.push(address);
-      const started = await context.certificateRequests
+      const csr = yield* context.certificateRequests
         .read(message.csr_pem)
-        .mapErr((error): SessionFailure => refusal('invalid', error.message))
-        .andThen((csr) => startSession(context, identity, message, csr, address, sessionLifetime, join));
+        .mapErr((error) => refusal('invalid', error.message));
+      return startSession(context, identity, message, csr, address, sessionLifetime, join);
+    });
+
+  const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
+    return safeTry(async function* () {
+      // Counted from here on, before anything is waited for: requests at the same time see each other.
+      const others = [...starting];
+      starting.push(address);
+      const begun = await begin(message, address, others);
       starting.splice(starting.indexOf(address), 1);
-      const session = yield* started;
+      const session = yield* begun;
       sessions.set(session.id, session);
       expireAfter(session, startedLifetime);
       events.emit({

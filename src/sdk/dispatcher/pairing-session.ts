@@ -1,4 +1,4 @@
-import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { fromHex, hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
@@ -153,7 +153,9 @@ export function startSession(
     if (agentNonce)
       return crypto.equal(agentNonce, given)
         ? okAsync(answerNonce(given))
-        : destroy(refusal('invalid', 'a second nonce: the session was destroyed'));
+        : issued
+          ? errAsync(refusal('invalid', 'a second nonce, after the certificate was issued'))
+          : destroy(refusal('invalid', 'a second nonce: the session was destroyed'));
     agentNonce = given;
     return approveByToken(given, mac)
       .andThen(() =>
@@ -200,51 +202,45 @@ export function startSession(
     return pairingQueue.advance(id, 'denied').map((): ConfirmOutcome => ({ kind: 'denied', reason }));
   };
 
+  /** Once the row is written the certificate is this session's, whatever else fails: a repeated poll gets the same. */
   const issue = (
     request: PairingRequest,
     decision: PairingDecision & { verdict: 'approve' },
-  ): ResultAsync<ConfirmOutcome, SessionFailure> => {
-    const { name, replace } = decision;
-    return authority
-      .issue({ kind: 'agent', name }, csr.spki, validFor(context, context.settings.certDays))
-      .mapErr((error): SessionFailure => error)
-      .andThen((certificate) =>
-        registry
-          .enrol({
-            name,
-            endpoint: {
-              host: request.host,
-              ip: request.ip,
-              port: decision.port ?? request.port,
-              lookupBy: decision.lookupBy ?? request.lookupBy,
-            },
-            pin: {
-              spkiSha256: hex(sha256(csr.spki)),
-              state: 'issued',
-              serial: certificate.serial,
-              notAfter: certificate.notAfter,
-              issuedAt: clock.now(),
-            },
-            pairing: 'v2',
-            replace,
-            at: clock.now(),
-          })
-          .mapErr(
-            (error): SessionFailure =>
-              error.code === 'agent_exists' ? refusal('name_registered', error.message) : error,
-          )
-          .andThen(() => pairingQueue.advance(id, 'issued'))
-          .map((): ConfirmOutcome => {
-            issued = { name, certificate };
-            state = 'issued';
-            context.events.emit({
-              action: 'pairing-issued',
-              fields: { request: id, host: name, serial: certificate.serial, ip: address },
-            });
-            return { kind: 'approved', ...issued };
-          }),
-      );
-  };
+  ): ResultAsync<ConfirmOutcome, SessionFailure> =>
+    safeTry(async function* () {
+      const { name, replace, port = request.port, lookupBy = request.lookupBy } = decision;
+      const validity = validFor(context, context.settings.certDays);
+      const certificate = yield* authority.issue({ kind: 'agent', name }, csr.spki, validity);
+      const enrolled = await registry.enrol({
+        name,
+        endpoint: { host: request.host, ip: request.ip, port, lookupBy },
+        pin: {
+          spkiSha256: hex(sha256(csr.spki)),
+          state: 'issued',
+          serial: certificate.serial,
+          notAfter: certificate.notAfter,
+          issuedAt: clock.now(),
+        },
+        pairing: 'v2',
+        replace,
+        at: clock.now(),
+      });
+      if (enrolled.isErr()) {
+        if (enrolled.error.code !== 'agent_exists') return err(enrolled.error);
+        state = 'ended';
+        yield* pairingQueue.advance(id, 'denied');
+        return err(refusal('name_registered', enrolled.error.message));
+      }
+      issued = { name, certificate };
+      state = 'issued';
+      const { serial } = certificate;
+      context.events.emit({
+        action: 'pairing-issued',
+        fields: { request: id, host: name, serial, ip: address },
+      });
+      yield* pairingQueue.advance(id, 'issued');
+      return ok<ConfirmOutcome>({ kind: 'approved', name, certificate });
+    });
 
   const installed = (signature: Uint8Array): ResultAsync<void, SessionFailure> => {
     if (!issued) return errAsync(refusal('invalid', 'nothing was issued in this session'));

@@ -1,5 +1,5 @@
 import { ResultAsync } from 'neverthrow';
-import { readPingAnswer } from '../../domain/agent-protocol.js';
+import { maxPingAnswer, readPingAnswer } from '../../domain/agent-protocol.js';
 import { parallel } from '../parallel.js';
 import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
 import { type Addressed, exchange } from './contact.js';
@@ -69,6 +69,7 @@ function pingOne(
     path: '/ping',
     body: { reqid },
     answerTimeout: context.settings.readTimeout * 1000,
+    maxAnswer: maxPingAnswer,
     signal,
   })
     .andThen(({ answer, rtt }) =>

@@ -1,11 +1,11 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { readRunAnswer } from '../../domain/agent-protocol.js';
+import { maxRunAnswer, readRunAnswer } from '../../domain/agent-protocol.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { scriptName } from '../../domain/names.js';
 import type { HostResult } from '../../domain/run-record.js';
 import { parallel } from '../parallel.js';
 import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
-import { type Addressed, exchange } from './contact.js';
+import { type Addressed, exchange, recordFailed } from './contact.js';
 import type { DispatcherContext, DispatcherIdentity } from './context.js';
 
 export interface RunRequest extends Asking {
@@ -34,10 +34,11 @@ export type RunFailure = AskFailure | CtrlExecError<'locked'>;
  * fails spoils nothing; only what concerns the run as a whole is an error.
  */
 export function run(context: DispatcherContext, request: RunRequest): ResultAsync<Run, RunFailure> {
+  const { script, hosts } = request;
   return checked(request)
-    .asyncAndThen(() => prepare(context, { action: 'run', ...request }, request))
+    .asyncAndThen(() => prepare(context, { action: 'run', script, hosts, args: request.args ?? [] }, request))
     .mapErr((error): RunFailure => error)
-    .andThen(({ hosts, identity }) => locked(context, request, hosts, identity));
+    .andThen((prepared) => locked(context, request, prepared.hosts, prepared.identity));
 }
 
 function checked({ hosts, script, args = [] }: RunRequest): Result<void, CtrlExecError<'invalid_argument'>> {
@@ -61,66 +62,60 @@ function locked(
   return locks
     .acquire(keys, reqid, clock.now())
     .mapErr((error): RunFailure => error)
-    .andThen(
-      () => new ResultAsync(thenRelease(context, reqid, recorded(context, request, hosts, identity, reqid))),
-    );
+    .andThen(() => new ResultAsync(recorded(context, request, hosts, identity, reqid)));
 }
 
-/** The outcome, once the locks are free again; also after a failure. */
-async function thenRelease(
-  context: DispatcherContext,
-  reqid: string,
-  work: ResultAsync<Run, CtrlExecError<'store_failed'>>,
-): Promise<Result<Run, RunFailure>> {
-  try {
-    const outcome = await work;
-    const released = await context.locks.release(reqid);
-    return outcome.isErr() ? outcome : released.map(() => outcome.value);
-  } catch (thrown) {
-    // The caller's own callback threw: that is passed on, but holds no lock.
-    await context.locks.release(reqid);
-    throw thrown;
-  }
-}
+/** Records for this long can be asked for (milliseconds). */
+const keptFor = 86_400_000;
 
-function recorded(
+/**
+ * Runs, keeps the record, and lets go of the locks. Once the scripts were sent, nothing takes their results away: what
+ * the store cannot take is logged. A throw of the caller's own callback is passed on at the end.
+ */
+async function recorded(
   context: DispatcherContext,
   request: RunRequest,
   hosts: readonly Addressed[],
   identity: DispatcherIdentity,
   reqid: string,
-): ResultAsync<Run, CtrlExecError<'store_failed'>> {
-  const { clock, events, runStore, settings } = context;
+): Promise<Result<Run, RunFailure>> {
+  const { clock, events, locks, runStore, settings } = context;
   const { script } = request;
   const username = request.caller?.username ?? '';
   const names = hosts.map(({ host }) => host);
-  return runStore
-    .start({ reqid, script, hosts: names, username, startedAt: clock.now() })
-    .andThen(() => {
-      events.emit({
-        action: 'run',
-        fields: { reqid, script, hosts: names.join(','), username: username || undefined },
-      });
-      return ResultAsync.fromSafePromise<readonly HostResult[], CtrlExecError<'store_failed'>>(
-        parallel(hosts, settings.maxParallel, async (host) => {
-          const result = await runOn(context, identity, host, request, reqid);
-          const { exit, rtt, error } = result;
-          events.emit({
-            action: 'run-result',
-            level: exit === 0 ? 'info' : 'warning',
-            fields: { reqid, script, host: host.host, exit, rtt, error },
-          });
-          request.onResult?.(result);
-          return result;
-        }),
-      );
-    })
-    .andThen((results) =>
-      runStore
-        .complete(reqid, results, clock.now())
-        .orElse((error) => (error.code === 'request_unknown' ? ok(undefined) : err(error)))
-        .map(() => ({ reqid, script, results })),
-    );
+  const started = await runStore
+    .purge(clock.now() - keptFor)
+    .andThen(() => runStore.start({ reqid, script, hosts: names, username, startedAt: clock.now() }));
+  if (started.isErr()) {
+    await locks.release(reqid);
+    return err(started.error);
+  }
+  events.emit({
+    action: 'run',
+    fields: { reqid, script, hosts: names.join(','), username: username || undefined },
+  });
+  let thrown: { error: unknown } | undefined;
+  const results = await parallel(hosts, settings.maxParallel, async (host) => {
+    const result = await runOn(context, identity, host, request, reqid);
+    const { exit, rtt, error } = result;
+    events.emit({
+      action: 'run-result',
+      level: exit === 0 ? 'info' : 'warning',
+      fields: { reqid, script, host: host.host, exit, rtt, error },
+    });
+    try {
+      request.onResult?.(result);
+    } catch (error) {
+      thrown ??= { error };
+    }
+    return result;
+  });
+  const completed = await runStore.complete(reqid, results, clock.now());
+  if (completed.isErr()) recordFailed(context, completed.error.message, reqid);
+  const released = await locks.release(reqid);
+  if (released.isErr()) recordFailed(context, released.error.message, reqid);
+  if (thrown) throw thrown.error;
+  return ok({ reqid, script, results });
 }
 
 function runOn(
@@ -137,6 +132,7 @@ function runOn(
     path: '/run',
     body: { script, args, reqid, username: caller.username ?? '', token: caller.token ?? '' },
     answerTimeout: context.settings.readTimeout * 1000,
+    maxAnswer: maxRunAnswer,
     signal,
   })
     .andThen(({ answer, rtt, name }) =>

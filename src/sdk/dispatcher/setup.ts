@@ -92,6 +92,7 @@ export function setupDispatcher(
     .certificates()
     .mapErr((error): SetupFailure => error)
     .andThen(() => mayReplace(context, options))
+    .andThen(() => writeDispatcherId(context))
     .andThen(() => crypto.generateKey(settings.keyType))
     .andThen((key) => crypto.generateKey('p256').map((pairingKey) => ({ key, pairingKey })))
     .andThen(({ key, pairingKey }) =>
@@ -116,7 +117,6 @@ export function setupDispatcher(
           ),
         ),
     )
-    .andThen((certificate) => writeDispatcherId(context).map(() => certificate))
     .map(({ serial, notAfter }) => {
       context.events.emit({ action: 'identity-created', fields: { dispatcher: dispatcherId, serial } });
       return { dispatcherId, serial, notAfter };

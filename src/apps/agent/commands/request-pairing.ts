@@ -52,6 +52,7 @@ export async function requestPairing(agent: Agent, options: RequestPairingOption
   process.off('SIGTERM', onSignal);
   return outcome.match(({ name, dispatcherId }) => {
     say(`Paired with ${dispatcherId} as ${name}`);
+    say('An agent that serves already takes this over at SIGHUP');
     return exitCodes.ok;
   }, failed);
 }

@@ -5,21 +5,33 @@ import { prepareDaemon } from '../../defaults.js';
 /** Serves until SIGTERM or SIGINT; then what runs is finished. SIGHUP reloads and never ends the process. */
 export async function serve(agent: Agent, options: { port?: number }): Promise<ExitCode> {
   prepareDaemon();
+  // From the first moment on: a reload that comes before there is anything to reload is remembered.
+  let reload = () => {
+    early = true;
+  };
+  let early = false;
+  const onHangUp = () => reload();
+  process.on('SIGHUP', onHangUp);
   const started = await agent.serve(options);
   if (started.isErr()) {
+    process.off('SIGHUP', onHangUp);
     complain(started.error.message);
     const { code } = started.error;
-    const needsAPerson =
-      code === 'config_invalid' || code === 'identity_missing' || code === 'certificate_invalid';
+    const needsAPerson = [
+      'config_invalid',
+      'identity_missing',
+      'certificate_invalid',
+      'file_failed',
+    ].includes(code);
     return needsAPerson ? exitCodes.configuration : exitCodes.failed;
   }
   const serving = started.value;
   // The outcome of a reload is an event; there is nobody else to tell.
-  const reload = () => void serving.reload();
-  process.on('SIGHUP', reload);
+  reload = () => void serving.reload();
+  if (early) reload();
   say(`Serving on ${serving.bind}:${serving.port}`);
   await untilStopped();
   await serving.close();
-  process.off('SIGHUP', reload);
+  process.off('SIGHUP', onHangUp);
   return exitCodes.ok;
 }

@@ -15,7 +15,10 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
     ...(options.port !== undefined && { port: options.port }),
     onChange: (request) => desk?.changed(request),
   });
-  if (opened.isErr()) return report(opened.error);
+  if (opened.isErr()) {
+    desk?.close();
+    return report(opened.error);
+  }
   const mode = opened.value;
   say(`Pairing mode on ${mode.bind}:${mode.port}${options.timeout ? ` for ${options.timeout} s` : ''}`);
   if (desk) say('a approve, d deny, s skip, a1/d2 by number, list, quit');
@@ -28,7 +31,7 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   );
   const ends = [desk?.ended, timer, attacked].filter((end) => end !== undefined);
   const keepAlive = setInterval(() => undefined, 2 ** 30);
-  await untilStopped(Promise.race(ends));
+  await untilStopped(Promise.race(ends), true);
   clearInterval(keepAlive);
   desk?.close();
   return mode.close().match(() => {
@@ -37,73 +40,78 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   }, report);
 }
 
-/** Where the operator decides. `a` and `d` mean the request that is shown, whatever arrives meanwhile. */
+/**
+ * Where the operator decides. `a` and `d` mean the request that is shown; what takes its place by itself has to be named
+ * by its number, which it keeps.
+ */
 function pairingDesk(dispatcher: Dispatcher) {
   const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: 'pairing> ' });
-  const waiting = new Map<string, PairingRequest>();
-  let shown: string | undefined;
+  const waiting = new Map<number, PairingRequest>();
+  let numbers = 0;
+  let shown: number | undefined;
   const ended = new Promise<void>((resolve) => lines.once('close', resolve));
 
-  const list = () => [...waiting.values()];
-  const show = (request: PairingRequest) => {
-    shown = request.id;
-    say(`\nRequest ${request.id.slice(0, 8)} (${list().indexOf(request) + 1} of ${waiting.size})`);
+  const numberOf = (id: string) => [...waiting].find(([, request]) => request.id === id)?.[0];
+  const show = (number: number, request: PairingRequest) => {
+    shown = number;
+    say(`\nRequest ${number}: ${request.id.slice(0, 8)}`);
     say(`  host     ${request.host}`);
     say(`  address  ${request.ip}`);
     say(`  code     ${request.code ?? 'not known yet'}`);
     say('Approve only if the agent shows the same code: [a]pprove, [d]eny, [s]kip');
   };
-  const showNext = () => {
-    const [first] = list();
+  const list = () => {
+    if (waiting.size === 0) say('no request is waiting');
+    for (const [number, { id, host, ip, code }] of waiting)
+      say(`${number}  ${id.slice(0, 8)}  ${host}  ${ip}  ${code ?? '-'}`);
+  };
+  /** After a decision of the operator's own: the one that waits longest after `number`, else from the start. */
+  const showNext = (number: number) => {
     shown = undefined;
-    if (first) show(first);
+    const next = [...waiting].find(([each]) => each > number) ?? [...waiting][0];
+    if (next) show(...next);
   };
 
   const changed = (request: PairingRequest) => {
     const short = request.id.slice(0, 8);
+    const known = numberOf(request.id);
     if (request.state === 'open' && !request.decision) {
-      waiting.set(request.id, request);
-      if (shown === undefined) show(request);
-      else say(`\nRequest ${short} of ${request.host} is waiting too (list shows all)`);
+      if (known !== undefined) return;
+      numbers += 1;
+      waiting.set(numbers, request);
+      if (waiting.size === 1) show(numbers, request);
+      else say(`\nRequest ${numbers}: ${short} of ${request.host} is waiting too (list shows all)`);
     } else {
-      const known = waiting.delete(request.id);
+      if (known !== undefined) waiting.delete(known);
       if (request.state === 'active') say(`\nPaired: ${nameOf(request)}`);
-      else if (request.state === 'expired' && known) say(`\nRequest ${short} has expired`);
-      if (shown === request.id) showNext();
+      else if (known !== undefined) say(`\nRequest ${known}: ${short} is ${request.state}`);
+      if (known !== undefined && shown === known) {
+        shown = undefined;
+        if (waiting.size > 0) list();
+      }
     }
     lines.prompt();
   };
 
-  const decide = async (verb: 'a' | 'd', id: string | undefined) => {
-    if (id === undefined) return complain('no such request');
-    const outcome = verb === 'a' ? await dispatcher.approve({ id }) : await dispatcher.deny(id);
+  const decide = async (verb: 'a' | 'd', number: number | undefined) => {
+    const request = number === undefined ? undefined : waiting.get(number);
+    if (number === undefined || !request)
+      return complain('no such request: name one by its number, like a1 or d2');
+    const outcome =
+      verb === 'a' ? await dispatcher.approve({ id: request.id }) : await dispatcher.deny(request.id);
     if (outcome.isErr()) return complain(outcome.error.message);
-    waiting.delete(id);
-    say(
-      verb === 'a' ? `Approved ${id.slice(0, 8)}: waiting for the agent's side` : `Denied ${id.slice(0, 8)}`,
-    );
-    if (shown === id) showNext();
-  };
-
-  const skip = () => {
-    const request = shown === undefined ? undefined : waiting.get(shown);
-    if (!request) return complain('no request is shown');
-    waiting.delete(request.id);
-    waiting.set(request.id, request);
-    showNext();
+    const short = request.id.slice(0, 8);
+    waiting.delete(number);
+    say(verb === 'a' ? `Approved ${short}: waiting for the agent's side` : `Denied ${short}`);
+    if (shown === number) showNext(number);
   };
 
   const obey = async (line: string): Promise<void> => {
     const [, verb, number] = /^([ad])(\d*)$/.exec(line) ?? [];
-    if (verb === 'a' || verb === 'd') return decide(verb, number ? list()[Number(number) - 1]?.id : shown);
-    if (line === 's') return skip();
-    if (line === 'list') {
-      if (waiting.size === 0) say('no request is waiting');
-      for (const [index, request] of list().entries())
-        say(
-          `${index + 1}  ${request.id.slice(0, 8)}  ${request.host}  ${request.ip}  ${request.code ?? '-'}`,
-        );
-    } else if (line === 'quit' || line === 'q') lines.close();
+    if (verb === 'a' || verb === 'd') return decide(verb, number ? Number(number) : shown);
+    if (line === 's') return shown === undefined ? complain('no request is shown') : showNext(shown);
+    if (line === 'list') list();
+    else if (line === 'quit' || line === 'q') lines.close();
     else if (line !== '') complain('a approve, d deny, s skip, a1/d2 by number, list, quit');
   };
 

@@ -20,6 +20,11 @@ export async function run(
     complain('usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
     return exitCodes.usage;
   }
+  // Ctrl-C gives up waiting; what has come so far is shown, what was started goes on.
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  process.once('SIGINT', onSignal);
+  process.once('SIGTERM', onSignal);
   return asking(options)
     .asyncAndThen((asked) =>
       targets(dispatcher, named, options.tags).andThen((hosts) =>
@@ -29,6 +34,7 @@ export async function run(
             script,
             args,
             ...asked,
+            signal: stop.signal,
             onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
           }),
         ),
@@ -41,7 +47,11 @@ export async function run(
         return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
       },
       (error) => refuse(error, json),
-    );
+    )
+    .finally(() => {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    });
 }
 
 const asJson = ({ reportedHostname, ...result }: HostResult) => ({
