@@ -116,8 +116,8 @@ export default {
     ),
     forbid(
       'only-composition-wires-adapters',
-      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts.',
-      { path: '^src/apps/', pathNot: '^src/apps/defaults\\.ts$' },
+      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts, where events go in event-log.ts.',
+      { path: '^src/apps/', pathNot: '^src/apps/(defaults|event-log)\\.ts$' },
       { path: '^src/adapters/' },
     ),
     forbid(

@@ -1,35 +1,42 @@
 import { describe, expect, test } from 'vitest';
 import type { EventRecord } from '../../src/domain/event.js';
 
+interface LogRecord {
+  readonly action: string;
+  readonly fields: Record<string, string>;
+}
+
 export interface EventLogBinding {
   /** Given any event here, whatever its name and fields. */
   readonly log: { emit(event: EventRecord): void };
   /** What the log holds, one entry a record, read back into action and fields; values as text. */
-  readonly records: () => readonly { readonly action: string; readonly fields: Record<string, string> }[];
+  readonly records: () => readonly LogRecord[] | Promise<readonly LogRecord[]>;
 }
 
-export function eventLogContract(name: string, make: () => EventLogBinding): void {
+export function eventLogContract(name: string, make: () => EventLogBinding | Promise<EventLogBinding>): void {
   describe(`event log: ${name}`, () => {
-    test('one event is one record', () => {
-      const { log, records } = make();
+    test('one event is one record', async () => {
+      const { log, records } = await make();
       log.emit({ action: 'run', level: 'warning', fields: { SCRIPT: 'backup', EXIT: 3, OK: false } });
-      expect(records()).toEqual([{ action: 'run', fields: { SCRIPT: 'backup', EXIT: '3', OK: 'false' } }]);
+      expect(await records()).toEqual([
+        { action: 'run', fields: { SCRIPT: 'backup', EXIT: '3', OK: 'false' } },
+      ]);
     });
 
-    test('an event without fields, and fields that are undefined', () => {
-      const { log, records } = make();
+    test('an event without fields, and fields that are undefined', async () => {
+      const { log, records } = await make();
       log.emit({ action: 'start' });
       log.emit({ action: 'stop', fields: { REASON: undefined } });
-      expect(records()).toEqual([
+      expect(await records()).toEqual([
         { action: 'start', fields: {} },
         { action: 'stop', fields: {} },
       ]);
     });
 
-    test('the order is that of the events', () => {
-      const { log, records } = make();
+    test('the order is that of the events', async () => {
+      const { log, records } = await make();
       for (let index = 0; index < 100; index += 1) log.emit({ action: `a${index}` });
-      expect(records().map(({ action }) => action)).toEqual(
+      expect((await records()).map(({ action }) => action)).toEqual(
         Array.from({ length: 100 }, (_, index) => `a${index}`),
       );
     });
@@ -48,19 +55,19 @@ export function eventLogContract(name: string, make: () => EventLogBinding): voi
       unicode: 'grüße 日本 🎉',
     };
     for (const [what, value] of Object.entries(forgeries))
-      test(`a value forges no record and no field: ${what}`, () => {
-        const { log, records } = make();
+      test(`a value forges no record and no field: ${what}`, async () => {
+        const { log, records } = await make();
         log.emit({ action: 'run', fields: { SCRIPT: value, Z: 'z' } });
-        expect(records()).toEqual([{ action: 'run', fields: { SCRIPT: value, Z: 'z' } }]);
+        expect(await records()).toEqual([{ action: 'run', fields: { SCRIPT: value, Z: 'z' } }]);
       });
 
-    test('later changes to an event do not change its record', () => {
-      const { log, records } = make();
+    test('later changes to an event do not change its record', async () => {
+      const { log, records } = await make();
       const event: { action: string; fields: Record<string, string> } = { action: 'a', fields: { X: '1' } };
       log.emit(event satisfies EventRecord);
       event.action = 'b';
       event.fields['X'] = '2';
-      expect(records()).toEqual([{ action: 'a', fields: { X: '1' } }]);
+      expect(await records()).toEqual([{ action: 'a', fields: { X: '1' } }]);
     });
   });
 }

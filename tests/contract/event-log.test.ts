@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
+import { syslogEventLog } from '../../src/adapters/syslog/event-log.js';
 import { lineEventLog } from '../../src/adapters/text-log/event-log.js';
 import { jsonEventLog } from '../../src/adapters/text-log/json.js';
 import type { Clock } from '../../src/ports/clock.js';
+import { missingForSyslog, syslogSocket } from '../support/syslog-socket.js';
 import { parseLogLine } from '../unit/domain/parse-log-line.js';
 import { eventLogContract } from './event-log.contract.js';
 
@@ -42,6 +44,23 @@ eventLogContract('JSON', () => {
     });
   return { log: jsonEventLog((line) => written.push(line), clock), records };
 });
+
+if (missingForSyslog === undefined)
+  eventLogContract('syslog', async () => {
+    const { path, until } = await syslogSocket();
+    const fallback = (line: string): never => {
+      throw new Error(`not in syslog: ${line}`);
+    };
+    const log = syslogEventLog({ tag: 'contract', socket: path, fallback });
+    const records = async () => {
+      log.emit({ action: 'last' });
+      await log.close();
+      const messages = await until(({ text }) => text === 'ACTION=last');
+      return linesOf(messages.slice(0, -1).map(({ text }) => text)).map(parseLogLine);
+    };
+    return { log, records };
+  });
+else test.skip(`event log: syslog (${missingForSyslog})`, () => undefined);
 
 describe('a writer that throws', () => {
   const broken = (): never => {

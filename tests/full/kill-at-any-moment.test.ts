@@ -1,0 +1,6 @@
+import { describeKilledCommands } from '../support/kill/suite.js';
+
+// KILL_ROUNDS=1000 for more moments; KILL_SEED to have those of an earlier run again.
+const { KILL_ROUNDS: rounds = '200', KILL_SEED: seed = String(Date.now()) } = process.env;
+
+describeKilledCommands(Number(rounds), seed);

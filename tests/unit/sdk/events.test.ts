@@ -1,0 +1,276 @@
+import fc from 'fast-check';
+import { errAsync, ok, ResultAsync } from 'neverthrow';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { readCatalogue } from '../../../scripts/events-doc.mjs';
+import { failure } from '../../../src/domain/errors.js';
+import type { LogEvent } from '../../../src/domain/event.js';
+import { parseJoinToken } from '../../../src/domain/join-token.js';
+import { logLine } from '../../../src/domain/log-line.js';
+import type { KeyStoreItem } from '../../../src/ports/key-store.js';
+import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pair.js';
+import {
+  dispatcherHost,
+  memoryFleet,
+  pairAgent,
+  setUp,
+  type TestAgent,
+  type TestDispatcher,
+} from '../../support/memory-fleet.js';
+
+type Fleet = ReturnType<typeof memoryFleet>;
+
+const secret = (what: string) => `secret-${what}-4711`;
+const diskFull = failure('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
+const keyStoreOf = (agent: TestAgent) => agent.context.keyStore(undefined as never);
+
+/** Everything that two hosts can do to each other, good and bad. */
+async function everything() {
+  const fleet = memoryFleet();
+  const control = fleet.dispatcher();
+  const agents: TestAgent[] = [];
+  const agent = (...args: Parameters<Fleet['agent']>): TestAgent => {
+    const made = fleet.agent(...args);
+    agents.push(made);
+    return made;
+  };
+  const secrets: string[] = [];
+
+  const mode = await setUp(control);
+  await pairAndServe(fleet, control, agent);
+  secrets.push(...(await joinTokens(fleet, control, agent)));
+  await fleet.clock.advance(120_000);
+  await unreported(fleet, control, agent('web-04'), mode);
+  await wrongCodes(fleet, control, agent);
+
+  for (const { context } of agents) secrets.push(...(await keysOf(context.keyStore(undefined as never))));
+  secrets.push(...(await keysOf(control.context.keyStore)));
+  return { control: control.events.events, agents: agents.flatMap(({ events }) => events.events), secrets };
+}
+
+async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Promise<string[]> {
+  const items: KeyStoreItem[] = ['ca-key', 'dispatcher-key', 'pairing-key', 'agent-key'];
+  const documents = (await store.read(items))._unsafeUnwrap();
+  return items.flatMap((item) => {
+    const pem = documents[item];
+    return pem === undefined
+      ? []
+      : pem.split('\n').filter((line) => line.length > 20 && !line.startsWith('-'));
+  });
+}
+
+async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
+  const web = agent('web-01');
+  (await pairAgent(fleet, control, web))._unsafeUnwrap();
+  web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'unknown_key = 1\n', 0o644);
+  const serving = (await web.agent.serve())._unsafeUnwrap();
+  const { dispatcher } = control;
+  const caller = { username: 'alice', token: secret('token') };
+  const hosts = ['web-01'];
+  const ask = async () => {
+    const args = [secret('argument')];
+    const done = [
+      await dispatcher.ping({ hosts: [...hosts, 'nowhere'], caller }),
+      await dispatcher.discover({ hosts, caller }),
+      await dispatcher.run({ hosts, script: 'greet', args, caller }),
+      await dispatcher.run({ hosts, script: 'fail', args, caller }),
+      await dispatcher.run({ hosts, script: 'unknown', args, caller }),
+    ];
+    return done;
+  };
+  for (const outcome of await ask()) outcome._unsafeUnwrap();
+
+  control.hook = { kind: 'exited', code: 2 };
+  for (const outcome of await ask()) expect(outcome._unsafeUnwrapErr().code).toBe('denied');
+  control.hook = { kind: 'none' };
+  web.hook = { kind: 'exited', code: 3 };
+  for (const outcome of await ask()) outcome._unsafeUnwrap();
+  web.hook = { kind: 'none' };
+
+  (await serving.reload())._unsafeUnwrap();
+  await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'allowed_ips = nobody\n', 0o644);
+  expect((await serving.reload()).isErr()).toBe(true);
+  await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'allowed_ips = 203.0.113.0/24\n', 0o644);
+  (await serving.reload())._unsafeUnwrap();
+  control.context.transport.forget();
+  await ask();
+  await web.files.replace('/etc/ctrl-exec-agent/agent.conf', '', 0o644);
+
+  const { serial } = (await control.context.keyStore.read(['dispatcher-certificate']))
+    .andThen((documents) => control.context.crypto.readCertificate(documents['dispatcher-certificate'] ?? ''))
+    ._unsafeUnwrap();
+  (await keyStoreOf(web).replace({ 'revoked-serials': `${serial}\n` }))._unsafeUnwrap();
+  (await serving.reload())._unsafeUnwrap();
+  await ask();
+  (await keyStoreOf(web).replace({ 'revoked-serials': '' }))._unsafeUnwrap();
+  (await serving.reload())._unsafeUnwrap();
+  Object.assign(web.context.runner, {
+    run: () => {
+      throw new TypeError('a bug');
+    },
+  });
+  await ask();
+  await serving.close(0);
+  await ask();
+
+  const full = failure('store_failed', 'disk full', { operation: 'run.complete', reason: 'ENOSPC' });
+  Object.assign(control.context.runStore, { complete: () => errAsync(full) });
+  await ask();
+
+  (await dispatcher.editAgent('web-01', { rename: 'web-09', port: 8443 }))._unsafeUnwrap();
+  (await dispatcher.unpair('web-09'))._unsafeUnwrap();
+}
+
+async function joinTokens(
+  fleet: Fleet,
+  control: TestDispatcher,
+  agent: (...args: Parameters<Fleet['agent']>) => TestAgent,
+): Promise<string[]> {
+  const { token } = (await control.dispatcher.issueJoinToken({ host: 'web-02' }))._unsafeUnwrap();
+  const trust: PairingTrust = { kind: 'join', token };
+  // Paired, but for its full disk: the token is bound to its key from then on.
+  const full = agent('web-02', '', { replace: () => errAsync(diskFull) });
+  expect((await fleet.settle(full.agent.pair({ dispatcher: dispatcherHost, trust }))).isErr()).toBe(true);
+  const thief = agent('web-02');
+  expect((await fleet.settle(thief.agent.pair({ dispatcher: dispatcherHost, trust }))).isErr()).toBe(true);
+  const forged = `${token.slice(0, -4)}AAAA`;
+  await fleet.settle(
+    agent('web-02').agent.pair({ dispatcher: dispatcherHost, trust: { kind: 'join', token: forged } }),
+  );
+  const { secret: bytes } = parseJoinToken(token)._unsafeUnwrap();
+  const record = (await control.context.joinTokens.find(idOf(token)))._unsafeUnwrap();
+  return [
+    token,
+    token.split('.')[2] ?? '',
+    Buffer.from(bytes).toString('hex'),
+    Buffer.from(bytes).toString('base64'),
+    record?.key ?? fail(),
+  ];
+}
+
+const idOf = (token: string) => Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('hex');
+const fail = (): never => {
+  throw new Error('the token is not kept');
+};
+
+/** The pairing port closes before the agent can say that it has installed its certificate. */
+async function unreported(
+  fleet: Fleet,
+  control: TestDispatcher,
+  agent: TestAgent,
+  mode: Awaited<ReturnType<typeof setUp>>,
+) {
+  const store = keyStoreOf(agent);
+  const { replace } = store;
+  Object.assign(store, {
+    replace: (documents: Parameters<typeof replace>[0]) =>
+      replace(documents).andThen(() =>
+        ResultAsync.fromSafePromise(Promise.resolve(mode.close())).andThen(() => ok(undefined)),
+      ),
+  });
+  (await pairAgent(fleet, control, agent))._unsafeUnwrap();
+}
+
+/** Three operators read another code than the agent shows. */
+async function wrongCodes(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
+  const mode = (await control.dispatcher.openPairing())._unsafeUnwrap();
+  for (const host of ['web-05', 'web-06', 'web-07']) {
+    const confirm = async ({ code, request }: PairingCode) => {
+      const other = code === '000000' ? '000001' : '000000';
+      return (await control.dispatcher.approve({ id: request, code: other })).isErr();
+    };
+    const denied = agent(host).agent.pair({
+      dispatcher: dispatcherHost,
+      trust: { kind: 'compare', confirm },
+    });
+    expect((await fleet.settle(denied))._unsafeUnwrapErr().code).toBe('pairing_denied');
+  }
+  await mode.ended;
+  (await mode.close())._unsafeUnwrap();
+}
+
+describe('events', () => {
+  let happened: Awaited<ReturnType<typeof everything>>;
+  beforeAll(async () => {
+    happened = await everything();
+  });
+
+  const catalogue = readCatalogue();
+  const named = (name: string) => (catalogue.get(name) ?? []).map(({ action }) => action).sort();
+  const actions = (events: readonly LogEvent[]) => [...new Set(events.map(({ action }) => action))].sort();
+
+  it('every event of a dispatcher happens', () => {
+    expect(actions(happened.control)).toEqual(named('DispatcherEvents'));
+  });
+
+  it('every event of an agent happens, also the one of a bug', () => {
+    expect(actions(happened.agents)).toEqual([...named('AgentEvents'), 'internal-error'].sort());
+  });
+
+  it('an event has the fields that are documented, and no other', () => {
+    const documented = new Map([...catalogue.values()].flat().map((event) => [event.action, event.fields]));
+    for (const { action, fields } of [...happened.control, ...happened.agents]) {
+      const known = documented.get(action) ?? [];
+      const given = Object.entries(fields).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+      expect(known.map(({ name }) => name)).toEqual(expect.arrayContaining(given));
+      const needed = known.filter(({ optional }) => !optional).map(({ name }) => name);
+      expect(given, action).toEqual(expect.arrayContaining(needed));
+    }
+  });
+
+  it('no secret is in any of them: token, argument, output, join secret, key', () => {
+    const log = [...happened.control, ...happened.agents].map(
+      (event) => `${JSON.stringify(event)}${logLine(event)}`,
+    );
+    const kept = [secret('token'), secret('argument'), ...happened.secrets];
+    expect(kept.length).toBeGreaterThan(10);
+    for (const each of kept) {
+      expect(each.length).toBeGreaterThan(10);
+      expect(log.filter((line) => line.includes(each))).toEqual([]);
+    }
+  });
+
+  it('a run and a ping have one request id on both hosts', () => {
+    const ids = (events: readonly LogEvent[], action: string) =>
+      events
+        .filter((event) => event.action === action)
+        .map(({ fields }) => 'reqid' in fields && fields.reqid);
+    const runs = ids(happened.agents, 'run-start');
+    expect(runs.length).toBeGreaterThan(0);
+    expect(ids(happened.control, 'run')).toEqual(expect.arrayContaining(runs));
+    const pings = ids(happened.agents, 'ping-answered');
+    expect(pings.length).toBeGreaterThan(0);
+    expect(ids(happened.control, 'ping')).toEqual(expect.arrayContaining(pings));
+  });
+});
+
+it('whatever token and arguments a run has, and however it ends, they are in no event of either host', async () => {
+  const fleet = memoryFleet();
+  const control = fleet.dispatcher();
+  const web = fleet.agent('web-01');
+  await setUp(control);
+  (await pairAgent(fleet, control, web))._unsafeUnwrap();
+  (await web.agent.serve())._unsafeUnwrap();
+  const marker = fc.stringMatching(/^[A-Za-z0-9]{12,24}$/);
+  const around = fc.constantFrom('', '\n', '"', '\u202e', ' ', '\0', 'é');
+  const ways = fc.record({
+    script: fc.constantFrom('greet', 'fail', 'unknown', 'no script'),
+    control: fc.constantFrom(0, 1, 2, 3, 9),
+    agent: fc.constantFrom(0, 1, 2, 3, 9),
+  });
+  await fc.assert(
+    fc.asyncProperty(marker, around, ways, async (mark, edge, { script, control: ours, agent: theirs }) => {
+      control.hook = { kind: 'exited', code: ours };
+      web.hook = { kind: 'exited', code: theirs };
+      const before = control.events.events.length + web.events.events.length;
+      const caller = { username: 'alice', token: `${edge}token${mark}${edge}` };
+      const hosts = ['web-01'];
+      await control.dispatcher.run({ hosts, script, args: [`${edge}argument${mark}`], caller });
+      await control.dispatcher.ping({ hosts, caller });
+      await control.dispatcher.discover({ hosts, caller });
+      const events = [...control.events.events, ...web.events.events];
+      expect(events.length).toBeGreaterThan(before);
+      expect(JSON.stringify(events)).not.toContain(mark);
+    }),
+    { numRuns: 60 },
+  );
+});
