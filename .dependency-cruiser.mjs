@@ -3,7 +3,10 @@
 /** @param {string} name @param {string} comment @param {object} from @param {object} to */
 const forbid = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
 
-const npmOrNode = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown', 'core'];
+/** What cannot be found, or is not in package.json. */
+const undeclared = ['npm-no-pkg', 'npm-unknown', 'unknown'];
+const npm = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', ...undeclared];
+const npmOrNode = [...npm, 'core'];
 
 /** Which npm packages an adapter folder may import; a folder that is not listed may import none. */
 const librariesOfAdapter = {
@@ -83,7 +86,7 @@ export default {
         `adapters/${folder} wraps ${names.join(', ')} and no other library.`,
         { path: `^src/adapters/${folder}/` },
         {
-          dependencyTypes: npmOrNode.filter((kind) => kind !== 'core'),
+          dependencyTypes: npm,
           pathNot: allowed(['neverthrow', ...names]),
         },
       ),
@@ -92,7 +95,7 @@ export default {
       'adapter-libraries',
       'An adapter folder imports node: and its own library only; name the library in librariesOfAdapter.',
       { path: `^src/adapters/(?!(${Object.keys(librariesOfAdapter).join('|')})/)` },
-      { dependencyTypes: npmOrNode.filter((kind) => kind !== 'core'), pathNot: allowed(['neverthrow']) },
+      { dependencyTypes: npm, pathNot: allowed(['neverthrow']) },
     ),
     forbid(
       'apps-do-not-know-each-other',
@@ -108,9 +111,10 @@ export default {
     ),
     forbid(
       'library-without-command-libraries',
-      "What import 'ctrl-exec' loads must not drag in argument parsing or dependency injection.",
+      "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
       { path: '^src/apps/(library/|defaults\\.ts)' },
       {
+        reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
       },
     ),
@@ -124,7 +128,7 @@ export default {
       'src-does-not-import-dev-dependencies',
       'A development dependency is not there when the package is installed.',
       { path: '^src/' },
-      { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'] },
+      { dependencyTypes: ['npm-dev', ...undeclared] },
     ),
     forbid(
       'tests-stay-outside',
@@ -141,6 +145,5 @@ export default {
       exportsFields: ['exports'],
       conditionNames: ['import', 'node', 'types', 'default'],
     },
-    includeOnly: { path: '^(src|node_modules)/|^node:|^[a-z_/]+$' },
   },
 };

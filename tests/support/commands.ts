@@ -4,9 +4,42 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
 
 const bin = fileURLToPath(new URL('../../dist/bin/', import.meta.url));
+
+type CleanUp = () => unknown;
+let shareholder: CleanUp[] | undefined;
+
+/** Cleans up when the test ends, or, for what `shared` makes, when the file does. */
+export const atEnd = (work: CleanUp): void => {
+  if (shareholder) shareholder.push(work);
+  else
+    onTestFinished(async () => {
+      await work();
+    });
+};
+
+/** Made once before the tests of a file or a describe, and gone after them: for what is expensive and what no test changes. */
+export function shared<T>(make: () => Promise<T>): () => T {
+  const work: CleanUp[] = [];
+  let made: { readonly value: T } | undefined;
+  beforeAll(async () => {
+    shareholder = work;
+    try {
+      made = { value: await make() };
+    } finally {
+      shareholder = undefined;
+    }
+  });
+  afterAll(async () => {
+    for (const each of work.reverse()) await each();
+  });
+  return () => {
+    if (!made) throw new Error('it is made before the tests, not before the file');
+    return made.value;
+  };
+}
 
 export type CommandName = 'ctrl-exec' | 'ctrl-exec-agent';
 
@@ -36,12 +69,18 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Written to standard input, which is then ended. Without it, standard input stays open for `start`, empty for `run`. */
   readonly input?: string;
+  /** Shell commands that come first in the same process: `umask 077`, `exec 3</etc/passwd`. */
+  readonly before?: string;
 }
 
-/** Starts a command; it is killed when the test ends, whatever happened. */
+/** Starts a command; it is killed at the end, whatever happened. */
 export function start(command: CommandName, args: readonly string[], options: CommandOptions = {}): Started {
   const home = options.home === undefined ? [] : ['--home', options.home];
-  const child = spawn(process.execPath, [commandFile(command), ...home, ...args], {
+  const line = [process.execPath, commandFile(command), ...home, ...args];
+  const shell = options.before === undefined ? [] : ['/bin/sh', '-c', `${options.before}; exec "$@"`, 'sh'];
+  const [program = '', ...words] = [...shell, ...line];
+  const child = spawn(program, words, {
+    stdio: 'pipe',
     env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', USER: 'tester', ...options.env },
   });
   const output = { stdout: '', stderr: '' };
@@ -65,7 +104,7 @@ export function start(command: CommandName, args: readonly string[], options: Co
       watch();
     });
   });
-  onTestFinished(async () => {
+  atEnd(async () => {
     if (!over) child.kill('SIGKILL');
     await ended;
   });
@@ -100,10 +139,10 @@ export const run = (
   options: CommandOptions = {},
 ): Promise<Ended> => start(command, args, { input: '', ...options }).ended;
 
-/** A directory that is removed when the test ends. */
+/** A directory that is removed at the end. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'ctrl-exec-test-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  atEnd(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
@@ -174,10 +213,12 @@ export async function dispatcherOnDisk(conf = ''): Promise<DispatcherOnDisk> {
           '--lookup-by',
           'ip',
         ],
-        { home: agent.home, input: 'y\n' },
+        { home: agent.home },
       );
       const id = await request.shows(/Request ([0-9a-f]{8})/);
       const approved = await command('approve', id);
+      // Only now, so that the agent's first question finds the decision.
+      request.child.stdin?.end('y\n');
       const paired = await request.ended;
       if (approved.code !== 0 || paired.code !== 0)
         throw new Error(`pairing: ${approved.stderr}${paired.stdout}${paired.stderr}`);

@@ -117,7 +117,8 @@ function pairingDesk(dispatcher: Dispatcher) {
 
   let last: Promise<void> = Promise.resolve();
   lines.on('line', (line) => {
-    last = last.then(() => obey(line.trim())).then(() => lines.prompt());
+    // Once closed, a prompt would begin to read again, and the process would not end.
+    last = last.then(() => obey(line.trim())).then(() => void (process.stdin.isPaused() || lines.prompt()));
   });
   lines.on('SIGINT', () => lines.close());
 
