@@ -91,7 +91,11 @@ async function troubled(
   const about = `exit ${ended.code}: ${said}\n${ended.stdout}`;
   if (ended.code !== 0) {
     if (ended.code !== 1) throw new Error(`expected exit 1 or 0, found ${about}`);
-    if (said.includes('\n') || !said.includes(home) || !/no space|disk is full|read-only/i.test(said))
+    if (
+      said.includes('\n') ||
+      !said.includes(home) ||
+      !/no space|disk is full|read-only|expected a .*writable/i.test(said)
+    )
       throw new Error(`expected one line that names the path and what is wrong, found ${about}`);
   }
   const outcome = await round.judge(ended).catch((error: unknown) => {

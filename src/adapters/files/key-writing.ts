@@ -62,6 +62,9 @@ async function complete(paths: KeyStorePaths): Promise<Result<void, FileFailure>
   const change = await readJournal(paths);
   if (change.isErr()) return err(change.error);
   if (change.value === undefined) return ok(undefined);
+  // What the crashed process had staged: copies of the keys, too.
+  for (const directory of directoriesOf(paths, [...change.value.keys()]).keys())
+    await removeAbandoned(directory);
   const steps = await makeDirectories(paths, [...change.value.keys()]).andThen(
     () => new ResultAsync(stageAll(paths, change.value ?? new Map())),
   );

@@ -6,7 +6,7 @@ export type StoreFailed = CtrlExecError<'store_failed'>;
 export const storeFailed = (operation: string, reason: string, message: string): StoreFailed =>
   failure('store_failed', message, { operation, reason });
 
-/** The primary result codes of SQLite (https://www.sqlite.org/rescode.html) that an operator can act on. */
+/** The result codes of SQLite (https://www.sqlite.org/rescode.html) that an operator can act on: primary ones, and extended ones that say more. */
 const known: ReadonlyMap<number, readonly [name: string, advice: string]> = new Map([
   [3, ['SQLITE_PERM', 'permission denied; run as the user who owns it']],
   [5, ['SQLITE_BUSY', 'another process kept it locked; see what holds it open, then try again']],
@@ -23,6 +23,8 @@ const known: ReadonlyMap<number, readonly [name: string, advice: string]> = new 
   [15, ['SQLITE_PROTOCOL', 'another process kept it locked; see what holds it open, then try again']],
   [18, ['SQLITE_TOOBIG', 'a value is too large to be stored']],
   [22, ['SQLITE_NOLFS', 'its file system cannot hold large files']],
+  // SQLITE_IOERR_SHMSIZE: there was no room for the index of the write-ahead log.
+  [4874, ['SQLITE_FULL', 'the disk is full; free some space']],
   [26, ['SQLITE_NOTADB', 'it is not an SQLite database; move it away or restore it from a backup']],
 ]);
 
@@ -66,6 +68,7 @@ export const failureOf = (operation: string, path: string, thrown: unknown): Sto
   }
   const code = sqliteCode(thrown);
   if (code === undefined) throw thrown;
-  const [name, text] = known.get(code & 0xff) ?? [`SQLITE_${code}`, `SQLite answered with error ${code}`];
+  const [name, text] = known.get(code) ??
+    known.get(code & 0xff) ?? [`SQLITE_${code}`, `SQLite answered with error ${code}`];
   return storeFailed(operation, name, `${path}: ${text}`);
 };

@@ -34,8 +34,11 @@ const nothingLeft = (...homes: string[]): void => {
 
 /** What the agent's files are, after a command has looked at them. */
 async function settled(home: string): Promise<AgentLook | undefined> {
-  if (!isInterrupted(home)) lookAtAgent(home);
+  const interrupted = isInterrupted(home);
+  if (!interrupted) lookAtAgent(home);
   const check = await agent(home, 'self-check');
+  // Whoever completes a change also clears away what the killed process had prepared for it.
+  if (interrupted) nothingLeft(home);
   if (isInterrupted(home)) throw new Error('self-check does not complete the interrupted change');
   const look = lookAtAgent(home);
   if ((check.code === 0) !== (look !== undefined))

@@ -69,14 +69,16 @@ const beyond = 1.1;
 
 /**
  * Kills a command at so many moments. They are drawn evenly over the time that an undisturbed run takes, every second
- * one over its time from its first change of a file on, so that most do not fall into the loading of the program.
+ * one over its time from its first change of a file on, so that most do not fall into the loading of the program; of
+ * those of a `late` trial most come soon after it. What happened is added to `tallies`.
  */
 export async function killAtAnyMoment(
   trial: Trial,
   rounds: number,
   seed: string,
   places: string,
-): Promise<Tally> {
+  tallies: Tally[],
+): Promise<void> {
   const draw = drawer(`${seed} ${trial.name}`);
   const calm = await play(trial, places, 0, undefined);
   if (calm.outcome !== 'new') throw new Error(`${trial.name}: left alone it does not do its work`);
@@ -87,13 +89,14 @@ export async function killAtAnyMoment(
     killed: { before: 0, during: 0, after: 0 },
     outcome: { old: 0, new: 0 },
   };
+  tallies.push(tally);
   const working = calm.milliseconds - calm.firstChange;
   const first = Math.floor(draw() * 2);
   for (let round = 0; round < rounds; round += 1) {
     const share = ((Math.floor(round / 2) + draw()) / Math.ceil(rounds / 2)) * beyond;
     const moment: Moment =
       trial.late === true || (round + first) % 2 === 1
-        ? { after: 'first change', milliseconds: share * working }
+        ? { after: 'first change', milliseconds: (trial.late === true ? share ** 3 : share) * working }
         : { after: 'start', milliseconds: share * calm.milliseconds };
     const { phase, outcome } = await play(trial, places, round + 1, moment).catch((error: unknown) => {
       const when = `${moment.milliseconds.toFixed(1)} ms after its ${moment.after}`;
@@ -104,7 +107,6 @@ export async function killAtAnyMoment(
     tally.killed[phase] += 1;
     tally.outcome[outcome] += 1;
   }
-  return tally;
 }
 
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

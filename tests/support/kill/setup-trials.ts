@@ -12,8 +12,11 @@ const nothingLeft = (home: string): void => {
 
 /** Looks at the files as they are, lets a command that reads them look, and looks again. */
 async function lookTwice(home: string, reader: () => Promise<unknown>): Promise<DispatcherLook> {
-  if (!isInterrupted(home)) lookAtDispatcher(home);
+  const interrupted = isInterrupted(home);
+  if (!interrupted) lookAtDispatcher(home);
   await reader();
+  // Whoever completes a change also clears away what the killed process had prepared for it.
+  if (interrupted) nothingLeft(home);
   if (isInterrupted(home)) throw new Error('whoever reads does not complete the interrupted change');
   return lookAtDispatcher(home);
 }

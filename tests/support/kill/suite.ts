@@ -75,7 +75,7 @@ export function describeKilledCommands(rounds: number, seed: string, names?: rea
       { timeout: 1000 * roundTimeout * (rounds + 2) },
       async (_name, count, trial) => {
         templates ??= await templatesIn(join(root, 'templates'));
-        tallies.push(await killAtAnyMoment(trial, count, seed, join(root, 'rounds')));
+        await killAtAnyMoment(trial, count, seed, join(root, 'rounds'), tallies);
         const seen = await watch?.seen();
         expect(seen?.wrong).toEqual([]);
         expect(seen?.looks).toBeGreaterThan(0);
