@@ -95,9 +95,11 @@ export const memoryTransport = (
   const linkTo = async (target: TransportTarget): Promise<Result<Link, TransportError>> => {
     const known = kept.get(target.connectionKey);
     const { station } = known ?? {};
-    if (known && station?.accepting && station.links.has(known) && sameLink(known.target, target))
-      return ok(known);
+    const usable = known && station?.accepting && station.links.has(known) && sameLink(known.target, target);
+    const verdict = usable ? await target.judge(known.server) : undefined;
+    if (known && verdict?.isOk()) return ok(known);
     if (known) drop(target.connectionKey, known);
+    if (verdict?.isErr()) return err(verdict.error);
     const made = await connect(from, target);
     if (made.isOk()) kept.set(target.connectionKey, made.value);
     return made;

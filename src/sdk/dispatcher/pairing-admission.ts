@@ -22,15 +22,13 @@ export function pairingAdmission({ clock, pairingQueue, settings }: DispatcherCo
     return allowed;
   };
 
-  /** `starting`: addresses of the sessions that are just being made, so that parallel ones cannot pass together. */
-  return (address: string, starting: readonly string[]): ResultAsync<void, SessionFailure> =>
+  return (address: string): ResultAsync<void, SessionFailure> =>
     safeTry(async function* () {
       if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
       const waiting = yield* pairingQueue.list(['started', 'open']);
-      const addresses = [...waiting.map(({ ip }) => ip), ...starting];
-      if (addresses.length >= settings.pairingMaxQueue)
+      if (waiting.length >= settings.pairingMaxQueue)
         return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
-      if (addresses.filter((each) => each === address).length >= sessionsPerAddress)
+      if (waiting.filter(({ ip }) => ip === address).length >= sessionsPerAddress)
         return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
       return ok(undefined);
     });

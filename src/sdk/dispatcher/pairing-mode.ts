@@ -12,6 +12,7 @@ import {
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
 import type { IncomingRequest, Listening } from '../../ports/listener.js';
+import { inTurn } from '../parallel.js';
 import { refusalLog } from '../refusals.js';
 import { type DispatcherContext, identityMissing, loadIdentity } from './context.js';
 import { joinedBy } from './join-tokens.js';
@@ -167,8 +168,7 @@ function pairingSessions(
   const { clock, events, pairingQueue, settings } = context;
   const sessions = new Map<string, PairingSession>();
   const cancels = new Map<string, () => void>();
-  /** Addresses of M1s under way. */
-  const starting: string[] = [];
+  const inOrder = inTurn();
   const admit = pairingAdmission(context);
   const openedAt = clock.now();
   let attacked = false;
@@ -224,13 +224,9 @@ function pairingSessions(
         return err(refusal('queue_full', 'pairing mode has ended after three wrong codes'));
       });
 
-  const begin = (
-    message: StartMessage,
-    address: string,
-    others: readonly string[],
-  ): ResultAsync<PairingSession, SessionFailure> =>
+  const begin = (message: StartMessage, address: string): ResultAsync<PairingSession, SessionFailure> =>
     safeTry(async function* () {
-      yield* admit(address, others);
+      yield* admit(address);
       yield* noAttack();
       const join = yield* joinedBy(context, message);
       const csr = yield* context.certificateRequests
@@ -241,12 +237,8 @@ function pairingSessions(
 
   const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
     return safeTry(async function* () {
-      // Counted from here on, before anything is waited for: requests at the same time see each other.
-      const others = [...starting];
-      starting.push(address);
-      const begun = await begin(message, address, others);
-      starting.splice(starting.indexOf(address), 1);
-      const session = yield* begun;
+      // One after the other: requests at the same moment cannot pass the limits together.
+      const session = yield* inOrder(() => begin(message, address));
       sessions.set(session.id, session);
       expireAfter(session, startedLifetime);
       events.emit({
