@@ -82,11 +82,23 @@ export function pairingQueueContract(
       expect(error).toMatchObject({ code: 'request_unknown', id: id('c') });
     });
 
-    it.each([approve, deny, { ...approve, replace: true }])('a decision is kept: %j', async (decision) => {
+    it.each([
+      approve,
+      { ...approve, replace: true },
+      { ...approve, port: 7000, lookupBy: 'hostname' } as const,
+    ])('an approval is kept, and the request stays open: %j', async (decision) => {
       const queue = await withRequests(request('a', open_));
       const decided = (await queue.decide(id('a'), decision, 1999))._unsafeUnwrap();
       expect(decided).toEqual(request('a', { ...open_, decision }));
       expect(await find(queue, 'a')).toEqual(decided);
+    });
+
+    it('a denial is kept, and ends the request at once', async () => {
+      const queue = await withRequests(request('a', open_));
+      const decided = (await queue.decide(id('a'), deny, 1999))._unsafeUnwrap();
+      expect(decided).toEqual(request('a', { ...open_, state: 'denied', decision: deny }));
+      expect(await find(queue, 'a')).toEqual(decided);
+      expect(await listed(queue, ['started', 'open'])).toEqual([]);
     });
 
     it('a decision is taken once', async () => {

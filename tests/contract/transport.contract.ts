@@ -33,17 +33,22 @@ export function transportContract(name: string, open: () => Network): void {
       for (const close of closing.splice(0)) await close();
     });
 
-    /** A listener that counts what it handles, and a transport to it. */
+    /** A listener that counts its connections and what it handles, and a transport to it. */
     async function serve(options: Partial<ListenOptions> = {}) {
       const network = open();
       const handled: IncomingRequest[] = [];
       const { handle = echo, ...others } = options;
+      let accepted = 0;
       const listening = await listen(
         network.listener,
         listenOptions(identities, {
           handle(request) {
             handled.push(request);
             return handle(request);
+          },
+          accept() {
+            accepted += 1;
+            return true;
           },
           ...others,
         }),
@@ -62,7 +67,7 @@ export function transportContract(name: string, open: () => Network): void {
         targetOf(identities, network.host, listening.port, { judge, ...more });
       const ask = (request: Parameters<typeof requestOf>[0] = {}, more: Partial<TransportTarget> = {}) =>
         transport.request(target(more), requestOf(request));
-      return { network, listening, transport, target, ask, handled, judged };
+      return { network, listening, transport, target, ask, handled, judged, connections: () => accepted };
     }
 
     /** A handler that can be held up. */
@@ -113,34 +118,63 @@ export function transportContract(name: string, open: () => Network): void {
       expect(handled).toEqual([]);
     });
 
-    it('judges a connection once and keeps it for the same key', async () => {
-      const { ask, judged } = await serve();
+    it('keeps a connection for the same key, and judges its peer anew for every request', async () => {
+      const { ask, judged, connections } = await serve();
       for (let count = 0; count < 3; count++) expect((await ask()).isOk()).toBe(true);
-      expect(judged).toHaveLength(1);
+      expect(connections()).toBe(1);
+      const agent = certificateOf(identities.agent);
+      expect(judged.map(({ serial }) => serial)).toEqual([agent.serial, agent.serial, agent.serial]);
+    });
+
+    it('asks the judge of the request, not the one that the connection was made with', async () => {
+      const { ask, judged } = await serve();
+      const first: string[] = [];
+      await ask(
+        {},
+        {
+          judge: ({ serial }) => {
+            first.push(serial);
+            return okAsync(undefined);
+          },
+        },
+      );
+      expect((await ask()).isOk()).toBe(true);
+      expect([first.length, judged.length]).toEqual([1, 1]);
+    });
+
+    it('closes a kept connection whose peer is refused meanwhile, nothing being sent', async () => {
+      const { ask, handled, connections } = await serve();
+      expect((await ask()).isOk()).toBe(true);
+      const refused = await ask({}, { judge: () => errAsync(wrong) });
+      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+      expect([handled.length, connections()]).toEqual([1, 1]);
+      expect((await ask()).isOk()).toBe(true);
+      expect([handled.length, connections()]).toEqual([2, 2]);
     });
 
     it('makes and judges another connection for another key', async () => {
-      const { ask, judged } = await serve();
+      const { ask, judged, connections } = await serve();
       await ask({}, { connectionKey: 'a' });
       await ask({}, { connectionKey: 'b' });
-      expect(judged).toHaveLength(2);
+      expect([judged.length, connections()]).toEqual([2, 2]);
       const refused = await ask({}, { connectionKey: 'c', judge: () => errAsync(wrong) });
       expect(refused._unsafeUnwrapErr()).toBe(wrong);
     });
 
     it('does not keep a connection whose judgement failed', async () => {
-      const { ask, judged } = await serve();
+      const { ask, connections } = await serve();
       await ask({}, { judge: () => errAsync(wrong) });
       expect((await ask()).isOk()).toBe(true);
-      expect(judged).toHaveLength(1);
+      expect(connections()).toBe(2);
     });
 
-    it('judges anew after `forget`, of one key or of all', async () => {
-      const { ask, judged, transport } = await serve();
+    it('connects anew after `forget`, of one key or of all', async () => {
+      const { ask, connections, transport } = await serve();
       const askBoth = async () => {
+        const before = connections();
         await ask({}, { connectionKey: 'a' });
         await ask({}, { connectionKey: 'b' });
-        return judged.splice(0).length;
+        return connections() - before;
       };
       expect(await askBoth()).toBe(2);
       transport.forget('a');
@@ -153,14 +187,14 @@ export function transportContract(name: string, open: () => Network): void {
 
     it('finishes a request under way whose key is forgotten, and does not keep its connection', async () => {
       const { started, release, handle } = holding();
-      const { ask, judged, transport } = await serve({ handle });
+      const { ask, connections, transport } = await serve({ handle });
       const answer = ask();
       await started.promise;
       transport.forget();
       release.resolve();
       expect(jsonOf((await answer)._unsafeUnwrap())).toEqual({ late: true });
       await ask();
-      expect(judged).toHaveLength(2);
+      expect(connections()).toBe(2);
     });
 
     it('tells the certificate of the connection that the answer came on', async () => {
@@ -318,13 +352,17 @@ export function transportContract(name: string, open: () => Network): void {
     });
 
     it('connects anew where a kept connection was closed meanwhile', async () => {
-      const { ask, listening, network, judged } = await serve();
+      const { ask, listening, network, handled } = await serve();
       await ask();
       await listening.close(0);
-      const again = await listen(network.listener, listenOptions(identities, { port: listening.port }));
+      const renewed = await identities.ca.issue({ usages: ['serverAuth'] });
+      const again = await listen(
+        network.listener,
+        listenOptions(identities, { port: listening.port, credentials: renewed }),
+      );
       closing.push(() => again.close(0));
-      expect((await ask()).isOk()).toBe(true);
-      expect(judged).toHaveLength(2);
+      expect((await ask())._unsafeUnwrap().peer.serial).toBe(certificateOf(renewed).serial);
+      expect(handled).toHaveLength(1);
     });
 
     it('ends requests under way as aborted when it closes, and makes no further ones', async () => {

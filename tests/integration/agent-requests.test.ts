@@ -125,7 +125,7 @@ describe('raw requests of legacy dispatchers', () => {
     });
     await daemon.stop();
     const log = daemon.output('stderr');
-    expect(log).toMatch(/^ACTION=run .*REQID=r2 .*SCRIPT=hello/m);
+    expect(log).toMatch(/^ACTION=run-start .*REQID=r2 .*SCRIPT=hello/m);
     for (const line of log.trimEnd().split(/[\n\r\u2028]/)) expect(line).toMatch(/^ACTION=[a-z-]+( |$)/);
     expect(log).not.toMatch(/^ACTION=forged/m);
     for (const secret of ['s3same', 'printed-by-the-script', 'given-as-argument'])
@@ -137,7 +137,7 @@ describe('raw requests of legacy dispatchers', () => {
     agent.script('hello', '#!/bin/sh\n');
     const daemon = await agent.serve();
     const { reqid } = await running(agent, 'hello');
-    await daemon.shows(new RegExp(`ACTION=run .*REQID=${reqid} `), 'stderr');
+    await daemon.shows(new RegExp(`ACTION=run-start .*REQID=${reqid} `), 'stderr');
     await daemon.shows(new RegExp(`ACTION=run-end .*EXIT=0 .*REQID=${reqid} `), 'stderr');
   });
 });

@@ -1,4 +1,4 @@
-import { errAsync, okAsync } from 'neverthrow';
+import { err, ok, okAsync, ResultAsync } from 'neverthrow';
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { manualClock } from '../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
@@ -238,6 +238,8 @@ export interface Asked {
   readonly address?: string;
   /** What reading the body ends with, instead of the body. */
   readonly bodyFails?: CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>;
+  /** What happens while the body is on its way. */
+  readonly whileSending?: () => Promise<unknown>;
 }
 
 export interface Told {
@@ -287,7 +289,9 @@ export async function servingAgent(options: AgentOptions = {}) {
       },
       body: () => {
         bodyReads += 1;
-        return asked.bodyFails ? errAsync(asked.bodyFails) : okAsync(bytes);
+        return ResultAsync.fromSafePromise(asked.whileSending?.() ?? Promise.resolve()).andThen(() =>
+          asked.bodyFails ? err(asked.bodyFails) : ok(bytes),
+        );
       },
     };
     const answer = await listening.handle(request);

@@ -109,12 +109,12 @@ export function pair(
 ): ResultAsync<Paired, CtrlExecError> {
   const keyStore = context.keyStore(settings);
   return safeTry(async function* () {
-    yield* keyStore.checkWritable(identityItems);
-    const present = yield* keyStore.read(identityItems);
-    const host = yield* agentName(options.hostName ?? context.hostName);
-    const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);
     if (options.trust.kind === 'ca-sha256') yield* readFingerprint(options.trust.fingerprint);
     const join = options.trust.kind === 'join' ? yield* parseJoinToken(options.trust.token) : undefined;
+    const host = yield* agentName(options.hostName ?? context.hostName);
+    yield* keyStore.checkWritable(identityItems);
+    const present = yield* keyStore.read(identityItems);
+    const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);
     const connection = openPairingConnection(context, options);
 
     const introduction = yield* introduce(context, settings, options, connection, host, key.pem, join);
@@ -323,8 +323,7 @@ function fetchCertificate(
 }
 
 /** Whether it is worth asking again: the connection failed, which says nothing about the request. */
-const passes = ({ code }: CtrlExecError): boolean =>
-  code === 'timed_out' || code === 'connection_failed' || code === 'connection_refused';
+const passes = ({ code }: CtrlExecError): boolean => code === 'timed_out' || code === 'connection_failed';
 
 /**
  * Whether the present identity is of the same CA: then its CAs stay as they are, and a further dispatcher is trusted.

@@ -34,6 +34,9 @@ const sessionLifetime = sessionSeconds * 1000;
 const retryAfter = 2;
 /** So many wrong codes end pairing mode (wire-protocol 2.2). */
 const maxWrongCodes = 3;
+
+/** Milliseconds between two looks at what other terminals decided. */
+const watchInterval = 1000;
 const enrolmentLifetime = 86_400_000;
 
 export interface PairingModeOptions {
@@ -224,6 +227,17 @@ function pairingSessions(
         return err(refusal('queue_full', 'pairing mode has ended after three wrong codes'));
       });
 
+  /** Other terminals decide through the store; while somebody waits it is looked into. */
+  let watching: (() => void) | undefined;
+  const watch = () => {
+    watching ??= clock.after(watchInterval, () => {
+      watching = undefined;
+      void noAttack().then(() => {
+        if (sessions.size > 0 && !attacked) watch();
+      });
+    });
+  };
+
   const begin = (message: StartMessage, address: string): ResultAsync<PairingSession, SessionFailure> =>
     safeTry(async function* () {
       yield* admit(address);
@@ -240,6 +254,7 @@ function pairingSessions(
       // One after the other: requests at the same moment cannot pass the limits together.
       const session = yield* inOrder(() => begin(message, address));
       sessions.set(session.id, session);
+      watch();
       expireAfter(session, startedLifetime);
       events.emit({
         action: 'pairing-requested',
@@ -340,6 +355,7 @@ function pairingSessions(
 
   const end = () => {
     for (const cancel of cancels.values()) cancel();
+    watching?.();
     for (const session of sessions.values()) session.end();
     const waiting = [...sessions.keys()];
     sessions.clear();

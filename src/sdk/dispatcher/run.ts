@@ -25,6 +25,8 @@ export interface Run {
   readonly script: string;
   /** One per host, in the order of the request. */
   readonly results: readonly HostResult[];
+  /** What could not be recorded, one line each; the results stand all the same. */
+  readonly warnings: readonly string[];
 }
 
 export type RunFailure = AskFailure | CtrlExecError<'locked'>;
@@ -111,11 +113,13 @@ async function recorded(
     return result;
   });
   const completed = await runStore.complete(reqid, results, clock.now());
-  if (completed.isErr()) recordFailed(context, completed.error.message, reqid);
   const released = await locks.release(reqid);
-  if (released.isErr()) recordFailed(context, released.error.message, reqid);
+  const warnings = [completed, released].flatMap((outcome) =>
+    outcome.isErr() ? [outcome.error.message] : [],
+  );
+  for (const warning of warnings) recordFailed(context, warning, reqid);
   if (thrown) throw thrown.error;
-  return ok({ reqid, script, results });
+  return ok({ reqid, script, results, warnings });
 }
 
 function runOn(

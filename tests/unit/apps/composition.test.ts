@@ -1,10 +1,10 @@
 import 'reflect-metadata';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { container } from 'tsyringe';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { agentFactories, dispatcherFactories } from '../../../src/apps/defaults.js';
+import { agentFactories, openDispatcherContext } from '../../../src/apps/defaults.js';
 import { type Factories, resolvePorts } from '../../../src/apps/wiring.js';
 import type { AgentContext } from '../../../src/sdk/agent/context.js';
 import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
@@ -51,14 +51,20 @@ const home = () => {
 };
 
 const tsyringe = (): Resolve => {
-  composeDispatcher({ home: home() });
+  composeDispatcher({ home: home(), daemon: false });
   return given.resolve as Resolve;
 };
 
-const settings = async (): Promise<DispatcherContext['settings']> => {
-  const { openDispatcherContext } = await import('../../../src/apps/defaults.js');
-  const opened = (await openDispatcherContext({ home: home() }, resolvePorts))._unsafeUnwrap();
-  return opened.context.settings;
+/** The factories of a dispatcher whose home is this directory. */
+const dispatcherFactories = async (directory = home()): Promise<Factories<DispatcherContext>> => {
+  let factories: Factories<DispatcherContext> | undefined;
+  const opened = await openDispatcherContext({ home: directory }, (theirs) => {
+    factories = theirs;
+    return resolvePorts(theirs);
+  });
+  opened._unsafeUnwrap();
+  if (!factories) throw new Error('nothing was resolved');
+  return factories;
 };
 
 /** The factories, each noting that it was called and with which context. */
@@ -75,24 +81,28 @@ const watched = <Context extends object>(factories: Factories<Context>) => {
   return { calls, factories: Object.fromEntries(entries) as Factories<Context> };
 };
 
+/** What the commands put in place of the factory: they log where the configuration says. */
+const events = ['events'];
+
 describe.each([
-  ['tsyringe', tsyringe],
-  ['resolvePorts', (): Resolve => resolvePorts],
-])('a context made by %s', (_name, resolver) => {
+  ['tsyringe', tsyringe, events],
+  ['resolvePorts', (): Resolve => resolvePorts, []],
+])('a context made by %s', (_name, resolver, instead) => {
   it('of a dispatcher has every port, each what its factory made, made at the first use and once', async () => {
-    const { calls, factories } = watched(dispatcherFactories(await settings(), () => undefined));
+    const { calls, factories } = watched(await dispatcherFactories());
     const context = resolver()<DispatcherContext>(factories);
     expect(calls).toEqual([]);
     expect(Object.keys(context)).toEqual(Object.keys(factories));
+    expect(Object.keys(context)).toContain('joinTokens');
     for (const name of Object.keys(context) as (keyof DispatcherContext)[]) {
       const port = context[name];
       expect(context[name] === port).toBe(true);
       const made = calls.filter((call) => call.name === name);
-      expect(made.length).toBe(1);
-      expect(made[0]?.made === port).toBe(true);
-      expect(made[0]?.context === context).toBe(true);
+      expect(made.length).toBe(instead.includes(name) ? 0 : 1);
+      expect(made[0]?.made === port).toBe(made.length === 1);
+      expect(made[0]?.context === context).toBe(made.length === 1);
     }
-    expect(calls.length).toBe(Object.keys(factories).length);
+    expect(calls.length).toBe(Object.keys(factories).length - instead.length);
   });
 
   it('of an agent has every port, each what its factory made, made at the first use and once', () => {
@@ -100,17 +110,22 @@ describe.each([
     const context = resolver()<AgentContext>(factories);
     expect(calls).toEqual([]);
     expect(Object.keys(context)).toEqual(Object.keys(factories));
-    for (const name of Object.keys(context) as (keyof AgentContext)[])
-      expect(context[name]).toBe(context[name]);
-    expect(calls.map(({ name }) => name).sort()).toEqual(Object.keys(factories).sort());
+    const names = (Object.keys(context) as (keyof AgentContext)[]).filter((name) => !instead.includes(name));
+    for (const name of names) expect(context[name]).toBe(context[name]);
+    expect([...calls.map(({ name }) => name), ...instead].sort()).toEqual(Object.keys(factories).sort());
     for (const { name, made } of calls) expect(context[name as keyof AgentContext]).toBe(made);
   });
 
   it('can be spread, and shares nothing with another one', () => {
     const resolve = resolver();
-    const factories: Factories<{ a: object; b: object }> = { a: () => ({}), b: ({ a }) => ({ a }) };
+    const settings = { eventLog: { kind: 'none' } };
+    const factories: Factories<{ a: object; b: object; settings: object }> = {
+      a: () => ({}),
+      b: ({ a }) => ({ a }),
+      settings: () => settings,
+    };
     const [one, two] = [resolve(factories), resolve(factories)];
-    expect({ ...one }).toEqual({ a: {}, b: { a: {} } });
+    expect({ ...one }).toMatchObject({ a: {}, b: { a: {} }, settings });
     expect(one.a).not.toBe(two.a);
   });
 });
@@ -119,24 +134,47 @@ describe('the two ways of composition', () => {
   it('give the same settings and the same kinds of ports', async () => {
     const options = { home: home() };
     const kinds = (context: object) =>
-      Object.entries(context).map(([name, value]) => [
-        name,
-        typeof value === 'function' || typeof value !== 'object' ? typeof value : Object.keys(value).sort(),
-      ]);
-    composeAgent(options);
+      Object.entries(context)
+        .filter(([name]) => !events.includes(name))
+        .map(([name, value]) => [
+          name,
+          typeof value === 'function' || typeof value !== 'object' ? typeof value : Object.keys(value).sort(),
+        ]);
+    await composeAgent({ ...options, daemon: false });
     const plain = resolvePorts<AgentContext>(agentFactories(options));
     expect(kinds(given.agent as AgentContext)).toEqual(kinds(plain));
     expect((given.agent as AgentContext).place).toEqual(plain.place);
 
-    const read = await settings();
-    const factories = () => dispatcherFactories(read, () => undefined);
-    expect(kinds(tsyringe()<DispatcherContext>(factories()))).toEqual(
-      kinds(resolvePorts<DispatcherContext>(factories())),
+    const factories = await dispatcherFactories();
+    expect(kinds(tsyringe()<DispatcherContext>(factories))).toEqual(
+      kinds(resolvePorts<DispatcherContext>(factories)),
     );
   });
 
+  it('differ in the log: commands write it where event_log says, the library hands it to its caller', async () => {
+    const line = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
+    const event = { action: 'unpaired', fields: { host: 'web-01' } } as const;
+    const [control, managed] = [home(), home()];
+
+    const of = (directory: string) => join(directory, 'events.json');
+    writeFileSync(join(control, 'ctrl-exec.conf'), `event_log = json:${of(control)}\n`);
+    tsyringe()<DispatcherContext>(await dispatcherFactories(control)).events.emit(event);
+    expect(line(of(control))).toMatchObject({ action: 'unpaired', host: 'web-01' });
+
+    writeFileSync(join(managed, 'agent.conf'), `event_log = json:${of(managed)}\n`);
+    await composeAgent({ home: managed, daemon: true });
+    (given.agent as AgentContext).events.emit({ action: 'stopped', fields: { port: 1 } });
+    expect(line(of(managed))).toMatchObject({ action: 'stopped', port: 1 });
+
+    const log = { emit: vi.fn() };
+    const opened = await openDispatcherContext({ home: control, events: log }, resolvePorts);
+    opened._unsafeUnwrap().context.events.emit(event);
+    expect(log.emit).toHaveBeenCalledExactlyOnceWith(event);
+    expect(agentFactories({ home: managed }, log).events({} as AgentContext)).toBe(log);
+  });
+
   it('leave the global container of tsyringe as it was', async () => {
-    const context = tsyringe()<DispatcherContext>(dispatcherFactories(await settings(), () => undefined));
+    const context = tsyringe()<DispatcherContext>(await dispatcherFactories());
     for (const name of Object.keys(context)) expect(container.isRegistered(name)).toBe(false);
   });
 });

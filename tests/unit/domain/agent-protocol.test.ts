@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  maxAnswerBody,
+  maxCapabilitiesAnswer,
+  maxPingAnswer,
+  maxRunAnswer,
   readCapabilities,
   readPingAnswer,
   readRunAnswer,
@@ -67,11 +69,31 @@ describe('the answer to /run', () => {
 
   it('of two full streams, every byte escaped, fits what is accepted', () => {
     const escaped = 16 * 1024 * 1024 * '\\u0000'.length;
-    expect(maxAnswerBody).toBeGreaterThan(2 * escaped);
+    expect(maxRunAnswer).toBeGreaterThan(2 * escaped);
+  });
+
+  it.each(
+    ['reqid', 'stdout', 'stderr', 'error'].flatMap((member) =>
+      [5, null, true, [], {}].map((value) => [member, value] as const),
+    ),
+  )('with a %s that is %j is not understood', (member, value) => {
+    const error = run({ exit: 0, [member]: value })._unsafeUnwrapErr();
+    expect(error.code).toBe('protocol_violation');
+    expect(error.message).toContain(`"${member}"`);
+  });
+
+  it('without reqid, stdout, stderr and error is one, with another reqid it is none', () => {
+    expect(run({ exit: 0 })._unsafeUnwrap()).toEqual({ exit: 0, stdout: '', stderr: '' });
+    expect(run({ exit: 0, reqid: `${reqid}0` })._unsafeUnwrapErr().code).toBe('protocol_violation');
   });
 });
 
 describe('the answer to /ping', () => {
+  it('of a real agent fits what is accepted many times over', () => {
+    const body = { status: 'ok', host: 'a'.repeat(255), version: '1.2.3', expiry: 'x'.repeat(24), reqid };
+    expect(json(body).length * 100).toBeLessThan(maxPingAnswer);
+  });
+
   const ping = (value: unknown, status = 200) => readPingAnswer(status, json(value));
   it('has host, version and expiry, empty where the agent says nothing', () => {
     const body = { status: 'ok', host: 'web-01', version: '0.9', expiry: 'Jun  7 16:28:00 2027 GMT' };
@@ -92,8 +114,58 @@ describe('the answer to /ping', () => {
   });
 });
 
+describe('how an agent names itself', () => {
+  const names = (host: unknown) => [
+    readPingAnswer(200, json({ status: 'ok', host }))._unsafeUnwrap().reportedHostname,
+    readCapabilities(200, json({ scripts: [], host }))._unsafeUnwrap().reportedHostname,
+  ];
+
+  it.each(['web-01', 'WEB-01.example.org', '192.0.2.7', 'a'.repeat(255)])('%s is a name', (host) => {
+    expect(names(host)).toEqual([host, host]);
+  });
+
+  it.each([
+    ...['', ' web-01', 'web-01\n', 'a..b', '-web', '.web', 'wéb', 'a b', '\u001b[2J', 'web-01 (control)'],
+    ...['::1', '300.0.2.7', 'a'.repeat(256), 5, null, ['web-01'], undefined],
+  ])('%j is none', (host) => {
+    expect(names(host)).toEqual(['', '']);
+  });
+});
+
 describe('capabilities', () => {
   const read = (value: unknown) => readCapabilities(200, json(value));
+
+  it('are of at most 200 tags, the first ones that are texts', () => {
+    const tags = Object.fromEntries(
+      Array.from({ length: 300 }, (_, index) => [`t${index}`, index === 0 ? 0 : 'x']),
+    );
+    const kept = Object.keys(read({ scripts: [], tags })._unsafeUnwrap().tags);
+    expect(kept).toEqual(Array.from({ length: 200 }, (_, index) => `t${index + 1}`));
+  });
+
+  it('are of at most 10,000 scripts, the first ones, and so many fit what is accepted', () => {
+    const scripts = Array.from({ length: 10_001 }, (_, index) => ({
+      name: `script-${index}`,
+      path: `/opt/ctrl-exec/scripts/${'x'.repeat(200)}/${index}`,
+      executable: true,
+    }));
+    const kept = read({ scripts })._unsafeUnwrap().scripts;
+    expect(kept).toHaveLength(10_000);
+    expect(kept.at(-1)?.name).toBe('script-9999');
+    expect(json({ scripts }).length).toBeLessThan(maxCapabilitiesAnswer);
+  });
+
+  it('have long texts cut, so that what is kept of a tag is bounded', () => {
+    const { tags, version } = read({
+      scripts: [],
+      version: 'v'.repeat(100_000),
+      tags: { ['k'.repeat(1_000)]: 'v'.repeat(100_000) },
+    })._unsafeUnwrap();
+    const [[key, tag] = ['', '']] = Object.entries(tags);
+    expect(key.length).toBeLessThanOrEqual(140);
+    expect(tag.length).toBeLessThanOrEqual(1_040);
+    expect(version.length).toBeLessThanOrEqual(1_040);
+  });
 
   it.each([{}, { scripts: {} }, { scripts: 'x' }, { scripts: null }])('%j are not understood', (body) => {
     expect(read(body)._unsafeUnwrapErr().code).toBe('protocol_violation');

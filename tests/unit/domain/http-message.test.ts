@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { jsonAnswer, singleHeader } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/http-message.js';
 
 describe('jsonAnswer', () => {
   it('is UTF-8 JSON with its type, further headers behind', () => {
@@ -21,21 +21,5 @@ describe('jsonAnswer', () => {
       }),
     );
     expect(new TextDecoder().decode(jsonAnswer(200, { a: undefined, b: 1 }).body)).toBe('{"b":1}');
-  });
-});
-
-describe('singleHeader', () => {
-  it('is the value of a header that occurs once', () => {
-    const headers = [
-      ['a', '1'],
-      ['b', '2'],
-      ['b', '2'],
-      ['c', ''],
-    ] as const;
-    expect(singleHeader(headers, 'a')).toBe('1');
-    expect(singleHeader(headers, 'b')).toBeUndefined();
-    expect(singleHeader(headers, 'c')).toBe('');
-    expect(singleHeader(headers, 'd')).toBeUndefined();
-    expect(singleHeader([], 'constructor')).toBeUndefined();
   });
 });

@@ -5,6 +5,7 @@ import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { opensslTime } from '../../../src/domain/certificate.js';
 import { failure } from '../../../src/domain/errors.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
+import { eventsOf } from '../../support/events.js';
 import { agentContext, servingAgent, trustedSerial } from '../../support/memory-agents.js';
 import { certificateOf, deferred } from '../../support/network.js';
 
@@ -72,9 +73,7 @@ describe('who may ask', () => {
         status: 200,
         json: { exit: 0 },
       });
-    const called = events.events
-      .filter(({ action }) => action === 'run')
-      .map(({ fields }) => fields?.['dispatcher']);
+    const called = eventsOf(events, 'run-start').map(({ fields }) => fields.dispatcher);
     expect(called).toEqual(['first', 'second']);
   });
 
@@ -101,6 +100,64 @@ describe('who may ask', () => {
         },
       ),
     );
+  });
+});
+
+describe('who is not recognised any more once the body is there', () => {
+  const meanwhile: [string, (agent: Awaited<ReturnType<typeof servingAgent>>) => unknown, string][] = [
+    [
+      'revoked',
+      ({ keyStore }) => keyStore.replace({ 'revoked-serials': trustedSerial }),
+      'certificate revoked',
+    ],
+    [
+      'no longer trusted',
+      ({ keyStore }) => keyStore.replace({ 'trusted-dispatchers': 'beef next\n' }),
+      'serial mismatch',
+    ],
+    [
+      'no longer at an allowed address',
+      ({ files }) =>
+        files.files.set('/etc/ctrl-exec-agent/agent.conf', {
+          bytes: new TextEncoder().encode('allowed_ips = 198.51.100.0/24\n'),
+          mode: 0o644,
+        }),
+      'not in allowed_ips',
+    ],
+  ];
+  const paths = ['/run', '/ping'];
+  it.each(
+    meanwhile.flatMap(([what, change, reason]) => paths.map((path) => ({ what, change, reason, path }))),
+  )('because it is $what is refused on $path, and nothing is done', async ({ change, reason, path }) => {
+    let ran = 0;
+    const agent = await servingAgent({
+      programs: {
+        '/opt/greet': () => {
+          ran += 1;
+          return processOutcome(0);
+        },
+      },
+    });
+    const told = await agent.ask({
+      path,
+      body: { script: 'greet' },
+      whileSending: async () => {
+        await change(agent);
+        (await agent.serving.reload())._unsafeUnwrap();
+      },
+    });
+    expect(told).toMatchObject({ status: 403, json: { error: reason }, bodyReads: 1 });
+    expect(ran).toBe(0);
+    expect(agent.asked).toEqual([]);
+    expect(eventsOf(agent.events, 'request-refused').map(({ fields }) => fields.reason)).toEqual([reason]);
+    expect(eventsOf(agent.events, 'ping-answered')).toEqual([]);
+  });
+
+  it('does not concern a reload that changes nothing for it', async () => {
+    const agent = await servingAgent({ programs: { '/opt/greet': () => processOutcome(0) } });
+    const whileSending = async () => (await agent.serving.reload())._unsafeUnwrap();
+    const told = await agent.ask({ body: { script: 'greet' }, whileSending });
+    expect(told).toMatchObject({ status: 200, json: { exit: 0 } });
   });
 });
 
@@ -185,7 +242,7 @@ describe('routes', () => {
 
 describe('/ping', () => {
   it('tells name, version, expiry and the reqid', async () => {
-    const { ask, own } = await servingAgent();
+    const { ask, own, events } = await servingAgent();
     const told = await ask({ path: '/ping', body: { reqid: 'b7c3d1e400010000' } });
     expect(told).toMatchObject({
       status: 200,
@@ -198,6 +255,10 @@ describe('/ping', () => {
         staged: false,
         reqid: 'b7c3d1e400010000',
       },
+    });
+    expect(events.events.at(-1)).toEqual({
+      action: 'ping-answered',
+      fields: { reqid: 'b7c3d1e400010000', dispatcher: 'control', ip: '192.0.2.1' },
     });
     expect(told.json['expiry']).toMatch(/^[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \d{4} GMT$/);
   });

@@ -290,11 +290,12 @@ describe('what the script gets', () => {
     });
     expect(events.events.slice(-2)).toEqual([
       {
-        action: 'run',
+        action: 'run-start',
         fields: { script: 'greet', reqid, dispatcher: 'control', ip: '192.0.2.1', username: 'alice' },
       },
       {
         action: 'run-end',
+        level: 'warning',
         fields: {
           script: 'greet',
           reqid,

@@ -143,15 +143,17 @@ describe('a reload', () => {
     expect((await serving.reload())._unsafeUnwrapErr()).toEqual(broken);
   });
 
-  it('while the identity is gone changes nothing', async () => {
+  it.each([
+    ['a part of the identity', ['agent-key'], 'certificate_invalid'],
+    ['the identity', ['agent-key', 'agent-certificate', 'ca-certificate'], 'identity_missing'],
+  ])('while %s is gone changes nothing', async (_what, items, code) => {
+    const missing = Object.fromEntries(items.map((item) => [item, undefined]));
     const store = memoryKeyStore();
     let gone = false;
-    const read = ((items: never) =>
+    const read = ((asked: never) =>
       store
-        .read(items)
-        .map((found) =>
-          gone ? { ...(found as object), 'agent-key': undefined } : found,
-        )) as typeof store.read;
+        .read(asked)
+        .map((found) => (gone ? { ...(found as object), ...missing } : found))) as typeof store.read;
     const agent = await servingAgent({
       programs,
       ports: { keyStore: () => ({ ...store, read }) },
@@ -160,7 +162,7 @@ describe('a reload', () => {
     const before = await behaviour(agent);
     write(agent, `${home}/scripts.conf`, '');
     gone = true;
-    expect((await agent.serving.reload())._unsafeUnwrapErr().code).toBe('identity_missing');
+    expect((await agent.serving.reload())._unsafeUnwrapErr().code).toBe(code);
     expect(await behaviour(agent)).toEqual(before);
   });
 
@@ -208,22 +210,39 @@ describe('loading', () => {
     });
   });
 
-  it.each(['agent-key', 'agent-certificate', 'ca-certificate'] as const)(
-    'without %s is not paired',
-    async (item) => {
-      const { context, keyStore } = await agentContext();
-      const partly = {
-        ...context,
-        keyStore: () => ({
-          ...keyStore,
-          read: ((items: never) =>
-            keyStore.read(items).map((found) => ({ ...(found as object), [item]: undefined }))) as never,
-        }),
-      };
-      expect((await loadState(partly))._unsafeUnwrap().identity).toBeUndefined();
-      expect((await serve(partly))._unsafeUnwrapErr().code).toBe('identity_missing');
-    },
-  );
+  /** An agent of whose identity these documents are not there. */
+  const without = async (...items: readonly string[]) => {
+    const { context, keyStore } = await agentContext();
+    const missing = Object.fromEntries(items.map((item) => [item, undefined]));
+    return {
+      ...context,
+      keyStore: () => ({
+        ...keyStore,
+        read: ((asked: never) =>
+          keyStore.read(asked).map((found) => ({ ...(found as object), ...missing }))) as never,
+      }),
+    };
+  };
+
+  it.each([
+    ['agent-key'],
+    ['agent-certificate'],
+    ['ca-certificate'],
+    ['agent-key', 'agent-certificate'],
+    ['agent-certificate', 'ca-certificate'],
+  ])('an identity without %s %s cannot be used, and what is missing is said', async (...items) => {
+    const partly = await without(...items);
+    const error = (await loadState(partly))._unsafeUnwrapErr();
+    expect(error.code).toBe('certificate_invalid');
+    expect(error.message).toContain(`${items.join(' and ')} is missing: pair again`);
+    expect((await serve(partly))._unsafeUnwrapErr()).toEqual(error);
+  });
+
+  it('without any of its documents is not paired', async () => {
+    const unpaired = await without('agent-key', 'agent-certificate', 'ca-certificate');
+    expect((await loadState(unpaired))._unsafeUnwrap().identity).toBeUndefined();
+    expect((await serve(unpaired))._unsafeUnwrapErr().code).toBe('identity_missing');
+  });
 });
 
 describe('pairingStatus', () => {

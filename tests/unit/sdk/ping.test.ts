@@ -5,6 +5,7 @@ import { opensslTime } from '../../../src/domain/certificate.js';
 import { failure } from '../../../src/domain/errors.js';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';
+import { eventsOf } from '../../support/events.js';
 import { type Answering, enrol, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 
@@ -65,8 +66,8 @@ describe('ping', () => {
       { host: 'nowhere.test', status: 'error', error: expect.stringContaining('nowhere.test') },
       { host: 'web-01', status: 'ok' },
     ]);
-    const logged = control.events.events.filter(({ action }) => action === 'ping');
-    expect(logged.map(({ level, fields }) => [fields?.['host'], level]).sort()).toEqual([
+    const logged = eventsOf(control.events, 'ping');
+    expect(logged.map(({ level, fields }) => [fields.host, level]).sort()).toEqual([
       ['nowhere.test', 'warning'],
       ['web-01', 'info'],
       ['web-02', 'warning'],
@@ -115,10 +116,50 @@ describe('ping', () => {
     expect(results).toMatchObject([{ status: 'error' }]);
   });
 
-  it('is an error as a whole when the registry cannot be read', async () => {
-    const down = failure('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
+  it('takes an answer of 64 KiB and none above', async () => {
+    const ofSize = (name: string, size: number) =>
+      scriptedAgent(fleet, control, name, () => {
+        const empty = jsonAnswer(200, { status: 'ok', filler: '' }).body.length;
+        return jsonAnswer(200, { status: 'ok', filler: 'x'.repeat(size - empty) });
+      });
+    await ofSize('web-01', 65_536);
+    await ofSize('web-02', 65_537);
+    const { results } = (await ping(control.context, { hosts: ['web-01', 'web-02'] }))._unsafeUnwrap();
+    expect(results).toMatchObject([
+      { host: 'web-01', status: 'ok' },
+      { host: 'web-02', status: 'error', error: expect.stringContaining('65536') },
+    ]);
+  });
+});
+
+describe('the registry', () => {
+  const down = failure('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
+  const hosts = (count: number) => Array.from({ length: count }, (_, index) => `web-${index}`);
+  const failing = (call: 'find' | 'list') => {
     const { registry } = control.context;
-    const context = withPorts(control, { registry: { ...registry, list: () => errAsync(down) } });
-    expect((await ping(context, { hosts: ['web-01'] }))._unsafeUnwrapErr()).toEqual(down);
+    return withPorts(control, { registry: { ...registry, [call]: () => errAsync(down) } });
+  };
+
+  it('is asked for each of a few hosts, and is not read as a whole', async () => {
+    await scriptedAgent(fleet, control, 'web-01', alive);
+    const { results } = (await ping(failing('list'), { hosts: ['WEB-01'] }))._unsafeUnwrap();
+    expect(results).toMatchObject([{ host: 'web-01', status: 'ok' }]);
+    expect((await ping(failing('list'), { hosts: hosts(31) })).isOk()).toBe(true);
+  });
+
+  it('is read once for many hosts', async () => {
+    await scriptedAgent(fleet, control, 'web-01', alive);
+    const asked = [...hosts(31), 'WEB-01'].filter((host) => host !== 'web-1');
+    const { results } = (await ping(failing('find'), { hosts: [...asked, 'web-31'] }))._unsafeUnwrap();
+    expect(results).toContainEqual(expect.objectContaining({ host: 'web-01', status: 'ok' }));
+    expect(results).toHaveLength(32);
+  });
+
+  it.each([
+    [1, 'find'],
+    [31, 'find'],
+    [32, 'list'],
+  ] as const)('that cannot be read is an error as a whole: %i hosts, by %s', async (count, call) => {
+    expect((await ping(failing(call), { hosts: hosts(count) }))._unsafeUnwrapErr()).toEqual(down);
   });
 });

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { failure } from '../../../src/domain/errors.js';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { run } from '../../../src/sdk/dispatcher/run.js';
+import { eventsOf } from '../../support/events.js';
 import { type Answering, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 import { deferred } from '../../support/network.js';
@@ -63,13 +64,39 @@ describe('locks', () => {
     expect(await held()).toEqual([]);
   });
 
-  it.each(['start', 'complete'] as const)('are free after the store failed at the %s', async (step) => {
+  it.each(['purge', 'start'] as const)(
+    'are free after the store failed at the %s, and no host was asked',
+    async (step) => {
+      const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
+      const { runStore } = control.context;
+      const context = withPorts(control, { runStore: { ...runStore, [step]: () => errAsync(storeDown) } });
+      const outcome = await run(context, { hosts: ['web-01'], script: 'greet' });
+      expect(outcome._unsafeUnwrapErr()).toEqual(storeDown);
+      expect(seen).toEqual([]);
+      expect(await held()).toEqual([]);
+    },
+  );
+
+  it('are free after the store failed at the end, and the results are there', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { runStore } = control.context;
-    const context = withPorts(control, { runStore: { ...runStore, [step]: () => errAsync(storeDown) } });
-    const outcome = await run(context, { hosts: ['web-01'], script: 'greet' });
-    expect(outcome._unsafeUnwrapErr()).toEqual(storeDown);
+    const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(storeDown) } });
+    const { results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    expect(results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
     expect(await held()).toEqual([]);
+  });
+
+  it('that cannot be freed take no result away, and the log says so', async () => {
+    await scriptedAgent(fleet, control, 'web-01', success);
+    const { locks } = control.context;
+    const context = withPorts(control, { locks: { ...locks, release: () => errAsync(storeDown) } });
+    const { reqid, results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    expect(results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
+    const record = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    expect(record?.results).toMatchObject([{ exit: 0 }]);
+    expect(eventsOf(control.events, 'record-failed')).toEqual([
+      { action: 'record-failed', level: 'error', fields: { reqid, reason: 'disk full' } },
+    ]);
   });
 
   it('are free, and no host is still under way, after a listener that throws', async () => {
@@ -82,23 +109,30 @@ describe('locks', () => {
       underWay -= 1;
       return success(request);
     });
+    const told: string[] = [];
+    const bug = new Error('the listener failed');
     const outcome = run(control.context, {
       hosts: ['web-01', 'web-02'],
       script: 'greet',
       onResult: ({ host }) => {
+        told.push(host);
         if (host !== 'web-01') return;
         setTimeout(slow.resolve, 0);
-        throw new Error('the listener failed');
+        throw bug;
       },
     });
     let underWayAtTheEnd = -1;
-    await Promise.resolve(outcome)
-      .catch(() => undefined)
-      .then(() => {
-        underWayAtTheEnd = underWay;
-      });
+    const thrown = await Promise.resolve(outcome).catch((error: unknown) => {
+      underWayAtTheEnd = underWay;
+      return error;
+    });
+    expect(thrown).toBe(bug);
     expect(await held()).toEqual([]);
     expect(underWayAtTheEnd).toBe(0);
+    expect(told).toEqual(['web-01', 'web-02']);
+    const [started] = eventsOf(control.events, 'run');
+    const record = (await control.context.runStore.find(started?.fields.reqid ?? ''))._unsafeUnwrap();
+    expect(record?.results?.map(({ exit }) => exit)).toEqual([0, 0]);
   });
 
   it('are free after an abort, which ends every host that is under way', async () => {

@@ -4,6 +4,7 @@ import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/errors.js';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { run } from '../../../src/sdk/dispatcher/run.js';
+import { eventsOf } from '../../support/events.js';
 import { type Answering, enrol, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 import { deferred } from '../../support/network.js';
@@ -281,13 +282,18 @@ describe('results', () => {
     expect(results).toMatchObject([{ exit: -1, error: 'read timeout after 60 s' }]);
   });
 
-  it('are not lost when they cannot be recorded in a run that is no longer known', async () => {
+  it.each([
+    ['in a run that is no longer known', failure('request_unknown', 'purged', { id: 'x' })],
+    ['in a store that fails', failure('store_failed', 'disk full', { operation: 'write', reason: 'FULL' })],
+  ])('are not lost when they cannot be recorded %s, and the log says so', async (_what, error) => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { runStore } = control.context;
-    const gone = failure('request_unknown', 'purged', { id: 'x' });
-    const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(gone) } });
-    const { results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(error) } });
+    const { reqid, results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
     expect(results).toMatchObject([{ exit: 0 }]);
+    expect(eventsOf(control.events, 'record-failed')).toEqual([
+      { action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } },
+    ]);
   });
 
   it('from a real agent carry exit, output and the reqid of both logs', async () => {
@@ -301,9 +307,11 @@ describe('results', () => {
       { host: 'web-01', script: 'greet', exit: 0, stdout: 'hello a b', stderr: '', rtt: 0, reqid },
     ]);
     const logged = (events: typeof agent.events) =>
-      events.events.filter(({ fields }) => fields?.['reqid'] === reqid).map(({ action }) => action);
+      events.events
+        .filter(({ fields }) => 'reqid' in fields && fields.reqid === reqid)
+        .map(({ action }) => action);
     expect(logged(control.events)).toEqual(['run', 'run-result']);
-    expect(logged(agent.events)).toEqual(['run', 'run-end']);
+    expect(logged(agent.events)).toEqual(['run-start', 'run-end']);
   });
 
   it('are kept under the registered name when the agent claims to be another', async () => {

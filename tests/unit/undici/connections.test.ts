@@ -229,19 +229,33 @@ it('a judge that throws is a bug that comes through', async () => {
 });
 
 it('a kept connection is not used once its certificate has expired', async () => {
-  const { port } = await startTls(answering);
-  const judge = vi.fn(() => okAsync(undefined));
-  const { ask } = client(port, { judge });
+  const connections = new Set<unknown>();
+  const { port } = await startTls((socket, text) => {
+    connections.add(socket);
+    answering(socket, text);
+  });
+  const { ask } = client(port);
   await ask();
   await ask();
-  expect(judge).toHaveBeenCalledTimes(1);
+  expect(connections.size).toBe(1);
   vi.useFakeTimers({ toFake: ['Date'], now: certificateOf(identities().agent).notAfter + 1 });
   try {
     await ask();
   } finally {
     vi.useRealTimers();
   }
-  expect(judge).toHaveBeenCalledTimes(2);
+  expect(connections.size).toBe(2);
+});
+
+it('a kept connection whose peer is refused meanwhile is closed, not a byte being sent', async () => {
+  const { port, sockets, chunks } = await startTls(answering);
+  const { ask } = client(port);
+  expect((await ask()).isOk()).toBe(true);
+  const sent = chunks.length;
+  const wrong = failure('wrong_identity', 'another key', { expected: 'a', found: 'b' });
+  expect((await ask({}, { judge: () => errAsync(wrong) }))._unsafeUnwrapErr()).toBe(wrong);
+  await vi.waitFor(() => expect(sockets.size).toBe(0));
+  expect(chunks).toHaveLength(sent);
 });
 
 it('requests that overlap each get the certificate of their own connection', async () => {

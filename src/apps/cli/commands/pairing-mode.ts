@@ -54,7 +54,7 @@ function pairingDesk(dispatcher: Dispatcher) {
   const numberOf = (id: string) => [...waiting].find(([, request]) => request.id === id)?.[0];
   const show = (number: number, request: PairingRequest) => {
     shown = number;
-    say(`\nRequest ${number}: ${request.id.slice(0, 8)}`);
+    say(`\nRequest ${request.id.slice(0, 8)} (number ${number})`);
     say(`  host     ${request.host}`);
     say(`  address  ${request.ip}`);
     say(`  code     ${request.code ?? 'not known yet'}`);
@@ -80,17 +80,17 @@ function pairingDesk(dispatcher: Dispatcher) {
       numbers += 1;
       waiting.set(numbers, request);
       if (waiting.size === 1) show(numbers, request);
-      else say(`\nRequest ${numbers}: ${short} of ${request.host} is waiting too (list shows all)`);
+      else say(`\nRequest ${short} of ${request.host} is waiting too, number ${numbers} (list shows all)`);
     } else {
       if (known !== undefined) waiting.delete(known);
       if (request.state === 'active') say(`\nPaired: ${nameOf(request)}`);
-      else if (known !== undefined) say(`\nRequest ${known}: ${short} is ${request.state}`);
+      else if (known !== undefined) say(`\nRequest ${short} (number ${known}) is ${request.state}`);
       if (known !== undefined && shown === known) {
         shown = undefined;
         if (waiting.size > 0) list();
       }
     }
-    lines.prompt();
+    prompt();
   };
 
   const decide = async (verb: 'a' | 'd', number: number | undefined) => {
@@ -106,23 +106,32 @@ function pairingDesk(dispatcher: Dispatcher) {
     if (shown === number) showNext(number);
   };
 
-  const obey = async (line: string): Promise<void> => {
+  /** `target`: what was shown when the line was typed. */
+  const obey = async (line: string, target: number | undefined): Promise<void> => {
     const [, verb, number] = /^([ad])(\d*)$/.exec(line) ?? [];
-    if (verb === 'a' || verb === 'd') return decide(verb, number ? Number(number) : shown);
+    if (verb === 'a' || verb === 'd') return decide(verb, number ? Number(number) : target);
     if (line === 's') return shown === undefined ? complain('no request is shown') : showNext(shown);
     if (line === 'list') list();
     else if (line === 'quit' || line === 'q') lines.close();
     else if (line !== '') complain('a approve, d deny, s skip, a1/d2 by number, list, quit');
   };
 
+  let closed = false;
+  const prompt = () => {
+    // A prompt after the end would start to read again.
+    if (!closed) lines.prompt();
+  };
+  lines.once('close', () => {
+    closed = true;
+  });
   let last: Promise<void> = Promise.resolve();
   lines.on('line', (line) => {
-    // Once closed, a prompt would begin to read again, and the process would not end.
-    last = last.then(() => obey(line.trim())).then(() => void (process.stdin.isPaused() || lines.prompt()));
+    const target = shown;
+    last = last.then(() => obey(line.trim(), target)).then(prompt);
   });
   lines.on('SIGINT', () => lines.close());
 
-  return { changed, ended, prompt: () => lines.prompt(), close: () => lines.close() };
+  return { changed, ended, prompt, close: () => lines.close() };
 }
 
 const nameOf = (request: PairingRequest): string =>

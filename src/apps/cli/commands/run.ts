@@ -41,7 +41,8 @@ export async function run(
       ),
     )
     .match(
-      ({ reqid, results }) => {
+      ({ reqid, results, warnings }) => {
+        for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
         if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
         else for (const result of results) process.stdout.write(asText(result));
         return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
