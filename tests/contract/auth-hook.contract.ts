@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { HookContext, HookOutcome } from '../../src/domain/auth-hook.js';
 import type { AuthHook } from '../../src/ports/auth-hook.js';
 
-export const hookContext: HookContext = {
+const hookContext: HookContext = {
   action: 'run',
   script: 'backup',
   hosts: ['web-01', 'web-02'],

@@ -151,7 +151,7 @@ function openTerminal(home: string, bin: string): Terminal {
 
 /** The keys behind a prompt, where the line is one that a person types at. */
 function typedIn(line: string): { readonly prompt: string; readonly keys: string } | undefined {
-  if (line === '^C') return { prompt: '', keys: '\x03' };
+  if (line.startsWith('^C')) return { prompt: '', keys: '\x03' };
   const [, prompt, text] = /^(\$ |pairing> |.*\[y\/N\] )(.+)$/.exec(line) ?? [];
   return prompt === undefined || text === undefined ? undefined : { prompt, keys: `${text}\r` };
 }

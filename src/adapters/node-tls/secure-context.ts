@@ -2,19 +2,8 @@ import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { aeadSuites } from '../../domain/tls-suites.js';
 import type { Credentials } from '../../ports/transport.js';
-
-const aeadSuites = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'TLS_AES_128_GCM_SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-].join(':');
 
 /**
  * What a server context is made of. No session tickets: a resumed session would vouch for a certificate that was

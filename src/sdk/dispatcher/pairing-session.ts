@@ -44,7 +44,7 @@ export type ConfirmOutcome =
   | { readonly kind: 'approved'; readonly name: string; readonly certificate: Certificate };
 
 /** M4: the dispatcher's nonce, and with a join token the proof that it knows it, too. */
-export interface NonceAnswer {
+interface NonceAnswer {
   readonly nonce: Uint8Array;
   readonly mac: Uint8Array | undefined;
 }

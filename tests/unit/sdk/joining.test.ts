@@ -238,15 +238,13 @@ describe('a host with a join token', () => {
 
   it('can begin until the moment at which it expires', async () => {
     const [early, late] = [await issue('web-01', 60), await issue('web-02', 60)];
-    await fleet.clock.advance(59_000);
-    const first = fleet.agent('web-01').agent.pair({
-      dispatcher: dispatcherHost,
-      trust: { kind: 'join', token: early },
-    });
-    expect((await fleet.settle(first, 0)).isOk()).toBe(true);
-    await fleet.clock.advance(1_000);
     const joining = fleet.agent('web-02');
-    expectRefused(await join(joining.agent, late), {
+    const now = (agent: TestAgent, token: string) =>
+      fleet.settle(agent.agent.pair({ dispatcher: dispatcherHost, trust: { kind: 'join', token } }), 0);
+    await fleet.clock.advance(59_999);
+    expect((await now(fleet.agent('web-01'), early)).isOk()).toBe(true);
+    await fleet.clock.advance(1);
+    expectRefused(await now(joining, late), {
       status: 403,
       reason: 'join_refused',
       logged: 'the token has expired',
