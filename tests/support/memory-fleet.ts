@@ -15,7 +15,6 @@ import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
-import { agentSettings } from '../../src/domain/agent-settings.js';
 import type { HookOutcome } from '../../src/domain/auth-hook.js';
 import { parseConfiguration } from '../../src/domain/configuration.js';
 import { dispatcherSettings } from '../../src/domain/dispatcher-settings.js';
@@ -157,10 +156,6 @@ function testAgent(
   const agent = createAgent(context);
   return Object.assign(fleet, { context, agent, events, files });
 }
-
-export const agentSettingsOf = ({ context }: TestAgent) =>
-  agentSettings(undefined, { ...context.place, file: context.place.configurationFile })._unsafeUnwrap()
-    .settings;
 
 /** A CA, an identity, and an open pairing port. */
 export async function setUp(target: TestDispatcher) {

@@ -16,7 +16,7 @@ import {
 import type { Credentials } from '../../src/ports/transport.js';
 
 /** What a test certificate says; everything may be left out. */
-export interface TestCertificate {
+interface TestCertificate {
   /** Default `test`. */
   readonly commonName?: string;
   /** Extended key usages, default none: any usage. */
@@ -36,7 +36,7 @@ export interface TestCertificate {
 }
 
 /** A key pair; `pem` is the private key, PKCS#8. */
-export interface TestKeys {
+interface TestKeys {
   readonly pem: string;
   readonly pair: webcrypto.CryptoKeyPair;
 }
@@ -73,7 +73,7 @@ const pemOf = (label: string, der: Uint8Array) => {
 };
 
 /** A fresh key pair. */
-export async function testKeys(type: TestKeyType = 'p256'): Promise<TestKeys> {
+async function testKeys(type: TestKeyType = 'p256'): Promise<TestKeys> {
   const pair = (await webcrypto.subtle.generateKey(algorithms[type], true, [
     'sign',
     'verify',

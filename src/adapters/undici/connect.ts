@@ -8,6 +8,7 @@ import {
 } from 'node:tls';
 import { err, type Result } from 'neverthrow';
 import type { Certificate } from '../../domain/certificate.js';
+import { aeadSuites } from '../../domain/tls-suites.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
 import { aborted, connectionFailed, handshakeFailure, tcpFailure, timedOut, tlsFailed } from './failures.js';
@@ -17,18 +18,6 @@ export interface Secured {
   readonly socket: TLSSocket;
   readonly peer: Certificate;
 }
-
-const aeadSuites = [
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'TLS_AES_128_GCM_SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-].join(':');
 
 const maxContexts = 32;
 

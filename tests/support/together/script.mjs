@@ -1,0 +1,40 @@
+// A script that uses the library: the same rounds as the command line's worker, in one process that stays open.
+// Arguments: the library's file, the dispatcher's home, the agent that is its own, all agents, the seconds to go on.
+const [library = '', home = '', own = '', all = '', seconds = ''] = process.argv.slice(2);
+const { openDispatcher } = await import(library);
+
+const counts = { edits: 0, runs: 0, pings: 0, discoveries: 0, lists: 0 };
+/** @type {string[]} */
+const problems = [];
+const dispatcher = await openDispatcher({ home });
+const until = performance.now() + Number(seconds) * 1000;
+
+/**
+ * @param {keyof typeof counts} what
+ * @param {any} answer
+ */
+const done = async (what, answer) => {
+  const outcome = await answer;
+  if (outcome.isErr()) problems.push(`${what}: ${outcome.error.code}: ${outcome.error.message}`);
+  else counts[what] += 1;
+  return outcome.isOk() ? outcome.value : undefined;
+};
+/** @param {readonly { host: string, error?: string }[]} [results] */
+const complain = (results = []) => {
+  for (const { host, error } of results) if (error !== undefined) problems.push(`${host}: ${error}`);
+};
+
+for (let round = 1; round === 1 || performance.now() < until; round += 1) {
+  const host = `${own}-${round}.example`;
+  await done('edits', dispatcher.editAgent(own, { host }));
+  complain((await done('runs', dispatcher.run({ hosts: [own], script: 'count' })))?.results);
+  complain((await done('discoveries', dispatcher.discover({ hosts: all.split(',') })))?.hosts);
+  const record = (await done('lists', dispatcher.agents()))?.find(
+    (/** @type {{ name: string }} */ { name }) => name === own,
+  );
+  if (record?.endpoint.host !== host) problems.push(`${host} was lost: ${record?.endpoint.host}`);
+  if (record?.tags.role !== own) problems.push(`round ${round}: the tags were lost`);
+  complain((await done('pings', dispatcher.ping({ hosts: [own] })))?.results);
+}
+await dispatcher.close();
+console.log(JSON.stringify({ counts, problems }));
