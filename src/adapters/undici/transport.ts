@@ -10,7 +10,7 @@ import type {
 } from '../../ports/transport.js';
 import { openConnection, type Secured, tlsContexts } from './connect.js';
 import { type Channel, exchange } from './exchange.js';
-import { aborted, connectionFailed } from './failures.js';
+import { aborted, connectionFailed, timedOut } from './failures.js';
 
 /** Idle connections are closed after this many milliseconds, before the listener of the other side does. */
 const keepIdle = 60_000;
@@ -103,6 +103,30 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
     return undefined;
   };
 
+  /** What the request's own judge says of a kept connection; without its yes the connection is closed. */
+  const judged = async (
+    target: TransportTarget,
+    channel: Channel,
+    timeout: number,
+    signal: AbortSignal,
+  ): Promise<Result<void, TransportError>> => {
+    const ended = new AbortController();
+    const otherwise = new Promise<Result<void, TransportError>>((resolve) => {
+      const timer = setTimeout(() => resolve(err(timedOut(target, 'tls', timeout))), timeout);
+      ended.signal.addEventListener('abort', () => clearTimeout(timer));
+      signal.addEventListener('abort', () => resolve(err(aborted())), { signal: ended.signal });
+    });
+    let allowed = false;
+    try {
+      const verdict = await Promise.race([target.judge(channel.peer), otherwise]);
+      allowed = verdict.isOk();
+      return verdict;
+    } finally {
+      ended.abort();
+      if (!allowed) void destroy(channel);
+    }
+  };
+
   const giveBack = (pool: Pool, channel: Channel) => {
     if (pool.retired || closed) void destroy(channel);
     else if (!channel.socket.destroyed) pool.idle.push(channel);
@@ -120,11 +144,8 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
       // With the turn of the event loop that undici waits, this one makes sure that the kernel was asked in between
       // whether the peer has closed the connection meanwhile.
       if (kept) {
-        const verdict = await target.judge(kept.peer);
-        if (verdict.isErr()) {
-          void destroy(kept);
-          return err(verdict.error);
-        }
+        const verdict = await judged(target, kept, request.connectTimeout, signal);
+        if (verdict.isErr()) return err(verdict.error);
         await nextTurn();
       }
       if (!channel) {

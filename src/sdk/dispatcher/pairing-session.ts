@@ -156,7 +156,6 @@ export function startSession(
         : issued
           ? errAsync(refusal('invalid', 'a second nonce, after the certificate was issued'))
           : destroy(refusal('invalid', 'a second nonce: the session was destroyed'));
-    agentNonce = given;
     return approveByToken(given, mac)
       .andThen(() =>
         pairingQueue.advance(id, 'open', { code: pairingCode(sha256, th, given, dispatcherNonce) }),
@@ -170,6 +169,7 @@ export function startSession(
       )
       .mapErr((error): SessionFailure => error)
       .map(() => {
+        agentNonce = given;
         state = 'open';
         return answerNonce(given);
       })

@@ -40,8 +40,9 @@ export function editAgent(
     const record = yield* registry.find(current);
     if (!record) return err(unknown(current));
     const endpoint = yield* edited(record.endpoint, edit);
-    const updated = yield* registry.update(current, { endpoint });
-    const renamed = to === current ? updated : yield* registry.rename(current, to);
+    // The rename is what can be refused: first, so that nothing is changed by half.
+    if (to !== current) yield* registry.rename(current, to);
+    const renamed = yield* registry.update(to, { endpoint });
     const { host, ip, port, lookupBy } = renamed.endpoint;
     const from = to === current ? undefined : current;
     events.emit({

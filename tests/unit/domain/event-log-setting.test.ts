@@ -17,12 +17,19 @@ describe('event_log', () => {
     expect(eventLogSetting(text)._unsafeUnwrap()).toEqual(setting);
   });
 
-  it.each(['', 'json:', 'json:events.json', 'json:/', 'json:/var/log/', 'stderr:/x', 'journal', 'file:/x', '/x'])(
-    '%j is refused',
-    (text) => {
-      expect(eventLogSetting(text)._unsafeUnwrapErr()).toMatch(/^auto, syslog, stderr, json, none,/);
-    },
-  );
+  it.each([
+    '',
+    'json:',
+    'json:events.json',
+    'json:/',
+    'json:/var/log/',
+    'stderr:/x',
+    'journal',
+    'file:/x',
+    '/x',
+  ])('%j is refused', (text) => {
+    expect(eventLogSetting(text)._unsafeUnwrapErr()).toMatch(/^auto, syslog, stderr, json, none,/);
+  });
 
   it('a mistake names file, line and what is expected', () => {
     const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf' };
