@@ -151,7 +151,7 @@ it.skipIf(!possible)(
   { timeout: 900_000 },
   async () => {
     const all = await scene('pairing_rate_limit_volume = 1000/60/1\n');
-    const tokens = [];
+    const tokens: string[] = [];
     for (const number of numbers)
       tokens.push(succeeds(await all.command('join-token', '--host', nameOf(number), '--ttl', '1h')).trim());
     const begun = performance.now();

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 /** What was seen of the files that are or hold private keys. */
-export interface KeysSeen {
+interface KeysSeen {
   /** How often all of them were gone through. */
   readonly rounds: number;
   /** How often the mode of one was looked at. */

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A key and its certificate, as they lie on disk. */
-export interface Identity {
+interface Identity {
   readonly serial: string;
   /** SHA-256 of the public key, hex. */
   readonly spki: string;
@@ -14,7 +14,7 @@ const readIfThere = (path: string): string | undefined =>
   existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 
 /** Key and certificate that belong together, or neither. Throws when it is a mixture. */
-export function identityIn(home: string, key: string, certificate: string): Identity | undefined {
+function identityIn(home: string, key: string, certificate: string): Identity | undefined {
   const [keyPem, pem] = [readIfThere(join(home, key)), readIfThere(join(home, certificate))];
   if (keyPem === undefined && pem === undefined) return undefined;
   if (keyPem === undefined || pem === undefined)

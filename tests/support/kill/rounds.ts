@@ -44,7 +44,7 @@ export interface Tally {
 }
 
 /** Numbers from 0 to 1 that depend on the seed alone. */
-export function drawer(seed: string): () => number {
+function drawer(seed: string): () => number {
   let count = 0;
   return () => {
     count += 1;
