@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { err, type Result, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
+import { fileAgentRuns } from '../adapters/files/agent-runs.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
 import { fileKeyStore } from '../adapters/files/key-store.js';
+import { fileReplayCache } from '../adapters/files/replay-cache.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
@@ -18,6 +20,7 @@ import type { CertificateAuthority } from '../ports/certificate-authority.js';
 import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { KeyStoreItem } from '../ports/key-store.js';
+import type { RevocationLists } from '../ports/revocation-lists.js';
 import type { AgentContext } from '../sdk/agent/context.js';
 import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
@@ -53,6 +56,15 @@ const x509Requests = (): CertificateRequests =>
     ),
   );
 
+const x509Lists = (ports: Pick<DispatcherContext, 'crypto'>): RevocationLists =>
+  deferred(
+    memo(() =>
+      ResultAsync.fromSafePromise(
+        import('../adapters/x509/revocation-lists.js').then((adapter) => adapter.x509RevocationLists(ports)),
+      ),
+    ),
+  );
+
 /** What a daemon does first for the programs that it will run; a library must not do it to its host's process. */
 export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.js';
 
@@ -65,13 +77,21 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
   return {
     'ca-key': settings.caKey,
     'ca-certificate': settings.ca,
+    'ca-previous-key': inHome('ca-previous.key'),
     'dispatcher-key': settings.key,
     'dispatcher-certificate': settings.cert,
+    'dispatcher-next-key': inHome('ctrl-exec-next.key'),
+    'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
+    'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
+    'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
+    rotation: join(settings.stateDir, 'rotation.json'),
     'pairing-key': settings.pairingKey,
     'pairing-certificate': settings.pairingCert,
     'agent-key': inHome('agent.key'),
     'agent-certificate': inHome('agent.crt'),
     'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
+    'dispatcher-certificates': inHome('dispatcher-certificates.pem'),
+    'agent-revocation-lists': inHome('agent-crl.pem'),
     'revoked-serials': inHome('revoked-serials'),
   };
 }
@@ -81,13 +101,21 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
   return {
     'ca-key': inHome('ca.key'),
     'ca-certificate': settings.ca,
+    'ca-previous-key': inHome('ca-previous.key'),
     'dispatcher-key': inHome('ctrl-exec.key'),
     'dispatcher-certificate': inHome('ctrl-exec.crt'),
+    'dispatcher-next-key': inHome('ctrl-exec-next.key'),
+    'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
+    'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
+    'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
+    rotation: inHome('rotation.json'),
     'pairing-key': inHome('pairing.key'),
     'pairing-certificate': inHome('pairing.crt'),
     'agent-key': settings.key,
     'agent-certificate': settings.cert,
     'trusted-dispatchers': settings.trustedDispatchersPath,
+    'dispatcher-certificates': join(settings.stateDir, 'dispatcher-certificates.pem'),
+    'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
     'revoked-serials': settings.revokedSerials,
   };
 }
@@ -153,6 +181,7 @@ function dispatcherFactories(
     pairingQueue: () => deferred(() => stores().map(({ pairingQueue }) => pairingQueue)),
     random: systemRandom,
     registry: () => deferred(() => stores().map(({ registry }) => registry)),
+    revocations: () => deferred(() => stores().map(({ revocations }) => revocations)),
     runStore: () => deferred(() => stores().map(({ runStore }) => runStore)),
     settings: () => settings,
     transport: (ports) => {
@@ -211,7 +240,10 @@ export function agentFactories(
     listener: tlsListener,
     place: () => agentPlace(options),
     random: systemRandom,
+    replayCache: () => (settings) => fileReplayCache({ directory: join(settings.stateDir, 'replay') }),
+    revocationLists: x509Lists,
     runner: () => childProcessRunner(),
+    runs: () => (settings) => fileAgentRuns({ directory: settings.asyncRunsDir }),
     transport: undiciTransport,
     version: () => version,
   };

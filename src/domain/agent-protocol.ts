@@ -45,11 +45,13 @@ const hints: ReadonlyMap<string, string> = new Map([
   ['serial mismatch', 'it does not trust this dispatcher certificate; pair it with this dispatcher'],
   ['forbidden', 'it does not trust this dispatcher certificate; pair it with this dispatcher'],
   ['certificate revoked', 'it holds the certificate of this dispatcher for revoked'],
+  ['signature expired', 'its clock and the one of this host differ by more than 30 s'],
 ]);
 
 function refusal(status: number, body: Body | undefined): AnswerFailure {
-  const reason = printable((body && textOf(body, 'error')) ?? `HTTP status ${status}`, 200);
-  const hint = hints.get(reason);
+  const said = body && (textOf(body, 'error') ?? textOf(body, 'status'));
+  const reason = printable(said ?? `HTTP status ${status}`, 200);
+  const hint = hints.get(reason) ?? printable((body && textOf(body, 'detail')) ?? '', 300);
   return failure('refused', `refused by the agent: ${reason}${hint ? ` (${hint})` : ''}`, { status, reason });
 }
 
@@ -105,12 +107,37 @@ function readTruncated(value: unknown): RunAnswer['truncated'] {
   return { ...total('stdout'), ...total('stderr') };
 }
 
+/** Whether an agent took what it was told: `"status":"ok"`, or `refused` in its own words. */
+export function readAcknowledgement(status: number, bytes: Uint8Array): Result<void, AnswerFailure> {
+  return accepted(status, bytes).andThen((body) => {
+    if (body['status'] === 'ok') return ok(undefined);
+    if (body['status'] === 'error') return err(refusal(status, body));
+    return err(violation('"status" is neither "ok" nor "error"'));
+  });
+}
+
+/** The CSR of a `/renew` answer, PEM. */
+export function readRenewal(status: number, bytes: Uint8Array): Result<string, AnswerFailure> {
+  return accepted(status, bytes).andThen((body) => {
+    const csr = textOf(body, 'csr');
+    if (body['status'] === 'ok' && csr !== undefined) return ok(csr);
+    return body['status'] === 'error' ? err(refusal(status, body)) : err(violation('"csr" is missing'));
+  });
+}
+
 export interface PingAnswer {
   readonly reportedHostname: string;
   readonly version: string;
   /** notAfter in OpenSSL's text form. */
   readonly expiry: string;
+  /** Number of the revocation list that the agent holds; undefined where it does not say. */
+  readonly crlNumber: number | undefined;
 }
+
+const countOf = (body: Body, member: string): number | undefined => {
+  const value = body[member];
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+};
 
 export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAnswer, AnswerFailure> {
   return accepted(status, bytes).andThen((body) =>
@@ -119,6 +146,7 @@ export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAn
           reportedHostname: hostNameOf(body),
           version: printable(textOf(body, 'version') ?? ''),
           expiry: printable(textOf(body, 'expiry') ?? ''),
+          crlNumber: countOf(body, 'crl_number'),
         })
       : err(violation('"status" is not "ok"')),
   );

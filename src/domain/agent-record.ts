@@ -1,3 +1,5 @@
+import type { AgentStanding } from './agent-standing.js';
+
 /** Where an agent is reached. */
 export interface AgentEndpoint {
   /** The host name that the agent gave at pairing, or the one an operator set. */
@@ -25,17 +27,20 @@ export interface KeyPin {
   readonly issuedAt: number;
   /** Taken over as the agent's endpoint when the pin becomes active; only on an `issued` pin. */
   readonly endpoint?: AgentEndpoint;
+  /** Only on an `issued` pin: it came of a renewal, and stays until it was seen or another renewal takes its place. */
+  readonly renewal?: true;
 }
 
 /** One agent in the registry. `name` is unique, lower case. */
 export interface AgentRecord {
   readonly name: string;
   readonly endpoint: AgentEndpoint;
-  /** At least one. Oldest first. */
+  /** At least one: the active one, then one of a renewal, then one of a pairing. */
   readonly pins: readonly KeyPin[];
   readonly pairing: 'v1' | 'v2';
-  /** Epoch milliseconds. */
+  /** When the certificate of the last pairing was issued that was completed, or before there is one the first. Epoch milliseconds. */
   readonly pairedAt: number;
   /** As last reported by the agent; empty until the first discovery. */
   readonly tags: Readonly<Record<string, string>>;
+  readonly standing: AgentStanding;
 }

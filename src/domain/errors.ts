@@ -32,7 +32,11 @@ interface Fields {
   tls_failed: { host: string; reason: string };
   /** Somebody answered, but not who was asked for. Nothing was sent. */
   wrong_identity: { expected: string; found: string };
+  /** A peer's certificate was revoked by this dispatcher. Nothing was sent. */
+  revoked: { name: string; serial: string };
   connection_failed: { host: string; reason: string };
+  /** An answer whose signature is missing or does not hold; nothing of it was used. */
+  unverified: { reason: string };
   /** The peer answered with something that this protocol does not know. */
   protocol_violation: { reason: string };
   too_large: { what: string; limit: number };

@@ -12,6 +12,8 @@ interface DispatcherEvents {
   'pairing-mode': { bind: string; port: number };
   /** Pairing mode ended by itself: three requests were refused because the codes differed. @remarks Somebody tries to get between the hosts. Find out who before you open it again. */
   'pairing-mode-ended': { reason: string };
+  /** The pairing port is closed: an operator closed it, its time was up, or it had ended by itself. @remarks If nobody did, see why its process was stopped. */
+  'pairing-mode-closed': { bind: string; port: number };
   /** An agent began to pair; its code is shown a moment later. @remarks Compare the codes, then `approve` or `deny`. */
   'pairing-requested': { request: string; host: string; ip: string };
   /** The pairing port refused a connection (no `step`) or a message. @remarks One is noise, many from one address are an attempt: close the port or block the address. At level error this host is at fault: mend what `reason` names. */
@@ -59,6 +61,30 @@ interface DispatcherEvents {
     rtt: number;
     error: string | undefined;
   };
+  /** An agent's answer came without a signature, or with one that does not hold; nothing of it was used. @remarks The agent is of an older version, or something between the two hosts alters what it says: find out which. A run may have taken place all the same. */
+  'result-unverified': { host: string; path: string; status: number; reason: string };
+  /** An agent could not be told everything that it has missed: a serial, a CA or a revocation list. It was asked all the same. @remarks Nothing: it is told at the next contact. If it lasts, `reason` says what is wrong. */
+  'update-pending': { host: string; reason: string };
+  /** An agent has a new certificate. @remarks Nothing. */
+  'agent-renewed': { host: string; serial: string; until: string };
+  /** The certificate of an agent could not be renewed; it goes on with the one that it has. @remarks Nothing yet: maintenance tries again. Once it has expired, `ctrl-exec readmit` brings the agent back. */
+  'renewal-failed': { host: string; reason: string };
+  /** The next certificate of this dispatcher was made, and agents are told of it. @remarks Nothing. */
+  'rotation-announced': { serial: string; next: string };
+  /** This dispatcher uses its next certificate; `pending` agents have yet to be told. @remarks Nothing: they are told at the next contact. */
+  'rotation-switched': { serial: string; was: string; pending: number };
+  /** The switch to the next certificate waits, because agents that can be reached refused it. @remarks See why with `ctrl-exec serial-status` and in the log of those agents. */
+  'rotation-waits': { next: string; refused: number };
+  /** The certificate before the present one was given up; `stale` agents never learnt of the present one. @remarks Nothing: they follow when they come back. */
+  'rotation-retired': { serial: string; stale: number };
+  /** Certificates were revoked, and no agent that holds revocation list `number` accepts them. @remarks Nothing: agents that cannot be reached get the list at the next contact. */
+  revoked: { serials: string; host: string | undefined; number: number };
+  /** A further CA was made; agents are told of it, then certificates are issued by it. @remarks Run `ctrl-exec maintain` regularly until `ca-retired`. */
+  'ca-succeeded': { serial: string; fingerprint: string };
+  /** The CA before the present one is not accepted any more. @remarks Nothing. */
+  'ca-retired': { serial: string };
+  /** A maintenance pass has ended. @remarks If `failed` stays above 0, the lines before it say which agents and why. */
+  maintained: { renewed: number; failed: number; pending: number; stale: number };
   /** The store could not take what happened; results were given out all the same. @remarks Look at the disk of the state directory. */
   'record-failed': { reqid: string | undefined; reason: string };
   /** An agent was pinged. @remarks With `error`, that says what is wrong between the two hosts. */
@@ -92,6 +118,28 @@ interface AgentEvents {
     name: string | undefined;
     reason: string;
   };
+  /** A request came from a trusted dispatcher, but its signature does not hold; nothing of it was read, queued or run. @remarks `refused` is what the caller was told, `reason` why. `signature required`: the caller is an older version, or not what it seems. `signature expired`: compare the clocks. `replayed`: a copy of a request that was here before; find out who can read between the two hosts. */
+  'request-unverified': { ip: string; path: string; dispatcher: string; refused: string; reason: string };
+  /** A run was asked for a second time under the same request id, and not run again: the answer of before was given, or that it still runs. @remarks One is a repetition by the network or a person. Many are a dispatcher that reuses its ids. */
+  'run-repeated': { script: string; reqid: string; dispatcher: string; ip: string; state: string };
+  /** A dispatcher announced its next certificate, which is trusted from now on. @remarks Nothing. */
+  'serial-trusted': { dispatcher: string; serial: string; ip: string };
+  /** A dispatcher came with a certificate that was not known here, and proved by a chain of `steps` that it follows one that was trusted. @remarks Nothing: this host was away while the dispatcher changed its key. */
+  'succession-accepted': { dispatcher: string; serial: string; steps: number; ip: string };
+  /** A dispatcher wanted to follow a trusted one without proof. @remarks Find out who has a certificate of the CA. */
+  'succession-refused': { serial: string; ip: string; reason: string };
+  /** A dispatcher's former certificate is not trusted any more. @remarks Nothing. */
+  'serial-retired': { dispatcher: string; serial: string; ip: string };
+  /** This host has a new certificate, in force at once. @remarks Nothing. */
+  'certificate-renewed': { dispatcher: string; serial: string; was: string; until: string };
+  /** A renewal, a revocation list or a set of CAs from a dispatcher was not taken. @remarks `reason` says what was wrong with it; the dispatcher tries again at its next maintenance. */
+  'update-refused': { dispatcher: string; ip: string; path: string; reason: string };
+  /** A revocation list was taken; `revoked` certificates are on it. @remarks Nothing. */
+  'revocations-updated': { dispatcher: string; number: number; revoked: number };
+  /** The set of CAs that dispatchers' certificates must be of was replaced. @remarks Nothing, if the CA is being replaced. */
+  'cas-updated': { dispatcher: string; count: number };
+  /** The agent was started after a reboot, or its record of requests was lost: for `seconds` requests that change something are refused, because it cannot tell which of them it has seen. @remarks Nothing after a reboot. If there was none, see who removed the record in the state directory. */
+  'replay-record-lost': { seconds: number };
   /** A run was asked for and not begun. @remarks `reason` says what was against it: the allowlist, the auth hook, the form of the request, or too many runs at a time. */
   'run-refused': {
     script: string | undefined;

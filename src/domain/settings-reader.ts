@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
+import { closest } from './closest.js';
 import { at, type ConfigurationEntry, configInvalid, type ParsedConfiguration } from './configuration.js';
 import type { CtrlExecError } from './errors.js';
 import { printable } from './names.js';
@@ -16,12 +17,9 @@ export const keysWithoutEffect: ReadonlySet<string> = new Set([
   'api_max_concurrent',
   'api_port',
   'api_socket',
-  'async_runs_dir',
   'async_ttl',
   'auth_deny_generic',
   'cert_check_interval',
-  'cert_overlap_days',
-  'cert_renewal_days',
   'rate_limit_disable',
   'rate_limit_probe',
   'rate_limit_volume',
@@ -117,42 +115,6 @@ function sectionsOf(parsed: ParsedConfiguration | undefined) {
 }
 
 function unknownKey(key: string, known: ReadonlySet<string>): string {
-  const close = closest(key, known);
+  const close = closest(key.toLowerCase().replaceAll('-', '_'), known);
   return `unknown key "${printable(key, 64)}" is ignored${close === undefined ? '' : `, did you mean "${close}"?`}`;
-}
-
-/** The known key with the fewest differing characters, if they are few enough for a slip. */
-export function closest(key: string, known: Iterable<string>): string | undefined {
-  const wanted = key.toLowerCase().replaceAll('-', '_').slice(0, 64);
-  let best: string | undefined;
-  let least = Math.max(1, Math.min(3, Math.floor(wanted.length / 3))) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(wanted, candidate);
-    if (distance < least) [best, least] = [candidate, distance];
-  }
-  return best;
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours from one text to another. */
-function editDistance(from: string, to: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= from.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= to.length; column++) {
-      const same = from[row - 1] === to[column - 1];
-      const swapped =
-        row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
-      current.push(
-        Math.min(
-          (last[column] ?? 0) + 1,
-          (current[column - 1] ?? 0) + 1,
-          (last[column - 1] ?? 0) + (same ? 0 : 1),
-          swapped ? (beforeLast[column - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY,
-        ),
-      );
-    }
-    [beforeLast, last] = [last, current];
-  }
-  return last[to.length] ?? 0;
 }

@@ -32,6 +32,8 @@ export interface Crypto {
   generateKey(type: KeyType): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
   /** Reads a private key in PEM (PKCS#8, SEC1 or PKCS#1). An RSA key below 2048 bits or another curve is an error. */
   signingKey(pem: string): Result<SigningKey, CtrlExecError<'certificate_invalid'>>;
+  /** The algorithm that fits a public key (SubjectPublicKeyInfo, DER); undefined where `verify` is always false. */
+  algorithmOf(spki: Uint8Array): SignatureAlgorithm | undefined;
   /** Whether `signature` over `data` was made by the private half of `spki`, with the algorithm that fits that key. */
   verify(spki: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean;
 

@@ -14,10 +14,14 @@ export interface FileSystem {
   read(path: string, limit: number): FileResult<Uint8Array>;
   /** As `read`, UTF-8 decoded; undefined when the file does not exist. */
   readText(path: string, limit: number): FileResult<string | undefined>;
+  /** The first bytes of a regular file, at most `length`. */
+  head(path: string, length: number): FileResult<Uint8Array>;
   /** The path with every link resolved. */
   realPath(path: string): FileResult<string>;
   /** Whether it is a regular file that this process may execute. */
   isExecutable(path: string): FileResult<boolean>;
+  /** Whether everybody may write it. */
+  isWritableByAll(path: string): FileResult<boolean>;
   replace(path: string, text: string, mode: number): FileResult<void>;
   /** Makes a directory, and with the same mode what is missing above it; one that is there stays as it is. */
   makeDirectory(path: string, mode: number): FileResult<void>;

@@ -5,14 +5,31 @@ import type { CtrlExecError } from '../domain/errors.js';
 export type KeyStoreItem =
   | 'ca-key'
   | 'ca-certificate'
+  /** Of the CA before the current one, while it is being replaced. */
+  | 'ca-previous-key'
   | 'dispatcher-key'
   | 'dispatcher-certificate'
+  /** The dispatcher's next identity, from when it is announced until it is used. */
+  | 'dispatcher-next-key'
+  | 'dispatcher-next-certificate'
+  /** Its identity before the present one, until the overlap ends. */
+  | 'dispatcher-previous-key'
+  | 'dispatcher-previous-certificate'
+  /** Rotations of the dispatcher's identity, JSON: see domain/rotation.ts. */
+  | 'rotation'
   | 'pairing-key'
   | 'pairing-certificate'
   | 'agent-key'
   | 'agent-certificate'
   | 'trusted-dispatchers'
+  /** Certificates of dispatchers that an agent trusts or trusted, PEM blocks: their keys judge successions. */
+  | 'dispatcher-certificates'
+  /** Revocation lists that an agent holds, one PEM block a CA. */
+  | 'agent-revocation-lists'
   | 'revoked-serials';
+
+/** What a change gives its items; `null` removes one. */
+export type KeyStoreChange = Partial<Record<KeyStoreItem, string | null>>;
 
 export type KeyStoreContents<I extends KeyStoreItem = KeyStoreItem> = {
   readonly [K in I]: string | undefined;
@@ -24,7 +41,7 @@ export type KeyStoreContents<I extends KeyStoreItem = KeyStoreItem> = {
  * Contract: `replace` writes all of its items or none, also across a crash at any moment and for readers in other
  * processes: `read` never sees half of a `replace`. Keys are readable by their owner only, at every instant. When
  * `replace` returns Ok, its items survive a power cut. With `onlyIfAbsent`, an item of the change that is already there
- * makes it write nothing and answer `identity_exists`.
+ * makes it write nothing and answer `identity_exists`. Removing an item that is not there is nothing.
  */
 export interface KeyStore {
   /** One consistent reading of several items; undefined for an item that is not there. */
@@ -32,7 +49,7 @@ export interface KeyStore {
     items: readonly I[],
   ): ResultAsync<KeyStoreContents<I>, CtrlExecError<'file_failed'>>;
   replace(
-    change: Partial<Record<KeyStoreItem, string>>,
+    change: KeyStoreChange,
     options?: { readonly onlyIfAbsent?: boolean },
   ): ResultAsync<void, CtrlExecError<'file_failed' | 'identity_exists'>>;
   /** Where an item is kept, for messages: a path, or a description. */

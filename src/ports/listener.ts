@@ -10,6 +10,8 @@ export interface ConnectionPeer {
   readonly address: string;
   /** The client certificate, if one was asked for and sent; it chains to the given CAs, is in date and for client use. */
   readonly certificate: Certificate | undefined;
+  /** The certificate that this side presented on the connection: after a renewal, older connections have the older one. */
+  readonly presented: Certificate;
   readonly tlsVersion: string;
 }
 

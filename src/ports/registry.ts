@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../domain/agent-record.js';
+import type { AgentStanding, StandingChange } from '../domain/agent-standing.js';
 import type { CtrlExecError } from '../domain/errors.js';
 
 type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
@@ -15,8 +16,20 @@ export interface Enrolment {
   readonly pairing: 'v1' | 'v2';
   /** Whether a name that is already registered may get this further pin. */
   readonly replace: boolean;
+  /** What the agent learnt at pairing: it takes the place of what is known when the pin becomes active. */
+  readonly standing: AgentStanding;
   /** Epoch milliseconds. */
   readonly at: number;
+}
+
+/** What an operator or a discovery may change of an agent; what is left out stays. */
+export interface AgentChange {
+  /** The name that it has from now on; its own is no change. */
+  readonly name?: string;
+  /** Those fields of it that are given. */
+  readonly endpoint?: Partial<AgentEndpoint>;
+  /** Replaced as a whole. */
+  readonly tags?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -32,24 +45,31 @@ export interface Registry {
   findByKey(spkiSha256: string): StoreResult<AgentRecord | undefined>;
   /**
    * Writes the row as `issued`: a new record with this one pin, or (with `replace`) a further pin on the existing one,
-   * which otherwise stands as it was. An older `issued` pin of the same name goes. A key that another name already
+   * which otherwise stands as it was. An older `issued` pin of a pairing of the same name goes. A key that another name already
    * has pinned, and a registered name without `replace`, is `agent_exists` with the name that has it.
    */
   enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists'>;
   /**
-   * The key was seen: its pin becomes `active`, takes its endpoint along, and every other pin of the name goes.
-   * Idempotent; `agent_unknown` when the name has no such pin.
+   * The key was seen: its pin becomes `active` in place of the one that was. One that came of a pairing takes its endpoint
+   * and its standing along, the agent counts as paired when it was issued, and every other pin of the name goes; beside one
+   * that came of a renewal, the pin of a pairing under way stays. Where the key is active and `issued` at once (renewed over the
+   * same key), the `issued` pin is meant. Idempotent; `agent_unknown` when the name has no such pin.
    */
   activate(name: string, spkiSha256: string): StoreResult<AgentRecord, 'agent_unknown'>;
-  /** Drops `issued` pins older than `issuedBefore` (epoch ms), and records left without a pin; returns what went. */
+  /**
+   * Adds the pin of a renewed certificate as `issued` (`renewal` is set), in place of an `issued` one of an earlier
+   * renewal; the pin of a pairing stays. It never lapses. The key may be the one that is active: then a certificate follows another.
+   */
+  renew(name: string, pin: Omit<KeyPin, 'state'>): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
+  /**
+   * Notes what the agent has acknowledged, or that it answered; see `withChange`. Cheap enough for every contact:
+   * `lastContact` may lag by a minute, and a change that says nothing else new is not written.
+   */
+  note(name: string, change: StandingChange): StoreResult<AgentRecord, 'agent_unknown'>;
+  /** Drops `issued` pins of pairings older than `issuedBefore` (epoch ms), and records left without a pin; returns what went. */
   dropStaleEnrolments(issuedBefore: number): StoreResult<readonly { name: string; pin: KeyPin }[]>;
-  /** Replaces what an operator or a discovery may change. */
-  update(
-    name: string,
-    change: { readonly endpoint?: AgentEndpoint; readonly tags?: Readonly<Record<string, string>> },
-  ): StoreResult<AgentRecord, 'agent_unknown'>;
-  /** Gives an agent another name; `agent_exists` when that one is taken (also by itself). */
-  rename(name: string, to: string): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
+  /** All of a change or nothing of it; `agent_exists` when another agent has the new name. */
+  update(name: string, change: AgentChange): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
   /** Removes the agent; returns the record that was there. */
   remove(name: string): StoreResult<AgentRecord, 'agent_unknown'>;
 }

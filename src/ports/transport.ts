@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
 import type { Certificate } from '../domain/certificate.js';
 import type { CtrlExecError } from '../domain/errors.js';
-import type { HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
 
 /** A key and its certificate, PEM, as one side presents them. */
 export interface Credentials {
@@ -21,11 +21,16 @@ export interface TransportTarget {
    * not compared. `'any'`: no chain is required, everything rests on `judge` (pairing).
    */
   readonly trust: readonly string[] | 'any';
+  /**
+   * Take a certificate of `trust` although it has expired: for the one renewal that brings a host back. Default false.
+   */
+  readonly allowExpired?: boolean;
   /** Only TLS 1.3. Default false: 1.2 with AEAD suites is accepted too. */
   readonly tls13Only?: boolean;
   /**
    * Called for every request with the certificate of its connection, once TLS stands and before a byte of the request is
-   * sent, also where the connection was kept from before; Err closes it.
+   * sent, also where the connection was kept from before; Err closes it. Where it is a kept connection whose peer is not
+   * the right one any more (`wrong_identity`, `revoked`, `tls_failed`), a fresh one is tried: it may have a new certificate.
    */
   judge(peer: Certificate): ResultAsync<void, TransportError>;
   /** Connections are kept and shared among targets that have the same key. */
@@ -34,6 +39,11 @@ export interface TransportTarget {
 
 export interface TransportRequest extends HttpRequestHead {
   readonly body: Uint8Array;
+  /**
+   * Further headers, made for the certificate of the connection that the request goes out on. Called when that has been
+   * judged; again where the connection turned out to be closed before a byte was sent.
+   */
+  sign?(peer: Certificate): HeaderList;
   /** Milliseconds for TCP and TLS together. */
   readonly connectTimeout: number;
   /** Milliseconds from the request's last byte to the answer's last. */
@@ -55,7 +65,9 @@ export type TransportError = CtrlExecError<
   | 'timed_out'
   | 'tls_failed'
   | 'wrong_identity'
+  | 'revoked'
   | 'connection_failed'
+  | 'unverified'
   | 'protocol_violation'
   | 'too_large'
   | 'store_failed'

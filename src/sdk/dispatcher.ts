@@ -5,13 +5,21 @@ import type { CtrlExecError } from '../domain/errors.js';
 import type { PairingRequest } from '../domain/pairing-request.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
+import type { Revocation } from '../ports/revocations.js';
+import type { Asking } from './dispatcher/ask.js';
+import { authorise } from './dispatcher/authorise.js';
+import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
+import { type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
 import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
+import { type Renewal, readmit } from './dispatcher/renewal.js';
+import { type Revoked, revoke } from './dispatcher/revoke.js';
+import { type Rotation, rotate, type SerialStatus, serialStatus } from './dispatcher/rotation.js';
 import { type Run, type RunRequest, run } from './dispatcher/run.js';
 import {
   type CaSummary,
@@ -32,6 +40,14 @@ export interface OpenedDispatcher {
 }
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
+
+/** Who asks for what changes whom the fleet trusts; told to the hook, with action `rotate`, `revoke` or `readmit`. */
+export type Governed = Pick<Asking, 'caller' | 'withoutHook'>;
+
+export interface RotateOptions extends Governed {
+  /** Switch although agents that answer refused the next certificate. Default false. */
+  readonly insist?: boolean;
+}
 
 /**
  * The control host. Nothing is opened before the first call; a configuration that does not parse is the error of every
@@ -64,6 +80,20 @@ export interface Dispatcher extends AsyncDisposable {
   run(request: RunRequest): Answer<Run>;
   ping(request: PingRequest): Answer<Ping>;
   discover(request?: DiscoveryRequest): Answer<Discovery>;
+  /** Replaces this dispatcher's key and certificate; agents are told first. Goes on with one that was begun. */
+  rotate(options?: RotateOptions): Answer<Rotation>;
+  /** The dispatcher's serials, and how each agent stands to them. */
+  serialStatus(): Answer<SerialStatus>;
+  /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
+  maintain(): Answer<Maintenance>;
+  /** Revokes an agent's certificates, or one by its serial, everywhere. */
+  revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
+  /** What was revoked, sorted by serial. */
+  revocations(): Answer<readonly Revocation[]>;
+  /** Renews an agent whose certificate has expired, once; its key must be the pinned one. */
+  readmit(name: string, options?: Governed): Answer<Renewal>;
+  /** Replaces the CA without visiting an agent; maintenance goes on with what cannot be done at once. */
+  rotateCa(options?: Governed): Answer<CaRollover>;
   /** Locks that are held now. */
   locks(): Answer<readonly HeldLock[]>;
   /** Closes connections and stores; requests under way end as `aborted`. */
@@ -87,6 +117,17 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     underWay.add(ended);
     return work;
   };
+  /** Asks the hook before what changes whom the fleet trusts. */
+  const governed = <T>(
+    action: string,
+    { caller = {}, withoutHook = 'allow' }: Governed = {},
+    use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>,
+  ): Answer<T> =>
+    within((context) =>
+      authorise(context, { action }, caller, withoutHook)
+        .mapErr((error): CtrlExecError => error)
+        .andThen(() => use(context)),
+    );
   const close = async () => {
     const outcome = await opening;
     if (!outcome?.isOk()) return;
@@ -114,6 +155,14 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     run: (request) => within((context) => run(context, request)),
     ping: (request) => within((context) => ping(context, request)),
     discover: (request) => within((context) => discover(context, request)),
+    rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
+    serialStatus: () => within(serialStatus),
+    maintain: () => within(maintain),
+    revoke: (nameOrSerial, options) =>
+      governed('revoke', options, (context) => revoke(context, nameOrSerial)),
+    revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
+    readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
+    rotateCa: (options) => governed('rotate', options, rotateCa),
     locks: () => within((context) => context.locks.list()),
     close,
     [Symbol.asyncDispose]: close,

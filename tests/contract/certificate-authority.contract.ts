@@ -3,6 +3,8 @@ import { errAsync, okAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Certificate, CertificateProfile } from '../../src/domain/certificate.js';
 import { failure } from '../../src/domain/errors.js';
+import { caEndorsementMessage } from '../../src/domain/lifecycle.js';
+import { maxRevoked } from '../../src/domain/revocation-list.js';
 import type { CertificateAuthority } from '../../src/ports/certificate-authority.js';
 import type { Crypto } from '../../src/ports/crypto.js';
 import type { KeyStore } from '../../src/ports/key-store.js';
@@ -290,6 +292,249 @@ export function certificateAuthorityContract(
           replace: () => okAsync(expect.fail('nothing is to be written')),
         };
         expect((await open(watched).issue(agent, spki, oneYear)).isOk()).toBe(true);
+      });
+    });
+
+    describe('revocationList', () => {
+      const lists = { thisUpdate: start, nextUpdate: start + 30 * day };
+      const revokedAt = Date.parse('2025-03-02T00:00:00Z');
+
+      it('lists the whole of what is revoked, each serial once, lowest first', async () => {
+        const list = (
+          await authority.revocationList({
+            ...lists,
+            number: 12,
+            revoked: [
+              { serial: 'ff00', revokedAt: revokedAt + 999 },
+              { serial: 'abc', revokedAt: revokedAt + 5000 },
+              { serial: 'a', revokedAt },
+              { serial: 'abc', revokedAt: revokedAt + 2000 },
+              { serial: 'f'.repeat(40), revokedAt: Date.UTC(2060, 0) },
+            ],
+          })
+        )._unsafeUnwrap();
+        expect(list).toEqual({
+          pem: expect.stringMatching(/^-----BEGIN X509 CRL-----\n([^-\n]{1,64}\n)+-----END X509 CRL-----\n$/),
+          number: 12,
+          issuerSpkiSha256: Buffer.from(crypto.sha256(ca.spki)).toString('hex'),
+          thisUpdate: Math.floor(start / 1000) * 1000,
+          revoked: [
+            { serial: 'a', revokedAt },
+            { serial: 'abc', revokedAt: revokedAt + 2000 },
+            { serial: 'ff00', revokedAt },
+            { serial: 'f'.repeat(40), revokedAt: Date.UTC(2060, 0) },
+          ],
+        });
+      });
+
+      it('of nobody has no entries, and 0 is a number', async () => {
+        const list = (await authority.revocationList({ ...lists, number: 0, revoked: [] }))._unsafeUnwrap();
+        expect(list).toMatchObject({ number: 0, revoked: [] });
+      });
+
+      it.each([
+        ['number', { number: -1 }],
+        ['number', { number: 1.5 }],
+        ['number', { number: 2 ** 53 }],
+        ['number', { number: Number.NaN }],
+        ['validity', { nextUpdate: start }],
+        ['validity', { thisUpdate: Number.NaN }],
+        ['validity', { nextUpdate: 8.64e15 }],
+        ['revoked', { revoked: [{ serial: '0a', revokedAt }] }],
+        ['revoked', { revoked: [{ serial: 'A', revokedAt }] }],
+        ['revoked', { revoked: [{ serial: '0', revokedAt }] }],
+        ['revoked', { revoked: [{ serial: '', revokedAt }] }],
+        ['revoked', { revoked: [{ serial: 'f'.repeat(41), revokedAt }] }],
+        ['revoked', { revoked: [{ serial: 'a', revokedAt: Number.NaN }] }],
+        ['revoked', { revoked: [{ serial: 'a', revokedAt: -1000 }] }],
+      ])('refuses %s of %j', async (field, wrong) => {
+        const list = { ...lists, number: 1, revoked: [], ...wrong };
+        expect((await authority.revocationList(list))._unsafeUnwrapErr()).toMatchObject({
+          code: 'certificate_invalid',
+          field,
+        });
+      });
+
+      it(`takes ${maxRevoked} entries and no more`, async () => {
+        const revoked = Array.from({ length: maxRevoked }, (_, n) => ({
+          serial: (n + 1).toString(16),
+          revokedAt,
+        }));
+        const list = (await authority.revocationList({ ...lists, number: 1, revoked }))._unsafeUnwrap();
+        expect(list.revoked).toEqual(revoked);
+        const more = [...revoked, { serial: 'f'.repeat(20), revokedAt }];
+        expect(
+          (await authority.revocationList({ ...lists, number: 1, revoked: more }))._unsafeUnwrapErr(),
+        ).toMatchObject({ code: 'certificate_invalid', field: 'revoked' });
+      }, 60_000);
+
+      it('works with an imported CA: RSA-4096, X.509 version 1', async () => {
+        const key = rsaKey(4096);
+        const subject = { subject: 'Imported CA', issuer: 'Imported CA' };
+        const pem = version1Certificate({ serial: 1, ...subject, subjectKey: key, issuerKey: key });
+        const imported = keyStore();
+        (await imported.replace({ 'ca-key': key, 'ca-certificate': pem }))._unsafeUnwrap();
+        const revoked = [{ serial: 'abc', revokedAt }];
+        const list = (await open(imported).revocationList({ ...lists, number: 3, revoked }))._unsafeUnwrap();
+        expect(list).toMatchObject({ number: 3, revoked });
+      }, 60_000);
+
+      it('is ca_missing without a CA, and of the previous one while none is being replaced', async () => {
+        const list = { ...lists, number: 1, revoked: [] };
+        expect((await open(keyStore()).revocationList(list))._unsafeUnwrapErr().code).toBe('ca_missing');
+        const error = (await authority.revocationList(list, 'previous'))._unsafeUnwrapErr();
+        expect(error.code).toBe('ca_missing');
+        expect(error.message).toContain('previous');
+      });
+
+      it('stores nothing', async () => {
+        const watched: KeyStore = {
+          ...store,
+          replace: () => okAsync(expect.fail('nothing is to be written')),
+        };
+        const list = { ...lists, number: 1, revoked: [] };
+        expect((await open(watched).revocationList(list)).isOk()).toBe(true);
+      });
+    });
+
+    describe('replacing the CA', () => {
+      const documents = ['ca-key', 'ca-certificate', 'ca-previous-key'] as const;
+      const elevenYears = { notBefore: start + day, notAfter: start + 4000 * day };
+      const list = { number: 1, revoked: [], thisUpdate: start, nextUpdate: start + 30 * day };
+      const replaced = async () => {
+        const target = keyStore();
+        const before = (await open(target).create(tenYears))._unsafeUnwrap();
+        const key = (await target.read(documents))._unsafeUnwrap()['ca-key'];
+        const next = (await open(target).succeed(elevenYears))._unsafeUnwrap();
+        return { target, authority: open(target), before, key, next };
+      };
+
+      it('the former one vouches for the new one, as long as both are there', async () => {
+        const { authority: both, before, next } = await replaced();
+        const signature = (await both.endorsement())._unsafeUnwrap();
+        const message = caEndorsementMessage(next.der);
+        expect(crypto.verify(before.spki, message, signature ?? new Uint8Array())).toBe(true);
+        expect(crypto.verify(next.spki, message, signature ?? new Uint8Array())).toBe(false);
+        (await both.retirePrevious())._unsafeUnwrap();
+        expect((await both.endorsement())._unsafeUnwrap()).toBeUndefined();
+      });
+
+      it('keeps both in force, the new one first, with both keys', async () => {
+        const { target, authority: both, before, key, next } = await replaced();
+        expect(next).toMatchObject({
+          isCa: true,
+          notBefore: Math.floor(elevenYears.notBefore / 1000) * 1000,
+        });
+        expect(next.spki).not.toEqual(before.spki);
+        expect(next.commonName).not.toBe(before.commonName);
+        expect((await both.certificates())._unsafeUnwrap()).toEqual([next, before]);
+        const items = (await target.read(documents))._unsafeUnwrap();
+        expect(items['ca-previous-key']).toBe(key);
+        expect(items['ca-certificate']).toBe(next.pem + before.pem);
+        expect(crypto.signingKey(items['ca-key'] ?? '')._unsafeUnwrap().spki).toEqual(next.spki);
+      });
+
+      it('the new one issues and lists, the previous one where it is asked for', async () => {
+        const { authority: both, before, next } = await replaced();
+        const print = ({ spki: key }: Certificate) => Buffer.from(crypto.sha256(key)).toString('hex');
+        for (const [issuer, by, other] of [
+          [undefined, next, before],
+          ['current', next, before],
+          ['previous', before, next],
+        ] as const) {
+          const issued = (await both.issue(agent, spki, oneYear, issuer))._unsafeUnwrap();
+          expect(crypto.issuedBy(issued, by)).toBe(true);
+          expect(crypto.issuedBy(issued, other)).toBe(false);
+          const { issuerSpkiSha256 } = (await both.revocationList(list, issuer))._unsafeUnwrap();
+          expect(issuerSpkiSha256).toBe(print(by));
+        }
+        const long = { notBefore: start + day, notAfter: start + 9999 * day };
+        expect((await both.issue(agent, spki, long, 'previous'))._unsafeUnwrap().notAfter).toBe(
+          before.notAfter,
+        );
+      });
+
+      it('is written at once, or not at all', async () => {
+        const target = keyStore();
+        (await open(target).create(tenYears))._unsafeUnwrap();
+        const changes: string[][] = [];
+        const watched: KeyStore = {
+          ...target,
+          replace: (change, options) => {
+            changes.push(Object.keys(change).sort());
+            return target.replace(change, options);
+          },
+        };
+        (await open(watched).succeed(elevenYears))._unsafeUnwrap();
+        (await open(watched).retirePrevious())._unsafeUnwrap();
+        expect(changes).toEqual([[...documents].sort(), ['ca-certificate', 'ca-previous-key']]);
+        const error = failure('file_failed', 'disk full', {
+          path: '/x',
+          operation: 'write',
+          reason: 'ENOSPC',
+        });
+        const full: KeyStore = { ...target, replace: () => errAsync(error) };
+        expect((await open(full).succeed(elevenYears))._unsafeUnwrapErr()).toEqual(error);
+      });
+
+      it('while there is a previous one there is no further one', async () => {
+        const { target, authority: both } = await replaced();
+        const before = (await target.read(documents))._unsafeUnwrap();
+        expect((await both.succeed(elevenYears))._unsafeUnwrapErr()).toMatchObject({
+          code: 'ca_exists',
+          path: target.location('ca-previous-key'),
+        });
+        expect((await target.read(documents))._unsafeUnwrap()).toEqual(before);
+        await target.replace({ 'ca-previous-key': null });
+        expect((await both.succeed(elevenYears))._unsafeUnwrapErr()).toMatchObject({
+          code: 'ca_exists',
+          path: target.location('ca-certificate'),
+        });
+      });
+
+      it('retiring removes certificate and key of the previous one, and then another may follow', async () => {
+        const { target, authority: both, key, next } = await replaced();
+        const kept = (await target.read(documents))._unsafeUnwrap()['ca-key'];
+        expect(kept).not.toBe(key);
+        for (const _again of [1, 2]) {
+          expect((await both.retirePrevious()).isOk()).toBe(true);
+          expect((await target.read(documents))._unsafeUnwrap()).toEqual({
+            'ca-key': kept,
+            'ca-certificate': next.pem,
+            'ca-previous-key': undefined,
+          });
+        }
+        expect((await both.certificates())._unsafeUnwrap()).toEqual([next]);
+        expect((await both.issue(agent, spki, oneYear, 'previous'))._unsafeUnwrapErr().code).toBe(
+          'ca_missing',
+        );
+        const third = (await both.succeed(elevenYears))._unsafeUnwrap();
+        expect((await both.certificates())._unsafeUnwrap()).toEqual([third, next]);
+      });
+
+      it('without a previous one retiring writes nothing; without a CA both are ca_missing', async () => {
+        const watched: KeyStore = {
+          ...store,
+          replace: () => okAsync(expect.fail('nothing is to be written')),
+        };
+        expect((await open(watched).retirePrevious()).isOk()).toBe(true);
+        const empty = open(keyStore());
+        expect((await empty.retirePrevious())._unsafeUnwrapErr().code).toBe('ca_missing');
+        expect((await empty.succeed(elevenYears))._unsafeUnwrapErr().code).toBe('ca_missing');
+        const keyless = keyStore();
+        await keyless.replace({ 'ca-certificate': ca.pem });
+        expect((await open(keyless).succeed(elevenYears))._unsafeUnwrapErr().code).toBe('ca_missing');
+      });
+
+      it('a validity that cannot be is refused, and nothing changes', async () => {
+        const target = keyStore();
+        (await open(target).create(tenYears))._unsafeUnwrap();
+        const before = (await target.read(documents))._unsafeUnwrap();
+        const error = (
+          await open(target).succeed({ notBefore: start, notAfter: start - 1 })
+        )._unsafeUnwrapErr();
+        expect(error.code).toBe('crypto_failed');
+        expect((await target.read(documents))._unsafeUnwrap()).toEqual(before);
       });
     });
   });

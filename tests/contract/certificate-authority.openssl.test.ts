@@ -8,6 +8,7 @@ import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
+import { x509RevocationLists } from '../../src/adapters/x509/revocation-lists.js';
 import {
   type Certificate,
   type CertificateProfile,
@@ -204,6 +205,153 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     expect(openssl('verify', '-purpose', 'sslclient', '-CAfile', caPath, file(certificate.pem)).text).toMatch(
       /: OK\n/,
     );
+  });
+
+  describe('of revocation lists', () => {
+    const lists = { number: 4660, thisUpdate: start - 60_000, nextUpdate: start + 30 * day };
+    const imported = async (type: KeyType, ...extensions: string[]) => {
+      const key = (await crypto.generateKey(type))._unsafeUnwrap();
+      const path = file();
+      const subject = '/C=DE/O=Ünit & Söhne/CN=Imported CA';
+      const options = ['-utf8', '-days', '30', '-subj', subject, '-out', path, ...extensions];
+      const made = openssl('req', '-x509', '-new', '-key', file(key), ...options);
+      expect(made.ok, made.text).toBe(true);
+      const keyStore = memoryKeyStore();
+      await keyStore.replace({ 'ca-key': key, 'ca-certificate': readFileSync(path, 'utf8') });
+      return { keyStore, authority: open(keyStore) };
+    };
+    /** A list over one of two certificates, and what openssl says of the list and of both. */
+    const judged = async (authority: ReturnType<typeof open>) => {
+      const [ca] = (await authority.certificates())._unsafeUnwrap();
+      if (!ca) throw new Error('no CA');
+      const issue = async () =>
+        (await authority.issue(profiles.agent, await spkiOf('p256'), oneYear))._unsafeUnwrap();
+      const [good, bad] = [await issue(), await issue()];
+      const revoked = [{ serial: bad.serial, revokedAt: start }];
+      const list = (await authority.revocationList({ ...lists, revoked }))._unsafeUnwrap();
+      const listPath = file(list.pem);
+      const check = ({ pem }: Certificate) =>
+        openssl('verify', '-crl_check', '-CAfile', file(ca.pem), '-CRLfile', listPath, file(pem));
+      return {
+        ca,
+        list,
+        bad,
+        text: openssl('crl', '-in', listPath, '-noout', '-text').text,
+        signature: openssl('crl', '-in', listPath, '-noout', '-verify', '-CAfile', file(ca.pem)).text,
+        goodSays: check(good).text,
+        badSays: check(bad).text,
+      };
+    };
+
+    it('ours is version 2, SHA-384, numbered, names its key, and refuses the one that it lists', async () => {
+      const authority = open();
+      await authority.create(tenYears);
+      const { ca, bad, text, signature, goodSays, badSays } = await judged(authority);
+      expect(text).toMatch(/Version 2 \(0x1\)/);
+      expect(text).toMatch(/Signature Algorithm: ecdsa-with-SHA384/);
+      expect(text).toContain(`Issuer: CN = ${ca.commonName}`);
+      expect(text).toMatch(/X509v3 CRL Number: ?\n\s+4660\n/);
+      expect(text).toContain(`Serial Number: ${bad.serial.toUpperCase()}`);
+      const keyId = /Key Identifier: ?\n\s+(?:keyid:)?([0-9A-F:]+)\n/;
+      expect(keyId.exec(text)?.[1]).toBe(keyId.exec(textOf(ca))?.[1]);
+      expect(text).not.toContain('critical');
+      expect(signature).toContain('verify OK');
+      expect(goodSays).toMatch(/: OK\n/);
+      expect(badSays).toContain('certificate revoked');
+    });
+
+    it.each(keyTypes)('of an imported CA with a %s key counts', async (type) => {
+      const { authority } = await imported(type, '-addext', 'keyUsage=critical,keyCertSign,cRLSign');
+      const { signature, goodSays, badSays } = await judged(authority);
+      expect(signature).toContain('verify OK');
+      expect(goodSays).toMatch(/: OK\n/);
+      expect(badSays).toContain('certificate revoked');
+    });
+
+    it('a CA whose key usage does not allow lists makes none', async () => {
+      const { authority } = await imported('p256', '-addext', 'keyUsage=critical,keyCertSign');
+      expect(
+        (await authority.revocationList({ ...lists, revoked: [] }))._unsafeUnwrapErr().message,
+      ).toContain('key usage');
+    });
+
+    it('one without entries, and every signature, is well-formed', async () => {
+      const authority = open();
+      const ca = (await authority.create(tenYears))._unsafeUnwrap();
+      for (let round = 0; round < 20; round += 1) {
+        const list = (await authority.revocationList({ ...lists, revoked: [] }))._unsafeUnwrap();
+        const { text } = openssl(
+          'crl',
+          '-in',
+          file(list.pem),
+          '-noout',
+          '-text',
+          '-verify',
+          '-CAfile',
+          file(ca.pem),
+        );
+        expect(text).toContain('verify OK');
+        expect(text).toContain('No Revoked Certificates');
+      }
+    });
+
+    it('one that openssl made is read', async () => {
+      const { keyStore, authority } = await imported('p384');
+      const [ca] = (await authority.certificates())._unsafeUnwrap();
+      if (!ca) throw new Error('no CA');
+      const items = (await keyStore.read(['ca-key']))._unsafeUnwrap();
+      const index = file('R\t340101000000Z\t250102030405Z,keyCompromise\t0ABC\tunknown\t/CN=web-01\n');
+      const configuration = file(
+        `[ca]\ndefault_ca = own\n[own]\ndatabase = ${index}\ncrlnumber = ${file('1000\n')}\ndefault_md = sha384\n` +
+          'default_crl_days = 30\ncrl_extensions = lists\n[lists]\nauthorityKeyIdentifier = keyid:always\n',
+      );
+      const made = file();
+      const options = [
+        '-config',
+        configuration,
+        '-cert',
+        file(ca.pem),
+        '-keyfile',
+        file(items['ca-key']),
+        '-out',
+        made,
+      ];
+      const { ok, text } = openssl('ca', '-gencrl', ...options);
+      expect(ok, text).toBe(true);
+      const list = (
+        await x509RevocationLists({ crypto }).read(readFileSync(made, 'utf8'), [ca])
+      )._unsafeUnwrap();
+      expect(list).toMatchObject({
+        number: 0x1000,
+        revoked: [{ serial: 'abc', revokedAt: Date.parse('2025-01-02T03:04:05Z') }],
+      });
+    });
+
+    it('while a CA is being replaced, certificates and lists of both count against both', async () => {
+      const authority = open();
+      await authority.create(tenYears);
+      await authority.succeed(tenYears);
+      const cas = (await authority.certificates())._unsafeUnwrap();
+      const bundle = file(cas.map(({ pem }) => pem).join(''));
+      const listFile: string[] = [];
+      const issued: { good: Certificate; bad: Certificate }[] = [];
+      for (const issuer of ['current', 'previous'] as const) {
+        const issue = async () =>
+          (await authority.issue(profiles.agent, await spkiOf('p256'), oneYear, issuer))._unsafeUnwrap();
+        const pair = { good: await issue(), bad: await issue() };
+        const revoked = [{ serial: pair.bad.serial, revokedAt: start }];
+        listFile.push((await authority.revocationList({ ...lists, revoked }, issuer))._unsafeUnwrap().pem);
+        issued.push(pair);
+      }
+      const listPath = file(listFile.join(''));
+      for (const { good, bad } of issued) {
+        expect(openssl('verify', '-x509_strict', '-CAfile', bundle, file(good.pem)).text).toMatch(/: OK\n/);
+        const check = (pem: string) =>
+          openssl('verify', '-crl_check', '-CAfile', bundle, '-CRLfile', listPath, file(pem)).text;
+        expect(check(good.pem)).toMatch(/: OK\n/);
+        expect(check(bad.pem)).toContain('certificate revoked');
+      }
+    });
   });
 
   describe('of requests', () => {

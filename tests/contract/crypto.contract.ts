@@ -115,6 +115,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
           const key = crypto.signingKey(pem)._unsafeUnwrap();
           const signature = key.sign(text('data'));
           expect([key.algorithm, signature.length]).toEqual(expectations[type]);
+          expect(crypto.algorithmOf(key.spki)).toBe(key.algorithm);
           expect(crypto.verify(key.spki, text('data'), signature)).toBe(true);
           expect(crypto.verify(key.spki, text('Data'), signature)).toBe(false);
           const other = Uint8Array.from(signature);
@@ -173,6 +174,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
           expect(error.message).not.toContain('\n');
           const secret = createPrivateKey(pem);
           const spki = createPublicKey(secret).export({ type: 'spki', format: 'der' });
+          expect(open().algorithmOf(new Uint8Array(spki))).toBeUndefined();
           if (secret.asymmetricKeyType === 'x25519') return;
           for (const digest of [null, 'sha256', 'sha384', 'sha512'])
             for (const dsaEncoding of ['der', 'ieee-p1363'] as const) {
@@ -201,6 +203,8 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         const signature = key.sign(text('data'));
         expect(crypto.verify(key.spki.subarray(1), text('data'), signature)).toBe(false);
         expect(crypto.verify(new Uint8Array(), text('data'), signature)).toBe(false);
+        expect(crypto.algorithmOf(key.spki.subarray(1))).toBeUndefined();
+        expect(crypto.algorithmOf(new Uint8Array())).toBeUndefined();
         const inDer = sign('sha256', text('data'), pem);
         expect(crypto.verify(key.spki, text('data'), inDer)).toBe(false);
       });

@@ -14,6 +14,7 @@ export type InitialFiles = Readonly<Record<string, { readonly text: string; read
 const INITIAL: InitialFiles = {
   'agent.conf': { text: 'port = 7443\n', mode: 0o640 },
   'scripts/backup': { text: '#!/bin/sh\n', mode: 0o755 },
+  'scripts/open': { text: '', mode: 0o757 },
   umlaut: { text: 'größe', mode: 0o644 },
 };
 
@@ -93,6 +94,33 @@ export function fileSystemContract(
         async (path) => (await subject.files.isExecutable(at(path)))._unsafeUnwrap(),
       );
       expect(await Promise.all(answers)).toEqual([true, false, false, false, false]);
+    });
+
+    it('the head of a file is its first bytes, or all of a shorter one', async () => {
+      const head = async (path: string, length: number) =>
+        (await subject.files.head(at(path), length))
+          .map((bytes) => new TextDecoder().decode(bytes))
+          ._unsafeUnwrap();
+      expect(await head('scripts/backup', 2)).toBe('#!');
+      expect(await head('scripts/backup', 4096)).toBe('#!/bin/sh\n');
+      expect(await head('scripts/open', 4096)).toBe('');
+      for (const [path, reason] of [
+        ['scripts', 'EISDIR'],
+        ['none', 'ENOENT'],
+      ] as const)
+        expect((await subject.files.head(at(path), 2))._unsafeUnwrapErr()).toMatchObject({
+          code: 'file_failed',
+          path: at(path),
+          reason,
+        });
+    });
+
+    it('says whether everybody may write a file', async () => {
+      const answers = ['scripts/open', 'scripts/backup', 'agent.conf'].map(async (path) =>
+        (await subject.files.isWritableByAll(at(path)))._unsafeUnwrap(),
+      );
+      expect(await Promise.all(answers)).toEqual([true, false, false]);
+      expect((await subject.files.isWritableByAll(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
     });
 
     it('replace makes a file with the mode that was asked for', async () => {

@@ -9,18 +9,28 @@ export interface KeyStoreSubject {
   readonly dispose: () => Promise<void>;
 }
 
-const ITEMS: readonly KeyStoreItem[] = [
-  'ca-key',
-  'ca-certificate',
-  'dispatcher-key',
-  'dispatcher-certificate',
-  'pairing-key',
-  'pairing-certificate',
-  'agent-key',
-  'agent-certificate',
-  'trusted-dispatchers',
-  'revoked-serials',
-];
+/** All there are: a record, so that none can be forgotten. */
+const everyItem: Record<KeyStoreItem, true> = {
+  'ca-key': true,
+  'ca-certificate': true,
+  'ca-previous-key': true,
+  'dispatcher-key': true,
+  'dispatcher-certificate': true,
+  'dispatcher-next-key': true,
+  'dispatcher-next-certificate': true,
+  'dispatcher-previous-key': true,
+  'dispatcher-previous-certificate': true,
+  rotation: true,
+  'pairing-key': true,
+  'pairing-certificate': true,
+  'agent-key': true,
+  'agent-certificate': true,
+  'trusted-dispatchers': true,
+  'dispatcher-certificates': true,
+  'agent-revocation-lists': true,
+  'revoked-serials': true,
+};
+const ITEMS = Object.keys(everyItem) as KeyStoreItem[];
 
 export function keyStoreContract(name: string, create: () => Promise<KeyStoreSubject>): void {
   describe(`key store contract: ${name}`, () => {
@@ -151,6 +161,98 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
         }
       };
       await Promise.all([writer(), reader(), reader()]);
+    });
+
+    describe('removal', () => {
+      const identity = ['dispatcher-key', 'dispatcher-next-key', 'dispatcher-previous-key'] as const;
+      const read = async () => (await subject.again().read(identity))._unsafeUnwrap();
+
+      it('of one item leaves the others, also for another instance', async () => {
+        await subject.store.replace({ 'dispatcher-key': 'K', 'dispatcher-next-key': 'N' });
+        expect((await subject.store.replace({ 'dispatcher-next-key': null })).isOk()).toBe(true);
+        expect(await read()).toEqual({
+          'dispatcher-key': 'K',
+          'dispatcher-next-key': undefined,
+          'dispatcher-previous-key': undefined,
+        });
+        await subject.store.replace({ 'dispatcher-next-key': 'M' });
+        expect((await read())['dispatcher-next-key']).toBe('M');
+      });
+
+      it('and writing are one change', async () => {
+        await subject.store.replace({ 'dispatcher-key': 'K', 'dispatcher-next-key': 'N' });
+        const promoted = {
+          'dispatcher-key': 'N',
+          'dispatcher-next-key': null,
+          'dispatcher-previous-key': 'K',
+        } as const;
+        expect((await subject.store.replace(promoted)).isOk()).toBe(true);
+        expect(await read()).toEqual({
+          'dispatcher-key': 'N',
+          'dispatcher-next-key': undefined,
+          'dispatcher-previous-key': 'K',
+        });
+      });
+
+      it('of everything leaves nothing', async () => {
+        await subject.store.replace(Object.fromEntries(ITEMS.map((item) => [item, item])));
+        expect(
+          (await subject.store.replace(Object.fromEntries(ITEMS.map((item) => [item, null])))).isOk(),
+        ).toBe(true);
+        const contents = (await subject.again().read(ITEMS))._unsafeUnwrap();
+        expect(Object.values(contents)).toEqual(ITEMS.map(() => undefined));
+      });
+
+      it('of what is not there is nothing, alone and together with writing', async () => {
+        expect((await subject.store.replace({ 'dispatcher-previous-key': null })).isOk()).toBe(true);
+        expect((await subject.store.replace({ rotation: null, 'dispatcher-next-key': null })).isOk()).toBe(
+          true,
+        );
+        expect(
+          (await subject.store.replace({ 'dispatcher-key': 'K', 'dispatcher-next-key': null })).isOk(),
+        ).toBe(true);
+        expect(await read()).toEqual({
+          'dispatcher-key': 'K',
+          'dispatcher-next-key': undefined,
+          'dispatcher-previous-key': undefined,
+        });
+      });
+
+      it('does not count for onlyIfAbsent, but what is to be written does', async () => {
+        await subject.store.replace({ 'dispatcher-next-key': 'N' });
+        const change = { 'dispatcher-key': 'K', 'dispatcher-next-key': null } as const;
+        expect((await subject.store.replace(change, { onlyIfAbsent: true })).isOk()).toBe(true);
+        expect(await read()).toMatchObject({ 'dispatcher-key': 'K', 'dispatcher-next-key': undefined });
+        await subject.store.replace({ 'dispatcher-next-key': 'M' });
+        const refused = await subject.store.replace(change, { onlyIfAbsent: true });
+        expect(refused._unsafeUnwrapErr().code).toBe('identity_exists');
+        expect(await read()).toMatchObject({ 'dispatcher-key': 'K', 'dispatcher-next-key': 'M' });
+      });
+
+      it('during readings is never seen half', async () => {
+        await subject.store.replace({ 'dispatcher-key': '0', 'dispatcher-next-key': '1' });
+        let writing = true;
+        const writer = async () => {
+          for (let n = 1; n <= 20; n += 1) {
+            const change =
+              n % 2 === 1
+                ? { 'dispatcher-key': `${n}`, 'dispatcher-next-key': null }
+                : { 'dispatcher-key': `${n}`, 'dispatcher-next-key': `${n + 1}` };
+            expect((await subject.store.replace(change)).isOk()).toBe(true);
+          }
+          writing = false;
+        };
+        const reader = async () => {
+          const other = subject.again();
+          while (writing) {
+            const seen = (await other.read(['dispatcher-next-key', 'dispatcher-key']))._unsafeUnwrap();
+            const n = Number(seen['dispatcher-key']);
+            expect(seen['dispatcher-next-key']).toBe(n % 2 === 1 ? undefined : `${n + 1}`);
+            await new Promise(setImmediate);
+          }
+        };
+        await Promise.all([writer(), reader(), reader()]);
+      });
     });
 
     it('checkWritable says yes and changes nothing', async () => {

@@ -93,6 +93,7 @@ export function listenerContract(name: string, open: () => Network): void {
       expect(request?.peer.address).toBe(network.address);
       expect(request?.peer.tlsVersion).toBe('TLSv1.3');
       expect(request?.peer.certificate).toEqual(certificateOf(identities.dispatcher));
+      expect(request?.peer.presented).toEqual(certificateOf(identities.agent));
     });
 
     it('sends the answer as the handler gave it', async () => {
@@ -276,6 +277,24 @@ export function listenerContract(name: string, open: () => Network): void {
       listening.renew(renewed);
       expect(await serialOf('old')).toBe(former);
       expect(await serialOf('new')).toBe(certificateOf(renewed).serial);
+    });
+
+    it('tells with each request which certificate its connection was shown, whatever was renewed since', async () => {
+      const { ask, listening, handled } = await serve();
+      const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
+      const presentedTo = async (connectionKey: string) => {
+        (await ask({}, { connectionKey }))._unsafeUnwrap();
+        return handled.at(-1)?.peer.presented;
+      };
+      const [former, next] = [certificateOf(identities.agent), certificateOf(renewed)];
+      expect(await presentedTo('old')).toEqual(former);
+      listening.renew(renewed);
+      expect(await presentedTo('old')).toEqual(former);
+      expect(await presentedTo('new')).toEqual(next);
+      expect(await presentedTo('old')).toEqual(former);
+      listening.renew(identities.agent, [identities.ca.pem]);
+      expect(await presentedTo('new')).toEqual(next);
+      expect(await presentedTo('newer')).toEqual(former);
     });
 
     it('still requires client certificates after a renewal that names no CAs', async () => {

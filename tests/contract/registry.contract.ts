@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/agent-record.js';
+import { type AgentStanding, newStanding } from '../../src/domain/agent-standing.js';
 import type { Enrolment, Registry } from '../../src/ports/registry.js';
 
 const key = (digit: string): string => digit.repeat(64);
@@ -27,12 +28,27 @@ const enrolment = (name: string, spkiSha256: string, change: Partial<Enrolment> 
   pin: pin(spkiSha256),
   pairing: 'v2',
   replace: false,
+  standing: newStanding(['d1']),
   at: 1_700_000_000_000,
   ...change,
 });
 
-/** `open` gives an empty registry. */
-export function registryContract(adapter: string, open: () => Registry | Promise<Registry>): void {
+/** Which certificates there are, and as what. */
+const kinds = (record: AgentRecord | undefined) =>
+  record?.pins.map(({ spkiSha256, serial, state, renewal }) => [
+    spkiSha256[0],
+    serial,
+    renewal ? 'renewed' : state,
+  ]);
+
+const { state: _, ...certificate } = pin(key('b'), { serial: '2e', issuedAt: 1_800_000_000_000 });
+
+/** `open` gives an empty registry; `openTwo` two that hold the same. */
+export function registryContract(
+  adapter: string,
+  open: () => Registry | Promise<Registry>,
+  openTwo: () => Promise<readonly [Registry, Registry]>,
+): void {
   describe(`registry: ${adapter}`, () => {
     /** With `web-01` active under key a. */
     const withAgent = async (change: Partial<Enrolment> = {}): Promise<Registry> => {
@@ -61,14 +77,15 @@ export function registryContract(adapter: string, open: () => Registry | Promise
         pairing: 'v2',
         pairedAt: 1_700_000_000_000,
         tags: {},
+        standing: newStanding(['d1']),
       });
       expect(await find(registry)).toEqual(enrolled);
       expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toEqual(enrolled);
     });
 
-    it('a pin is written as issued, whatever its state says', async () => {
+    it('a pin is written as issued at a pairing, whatever it says', async () => {
       const registry = await open();
-      const active = pin(key('a'), { state: 'active' });
+      const active = pin(key('a'), { state: 'active', renewal: true });
       (await registry.enrol(enrolment('web-01', key('a'), { pin: active })))._unsafeUnwrap();
       expect((await find(registry))?.pins).toEqual([pin(key('a'))]);
     });
@@ -169,6 +186,18 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       expect(record.endpoint).toEqual(endpoint('edited.example.org'));
     });
 
+    it('was paired when the certificate of the active key was issued, not of one that is on its way', async () => {
+      const registry = await withAgent();
+      const later = 1_800_000_000_000;
+      const renewed = { pin: pin(key('b'), { issuedAt: later }), replace: true, at: later };
+      (await registry.enrol(enrolment('web-01', key('b'), renewed)))._unsafeUnwrap();
+      expect((await find(registry))?.pairedAt).toBe(1_700_000_000_000);
+      const active = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect(active.pairedAt).toBe(later);
+      (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect((await find(registry))?.pairedAt).toBe(later);
+    });
+
     it('activating again changes nothing, and does not drop a pin that is on its way', async () => {
       const registry = await withAgent();
       const before = await find(registry);
@@ -239,7 +268,252 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       expect((await registry.dropStaleEnrolments(old))._unsafeUnwrap()).toEqual([]);
     });
 
-    it('endpoint and tags are replaced whole, each alone or both', async () => {
+    it('what the agent learnt at a further pairing counts from when its key was seen', async () => {
+      const registry = await withAgent();
+      const known = {
+        ...newStanding(['d1', 'd2']),
+        caSet: 'a,b',
+        crlNumber: 7,
+        lastContact: 1_750_000_000_000,
+      };
+      const { serials, ...others } = known;
+      (await registry.note('web-01', { trusts: ['d2'], ...others }))._unsafeUnwrap();
+      const again = { replace: true, standing: newStanding(['d3']) };
+      const issued = (await registry.enrol(enrolment('web-01', key('b'), again)))._unsafeUnwrap();
+      expect(issued.standing).toStrictEqual(known);
+      const active = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect(active.standing).toStrictEqual(newStanding(['d3']));
+      expect((await find(registry))?.standing).toStrictEqual(newStanding(['d3']));
+      (await registry.note('web-01', { trusts: ['d4'] }))._unsafeUnwrap();
+      const idempotent = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect(idempotent.standing.serials).toEqual(['d3', 'd4']);
+    });
+
+    it('a standing comes back as it was given', async () => {
+      const registry = await open();
+      const full: AgentStanding = { serials: ['d2', 'd1'], caSet: 'a,b', crlNumber: 3, lastContact: 5 };
+      for (const [name, digit, standing] of [
+        ['full', 'a', full],
+        ['empty', 'b', newStanding()],
+      ] as const) {
+        (await registry.enrol(enrolment(name, key(digit), { standing })))._unsafeUnwrap();
+        (await registry.activate(name, key(digit)))._unsafeUnwrap();
+        expect((await find(registry, name))?.standing).toStrictEqual(standing);
+      }
+    });
+
+    it('a renewed certificate is issued beside the active one, and nothing else changes', async () => {
+      const registry = await withAgent();
+      const before = await find(registry);
+      const record = (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      const renewal: KeyPin = { ...certificate, state: 'issued', renewal: true };
+      expect(record).toEqual({ ...before, pins: [pin(key('a'), { state: 'active' }), renewal] });
+      expect(await find(registry)).toEqual(record);
+      for (const known of ['a', 'b']) {
+        expect((await registry.findByKey(key(known)))._unsafeUnwrap()).toEqual(record);
+      }
+    });
+
+    it('the key of a renewal that was seen takes the place of the one before, and nothing else changes', async () => {
+      const registry = await withAgent({ pairing: 'v1' });
+      (await registry.note('web-01', { trusts: ['d2'] }))._unsafeUnwrap();
+      const before = await find(registry);
+      const elsewhere = { ...certificate, endpoint: endpoint('elsewhere.example.org') };
+      (await registry.renew('web-01', elsewhere))._unsafeUnwrap();
+      const record = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect(record).toEqual({ ...before, pins: [{ ...certificate, state: 'active' }] });
+      expect(record.pins[0]).not.toHaveProperty('renewal');
+      expect(await find(registry)).toEqual(record);
+      expect((await registry.activate('web-01', key('b')))._unsafeUnwrap()).toEqual(record);
+      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toBeUndefined();
+      (await registry.renew('web-01', { ...certificate, spkiSha256: key('c') }))._unsafeUnwrap();
+      expect(kinds(await find(registry))).toEqual([
+        ['b', '2e', 'active'],
+        ['c', '2e', 'renewed'],
+      ]);
+    });
+
+    it('a renewal over the same key is issued beside the active one, and meant when the key is seen', async () => {
+      const registry = await withAgent();
+      const same = { ...certificate, spkiSha256: key('a') };
+      const issued = (await registry.renew('web-01', same))._unsafeUnwrap();
+      expect(kinds(issued)).toEqual([
+        ['a', '1f', 'active'],
+        ['a', '2e', 'renewed'],
+      ]);
+      const record = (await registry.activate('web-01', key('a')))._unsafeUnwrap();
+      expect(record.pins).toEqual([{ ...same, state: 'active' }]);
+      expect((await registry.activate('web-01', key('a')))._unsafeUnwrap()).toEqual(record);
+    });
+
+    it('a renewal takes the place of an earlier one that was not seen', async () => {
+      const registry = await withAgent();
+      (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      const later = { ...certificate, spkiSha256: key('c'), serial: '3d' };
+      expect(kinds((await registry.renew('web-01', later))._unsafeUnwrap())).toEqual([
+        ['a', '1f', 'active'],
+        ['c', '3d', 'renewed'],
+      ]);
+      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+    });
+
+    it.each(['the renewal', 'the pairing'])(
+      'a renewal and a pairing stand beside each other: %s came first',
+      async (first) => {
+        const registry = await withAgent();
+        const again = enrolment('web-01', key('c'), { replace: true, pin: pin(key('c'), { serial: '3d' }) });
+        if (first === 'the renewal') (await registry.renew('web-01', certificate))._unsafeUnwrap();
+        (await registry.enrol(again))._unsafeUnwrap();
+        if (first === 'the pairing') (await registry.renew('web-01', certificate))._unsafeUnwrap();
+        const all = [
+          ['a', '1f', 'active'],
+          ['b', '2e', 'renewed'],
+          ['c', '3d', 'issued'],
+        ];
+        expect(kinds(await find(registry))).toEqual(all);
+        expect(kinds((await registry.activate('web-01', key('a')))._unsafeUnwrap())).toEqual(all);
+        (await registry.enrol(again))._unsafeUnwrap();
+        (await registry.renew('web-01', certificate))._unsafeUnwrap();
+        expect(kinds(await find(registry))).toEqual(all);
+      },
+    );
+
+    it('the key of a pairing that was seen drops the renewal, too', async () => {
+      const registry = await withAgent();
+      (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      (await registry.enrol(enrolment('web-01', key('c'), { replace: true })))._unsafeUnwrap();
+      const record = (await registry.activate('web-01', key('c')))._unsafeUnwrap();
+      expect(record.pins).toEqual([pin(key('c'), { state: 'active' })]);
+      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+    });
+
+    it('the key of a renewal that was seen leaves a pairing under way, which then can be seen with all it brings', async () => {
+      const registry = await withAgent({ pairing: 'v1' });
+      const moved = { endpoint: endpoint('new.example.org'), standing: newStanding(['d3']), replace: true };
+      (await registry.enrol(enrolment('web-01', key('c'), moved)))._unsafeUnwrap();
+      (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      const renewed = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      expect(kinds(renewed)).toEqual([
+        ['b', '2e', 'active'],
+        ['c', '1f', 'issued'],
+      ]);
+      expect(renewed).toMatchObject({
+        endpoint: endpoint('web-01.example.org'),
+        pairing: 'v1',
+        standing: newStanding(['d1']),
+      });
+      const paired = (await registry.activate('web-01', key('c')))._unsafeUnwrap();
+      expect(kinds(paired)).toEqual([['c', '1f', 'active']]);
+      expect(paired).toMatchObject({
+        endpoint: endpoint('new.example.org'),
+        pairing: 'v2',
+        standing: newStanding(['d3']),
+      });
+    });
+
+    it('a pairing lapses while a renewal stays, however old it is', async () => {
+      const registry = await withAgent();
+      (await registry.renew('web-01', { ...certificate, issuedAt: 1 }))._unsafeUnwrap();
+      const old = pin(key('c'), { issuedAt: 2 });
+      (await registry.enrol(enrolment('web-01', key('c'), { pin: old, replace: true })))._unsafeUnwrap();
+      (
+        await registry.enrol(enrolment('new', key('d'), { pin: pin(key('d'), { issuedAt: 2 }) }))
+      )._unsafeUnwrap();
+      (await registry.renew('new', { ...certificate, spkiSha256: key('e'), issuedAt: 1 }))._unsafeUnwrap();
+      expect((await registry.dropStaleEnrolments(3))._unsafeUnwrap()).toEqual([
+        { name: 'new', pin: pin(key('d'), { issuedAt: 2 }) },
+        { name: 'web-01', pin: old },
+      ]);
+      expect((await registry.list())._unsafeUnwrap().map(kinds)).toEqual([
+        [['e', '2e', 'renewed']],
+        [
+          ['a', '1f', 'active'],
+          ['b', '2e', 'renewed'],
+        ],
+      ]);
+      expect((await registry.activate('new', key('e'))).isOk()).toBe(true);
+    });
+
+    it('a key that another name has pinned is no renewal, nor is one of an agent that is not there', async () => {
+      const registry = await withAgent();
+      (await registry.enrol(enrolment('web-02', key('c'))))._unsafeUnwrap();
+      const before = (await registry.list())._unsafeUnwrap();
+      const taken = { ...certificate, spkiSha256: key('c') };
+      expect((await registry.renew('web-01', taken))._unsafeUnwrapErr()).toMatchObject({
+        code: 'agent_exists',
+        name: 'web-02',
+      });
+      expect((await registry.renew('nobody', certificate))._unsafeUnwrapErr()).toMatchObject({
+        code: 'agent_unknown',
+        name: 'nobody',
+      });
+      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+      (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      const error = (
+        await registry.enrol(enrolment('web-02', key('b'), { replace: true }))
+      )._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'agent_exists', name: 'web-01' });
+    });
+
+    it('what is noted is added to what is known, and what is left out stays', async () => {
+      const registry = await withAgent();
+      const before = await find(registry);
+      const notes = [
+        [{ trusts: ['d2', 'd1'] }, { serials: ['d1', 'd2'] }],
+        [{ caSet: 'a,b' }, { caSet: 'a,b' }],
+        [{ crlNumber: 4 }, { crlNumber: 4 }],
+        [{ lastContact: 1_700_000_000_000 }, { lastContact: 1_700_000_000_000 }],
+        [{ trusts: ['d3'], retired: ['d1'] }, { serials: ['d2', 'd3'] }],
+        [{}, {}],
+      ] as const;
+      let standing = newStanding(['d1']);
+      for (const [change, result] of notes) {
+        standing = { ...standing, ...result };
+        const noted = (await registry.note('web-01', change))._unsafeUnwrap();
+        expect(noted).toEqual({ ...before, standing });
+        expect((await find(registry))?.standing).toStrictEqual(standing);
+      }
+      expect((await registry.note('nobody', { crlNumber: 1 }))._unsafeUnwrapErr()).toMatchObject({
+        code: 'agent_unknown',
+        name: 'nobody',
+      });
+      expect((await registry.note('nobody', {}))._unsafeUnwrapErr().code).toBe('agent_unknown');
+    });
+
+    it('the last contact lags by less than a minute, unless there is something else to note', async () => {
+      const registry = await withAgent();
+      const at = 1_700_000_000_000;
+      const last = async (lastContact: number, more = {}) => {
+        (await registry.note('web-01', { lastContact, ...more }))._unsafeUnwrap();
+        return (await find(registry))?.standing.lastContact;
+      };
+      expect(await last(5)).toBe(5);
+      expect(await last(at)).toBe(at);
+      expect(await last(at + 59_999)).toBe(at);
+      expect(await last(at + 60_000)).toBe(at + 60_000);
+      expect(await last(at + 60_001, { trusts: ['d1'], crlNumber: 0 })).toBe(at + 60_000);
+      expect(await last(at + 60_002, { crlNumber: 1 })).toBe(at + 60_002);
+      // The clock was set back.
+      expect(await last(at - 3_600_000)).toBe(at - 3_600_000);
+    });
+
+    it('two writers that note different serials at once undo nothing of each other', async () => {
+      const writers = await openTwo();
+      const [registry, other] = writers;
+      (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
+      (await other.activate('web-01', key('a')))._unsafeUnwrap();
+      const serials = Array.from({ length: 40 }, (_, index) => `e${index}`);
+      const notes = serials.map(async (serial, index) =>
+        writers[index % 2]?.note('web-01', { trusts: [serial], lastContact: 1_700_000_000_000 + index }),
+      );
+      for (const note of await Promise.all(notes)) note?._unsafeUnwrap();
+      for (const writer of writers) {
+        const known = (await find(writer))?.standing.serials;
+        expect([...(known ?? [])].sort()).toEqual(['d1', ...serials].sort());
+      }
+    });
+
+    it('endpoint and tags are replaced, each alone or both', async () => {
       const registry = await withAgent();
       const moved: AgentEndpoint = { host: 'h', ip: '2001:db8::1', port: 1, lookupBy: 'ip' };
       (await registry.update('web-01', { tags: { env: 'prod', site: 'b' } }))._unsafeUnwrap();
@@ -271,11 +545,14 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       const registry = await withAgent();
       (await registry.update('web-01', { tags: { env: 'prod' } }))._unsafeUnwrap();
       (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
+      (await registry.renew('web-01', { ...certificate, spkiSha256: key('f') }))._unsafeUnwrap();
+      (await registry.note('web-01', { trusts: ['d2'], crlNumber: 3 }))._unsafeUnwrap();
       const before = await find(registry);
-      const renamed = (await registry.rename('web-01', 'db-01'))._unsafeUnwrap();
+      const renamed = (await registry.update('web-01', { name: 'db-01' }))._unsafeUnwrap();
       expect(renamed).toEqual({ ...before, name: 'db-01' });
       expect(await find(registry)).toBeUndefined();
       expect((await registry.findByKey(key('a')))._unsafeUnwrap()?.name).toBe('db-01');
+      expect(renamed.pins).toHaveLength(3);
       expect((await registry.activate('db-01', key('b')))._unsafeUnwrap().pins).toHaveLength(1);
       expect((await registry.enrol(enrolment('web-01', key('c')))).isOk()).toBe(true);
     });
@@ -284,13 +561,77 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       const registry = await withAgent();
       (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
       const before = (await registry.list())._unsafeUnwrap();
-      for (const to of ['web-02', 'web-01'])
-        expect((await registry.rename('web-01', to))._unsafeUnwrapErr()).toMatchObject({
-          code: 'agent_exists',
-          name: to,
-        });
-      expect((await registry.rename('nobody', 'x'))._unsafeUnwrapErr().code).toBe('agent_unknown');
+      expect((await registry.update('web-01', { name: 'web-02' }))._unsafeUnwrapErr()).toMatchObject({
+        code: 'agent_exists',
+        name: 'web-02',
+      });
+      expect((await registry.update('nobody', { name: 'x' }))._unsafeUnwrapErr()).toMatchObject({
+        code: 'agent_unknown',
+        name: 'nobody',
+      });
       expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+    });
+
+    it('its own name is no new one, and whatever stands beside it is changed', async () => {
+      const registry = await withAgent();
+      const before = await find(registry);
+      expect((await registry.update('web-01', { name: 'web-01' }))._unsafeUnwrap()).toEqual(before);
+      const tagged = (await registry.update('web-01', { name: 'web-01', tags: { a: 'b' } }))._unsafeUnwrap();
+      expect(tagged).toEqual({ ...before, tags: { a: 'b' } });
+      expect((await registry.list())._unsafeUnwrap()).toEqual([tagged]);
+    });
+
+    it('a change of nothing is none, but the agent must be there', async () => {
+      const registry = await withAgent();
+      const before = await find(registry);
+      expect((await registry.update('web-01', {}))._unsafeUnwrap()).toEqual(before);
+      expect(await find(registry)).toEqual(before);
+      expect((await registry.update('nobody', {}))._unsafeUnwrapErr().code).toBe('agent_unknown');
+    });
+
+    it('name, endpoint and tags are changed together', async () => {
+      const registry = await withAgent();
+      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
+      const before = await find(registry);
+      const change = { name: 'db-01', endpoint: endpoint('moved.example.org'), tags: { env: 'prod' } };
+      const changed = (await registry.update('web-01', change))._unsafeUnwrap();
+      expect(changed).toEqual({ ...before, ...change });
+      expect((await registry.list())._unsafeUnwrap()).toEqual([changed]);
+    });
+
+    it('a name that is taken leaves endpoint, tags and the other agent as they were', async () => {
+      const registry = await withAgent();
+      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
+      const before = (await registry.list())._unsafeUnwrap();
+      const change = { name: 'web-02', endpoint: endpoint('moved.example.org'), tags: { env: 'prod' } };
+      expect((await registry.update('web-01', change))._unsafeUnwrapErr().code).toBe('agent_exists');
+      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+    });
+
+    it('changes of several fields of an endpoint at once all hold', async () => {
+      const registry = await withAgent();
+      const changes = [{ host: 'h' }, { ip: '2001:db8::1' }, { port: 1 }, { lookupBy: 'ip' }] as const;
+      const updated = await Promise.all(
+        changes.map(async (change) => registry.update('web-01', { endpoint: change })),
+      );
+      for (const update of updated) update._unsafeUnwrap();
+      expect((await find(registry))?.endpoint).toEqual(Object.assign({}, ...changes));
+    });
+
+    it('of renames of one agent at once exactly one succeeds, and so for one name', async () => {
+      const registry = await withAgent();
+      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
+      const outcomes = await Promise.all([
+        registry.update('web-01', { name: 'db-01', endpoint: { port: 1 } }),
+        registry.update('web-01', { name: 'db-02', endpoint: { port: 2 } }),
+      ]);
+      expect(outcomes.filter((outcome) => outcome.isOk())).toHaveLength(1);
+      const [moved] = outcomes.flatMap((outcome) => (outcome.isOk() ? [outcome.value] : []));
+      const towards = await Promise.all(
+        [moved?.name ?? '', 'web-02'].map(async (name) => registry.update(name, { name: 'one' })),
+      );
+      expect(towards.filter((outcome) => outcome.isOk())).toHaveLength(1);
+      expect((await registry.list())._unsafeUnwrap()).toHaveLength(2);
     });
 
     it('a removed agent is returned once, and its key is free again', async () => {
@@ -319,10 +660,15 @@ export function registryContract(adapter: string, open: () => Registry | Promise
       const updated = (await registry.update('web-01', { tags }))._unsafeUnwrap();
       tags.env = 'changed';
       Object.assign(updated.tags, { env: 'changed' });
+      const trusts = ['d2'];
+      (await registry.note('web-01', { trusts }))._unsafeUnwrap();
+      trusts[0] = 'changed';
       Object.assign((await find(registry))?.endpoint ?? {}, { host: 'changed' });
+      Object.assign((await find(registry))?.standing.serials ?? [], ['changed']);
       expect(await find(registry)).toMatchObject({
         tags: { env: 'prod' },
         endpoint: endpoint('web-01.example.org'),
+        standing: newStanding(['d1', 'd2']),
       });
     });
   });

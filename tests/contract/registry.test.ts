@@ -1,6 +1,17 @@
 import { memoryRegistry } from '../../src/adapters/memory/registry.js';
-import { openStores } from '../unit/sqlite/temporary-stores.js';
+import { openStores, temporaryDirectory } from '../unit/sqlite/temporary-stores.js';
 import { registryContract } from './registry.contract.js';
 
-registryContract('memory', memoryRegistry);
-registryContract('sqlite', async () => (await openStores()).registry);
+registryContract('memory', memoryRegistry, async () => {
+  const registry = memoryRegistry();
+  return [registry, registry];
+});
+
+registryContract(
+  'sqlite',
+  async () => (await openStores()).registry,
+  async () => {
+    const directory = temporaryDirectory();
+    return [(await openStores(directory)).registry, (await openStores(directory)).registry];
+  },
+);

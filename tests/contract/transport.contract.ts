@@ -2,7 +2,7 @@ import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Certificate } from '../../src/domain/certificate.js';
 import { failure } from '../../src/domain/errors.js';
-import { jsonAnswer } from '../../src/domain/http-message.js';
+import { type HeaderList, jsonAnswer } from '../../src/domain/http-message.js';
 import type { IncomingRequest, ListenOptions } from '../../src/ports/listener.js';
 import type { TransportError, TransportTarget } from '../../src/ports/transport.js';
 import {
@@ -145,11 +145,126 @@ export function transportContract(name: string, open: () => Network): void {
     it('closes a kept connection whose peer is refused meanwhile, nothing being sent', async () => {
       const { ask, handled, connections } = await serve();
       expect((await ask()).isOk()).toBe(true);
-      const refused = await ask({}, { judge: () => errAsync(wrong) });
-      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+      const denied = failure('denied', 'not allowed', { reason: 'denied', hookCode: 1 });
+      const refused = await ask({}, { judge: () => errAsync(denied) });
+      expect(refused._unsafeUnwrapErr()).toBe(denied);
       expect([handled.length, connections()]).toEqual([1, 1]);
       expect((await ask()).isOk()).toBe(true);
       expect([handled.length, connections()]).toEqual([2, 2]);
+    });
+
+    it('tries a fresh connection, once, where the peer of a kept one has the wrong identity by now', async () => {
+      const { ask, handled, connections } = await serve();
+      expect((await ask()).isOk()).toBe(true);
+      let asked = 0;
+      const judge = () => {
+        asked += 1;
+        return errAsync(wrong);
+      };
+      expect((await ask({}, { judge }))._unsafeUnwrapErr()).toBe(wrong);
+      expect([handled.length, connections(), asked]).toEqual([1, 2, 2]);
+      expect((await ask()).isOk()).toBe(true);
+      expect([handled.length, connections()]).toEqual([2, 3]);
+    });
+
+    it('finds the new key of a peer that the kept connection is too old to show, and sends the request once', async () => {
+      const { ask, listening, handled, connections } = await serve();
+      expect((await ask()).isOk()).toBe(true);
+      const renewed = await identities.ca.issue({ usages: ['serverAuth'] });
+      listening.renew(renewed);
+      const { serial: next } = certificateOf(renewed);
+      const judged: string[] = [];
+      const judge: TransportTarget['judge'] = ({ serial }) => {
+        judged.push(serial);
+        return serial === next ? okAsync(undefined) : errAsync(wrong);
+      };
+      const signedFor: string[] = [];
+      const sign = ({ serial }: Certificate) => {
+        signedFor.push(serial);
+        return [['x-signed', serial]] as const;
+      };
+      expect((await ask({ sign }, { judge }))._unsafeUnwrap().peer.serial).toBe(next);
+      expect(judged).toEqual([certificateOf(identities.agent).serial, next]);
+      expect(signedFor).toEqual([next]);
+      expect((await ask({ sign }, { judge }))._unsafeUnwrap().peer.serial).toBe(next);
+      expect([handled.length, connections()]).toEqual([3, 2]);
+    });
+
+    it('sends the headers that are made for the certificate of the connection, once that was judged', async () => {
+      const { ask, handled } = await serve();
+      const order: string[] = [];
+      const sign = ({ serial, spki }: Certificate): HeaderList => {
+        order.push(`signed for ${serial}`);
+        return [
+          ['x-signed', Buffer.from(spki).toString('base64')],
+          ['x-count', String(order.length)],
+        ];
+      };
+      const judge: TransportTarget['judge'] = ({ serial }) => {
+        order.push(`judged ${serial}`);
+        return okAsync(undefined);
+      };
+      for (let round = 0; round < 2; round++) (await ask({ sign }, { judge }))._unsafeUnwrap();
+      const { serial, spki } = certificateOf(identities.agent);
+      const [judged, signed] = [`judged ${serial}`, `signed for ${serial}`];
+      expect(order).toEqual([judged, signed, judged, signed]);
+      const added = handled.map(({ headers }) => headers.filter(([name]) => name.startsWith('x-')));
+      const key = Buffer.from(spki).toString('base64');
+      expect(added).toEqual([
+        [
+          ['x-signed', key],
+          ['x-count', '2'],
+        ],
+        [
+          ['x-signed', key],
+          ['x-count', '4'],
+        ],
+      ]);
+      for (const { headers } of handled) expect(headers).toContainEqual(['content-type', 'application/json']);
+    });
+
+    it('signs nothing for a peer that is refused', async () => {
+      const { ask } = await serve();
+      let signed = 0;
+      const sign = () => {
+        signed += 1;
+        return [];
+      };
+      expect((await ask({ sign }, { judge: () => errAsync(wrong) })).isErr()).toBe(true);
+      expect(signed).toBe(0);
+    });
+
+    it('takes an expired certificate where that is said, and no other that it would not take', async () => {
+      const expired = {
+        notBefore: new Date(Date.now() - 7_200_000),
+        notAfter: new Date(Date.now() - 3_600_000),
+      };
+      const usages = ['serverAuth'] as const;
+      const outcomes: Record<string, string> = {};
+      for (const [what, credentials] of [
+        ['expired', await identities.ca.issue({ ...expired, usages })],
+        ['expired, of another CA', await identities.otherCa.issue({ ...expired, usages })],
+        ['expired, for clients', await identities.ca.issue({ ...expired, usages: ['clientAuth'] })],
+        ['signed by itself', await selfSigned()],
+        ['as it should be', identities.agent],
+      ] as const) {
+        const { ask, handled } = await serve({ credentials });
+        const answer = await ask({}, { allowExpired: true });
+        outcomes[what] = answer.match(
+          () => 'answered',
+          ({ code }) => code,
+        );
+        expect(handled).toHaveLength(answer.isOk() ? 1 : 0);
+        const refused = await ask({}, { allowExpired: true, judge: () => errAsync(wrong) });
+        expect(refused.isErr()).toBe(true);
+      }
+      expect(outcomes).toEqual({
+        expired: 'answered',
+        'expired, of another CA': 'tls_failed',
+        'expired, for clients': 'tls_failed',
+        'signed by itself': 'tls_failed',
+        'as it should be': 'answered',
+      });
     });
 
     it('makes and judges another connection for another key', async () => {
@@ -351,18 +466,28 @@ export function transportContract(name: string, open: () => Network): void {
       expect(handled).toHaveLength(1);
     });
 
-    it('connects anew where a kept connection was closed meanwhile', async () => {
+    it('connects anew where a kept connection was closed meanwhile, with headers made for the new one', async () => {
       const { ask, listening, network, handled } = await serve();
       await ask();
       await listening.close(0);
       const renewed = await identities.ca.issue({ usages: ['serverAuth'] });
+      const arrived: IncomingRequest[] = [];
+      const handle = (request: IncomingRequest) => {
+        arrived.push(request);
+        return echo(request);
+      };
       const again = await listen(
         network.listener,
-        listenOptions(identities, { port: listening.port, credentials: renewed }),
+        listenOptions(identities, { port: listening.port, credentials: renewed, handle }),
       );
       closing.push(() => again.close(0));
-      expect((await ask())._unsafeUnwrap().peer.serial).toBe(certificateOf(renewed).serial);
+      const { serial } = certificateOf(renewed);
+      const sign = (peer: Certificate) => [['x-signed', peer.serial]] as const;
+      expect((await ask({ sign }))._unsafeUnwrap().peer.serial).toBe(serial);
       expect(handled).toHaveLength(1);
+      expect(arrived.map(({ headers }) => headers.filter(([name]) => name === 'x-signed'))).toEqual([
+        [['x-signed', serial]],
+      ]);
     });
 
     it('ends requests under way as aborted when it closes, and makes no further ones', async () => {

@@ -1,4 +1,7 @@
 import { describeKilledCommands } from '../support/kill/suite.js';
+import { leaveNothingBehind } from '../support/kill/sweep.js';
+
+leaveNothingBehind();
 
 // KILL_ROUNDS=1000 for more moments; KILL_SEED to have those of an earlier run again.
 const { KILL_ROUNDS: rounds = '200', KILL_SEED: seed = String(Date.now()) } = process.env;

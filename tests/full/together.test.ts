@@ -1,6 +1,9 @@
 import { expect, it } from 'vitest';
 import { dispatcherOnDisk } from '../support/commands.js';
+import { leaveNothingBehind } from '../support/kill/sweep.js';
 import { testTogether } from '../support/together/suite.js';
+
+leaveNothingBehind();
 
 testTogether(Number(process.env['TOGETHER_SECONDS'] ?? 60));
 

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { type Ended, temporaryDirectory } from '../support/commands.js';
+import { leaveNothingBehind } from '../support/kill/sweep.js';
 import {
   type Inside,
   mayMakeNetworks,
   type NetworkNamespace,
   networkWith,
 } from '../support/network-namespace.js';
+
+leaveNothingBehind();
 
 const possible = mayMakeNetworks();
 const unless = possible ? '' : ' (skipped: network namespaces are not permitted here)';

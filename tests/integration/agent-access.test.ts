@@ -171,11 +171,12 @@ describe('the auth hook of an agent', () => {
       error: `not authorised: ${reason}`,
       reqid: 'r1',
     });
-    expect(await ask(agent, 'hello', ['1'])).toEqual(refused('denied'));
-    expect(await ask(agent, 'hello', ['2'])).toEqual(refused('bad credentials'));
-    expect(await ask(agent, 'hello', ['3'])).toEqual(refused('insufficient privilege'));
-    expect(await ask(agent, 'hello', ['7'])).toEqual(refused('hook exited 7'));
-    expect(await ask(agent, 'hello', ['k'])).toEqual(refused('hook killed by SIGKILL'));
+    const reqid = { reqid: 'r1' };
+    expect(await ask(agent, 'hello', ['1'], reqid)).toEqual(refused('denied'));
+    expect(await ask(agent, 'hello', ['2'], reqid)).toEqual(refused('bad credentials'));
+    expect(await ask(agent, 'hello', ['3'], reqid)).toEqual(refused('insufficient privilege'));
+    expect(await ask(agent, 'hello', ['7'], reqid)).toEqual(refused('hook exited 7'));
+    expect(await ask(agent, 'hello', ['k'], reqid)).toEqual(refused('hook killed by SIGKILL'));
     const through = await running(agent, 'hello', '3');
     expect(through).toMatchObject({ exit: -1, error: 'not authorised: insufficient privilege' });
     chmodSync(hook, 0o644);
@@ -190,7 +191,8 @@ describe('the auth hook of an agent', () => {
     );
     expect(existsSync(join(log, 'ran'))).toBe(false);
     writeFileSync(hook, '#!/bin/sh\nexit "$ENVEXEC_ARGS"\n', { mode: 0o755 });
-    expect(await ask(agent, 'hello', ['0'])).toMatchObject({ exit: 0, stdout: 'hello\n' });
+    // What was refused has not used up its id.
+    expect(await ask(agent, 'hello', ['0'], reqid)).toMatchObject({ exit: 0, stdout: 'hello\n' });
   });
 
   it('is not asked about what the allowlist does not name', async () => {
@@ -237,6 +239,45 @@ describe('the auth hook of an agent', () => {
     const { agent, log } = await hooked('#!/bin/sh\nsleep 60\n', 'auth_hook_timeout = 1\n');
     expect((await ask(agent, 'hello')).error).toBe('not authorised: hook timed out after 1 s');
     expect(existsSync(join(log, 'ran'))).toBe(false);
+  });
+});
+
+describe('the auth hook of the dispatcher, asked about who answers', () => {
+  it('denies an agent by its name, however the host was written, and may take its time to', async () => {
+    const control = host.control();
+    const agent = await fresh();
+    const log = temporaryDirectory();
+    agent.script('hello', `#!/bin/sh\necho ran >> ${log}/ran\n`);
+    await agent.serve();
+    const hook = join(log, 'hook.sh');
+    // Longer than a connection waits for the word about the agent.
+    writeFileSync(
+      hook,
+      `#!/bin/sh\necho "$ENVEXEC_HOSTS" >> ${log}/asked\n[ "$ENVEXEC_HOSTS" = web-01 ] || exit 0\nsleep "$(cat ${log}/seconds)"\nexit "$(cat ${log}/code)"\n`,
+      { mode: 0o755 },
+    );
+    const conf = join(log, 'ctrl-exec.conf');
+    writeFileSync(conf, `dispatcher_id = control\nauth_hook = ${hook}\nauth_hook_timeout = 20\n`);
+    const runs = () => (existsSync(join(log, 'ran')) ? readFileSync(join(log, 'ran'), 'utf8') : '');
+    const byAddress = async (code: number, seconds: number) => {
+      writeFileSync(join(log, 'code'), String(code));
+      writeFileSync(join(log, 'seconds'), String(seconds));
+      rmSync(join(log, 'asked'), { force: true });
+      const ran = await control.command('--config', conf, 'run', '--json', at(agent), 'hello');
+      expect(readFileSync(join(log, 'asked'), 'utf8')).toBe(`${at(agent)}\nweb-01\n`);
+      return { code: ran.code, ...JSON.parse(ran.stdout).results[0] };
+    };
+    for (const seconds of [0, 1.5])
+      expect(await byAddress(3, seconds)).toMatchObject({
+        code: 1,
+        exit: -1,
+        error: 'insufficient privilege',
+      });
+    expect(runs()).toBe('');
+    expect(await byAddress(0, 0)).toMatchObject({ code: 0, exit: 0 });
+    expect(runs()).toBe('ran\n');
+    expect(await byAddress(0, 1.5)).toMatchObject({ code: 0, exit: 0 });
+    expect(runs()).toBe('ran\nran\n');
   });
 });
 

@@ -1,7 +1,7 @@
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, start } from '../support/commands.js';
+import { agentOnDisk, run, start, temporaryDirectory } from '../support/commands.js';
 import { configure, pairedHost } from '../support/fleet.js';
 
 const host = pairedHost();
@@ -57,18 +57,45 @@ describe('checks', () => {
     writeFileSync(join(agent.home, 'scripts.conf'), 'bad line\n', { flag: 'a' });
     writeFileSync(join(agent.home, 'state', 'ctrl-exec-dispatchers'), '');
     const { code, stdout } = await agent.command('self-check');
-    expect(stdout).toMatch(/^FAIL {2}script hello: .* cannot be executed$/m);
+    expect(stdout).toMatch(/^FAIL {2}script hello: .* is not executable for this user: chmod \+x/m);
     expect(stdout).toMatch(/^ok {4}script fine: /m);
-    expect(stdout).toMatch(/^FAIL {2}auth hook: \/nonexistent\/hook cannot be executed$/m);
+    expect(stdout).toMatch(/^FAIL {2}auth hook: \/nonexistent\/hook does not exist: /m);
     expect(stdout).toMatch(/^FAIL {2}.*scripts\.conf:3: skipped, /m);
     expect(stdout).toMatch(/^FAIL {2}trusted dispatchers: none/m);
     expect(code).toBe(1);
   });
 
+  it('self-check says why a hook or a script would not be started', async () => {
+    const hooks = temporaryDirectory();
+    const hook = join(hooks, 'hook');
+    writeFileSync(hook, '#!/bin/sh\n');
+    chmodSync(hook, 0o757);
+    const agent = await fresh(`auth_hook = ${hook}\n`);
+    agent.script('hello', 'echo hello\n');
+    const open = await agent.command('self-check');
+    expect(open.stdout).toMatch(/^FAIL {2}auth hook: .*\/hook is writable by everybody, .*: chmod o-w$/m);
+    expect(open.stdout).toMatch(/^FAIL {2}script hello: .* does not begin with #!: .*#!\/bin\/sh$/m);
+    expect(open.code).toBe(1);
+    chmodSync(hook, 0o644);
+    const { stdout } = await agent.command('self-check');
+    expect(stdout).toMatch(/^FAIL {2}auth hook: .*\/hook is not executable for this user: chmod \+x/m);
+  });
+
+  it('self-check without a configuration: a fault where one is named, none below a home', async () => {
+    const agent = await fresh();
+    const none = join(agent.home, 'none.conf');
+    const named = await agent.command('--config', none, 'self-check');
+    expect(named.stdout).toMatch(/^FAIL {2}configuration: .*none\.conf does not exist, the defaults hold: /m);
+    expect(named.code).toBe(1);
+    rmSync(join(agent.home, 'agent.conf'));
+    const below = await agent.command('self-check');
+    expect(below.stdout).toMatch(/^ok {4}configuration: .*agent\.conf does not exist, the defaults hold$/m);
+  });
+
   it('self-check of one that is not paired, and of one that cannot be read', async () => {
     const lonely = await agentOnDisk('lonely');
     const unpaired = await lonely.command('self-check');
-    expect(unpaired.stdout).toMatch(/^FAIL {2}certificate: this agent is not paired$/m);
+    expect(unpaired.stdout).toMatch(/^FAIL {2}certificate: this agent is not paired: /m);
     expect(unpaired.code).toBe(1);
     configure(lonely, 'max_runs = 0\n');
     const broken = await lonely.command('self-check');

@@ -1,10 +1,12 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { RequestOnWire } from '../../src/sdk/message-signing.js';
 import { temporaryDirectory } from '../support/commands.js';
 import { at, dispatcherCredentials, gate, pairedHost, rawExchange, rawRequest } from '../support/fleet.js';
-import { capture } from '../support/raw-tls.js';
+import { bytesOf, mustVerify, parseAnswer, shownOn, signedFor } from '../support/raw-http.js';
+import { capture, openTls, received } from '../support/raw-tls.js';
 
 const host = pairedHost();
 const { fresh, ask, running } = host;
@@ -58,7 +60,7 @@ describe('limits', () => {
   });
 });
 
-describe('raw requests of legacy dispatchers', () => {
+describe('raw requests', () => {
   it('HTTP/1.0 is answered in kind, with the exact length, and the connection ends', async () => {
     const agent = await fresh();
     agent.script('echo', '#!/bin/sh\nprintf "%s" "$1"\n');
@@ -86,6 +88,7 @@ describe('raw requests of legacy dispatchers', () => {
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       expiry: expect.stringMatching(/^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} GMT$/),
       staged: false,
+      crl_number: 0,
       reqid: '00b2',
     });
     expect(ping.statusLine).toBe('HTTP/1.0 200 OK');
@@ -100,15 +103,58 @@ describe('raw requests of legacy dispatchers', () => {
     expect(large.statusLine).toBe('HTTP/1.0 413 Payload Too Large');
   });
 
-  it('what a deployed dispatcher sends is understood', async () => {
+  /** What a deployed dispatcher sends, as it was recorded; those do not sign. */
+  const recorded = (name: string): RequestOnWire => {
+    const [head = '', body = ''] = capture(name).toString('latin1').split('\r\n\r\n');
+    const [line = '', ...fields] = head.split('\r\n');
+    const [method = '', path = ''] = line.split(' ');
+    const headers = fields.map((field): [string, string] => {
+      const [header = '', ...value] = field.split(': ');
+      return [header.toLowerCase(), value.join(': ')];
+    });
+    const others = headers.filter(([header]) => header !== 'content-length');
+    return { method, path, query: '', headers: others, body: Buffer.from(body, 'latin1') };
+  };
+
+  it('what a deployed dispatcher sends is refused as it is: it is not signed', async () => {
+    const agent = await fresh();
+    const ran = join(temporaryDirectory(), 'ran');
+    agent.script('echo', `#!/bin/sh\ntouch ${ran}\n`);
+    const daemon = await agent.serve();
+    const who = dispatcherCredentials(host.control());
+    for (const name of ['dispatcher-run.http', 'dispatcher-ping.http']) {
+      const text = await rawExchange(agent.port, who, capture(name).toString('latin1'));
+      expect(text).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n(.*\r\n)*connection: close\r\n/i);
+      expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe('{"error":"signature required"}');
+    }
+    await daemon.shows(/ACTION=request-unverified .*PATH=\/ping .*REFUSED="signature required"/, 'stderr');
+    expect(existsSync(ran)).toBe(false);
+    const refused = await rawRequest(agent.port, who, '/run', '{"script":"echo"}', { unsigned: true });
+    expect([refused.statusLine, refused.body]).toEqual([
+      'HTTP/1.0 401 Unauthorized',
+      '{"error":"signature required"}',
+    ]);
+    expect(existsSync(ran)).toBe(false);
+  });
+
+  it('what a deployed dispatcher sends is understood once it is signed', async () => {
     const agent = await fresh();
     agent.script('echo', '#!/bin/sh\nprintf \'%s|\' "$@"\n');
     await agent.serve();
     const who = dispatcherCredentials(host.control());
-    const run = await rawExchange(agent.port, who, capture('dispatcher-run.http').toString());
+    const sent = async (name: string) => {
+      const socket = await openTls(agent.port, who);
+      const request = signedFor(socket, who, recorded(name));
+      const [shown, coming] = [shownOn(socket), received(socket)];
+      socket.write(bytesOf(request));
+      const text = await coming;
+      mustVerify(parseAnswer(text), request, shown);
+      return Buffer.from(text, 'latin1').toString('utf8');
+    };
+    const run = await sent('dispatcher-run.http');
     const { stdout, exit, reqid } = JSON.parse(run.slice(run.indexOf('\r\n\r\n') + 4));
     expect({ stdout, exit, reqid }).toEqual({ stdout: 'a b|Ã©|', exit: 0, reqid: '00b1a684576c534a' });
-    const ping = await rawExchange(agent.port, who, capture('dispatcher-ping.http').toString());
+    const ping = await sent('dispatcher-ping.http');
     expect(ping).toMatch(/^HTTP\/1\.1 200 OK\r\n(.*\r\n)*connection: close\r\n/i);
     expect(JSON.parse(ping.slice(ping.indexOf('\r\n\r\n') + 4)).reqid).toBe('2f6c3e5359bdd157');
   });
@@ -121,11 +167,11 @@ describe('raw requests of legacy dispatchers', () => {
     await ask(agent, 'hello', ['given-as-argument'], {
       username: 'a"\u2028ACTION=forged',
       token: 's3same',
-      reqid: 'r2',
+      reqid: 'log-2',
     });
     await daemon.stop();
     const log = daemon.output('stderr');
-    expect(log).toMatch(/^ACTION=run-start .*REQID=r2 .*SCRIPT=hello/m);
+    expect(log).toMatch(/^ACTION=run-start .*REQID=log-2 .*SCRIPT=hello/m);
     for (const line of log.trimEnd().split(/[\n\r\u2028]/)) expect(line).toMatch(/^ACTION=[a-z-]+( |$)/);
     expect(log).not.toMatch(/^ACTION=forged/m);
     for (const secret of ['s3same', 'printed-by-the-script', 'given-as-argument'])

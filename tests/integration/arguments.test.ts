@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
 import { dispatcherOnDisk, shared } from '../support/commands.js';
-import { dispatcherCredentials, rawRequest, runJson, runOne } from '../support/fleet.js';
+import { at, dispatcherCredentials, rawRequest, runJson, runOne } from '../support/fleet.js';
 
 /** Prints its arguments, each ended by a NUL. */
 const echo = '#!/bin/sh\n[ $# -eq 0 ] || printf \'%s\\0\' "$@"\n';
@@ -170,7 +170,10 @@ describe('what is no argument is refused', () => {
 });
 
 it('every host gets the same arguments', async () => {
-  const { control, web } = fleet();
-  const results = await runJson(control, ['web-01', `127.0.0.1:${web.port}`], 'echo', ['$(id)', '']);
+  const { control } = fleet();
+  const db = await control.pairAgent('db-01');
+  db.script('echo', echo);
+  await db.serve();
+  const results = await runJson(control, ['web-01', at(db)], 'echo', ['$(id)', '']);
   expect(results.map(({ stdout }) => stdout)).toEqual(['$(id)\0\0', '$(id)\0\0']);
 });

@@ -112,7 +112,10 @@ describe('standard error', () => {
   it('of a daemon has the events by default', async () => {
     const control = await dispatcherOnDisk();
     const { process: mode } = await control.pairingMode();
-    expect(events((await mode.stop()).stderr).map(({ action }) => action)).toEqual(['pairing-mode']);
+    expect(events((await mode.stop()).stderr).map(({ action }) => action)).toEqual([
+      'pairing-mode',
+      'pairing-mode-closed',
+    ]);
   });
 
   it.each(['journal', 'file'])(

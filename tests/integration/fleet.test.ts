@@ -194,6 +194,7 @@ describe('tags and the registry', () => {
           lookup_by: 'ip',
           pairing: 'v2',
           paired: moment,
+          state: 'active',
           keys: [
             {
               spki_sha256: expect.stringMatching(/^[0-9a-f]{64}$/),

@@ -110,11 +110,27 @@ describe('a man in the middle', () => {
     expect(waiting.id.slice(0, 8)).toBe(asking.id);
     expect(asking.code).toBe(relay.code());
     expect(waiting.code).not.toBe(asking.code);
-    asking.answer('n');
-    expect((await asking.ended).code).toBe(1);
     const refused = await control.command('approve', waiting.id, '--code', asking.code);
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('the codes differ') });
     expect(steps).toEqual(['start', 'nonce']);
+    asking.answer('n');
+    expect((await asking.ended).code).toBe(1);
+    expectNothingInstalled(asking.agent);
+    expect(await control.agents()).toEqual([]);
+  });
+
+  it('who sends certificates of his own and passes on that the agent said no has nothing left to be approved', async () => {
+    const { control, post } = await inPairingMode(identity());
+    const relay = await forgingRelay(post);
+    const { port, steps } = await relay.server();
+    const asking = await ask('web-01', port);
+    const waiting = await onlyRequest(control);
+    asking.answer('n');
+    expect((await asking.ended).code).toBe(1);
+    expect(steps).toEqual(['start', 'nonce', 'nonce']);
+    expect(await control.requests()).toEqual([]);
+    const late = await control.command('approve', waiting.id);
+    expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining('no pairing request') });
     expectNothingInstalled(asking.agent);
     expect(await control.agents()).toEqual([]);
   });

@@ -177,6 +177,9 @@ describe('the pairing port', () => {
       expect((await control.command('approve', peer.id(), '--code', wrong)).code).toBe(1);
     }
     await mode.process.shows(/Pairing mode closed/);
+    const ended = await mode.process.ended;
+    expect(ended).toMatchObject({ code: 1, signal: null });
+    expect(ended.stderr.split('\n').filter((line) => line.includes('three wrong codes: '))).toHaveLength(1);
     await expect((await pairingPeer(postTo(port), 'web-01')).start()).rejects.toMatchObject({
       code: 'ECONNREFUSED',
     });

@@ -279,19 +279,20 @@ describe.skipIf(noTerminal)(`request-pairing on a terminal${skipped}`, () => {
   });
 
   it.each([
-    ['Enter', keys.enter],
-    ['n', `n${keys.enter}`],
-    ['something else', `yesno${keys.enter}`],
-    ['the end of input', keys.ctrlD],
-    ['Ctrl-C', keys.ctrlC],
-    ['Ctrl-C behind a y', `y${keys.ctrlC}`],
-  ])('%s does not: nothing is confirmed or installed', async (_, typed) => {
+    // A no destroys the session with a second nonce.
+    ['Enter', keys.enter, ['nonce']],
+    ['n', `n${keys.enter}`, ['nonce']],
+    ['something else', `yesno${keys.enter}`, ['nonce']],
+    ['the end of input', keys.ctrlD, ['nonce']],
+    ['Ctrl-C', keys.ctrlC, []],
+    ['Ctrl-C behind a y', `y${keys.ctrlC}`, []],
+  ])('%s does not: nothing is confirmed or installed', async (_, typed, said) => {
     const { agent, asking, steps } = await askedByWilling();
     asking.type(typed);
     const ended = await asking.ended;
     expect(ended.code).toBe(1);
     expect(ended.stdout).not.toContain('Paired with');
-    expect(steps).toEqual(['start', 'nonce']);
+    expect(steps).toEqual(['start', 'nonce', ...said]);
     expectNothingInstalled(agent);
   });
 

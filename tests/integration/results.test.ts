@@ -285,9 +285,12 @@ describe('text output', () => {
 
   it('--script lets all words be hosts, and options may stand anywhere before --', async () => {
     const { control, web } = fleet();
-    const words = ['run', 'web-01', '--script', 'exit', at(web), '--json', '--', '0'];
+    const second = await twin(web);
+    second.script('exit', '#!/bin/sh\nexit $1\n');
+    await second.serve();
+    const words = ['run', 'web-01', '--script', 'exit', at(second), '--json', '--', '0'];
     const { code, stdout } = await control.command(...words);
-    expect(JSON.parse(stdout).results.map(({ host }: JsonResult) => host)).toEqual(['web-01', at(web)]);
+    expect(JSON.parse(stdout).results.map(({ host }: JsonResult) => host)).toEqual(['web-01', at(second)]);
     expect(code).toBe(0);
   });
 });

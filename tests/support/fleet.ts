@@ -12,6 +12,15 @@ import {
   shared,
   temporaryDirectory,
 } from './commands.js';
+import {
+  bytesOf,
+  mustVerify,
+  parseAnswer,
+  requestOf,
+  type SigningOptions,
+  shownOn,
+  signedFor,
+} from './raw-http.js';
 import { openTls, received } from './raw-tls.js';
 
 /** One host's part of `run --json`. */
@@ -57,7 +66,9 @@ export async function runOne(
 export async function twin(paired: AgentOnDisk, conf = ''): Promise<AgentOnDisk> {
   const agent = await agentOnDisk(paired.name, conf);
   const own = new Set(['agent.conf', 'scripts.conf'].map((name) => join(paired.home, name)));
-  cpSync(paired.home, agent.home, { recursive: true, filter: (source) => !own.has(source) });
+  // The locks of an agent that serves are not those of its copy.
+  const filter = (source: string) => !own.has(source) && !source.endsWith('.lock');
+  cpSync(paired.home, agent.home, { recursive: true, filter });
   return agent;
 }
 
@@ -100,24 +111,27 @@ export async function rawExchange(
   return Buffer.from(await answer, 'latin1').toString('utf8');
 }
 
-/** One request as legacy peers send it: HTTP/1.0, an exact Content-Length, the connection ends with the answer. */
+/**
+ * One request in HTTP/1.0, with an exact Content-Length: the connection ends with the answer. Signed by whose connection it
+ * is for who answers it, and the answer is verified, unless `options` say otherwise.
+ */
 export async function rawRequest(
   port: number,
   who: Credentials,
   path: string,
   body?: string,
+  options: SigningOptions = {},
 ): Promise<RawAnswer> {
-  const lines =
-    body === undefined
-      ? [`GET ${path} HTTP/1.0`]
-      : [
-          `POST ${path} HTTP/1.0`,
-          'Content-Type: application/json',
-          `Content-Length: ${Buffer.byteLength(body)}`,
-        ];
-  const text = await rawExchange(port, who, `${lines.join('\r\n')}\r\n\r\n${body ?? ''}`);
+  const socket = await openTls(port, who);
+  const request = signedFor(socket, who, requestOf(path, body), options);
+  const shown = shownOn(socket);
+  const coming = received(socket);
+  socket.write(bytesOf(request, '1.0'));
+  const text = await coming;
+  mustVerify(parseAnswer(text), request, shown);
   const [head = ''] = text.split('\r\n\r\n', 1);
-  return { statusLine: head.split('\r\n')[0] ?? '', head, body: text.slice(head.length + 4) };
+  const whole = Buffer.from(text.slice(head.length + 4), 'latin1').toString('utf8');
+  return { statusLine: head.split('\r\n')[0] ?? '', head, body: whole };
 }
 
 /** A script that runs until it is told to end, and can be seen to. It ends by itself when the test does. */
@@ -169,12 +183,14 @@ export function pairedHost() {
     return { control, agent: await control.pairAgent('web-01') };
   });
   const control = () => pair().control;
+  let asked = 0;
   return {
     control,
     fresh: (conf = ''): Promise<AgentOnDisk> => twin(pair().agent, conf),
-    /** What an agent answers to a run, without the detour through a command. */
+    /** What an agent answers to a run of an id of its own (`r1`, `r2`, …), without the detour through a command. */
     async ask(agent: AgentOnDisk, script: string, args: readonly string[] = [], more: object = {}) {
-      const body = JSON.stringify({ script, args, reqid: 'r1', ...more });
+      asked += 1;
+      const body = JSON.stringify({ script, args, reqid: `r${asked}`, ...more });
       return JSON.parse((await rawRequest(agent.port, dispatcherCredentials(control()), '/run', body)).body);
     },
     /** What the command reports about a run. */

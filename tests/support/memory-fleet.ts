@@ -1,4 +1,5 @@
 import { okAsync } from 'neverthrow';
+import { memoryAgentRuns } from '../../src/adapters/memory/agent-runs.js';
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { type ManualClock, manualClock } from '../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
@@ -10,11 +11,14 @@ import { memoryNetwork } from '../../src/adapters/memory/network.js';
 import { memoryPairingQueue } from '../../src/adapters/memory/pairing-queue.js';
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../src/adapters/memory/registry.js';
+import { memoryReplayCache } from '../../src/adapters/memory/replay-cache.js';
+import { memoryRevocations } from '../../src/adapters/memory/revocations.js';
 import { memoryRunStore } from '../../src/adapters/memory/run-store.js';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
+import { x509RevocationLists } from '../../src/adapters/x509/revocation-lists.js';
 import type { HookOutcome } from '../../src/domain/auth-hook.js';
 import { parseConfiguration } from '../../src/domain/configuration.js';
 import { dispatcherSettings } from '../../src/domain/dispatcher-settings.js';
@@ -101,6 +105,7 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     pairingQueue: memoryPairingQueue(),
     random,
     registry: memoryRegistry(),
+    revocations: memoryRevocations(),
     runStore: memoryRunStore(),
     settings,
     transport: network.transport('192.0.2.1'),
@@ -125,6 +130,7 @@ function testAgent(
     stateDir: '/var/lib/ctrl-exec-agent',
     configurationFile: '/etc/ctrl-exec-agent/agent.conf',
     configurationRequired: false,
+    configurationExpected: true,
   };
   const files = memoryFileSystem({
     [place.configurationFile]: text,
@@ -133,6 +139,8 @@ function testAgent(
     '/opt/fail': '',
   });
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
+  const replay = memoryReplayCache({ complete: true });
+  const runs = memoryAgentRuns();
   const context: AgentContext = {
     certificateRequests: x509CertificateRequests(),
     clock,
@@ -146,6 +154,9 @@ function testAgent(
     listener: network.listener(host),
     place,
     random: systemRandom(),
+    replayCache: () => replay,
+    revocationLists: x509RevocationLists({ crypto }),
+    runs: () => runs,
     runner: memoryProcessRunner({
       '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
       '/opt/fail': () => processOutcome(3, '', 'broken'),

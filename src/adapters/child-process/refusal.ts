@@ -1,15 +1,14 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
-
-const sampleSize = 256;
+import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
 
 const sampleOf = (path: string): Buffer | undefined => {
   try {
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!fstatSync(descriptor).isFile()) return undefined;
-      const sample = Buffer.alloc(sampleSize);
-      return sample.subarray(0, readSync(descriptor, sample, 0, sampleSize, 0));
+      const sample = Buffer.alloc(programHead);
+      return sample.subarray(0, readSync(descriptor, sample, 0, programHead, 0));
     } finally {
       closeSync(descriptor);
     }
@@ -18,11 +17,10 @@ const sampleOf = (path: string): Buffer | undefined => {
   }
 };
 
-/** Text that names no interpreter: the kernel refuses it, but libuv's `execvp` would then hand it to /bin/sh. */
-const lacksInterpreter = (path: string): boolean => {
+/** What the kernel refuses libuv's `execvp` would hand to /bin/sh. */
+const wouldGoToShell = (path: string): boolean => {
   const sample = sampleOf(path);
-  if (sample === undefined || sample.includes(0)) return false;
-  return !/^#![ \t]*[^ \t\n]/.test(sample.toString('latin1'));
+  return sample !== undefined && lacksInterpreter(sample);
 };
 
 const unfit = (value: string): string | undefined => {
@@ -46,7 +44,7 @@ export const refusal = (
   }
   for (const [name, value] of Object.entries(env))
     if (`${name}${value}`.includes('\0')) return `variable ${JSON.stringify(name)} holds a NUL`;
-  if (lacksInterpreter(path)) return 'neither a binary nor a script that begins with #! (ENOEXEC)';
+  if (wouldGoToShell(path)) return 'neither a binary nor a script that begins with #! (ENOEXEC)';
   return undefined;
 };
 

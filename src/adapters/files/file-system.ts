@@ -15,8 +15,10 @@ export const nodeFileSystem = (): FileSystem => ({
       const bytes = await unless(['ENOENT'], readWhole(path, limit));
       return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
     }),
+  head: (path, length) => attempt(path, 'read', () => readHead(path, length)),
   realPath: (path) => attempt(path, 'resolve', () => realpath(path)),
   isExecutable: (path) => attempt(path, 'inspect', () => executable(path)),
+  isWritableByAll: (path) => attempt(path, 'inspect', async () => ((await stat(path)).mode & 0o002) !== 0),
   replace: (path, text, mode) =>
     attempt(path, 'write', async () => {
       const target = (await unless(['ENOENT'], realpath(path))) ?? path;
@@ -35,6 +37,17 @@ async function readWhole(path: string, limit: number): Promise<Uint8Array> {
     requireRegular(stats);
     if (stats.size > limit) throw systemError('EFBIG');
     return await readUpTo(handle, limit);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readHead(path: string, length: number): Promise<Uint8Array> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    requireRegular(await handle.stat());
+    const { bytesRead, buffer } = await handle.read(Buffer.alloc(length), 0, length, 0);
+    return new Uint8Array(buffer.subarray(0, bytesRead));
   } finally {
     await handle.close();
   }

@@ -11,7 +11,7 @@ export interface KeyStorePaths {
   readonly journal: string;
 }
 
-/** The contents that a committed change gives its items; undefined: the item is removed (only when taking a change back). */
+/** The contents that a change gives its items; undefined: the item is removed. */
 export type KeyChange = ReadonlyMap<KeyStoreItem, string | undefined>;
 
 const FORMAT = 1;

@@ -20,7 +20,8 @@ interface Seen {
 /**
  * Reads items without a lock and without writing. It opens all files, reads them, and then verifies that the journal and
  * every path are still the files that were opened. So there was a moment at which all of this was true at once; a
- * change in progress shows as a journal, or as a file that is another one now.
+ * change in progress shows as a journal, or as a file that is another one now. What is missing is verified first: a
+ * change that removes it and is still in progress is seen by the journal, and one that has ended by the other files.
  *
  * With `throughJournal` a committed change that nobody has completed yet is read from its journal.
  */
@@ -56,13 +57,18 @@ async function look(
     contents.set(item, text.value);
   }
 
-  for (const seen of opened) {
+  for (const seen of missingFirst(opened, paths.journal)) {
     const same = await isStillThere(seen);
     if (same.isErr()) return err(same.error);
     if (!same.value) return ok({ again: 'changed' });
   }
   return ok({ contents });
 }
+
+const missingFirst = (opened: readonly Seen[], journal: string): readonly Seen[] => {
+  const rank = ({ path, open: file }: Seen) => (path === journal ? 1 : file === undefined ? 0 : 2);
+  return [...opened].sort((a, b) => rank(a) - rank(b));
+};
 
 /** A journal that this user may not read is a change in progress, or an interrupted one that its owner has to complete. */
 async function unreadableJournal(

@@ -35,7 +35,7 @@ export async function stageAll(
   return ok(steps);
 }
 
-/** Puts the files in their places, one after the other, up to the first that fails. */
+/** Puts the files in their places and removes what is to go, one after the other, up to the first that fails. */
 export async function carryOut(
   steps: readonly Step[],
 ): Promise<{ done: readonly Step[]; failed?: FileFailure }> {
@@ -54,5 +54,13 @@ export const discardSteps = (steps: readonly Step[]) =>
 
 export function syncAll(steps: readonly Step[]): ResultAsync<void, FileFailure> {
   const directories = new Set(steps.map(({ path }) => dirname(path)));
-  return ResultAsync.combine([...directories].map(syncDirectory)).map(() => undefined);
+  const written = new Set(steps.flatMap(({ path, file }) => (file === undefined ? [] : [dirname(path)])));
+  return ResultAsync.combine(
+    [...directories].map((directory) =>
+      syncDirectory(directory).orElse((failed) =>
+        // What is to be removed may never have had a directory.
+        failed.reason === 'ENOENT' && !written.has(directory) ? ok(undefined) : err(failed),
+      ),
+    ),
+  ).map(() => undefined);
 }

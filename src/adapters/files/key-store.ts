@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/errors.js';
-import type { KeyStore, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
+import type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 import type { KeyChange, KeyStorePaths } from './key-journal.js';
 import { snapshot } from './key-reading.js';
-import { makeDirectories, probeWritable } from './key-targets.js';
+import { makeDirectories, probeWritable, writtenItems } from './key-targets.js';
 import { recover, writeChange } from './key-writing.js';
 import { withLock } from './lock.js';
 import { attempt, type FileFailure, systemFailure, unless } from './system-failure.js';
@@ -16,9 +16,10 @@ const LOCK_AFTER_ATTEMPTS = 4;
 
 /**
  * Keeps each item in a file of its own: keys 0600, certificates and lists 0644. Directories that are missing are made by
- * `replace`, those that hold keys or the journal 0700. For one machine at a time: not on a directory that several share.
+ * `replace` for what it writes, those that hold keys or the journal 0700. For one machine at a time: not on a directory that several share.
  *
- * A change of several items is committed by writing `journal`, carried out by renames, and ended by removing the journal;
+ * A change of several items is committed by writing `journal`, carried out by renames and removals, and ended by removing
+ * the journal;
  * what finds the journal of a crashed process completes it. Writers exclude each other by the lock `<journal>.lock`; they
  * wait 5 s, then fail with reason `ELOCKED`. Reading needs no lock and no write permission. A key file that others may
  * access, or that is a symbolic link, is not read.
@@ -39,7 +40,7 @@ export const fileKeyStore = (options: {
     replace: (change, settings) => {
       const items = entriesOf(change);
       if (items.size === 0) return new ResultAsync(Promise.resolve(ok(undefined)));
-      return makeDirectories(paths, [...items.keys()]).andThen(() =>
+      return makeDirectories(paths, writtenItems(items)).andThen(() =>
         withLock(lock, () =>
           recover(paths)
             .andThen(() => (settings?.onlyIfAbsent === true ? requireAbsent(paths, items) : ok(undefined)))
@@ -58,11 +59,11 @@ function mapPaths(paths: Readonly<Record<KeyStoreItem, string>>): Readonly<Recor
   return absolute;
 }
 
-function entriesOf(change: Partial<Record<KeyStoreItem, string>>): ReadonlyMap<KeyStoreItem, string> {
-  const items = new Map<KeyStoreItem, string>();
+function entriesOf(change: KeyStoreChange): KeyChange {
+  const items = new Map<KeyStoreItem, string | undefined>();
   for (const item of Object.keys(change) as KeyStoreItem[]) {
     const text = change[item];
-    if (text !== undefined) items.set(item, text);
+    if (text !== undefined) items.set(item, text ?? undefined);
   }
   return items;
 }
@@ -104,7 +105,7 @@ function contentsOf<I extends KeyStoreItem>(items: readonly I[], found: KeyChang
 
 function requireAbsent(paths: KeyStorePaths, change: KeyChange) {
   return ResultAsync.combine(
-    [...change.keys()].map((item) => {
+    writtenItems(change).map((item) => {
       const path = paths.items[item];
       return attempt(path, 'inspect', () => unless(['ENOENT'], lstat(path))).andThen((found) => {
         if (found === undefined) return ok(undefined);

@@ -11,6 +11,10 @@ const PROBE_BYTES = 4096;
 
 export const isKey = (item: KeyStoreItem): boolean => item.endsWith('-key');
 
+/** Those items of a change that it does not remove. */
+export const writtenItems = (change: KeyChange): readonly KeyStoreItem[] =>
+  [...change].flatMap(([item, text]) => (text === undefined ? [] : [item]));
+
 /** The directories of these items and of the journal, and whether they hold what only the owner may see. */
 export function directoriesOf(
   paths: KeyStorePaths,

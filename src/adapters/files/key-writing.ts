@@ -2,7 +2,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { commitJournal, dropJournal, type KeyChange, type KeyStorePaths } from './key-journal.js';
 import { readJournal } from './key-reading.js';
 import { carryOut, discardSteps, type Step, stageAll, syncAll } from './key-steps.js';
-import { contentsBefore, directoriesOf, makeDirectories } from './key-targets.js';
+import { contentsBefore, directoriesOf, makeDirectories, writtenItems } from './key-targets.js';
 import type { FileFailure } from './system-failure.js';
 import { removeAbandoned } from './temporary.js';
 
@@ -23,7 +23,7 @@ async function write(paths: KeyStorePaths, change: KeyChange): Promise<Result<vo
   return change.size === 1 ? writeOne(steps.value) : writeSeveral(paths, change, previous.value, steps.value);
 }
 
-/** One rename needs no journal: it happens or does not. */
+/** One rename or removal needs no journal: it happens or does not. */
 async function writeOne(steps: readonly Step[]): Promise<Result<void, FileFailure>> {
   const { failed } = await carryOut(steps);
   if (failed === undefined) return syncAll(steps);
@@ -65,7 +65,7 @@ async function complete(paths: KeyStorePaths): Promise<Result<void, FileFailure>
   // What the crashed process had staged: copies of the keys, too.
   for (const directory of directoriesOf(paths, [...change.value.keys()]).keys())
     await removeAbandoned(directory);
-  const steps = await makeDirectories(paths, [...change.value.keys()]).andThen(
+  const steps = await makeDirectories(paths, writtenItems(change.value)).andThen(
     () => new ResultAsync(stageAll(paths, change.value ?? new Map())),
   );
   if (steps.isErr()) return err(steps.error);

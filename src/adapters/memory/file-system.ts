@@ -55,12 +55,21 @@ export const memoryFileSystem = (
           .map(({ bytes }): string | undefined => new TextDecoder().decode(bytes))
           .orElse((error) => (error.reason === 'ENOENT' ? ok(undefined) : err(error))),
       ),
+    head: (path, length) =>
+      later(read(path, Number.POSITIVE_INFINITY).map(({ bytes }) => bytes.slice(0, length))),
     realPath: (path) => {
       const resolved = posix.resolve('/', path);
       if (files.has(resolved) || isDirectory(resolved)) return later(ok(resolved));
       return later(refused(path, 'resolve', absence(resolved)));
     },
     isExecutable: (path) => later(ok(((files.get(posix.resolve('/', path))?.mode ?? 0) & 0o111) !== 0)),
+    isWritableByAll: (path) => {
+      const resolved = posix.resolve('/', path);
+      const file = files.get(resolved);
+      if (file !== undefined) return later(ok((file.mode & 0o002) !== 0));
+      if (isDirectory(resolved)) return later(ok(false));
+      return later(refused(path, 'inspect', absence(resolved)));
+    },
     replace: (path, text, mode) => later(replace(path, text, mode)),
     makeDirectory: (path) => {
       const target = posix.resolve('/', path);

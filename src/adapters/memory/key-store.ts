@@ -11,14 +11,15 @@ export const memoryKeyStore = (): KeyStore => {
       okAsync(Object.fromEntries(items.map((item) => [item, kept.get(item)])) as KeyStoreContents<I>),
     replace: (change, options) => {
       const items = Object.keys(change) as KeyStoreItem[];
-      const present = items.find((item) => kept.has(item));
+      const present = items.find((item) => typeof change[item] === 'string' && kept.has(item));
       if (options?.onlyIfAbsent === true && present !== undefined) {
         const reason = `${present} already exists: ${location(present)}`;
         return errAsync(failure('identity_exists', `${reason}; it is not overwritten`, { reason }));
       }
       for (const item of items) {
         const text = change[item];
-        if (text !== undefined) kept.set(item, text);
+        if (text === null) kept.delete(item);
+        else if (text !== undefined) kept.set(item, text);
       }
       return okAsync(undefined);
     },

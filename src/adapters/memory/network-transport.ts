@@ -44,20 +44,24 @@ function listenTo(signal: AbortSignal | undefined, listener: () => void, done: A
   signal.addEventListener('abort', listener, { signal: done });
 }
 
+/** What a judge says of a certificate that a fresh connection may not show any more. */
+const ofBefore: ReadonlySet<TransportError['code']> = new Set(['wrong_identity', 'revoked', 'tls_failed']);
+
 const sameLink = (a: TransportTarget, b: TransportTarget) =>
   a.host === b.host && a.port === b.port && a.credentials?.certificate === b.credentials?.certificate;
 
 /** What the station answers, as the real listener would. */
 async function answerOf(link: Link, from: string, request: TransportRequest): Promise<HttpAnswer> {
   const { options } = link.station;
-  if (request.headers.length > maxHeaderLines) return jsonAnswer(431, { error: 'too many headers' });
-  const { method, path, query, headers, body } = request;
+  const { method, path, query, body } = request;
+  const headers = [...request.headers, ...(request.sign?.(link.server) ?? [])];
+  if (headers.length > maxHeaderLines) return jsonAnswer(431, { error: 'too many headers' });
   const incoming: IncomingRequest = {
     method,
     path,
     query,
     headers,
-    peer: { address: from, certificate: link.client, tlsVersion: 'TLSv1.3' },
+    peer: { address: from, certificate: link.client, presented: link.server, tlsVersion: 'TLSv1.3' },
     body: () =>
       settled(
         body.length <= options.maxBody
@@ -99,7 +103,7 @@ export const memoryTransport = (
     const verdict = usable ? await target.judge(known.server) : undefined;
     if (known && verdict?.isOk()) return ok(known);
     if (known) drop(target.connectionKey, known);
-    if (verdict?.isErr()) return err(verdict.error);
+    if (verdict?.isErr() && !ofBefore.has(verdict.error.code)) return err(verdict.error);
     const made = await connect(from, target);
     if (made.isOk()) kept.set(target.connectionKey, made.value);
     return made;

@@ -1,12 +1,15 @@
 import { errAsync, okAsync } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+import { worthKeeping } from '../../domain/agent-standing.js';
 import { failure } from '../../domain/errors.js';
 import type { Enrolment, Registry } from '../../ports/registry.js';
 
-/** A record, and how the key of its issued pin came here. */
+/** What the pin of a pairing brings along when it becomes active. */
+type Brought = Pick<Enrolment, 'pairing' | 'standing'>;
+
 interface Entry {
   readonly record: AgentRecord;
-  readonly pairing: 'v1' | 'v2';
+  readonly brought: Brought;
 }
 
 const sameEndpoint = (a: AgentEndpoint, b: AgentEndpoint): boolean =>
@@ -15,27 +18,47 @@ const sameEndpoint = (a: AgentEndpoint, b: AgentEndpoint): boolean =>
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });
 
-const active = (pin: KeyPin): boolean => pin.state === 'active';
+const active = ({ state }: KeyPin): boolean => state === 'active';
+const renewed = ({ renewal }: KeyPin): boolean => renewal === true;
+const paired = (pin: KeyPin): boolean => !active(pin) && !renewed(pin);
 
-/** The issued pin; beside an existing record it brings the endpoint along when that is another one. */
-const issuedPin = ({ pin, endpoint }: Enrolment, existing: AgentRecord | undefined): KeyPin => {
+const issuedPin = ({ spkiSha256, serial, notAfter, issuedAt }: Omit<KeyPin, 'state'>): KeyPin => ({
+  spkiSha256,
+  state: 'issued',
+  serial,
+  notAfter,
+  issuedAt,
+});
+
+/** The pin of a pairing; beside an existing record it brings the endpoint along when that is another one. */
+const pairedPin = ({ pin, endpoint }: Enrolment, existing: AgentRecord | undefined): KeyPin => {
   const moves = existing !== undefined && !sameEndpoint(existing.endpoint, endpoint);
-  return { ...(moves ? { endpoint } : {}), ...pin, state: 'issued' };
+  const brought = pin.endpoint ?? (moves ? endpoint : undefined);
+  return { ...issuedPin(pin), ...(brought && { endpoint: brought }) };
 };
 
 const enrolled = (enrolment: Enrolment, existing: AgentRecord | undefined): AgentRecord => {
-  const pin = issuedPin(enrolment, existing);
-  if (existing !== undefined) return { ...existing, pins: [...existing.pins.filter(active), pin] };
-  const { name, endpoint, pairing, at } = enrolment;
-  return { name, endpoint, pins: [pin], pairing, pairedAt: at, tags: {} };
+  const pin = pairedPin(enrolment, existing);
+  if (existing !== undefined)
+    return { ...existing, pins: [...existing.pins.filter((other) => !paired(other)), pin] };
+  const { name, endpoint, pairing, standing, at } = enrolment;
+  return { name, endpoint, pins: [pin], pairing, pairedAt: at, tags: {}, standing };
 };
 
-/** With this issued pin become the only one; never back to v1. */
-const activated = ({ record, pairing }: Entry, { endpoint, ...pin }: KeyPin): AgentRecord => ({
+/** With the pin of a renewal in place of the one that was active. */
+const withRenewal = ({ record }: Entry, { renewal: _, ...pin }: KeyPin): AgentRecord => ({
+  ...record,
+  pins: [{ ...pin, state: 'active' }, ...record.pins.filter(paired)],
+});
+
+/** With the pin of a pairing become the only one; never back to v1. */
+const withPairing = ({ record, brought }: Entry, { endpoint, ...pin }: KeyPin): AgentRecord => ({
   ...record,
   endpoint: endpoint ?? record.endpoint,
   pins: [{ ...pin, state: 'active' }],
-  pairing: record.pairing === 'v2' ? 'v2' : pairing,
+  pairing: record.pairing === 'v2' ? 'v2' : brought.pairing,
+  pairedAt: pin.issuedAt,
+  standing: brought.standing,
 });
 
 /** The agents, for as long as the process lives. */
@@ -49,9 +72,17 @@ export const memoryRegistry = (): Registry => {
     records().find(({ pins }) => pins.some((pin) => pin.spkiSha256 === spkiSha256));
 
   // Copies both ways: nobody else changes what is kept.
-  const keep = (record: AgentRecord, pairing: 'v1' | 'v2'): AgentRecord => {
-    agents.set(record.name, structuredClone({ record, pairing }));
+  const keep = (record: AgentRecord, { pairing, standing }: Brought): AgentRecord => {
+    agents.set(record.name, structuredClone({ record, brought: { pairing, standing } }));
     return structuredClone(record);
+  };
+
+  /** The other name that the key answers for. */
+  const otherHolder = (name: string, spkiSha256: string) => {
+    const holder = withKey(spkiSha256)?.name;
+    return holder === undefined || holder === name
+      ? undefined
+      : failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder });
   };
 
   return {
@@ -62,59 +93,69 @@ export const memoryRegistry = (): Registry => {
     findByKey: (spkiSha256) => okAsync(structuredClone(withKey(spkiSha256))),
 
     enrol: (enrolment) => {
-      const { name, pin, replace, pairing } = enrolment;
-      const holder = withKey(pin.spkiSha256)?.name;
-      if (holder !== undefined && holder !== name) {
-        return errAsync(
-          failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder }),
-        );
-      }
+      const { name, pin, replace } = enrolment;
+      const taken = otherHolder(name, pin.spkiSha256);
+      if (taken) return errAsync(taken);
       const existing = agents.get(name)?.record;
       if (existing !== undefined && !replace) {
         return errAsync(failure('agent_exists', `"${name}" is already registered`, { name }));
       }
-      return okAsync(keep(enrolled(enrolment, existing), pairing));
+      return okAsync(keep(enrolled(enrolment, existing), enrolment));
     },
 
     activate: (name, spkiSha256) => {
       const entry = agents.get(name);
-      const pins = entry?.record.pins.filter((pin) => pin.spkiSha256 === spkiSha256) ?? [];
-      if (entry === undefined || pins.length === 0) return errAsync(unknownAgent(name));
-      const issued = pins.find((pin) => !active(pin));
+      // An issued one comes behind the active one.
+      const pin = entry?.record.pins.filter((candidate) => candidate.spkiSha256 === spkiSha256).at(-1);
+      if (entry === undefined || pin === undefined) return errAsync(unknownAgent(name));
       // A key that is active already stays so, and whatever is on its way to replace it stays too.
-      if (issued === undefined) return okAsync(structuredClone(entry.record));
-      return okAsync(keep(activated(entry, issued), entry.pairing));
+      if (active(pin)) return okAsync(structuredClone(entry.record));
+      return okAsync(keep(renewed(pin) ? withRenewal(entry, pin) : withPairing(entry, pin), entry.brought));
+    },
+
+    renew: (name, pin) => {
+      const entry = agents.get(name);
+      if (entry === undefined) return errAsync(unknownAgent(name));
+      const taken = otherHolder(name, pin.spkiSha256);
+      if (taken) return errAsync(taken);
+      const { record, brought } = entry;
+      const renewal: KeyPin = { ...issuedPin(pin), renewal: true };
+      const pins = [...record.pins.filter(active), renewal, ...record.pins.filter(paired)];
+      return okAsync(keep({ ...record, pins }, brought));
+    },
+
+    note: (name, change) => {
+      const entry = agents.get(name);
+      if (entry === undefined) return errAsync(unknownAgent(name));
+      const { record, brought } = entry;
+      const standing = worthKeeping(record.standing, change);
+      return okAsync(
+        standing === undefined ? structuredClone(record) : keep({ ...record, standing }, brought),
+      );
     },
 
     dropStaleEnrolments: (issuedBefore) => {
       const dropped: { name: string; pin: KeyPin }[] = [];
       for (const record of records()) {
-        const stale = record.pins.filter((pin) => !active(pin) && pin.issuedAt < issuedBefore);
+        const stale = record.pins.filter((pin) => paired(pin) && pin.issuedAt < issuedBefore);
         if (stale.length === 0) continue;
         dropped.push(...stale.map((pin) => ({ name: record.name, pin })));
         const pins = record.pins.filter((pin) => !stale.includes(pin));
         if (pins.length === 0) agents.delete(record.name);
-        else keep({ ...record, pins }, record.pairing);
+        else keep({ ...record, pins }, record);
       }
       return okAsync(structuredClone(dropped));
     },
 
-    update: (name, { endpoint, tags }) => {
+    update: (name, { name: to = name, endpoint, tags }) => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
-      const { record, pairing } = entry;
-      return okAsync(
-        keep({ ...record, endpoint: endpoint ?? record.endpoint, tags: tags ?? record.tags }, pairing),
-      );
-    },
-
-    rename: (name, to) => {
-      const entry = agents.get(name);
-      if (entry === undefined) return errAsync(unknownAgent(name));
-      if (agents.has(to))
+      if (to !== name && agents.has(to))
         return errAsync(failure('agent_exists', `"${to}" is already registered`, { name: to }));
+      const { record, brought } = entry;
       agents.delete(name);
-      return okAsync(keep({ ...entry.record, name: to }, entry.pairing));
+      const changed = { name: to, endpoint: { ...record.endpoint, ...endpoint }, tags: tags ?? record.tags };
+      return okAsync(keep({ ...record, ...changed }, brought));
     },
 
     remove: (name) => {

@@ -12,7 +12,7 @@ import type { KeyType } from '../../domain/certificate.js';
 import { failure } from '../../domain/errors.js';
 import type { Crypto } from '../../ports/crypto.js';
 import { certificateReader } from './certificate-reader.js';
-import { readSigningKey, verifier } from './signature.js';
+import { publicKeys, readSigningKey } from './signature.js';
 
 const generate = promisify(generateKeyPair);
 
@@ -45,7 +45,7 @@ export const nodeCrypto = (): Crypto => {
         });
       }),
     signingKey: readSigningKey,
-    verify: verifier(),
+    ...publicKeys(),
     readCertificate: certificates.read,
     issuedBy: certificates.issuedBy,
   };

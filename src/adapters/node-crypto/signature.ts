@@ -66,7 +66,7 @@ export function readSigningKey(pem: string): Result<SigningKey, CtrlExecError<'c
 }
 
 /** Taking a public key from its bytes costs several times what a verification costs: the last 1024 are kept. */
-export function verifier(): Crypto['verify'] {
+export function publicKeys(): Pick<Crypto, 'algorithmOf' | 'verify'> {
   const known = recent<{ key: KeyObject; algorithm: SignatureAlgorithm }>(1024);
 
   const keyOf = (spki: Uint8Array) => {
@@ -81,14 +81,23 @@ export function verifier(): Crypto['verify'] {
     return entry;
   };
 
-  return (spki, data, signature) => {
-    try {
-      const entry = keyOf(spki);
-      if (!entry) return false;
-      const { digest, form } = schemes[entry.algorithm];
-      return verifySignature(digest, data, { key: entry.key, ...form }, signature);
-    } catch {
-      return false;
-    }
+  return {
+    algorithmOf: (spki) => {
+      try {
+        return keyOf(spki)?.algorithm;
+      } catch {
+        return undefined;
+      }
+    },
+    verify: (spki, data, signature) => {
+      try {
+        const entry = keyOf(spki);
+        if (!entry) return false;
+        const { digest, form } = schemes[entry.algorithm];
+        return verifySignature(digest, data, { key: entry.key, ...form }, signature);
+      } catch {
+        return false;
+      }
+    },
   };
 }

@@ -121,7 +121,11 @@ export function connectionsOf(
       certificate = judged.value;
       handshake.forget();
     }
-    const peer = { address, certificate, tlsVersion: socket.getProtocol() ?? 'unknown' };
+    const own = socket.getX509Certificate();
+    const presented = own && ports.crypto.readCertificate(own.raw);
+    if (!presented?.isOk()) return refuse(address, 'NO_CERTIFICATE_OF_OURS');
+    const tlsVersion = socket.getProtocol() ?? 'unknown';
+    const peer = { address, certificate, presented: presented.value, tlsVersion };
     established.set(socket, { peer, state: 'idle', last: false });
     socket.once('close', () => established.delete(socket));
     return true;

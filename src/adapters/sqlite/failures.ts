@@ -24,7 +24,7 @@ const known: ReadonlyMap<number, readonly [name: string, advice: string]> = new 
   [18, ['SQLITE_TOOBIG', 'a value is too large to be stored']],
   [22, ['SQLITE_NOLFS', 'its file system cannot hold large files']],
   // SQLITE_IOERR_SHMSIZE: there was no room for the index of the write-ahead log.
-  [4874, ['SQLITE_FULL', 'the disk is full; free some space']],
+  [4874, ['SQLITE_FULL', 'the disk is full, or its file system is read-only; free some space']],
   [26, ['SQLITE_NOTADB', 'it is not an SQLite database; move it away or restore it from a backup']],
 ]);
 

@@ -81,6 +81,37 @@ const migrations: readonly string[] = [
     burnt_at INTEGER
   ) STRICT;
   `,
+  `
+  ALTER TABLE agents ADD COLUMN standing TEXT NOT NULL DEFAULT '{"serials":[],"crlNumber":0}';
+  CREATE TABLE pins_with_renewals (
+    name TEXT NOT NULL REFERENCES agents (name) ON DELETE CASCADE,
+    state TEXT NOT NULL CHECK (state IN ('active', 'issued')),
+    renewal INTEGER NOT NULL DEFAULT 0 CHECK (renewal = 0 OR (renewal = 1 AND state = 'issued')),
+    spki_sha256 TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    not_after INTEGER NOT NULL,
+    issued_at INTEGER NOT NULL,
+    endpoint TEXT,
+    pairing TEXT NOT NULL,
+    standing TEXT,
+    PRIMARY KEY (name, state, renewal)
+  ) STRICT;
+  INSERT INTO pins_with_renewals (name, state, spki_sha256, serial, not_after, issued_at, endpoint, pairing)
+    SELECT name, state, spki_sha256, serial, not_after, issued_at, endpoint, pairing FROM pins;
+  DROP TABLE pins;
+  ALTER TABLE pins_with_renewals RENAME TO pins;
+  CREATE INDEX pins_by_key ON pins (spki_sha256);
+  CREATE TABLE revocations (
+    serial TEXT PRIMARY KEY,
+    name TEXT,
+    revoked_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE revocation_revision (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    revision INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO revocation_revision (id, revision) VALUES (1, 0);
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -1,102 +1,20 @@
-import { err, ok, type Result, safeTry } from 'neverthrow';
+import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+import { type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { Enrolment, Registry } from '../../ports/registry.js';
+import type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+import {
+  isPinRow,
+  nameWithKey,
+  type PinRow,
+  pinJson,
+  pinOf,
+  readPins,
+  readRecord,
+  readRecords,
+} from './agent-rows.js';
 import type { Database, Transaction } from './database.js';
 import type { StoreFailed } from './failures.js';
-import { dictionaryOf, integer, oneOf, orNull, shape, text } from './shape.js';
-
-interface AgentRow {
-  readonly name: string;
-  readonly endpoint: AgentEndpoint;
-  readonly pairing: 'v1' | 'v2';
-  readonly paired_at: number;
-  readonly tags: Readonly<Record<string, string>>;
-}
-
-interface PinRow {
-  readonly name: string;
-  readonly state: 'active' | 'issued';
-  readonly spki_sha256: string;
-  readonly serial: string;
-  readonly not_after: number;
-  readonly issued_at: number;
-  readonly endpoint: AgentEndpoint | null;
-  /** How the key came here; the record takes it over when the pin becomes active. */
-  readonly pairing: 'v1' | 'v2';
-}
-
-const isPairing = oneOf('v1', 'v2');
-
-const isEndpoint = shape<AgentEndpoint>(
-  { host: text, ip: text, port: integer, lookupBy: oneOf('hostname', 'ip') },
-  {},
-);
-
-const isAgentRow = shape<AgentRow>(
-  { name: text, endpoint: isEndpoint, pairing: isPairing, paired_at: integer, tags: dictionaryOf(text) },
-  {},
-);
-
-const isPinRow = shape<PinRow>(
-  {
-    name: text,
-    state: oneOf('active', 'issued'),
-    spki_sha256: text,
-    serial: text,
-    not_after: integer,
-    issued_at: integer,
-    endpoint: orNull(isEndpoint),
-    pairing: isPairing,
-  },
-  {},
-);
-
-const pinOf = (row: PinRow): KeyPin => ({
-  spkiSha256: row.spki_sha256,
-  state: row.state,
-  serial: row.serial,
-  notAfter: row.not_after,
-  issuedAt: row.issued_at,
-  ...(row.endpoint === null ? {} : { endpoint: row.endpoint }),
-});
-
-const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({
-  name: row.name,
-  endpoint: row.endpoint,
-  pins: pins.map(pinOf),
-  pairing: row.pairing,
-  pairedAt: row.paired_at,
-  tags: row.tags,
-});
-
-/** Of one agent or of all. A name has at most one pin of each state, and the active one came first. */
-const readPins = (
-  tx: Transaction,
-  name?: string,
-): Result<ReadonlyMap<string, readonly PinRow[]>, StoreFailed> => {
-  const all = tx.query.selectFrom('pins').selectAll().orderBy('name').orderBy('state');
-  return tx
-    .rows(name === undefined ? all : all.where('name', '=', name), isPinRow, ['endpoint'])
-    .map((rows) => {
-      const byName = new Map<string, PinRow[]>();
-      for (const row of rows) byName.set(row.name, [...(byName.get(row.name) ?? []), row]);
-      return byName;
-    });
-};
-
-const readRecords = (tx: Transaction, name?: string): Result<readonly AgentRecord[], StoreFailed> =>
-  safeTry(function* () {
-    const all = tx.query.selectFrom('agents').selectAll().orderBy('name');
-    const query = name === undefined ? all : all.where('name', '=', name);
-    const agents = yield* tx.rows(query, isAgentRow, ['endpoint', 'tags']);
-    const pins = yield* readPins(tx, name);
-    const records = agents.map((row) => recordOf(row, pins.get(row.name) ?? []));
-    return records.every((record) => record.pins.length > 0) ? ok(records) : err(tx.damaged());
-  });
-
-const readRecord = (tx: Transaction, name: string): Result<AgentRecord | undefined, StoreFailed> =>
-  readRecords(tx, name).map(([record]) => record);
 
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });
@@ -106,14 +24,6 @@ const knownRecord = (
   name: string,
 ): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
   readRecord(tx, name).andThen((record) => (record === undefined ? err(unknownAgent(name)) : ok(record)));
-
-const nameWithKey = (tx: Transaction, spkiSha256: string): Result<string | undefined, StoreFailed> =>
-  tx
-    .rows(
-      tx.query.selectFrom('pins').select('name').where('spki_sha256', '=', spkiSha256).limit(1),
-      shape<{ name: string }>({ name: text }, {}),
-    )
-    .map(([row]) => row?.name);
 
 const sameEndpoint = (a: AgentEndpoint, b: AgentEndpoint): boolean =>
   a.host === b.host && a.ip === b.ip && a.port === b.port && a.lookupBy === b.lookupBy;
@@ -129,12 +39,61 @@ const json = (value: unknown): string => JSON.stringify(value);
 
 const insertAgent = (
   tx: Transaction,
-  { name, endpoint, pairing, at }: Enrolment,
-): Result<number, StoreFailed> =>
-  tx.change(
-    tx.query
-      .insertInto('agents')
-      .values({ name, endpoint: json(endpoint), pairing, paired_at: at, tags: '{}' }),
+  { name, endpoint, pairing, standing, at }: Enrolment,
+): Result<number, StoreFailed> => {
+  const row = {
+    name,
+    endpoint: json(endpoint),
+    pairing,
+    paired_at: at,
+    tags: '{}',
+    standing: json(standing),
+  };
+  return tx.change(tx.query.insertInto('agents').values(row));
+};
+
+/** What a pin is issued with, beside the certificate. */
+interface Issue {
+  readonly renewal: 0 | 1;
+  readonly endpoint: string | null;
+  readonly pairing: 'v1' | 'v2';
+  readonly standing: string | null;
+}
+
+/** In place of the one that was issued for the same reason. */
+const issuePin = (
+  tx: Transaction,
+  name: string,
+  pin: Omit<KeyPin, 'state'>,
+  issue: Issue,
+): Result<number, StoreFailed> => {
+  const row = {
+    name,
+    state: 'issued',
+    spki_sha256: pin.spkiSha256,
+    serial: pin.serial,
+    not_after: pin.notAfter,
+    issued_at: pin.issuedAt,
+    ...issue,
+  } as const;
+  const older = tx.query
+    .deleteFrom('pins')
+    .where('name', '=', name)
+    .where('state', '=', 'issued')
+    .where('renewal', '=', issue.renewal);
+  return tx.change(older).andThen(() => tx.change(tx.query.insertInto('pins').values(row)));
+};
+
+/** A key answers for one name only. */
+const freeFor = (
+  tx: Transaction,
+  name: string,
+  spkiSha256: string,
+): Result<void, CtrlExecError<'agent_exists'> | StoreFailed> =>
+  nameWithKey(tx, spkiSha256).andThen((holder) =>
+    holder === undefined || holder === name
+      ? ok(undefined)
+      : err(failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder })),
   );
 
 const enrol = (
@@ -142,33 +101,61 @@ const enrol = (
   enrolment: Enrolment,
 ): Result<AgentRecord, CtrlExecError<'agent_exists'> | StoreFailed> =>
   safeTry(function* () {
-    const { name, pin } = enrolment;
-    const holder = yield* nameWithKey(tx, pin.spkiSha256);
-    if (holder !== undefined && holder !== name) {
-      return err(failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder }));
-    }
+    const { name, pin, pairing } = enrolment;
+    yield* freeFor(tx, name, pin.spkiSha256);
     const existing = yield* readRecord(tx, name);
     if (existing === undefined) yield* insertAgent(tx, enrolment);
     else if (!enrolment.replace) {
       return err(failure('agent_exists', `"${name}" is already registered`, { name }));
     }
-    const endpoint = pinEndpoint(enrolment, existing);
-    yield* tx.change(tx.query.deleteFrom('pins').where('name', '=', name).where('state', '=', 'issued'));
-    yield* tx.change(
-      tx.query.insertInto('pins').values({
-        name,
-        state: 'issued',
-        spki_sha256: pin.spkiSha256,
-        serial: pin.serial,
-        not_after: pin.notAfter,
-        issued_at: pin.issuedAt,
-        endpoint: endpoint === undefined ? null : json(endpoint),
-        pairing: enrolment.pairing,
-      }),
-    );
+    const moved = pinEndpoint(enrolment, existing);
+    const endpoint = moved === undefined ? null : json(moved);
+    yield* issuePin(tx, name, pin, { renewal: 0, endpoint, pairing, standing: json(enrolment.standing) });
     const enrolled = yield* readRecord(tx, name);
     return enrolled === undefined ? err(tx.damaged()) : ok(enrolled);
   });
+
+const renew = (
+  tx: Transaction,
+  name: string,
+  pin: Omit<KeyPin, 'state'>,
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
+  safeTry(function* () {
+    const { pairing } = yield* knownRecord(tx, name);
+    yield* freeFor(tx, name, pin.spkiSha256);
+    yield* issuePin(tx, name, pin, { renewal: 1, endpoint: null, pairing, standing: null });
+    return knownRecord(tx, name);
+  });
+
+const pinsOf = (tx: Transaction, name: string) => tx.query.updateTable('pins').where('name', '=', name);
+
+/** The renewed certificate takes the place of the one before; nothing else about the agent changes. */
+const activateRenewal = (tx: Transaction, name: string): Result<number, StoreFailed> => {
+  const before = tx.query.deleteFrom('pins').where('name', '=', name).where('state', '=', 'active');
+  const renewed = pinsOf(tx, name).where('renewal', '=', 1);
+  return tx.change(before).andThen(() => tx.change(renewed.set({ state: 'active', renewal: 0 })));
+};
+
+/** The key of a pairing becomes the only one, with all that the pairing brought. */
+const activatePairing = (tx: Transaction, record: AgentRecord, pin: PinRow): Result<number, StoreFailed> => {
+  const others = tx.query
+    .deleteFrom('pins')
+    .where('name', '=', record.name)
+    .where((row) => row.or([row('state', '=', 'active'), row('renewal', '=', 1)]));
+  const brought = {
+    endpoint: json(pin.endpoint ?? record.endpoint),
+    // Never back to v1: a name that once paired by version 2 is not taken over by version 1.
+    pairing: record.pairing === 'v2' ? 'v2' : pin.pairing,
+    paired_at: pin.issued_at,
+    standing: json(pin.standing ?? record.standing),
+  };
+  return tx
+    .change(others)
+    .andThen(() =>
+      tx.change(pinsOf(tx, record.name).set({ state: 'active', endpoint: null, standing: null })),
+    )
+    .andThen(() => tx.change(tx.query.updateTable('agents').set(brought).where('name', '=', record.name)));
+};
 
 const activate = (
   tx: Transaction,
@@ -178,25 +165,71 @@ const activate = (
   safeTry(function* () {
     const record = yield* knownRecord(tx, name);
     const pins = (yield* readPins(tx, name)).get(name) ?? [];
-    const matching = pins.filter((pin) => pin.spki_sha256 === spkiSha256);
-    const issued = matching.find((pin) => pin.state === 'issued');
+    // An issued one comes behind the active one.
+    const pin = pins.filter((candidate) => candidate.spki_sha256 === spkiSha256).at(-1);
+    if (pin === undefined) return err(unknownAgent(name));
     // A key that is active already stays so, and whatever is on its way to replace it stays too.
-    if (issued === undefined) return matching.length > 0 ? ok(record) : err(unknownAgent(name));
-    yield* tx.change(tx.query.deleteFrom('pins').where('name', '=', name).where('state', '=', 'active'));
-    yield* tx.change(
-      tx.query.updateTable('pins').set({ state: 'active', endpoint: null }).where('name', '=', name),
-    );
+    if (pin.state === 'active') return ok(record);
+    yield* pin.renewal === 1 ? activateRenewal(tx, name) : activatePairing(tx, record, pin);
+    return knownRecord(tx, name);
+  });
+
+/** What is said already is not written again. */
+const note = (
+  tx: Transaction,
+  name: string,
+  change: StandingChange,
+): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
+  safeTry(function* () {
+    const record = yield* knownRecord(tx, name);
+    const standing = worthKeeping(record.standing, change);
+    if (standing === undefined) return ok(record);
     yield* tx.change(
       tx.query
         .updateTable('agents')
-        .set({
-          endpoint: json(issued.endpoint ?? record.endpoint),
-          // Never back to v1: a name that once paired by version 2 is not taken over by version 1.
-          pairing: record.pairing === 'v2' ? 'v2' : issued.pairing,
-        })
+        .set({ standing: json(standing) })
         .where('name', '=', name),
     );
-    return knownRecord(tx, name);
+    return ok({ ...record, standing });
+  });
+
+/** The agent and its pins under another name. */
+const rename = (tx: Transaction, name: string, to: string): Result<void, StoreFailed> =>
+  safeTry(function* () {
+    const kept = ['endpoint', 'pairing', 'paired_at', 'tags', 'standing'] as const;
+    const copied = tx.query
+      .selectFrom('agents')
+      .select((row) => [row.val(to).as('name'), ...kept])
+      .where('name', '=', name);
+    yield* tx.change(
+      tx.query
+        .insertInto('agents')
+        .columns(['name', ...kept])
+        .expression(copied),
+    );
+    yield* tx.change(tx.query.updateTable('pins').set({ name: to }).where('name', '=', name));
+    yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
+    return ok(undefined);
+  });
+
+const update = (
+  tx: Transaction,
+  name: string,
+  { name: to = name, endpoint, tags }: AgentChange,
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
+  safeTry(function* () {
+    const record = yield* knownRecord(tx, name);
+    if (to !== name) {
+      if ((yield* readRecord(tx, to)) !== undefined)
+        return err(failure('agent_exists', `"${to}" is already registered`, { name: to }));
+      yield* rename(tx, name, to);
+    }
+    const change = {
+      endpoint: json({ ...record.endpoint, ...endpoint }),
+      tags: json(tags ?? record.tags),
+    };
+    yield* tx.change(tx.query.updateTable('agents').set(change).where('name', '=', to));
+    return knownRecord(tx, to);
   });
 
 const dropStaleEnrolments = (
@@ -207,10 +240,15 @@ const dropStaleEnrolments = (
     const stale = tx.query
       .selectFrom('pins')
       .where('state', '=', 'issued')
+      .where('renewal', '=', 0)
       .where('issued_at', '<', issuedBefore);
-    const rows = yield* tx.rows(stale.selectAll().orderBy('name'), isPinRow, ['endpoint']);
+    const rows = yield* tx.rows(stale.selectAll().orderBy('name'), isPinRow, pinJson);
     yield* tx.change(
-      tx.query.deleteFrom('pins').where('state', '=', 'issued').where('issued_at', '<', issuedBefore),
+      tx.query
+        .deleteFrom('pins')
+        .where('state', '=', 'issued')
+        .where('renewal', '=', 0)
+        .where('issued_at', '<', issuedBefore),
     );
     yield* tx.change(
       tx.query.deleteFrom('agents').where('name', 'not in', tx.query.selectFrom('pins').select('name')),
@@ -235,40 +273,22 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   activate: (name, spkiSha256) => database.write('registry.activate', (tx) => activate(tx, name, spkiSha256)),
 
+  renew: (name, pin) => database.write('registry.renew', (tx) => renew(tx, name, pin)),
+
+  // Most contacts say nothing new: a reader stands in nobody's way, and does not wait for who writes.
+  note: (name, change) =>
+    database
+      .read('registry.note', (tx) => knownRecord(tx, name))
+      .andThen((record) =>
+        worthKeeping(record.standing, change) === undefined
+          ? okAsync(record)
+          : database.write('registry.note', (tx) => note(tx, name, change)),
+      ),
+
   dropStaleEnrolments: (issuedBefore) =>
     database.write('registry.dropStaleEnrolments', (tx) => dropStaleEnrolments(tx, issuedBefore)),
 
-  update: (name, { endpoint, tags }) =>
-    database.write('registry.update', (tx) =>
-      safeTry(function* () {
-        const record = yield* knownRecord(tx, name);
-        const change = { endpoint: json(endpoint ?? record.endpoint), tags: json(tags ?? record.tags) };
-        yield* tx.change(tx.query.updateTable('agents').set(change).where('name', '=', name));
-        return knownRecord(tx, name);
-      }),
-    ),
-
-  rename: (name, to) =>
-    database.write('registry.rename', (tx) =>
-      safeTry(function* () {
-        yield* knownRecord(tx, name);
-        if ((yield* readRecord(tx, to)) !== undefined)
-          return err(failure('agent_exists', `"${to}" is already registered`, { name: to }));
-        const copied = tx.query
-          .selectFrom('agents')
-          .select((row) => [row.val(to).as('name'), 'endpoint', 'pairing', 'paired_at', 'tags'])
-          .where('name', '=', name);
-        yield* tx.change(
-          tx.query
-            .insertInto('agents')
-            .columns(['name', 'endpoint', 'pairing', 'paired_at', 'tags'])
-            .expression(copied),
-        );
-        yield* tx.change(tx.query.updateTable('pins').set({ name: to }).where('name', '=', name));
-        yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
-        return knownRecord(tx, to);
-      }),
-    ),
+  update: (name, change) => database.write('registry.update', (tx) => update(tx, name, change)),
 
   remove: (name) =>
     database.write('registry.remove', (tx) =>

@@ -3,6 +3,7 @@ import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { Locks } from '../../ports/locks.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import type { Registry } from '../../ports/registry.js';
+import type { Revocations } from '../../ports/revocations.js';
 import type { RunStore } from '../../ports/run-store.js';
 import { openDatabase } from './database.js';
 import type { StoreFailed } from './failures.js';
@@ -10,12 +11,14 @@ import { sqliteJoinTokens } from './join-tokens.js';
 import { sqliteLocks } from './locks.js';
 import { sqlitePairingQueue } from './pairing-queue.js';
 import { sqliteRegistry } from './registry.js';
+import { sqliteRevocations } from './revocations.js';
 import { sqliteRunStore } from './run-store.js';
 
 /** Everything that a dispatcher keeps, in one SQLite file. */
 export interface SqliteStores {
   readonly registry: Registry;
   readonly pairingQueue: PairingQueue;
+  readonly revocations: Revocations;
   readonly runStore: RunStore;
   readonly joinTokens: JoinTokens;
   readonly locks: Locks;
@@ -36,6 +39,7 @@ export const openSqliteStores = (options: {
     return {
       registry: sqliteRegistry(database),
       pairingQueue: sqlitePairingQueue(database),
+      revocations: sqliteRevocations(database),
       runStore: sqliteRunStore(database),
       joinTokens: sqliteJoinTokens(database),
       locks,

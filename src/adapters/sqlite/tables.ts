@@ -1,15 +1,25 @@
 /** The tables as they are written; what is read back is checked with a `Guard`. */
 export interface Tables {
-  agents: { name: string; endpoint: string; pairing: string; paired_at: number; tags: string };
+  agents: {
+    name: string;
+    endpoint: string;
+    pairing: string;
+    paired_at: number;
+    tags: string;
+    standing: string;
+  };
   pins: {
     name: string;
     state: 'active' | 'issued';
+    /** 1: an issued one that came of a renewal. A name has at most one of each combination. */
+    renewal: number;
     spki_sha256: string;
     serial: string;
     not_after: number;
     issued_at: number;
     endpoint: string | null;
     pairing: string;
+    standing: string | null;
   };
   pairing_requests: {
     id: string;
@@ -42,5 +52,8 @@ export interface Tables {
     completed_at: number | null;
   };
   run_results: { reqid: string; position: number; result: string };
+  revocations: { serial: string; name: string | null; revoked_at: number };
+  /** One row. */
+  revocation_revision: { id: number; revision: number };
   locks: { host: string; script: string; reqid: string; owner: string; pid: number; since: number };
 }

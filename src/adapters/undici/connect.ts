@@ -49,10 +49,22 @@ export function tlsContexts() {
  */
 const tlsOptions = (target: TransportTarget, secureContext: SecureContext): ConnectionOptions => ({
   secureContext,
-  rejectUnauthorized: target.trust !== 'any',
+  rejectUnauthorized: target.trust !== 'any' && !target.allowExpired,
   checkServerIdentity: () => undefined,
   ...(isIP(target.host) ? {} : { servername: target.host }),
 });
+
+/** What the handshake would have checked of a peer that may be out of date: OpenSSL tells one objection of several only. */
+const servedByTrusted = (crypto: Crypto, { trust }: TransportTarget, peer: Certificate): boolean =>
+  trust !== 'any' &&
+  !peer.isCa &&
+  (peer.usages?.includes('serverAuth') ?? true) &&
+  trust.some((pem) =>
+    crypto
+      .readCertificate(pem)
+      .map((ca) => crypto.issuedBy(peer, ca))
+      .unwrapOr(false),
+  );
 
 /**
  * TCP, TLS and the judgement of the peer, all within `timeout` milliseconds. The error of `judge` is passed on as it is.
@@ -121,6 +133,8 @@ export function openConnection(
         const read = ports.crypto.readCertificate(presented.raw);
         if (read.isErr()) return fail(tlsFailed(target, read.error.reason));
         const peer = read.value;
+        if (target.allowExpired && !servedByTrusted(ports.crypto, target, peer))
+          return fail(tlsFailed(target, 'UNABLE_TO_VERIFY_LEAF_SIGNATURE'));
         target.judge(peer).then(
           (verdict) => settle(verdict.map(() => ({ socket, peer }))),
           (bug) => {

@@ -76,7 +76,7 @@ export function exchange(
       {
         method: request.method,
         path: `${request.path}${request.query}`,
-        headers: requestHeaders(target, request.headers),
+        headers: requestHeaders(target, [...request.headers, ...(request.sign?.(channel.peer) ?? [])]),
         body: request.body.length > 0 ? request.body : null,
         headersTimeout: 0,
         bodyTimeout: 0,

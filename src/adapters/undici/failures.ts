@@ -37,7 +37,7 @@ const otherCa = 'its certificate was issued by another CA than the one that is t
 const ourCertificate = 'it refused the certificate of this side';
 
 const reasonsOfTls: Readonly<Record<string, string>> = {
-  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_HAS_EXPIRED: 'its certificate has expired: `ctrl-exec readmit` renews that of an agent once',
   CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this host is behind',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherCa,
   UNABLE_TO_GET_ISSUER_CERT: otherCa,

@@ -15,6 +15,9 @@ import { aborted, connectionFailed, timedOut } from './failures.js';
 /** Idle connections are closed after this many milliseconds, before the listener of the other side does. */
 const keepIdle = 60_000;
 
+/** What a judge says of a certificate that a fresh connection may not show any more. */
+const ofBefore: ReadonlySet<TransportError['code']> = new Set(['wrong_identity', 'revoked', 'tls_failed']);
+
 /** The connections to one target. */
 interface Pool {
   readonly target: TransportTarget;
@@ -35,6 +38,7 @@ const samePeerAndTerms = (a: TransportTarget, b: TransportTarget) =>
   a.host === b.host &&
   a.port === b.port &&
   a.tls13Only === b.tls13Only &&
+  a.allowExpired === b.allowExpired &&
   a.credentials?.certificate === b.credentials?.certificate &&
   a.credentials?.key === b.credentials?.key &&
   sameTrust(a.trust, b.trust);
@@ -96,7 +100,8 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
   /** The last one that became idle, so that those too many grow old. */
   const keptChannel = (pool: Pool): Channel | undefined => {
     for (let channel = pool.idle.pop(); channel; channel = pool.idle.pop()) {
-      const expired = pool.target.trust !== 'any' && channel.peer.notAfter < Date.now();
+      const expired =
+        pool.target.trust !== 'any' && !pool.target.allowExpired && channel.peer.notAfter < Date.now();
       if (!expired && !channel.socket.destroyed) return channel;
       void destroy(channel);
     }
@@ -145,6 +150,8 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
       // whether the peer has closed the connection meanwhile.
       if (kept) {
         const verdict = await judged(target, kept, request.connectTimeout, signal);
+        // Nothing was sent: the peer may have a new key or certificate, and the connection is of before.
+        if (verdict.isErr() && ofBefore.has(verdict.error.code)) continue;
         if (verdict.isErr()) return err(verdict.error);
         await nextTurn();
       }

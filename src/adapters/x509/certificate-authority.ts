@@ -1,39 +1,26 @@
-import { err, ok, Result, ResultAsync } from 'neverthrow';
+import { err, ok, okAsync, Result, ResultAsync } from 'neverthrow';
 import { type Certificate, type CertificateProfile, profileNames } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { CertificateAuthority, Validity } from '../../ports/certificate-authority.js';
+import { failure } from '../../domain/errors.js';
+import { caEndorsementMessage } from '../../domain/lifecycle.js';
+import type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
-import type { KeyStore, KeyStoreContents } from '../../ports/key-store.js';
+import type { KeyStore, KeyStoreChange } from '../../ports/key-store.js';
 import type { Random } from '../../ports/random.js';
+import { caDocuments, caItems, invalid, missing } from './ca-documents.js';
 import { type CertificatePeriod, certificatePeriod, newSerial } from './certificate-fields.js';
 import { signCa, signIssued } from './certificate-signing.js';
-import { derBlocks } from './pem.js';
+import { listIssuer } from './list-issuer.js';
+import { type ListContent, listFields, signList } from './list-writing.js';
 import { acceptableKey, exportSpki } from './public-key.js';
-
-interface Issuer {
-  readonly keyPem: string;
-  readonly certificate: Certificate;
-}
-
-/** Current one first. */
-type CaSet = Result<readonly [Certificate, ...Certificate[]], CtrlExecError<'certificate_invalid'>>;
-
-type Unissuable = CtrlExecError<'ca_missing' | 'certificate_invalid'>;
-
-const invalid = (field: string, reason: string) =>
-  failure('certificate_invalid', `${field} cannot be used: ${reason}`, { field, reason });
+import { revocationList as readRevocationList } from './revocation-lists.js';
 
 const failed = (operation: string) => (error: unknown) => {
   const reason = error instanceof Error ? error.message : String(error);
   return failure('crypto_failed', `cannot ${operation}: ${reason}`, { operation, reason });
 };
 
-const missing = (keyStore: KeyStore) =>
-  failure(
-    'ca_missing',
-    `there is no CA: expected ${keyStore.location('ca-certificate')} and ${keyStore.location('ca-key')}`,
-    {},
-  );
+const exists = (path: string, what: string) =>
+  failure('ca_exists', `there is a ${what} already, it is not overwritten: ${path}`, { path });
 
 /** The CA of a key store, with @peculiar/x509 on WebCrypto. */
 export const x509CertificateAuthority = (ports: {
@@ -43,36 +30,7 @@ export const x509CertificateAuthority = (ports: {
 }): CertificateAuthority => {
   const { keyStore, random, crypto } = ports;
 
-  const readCas = (pem: string): CaSet => {
-    const where = keyStore.location('ca-certificate');
-    const blocks = derBlocks(pem, ['CERTIFICATE']) ?? [];
-    return Result.combine(blocks.map((der) => crypto.readCertificate(der)))
-      .mapErr(({ reason }) => invalid(where, reason))
-      .andThen(([first, ...others]): CaSet => {
-        if (!first) return err(invalid(where, 'expected one or more PEM blocks CERTIFICATE'));
-        const leaf = [first, ...others].find(({ isCa }) => !isCa);
-        if (leaf) return err(invalid(where, `the certificate with serial ${leaf.serial} is not of a CA`));
-        return ok([first, ...others]);
-      });
-  };
-
-  /** Who issues now: the first certificate of the set, and the key, which must belong to it. */
-  const readIssuer = (items: KeyStoreContents<'ca-key' | 'ca-certificate'>): Result<Issuer, Unissuable> => {
-    const keyPem = items['ca-key'];
-    const caPem = items['ca-certificate'];
-    if (keyPem === undefined || caPem === undefined) return err(missing(keyStore));
-    const where = keyStore.location('ca-key');
-    return readCas(caPem).andThen(([certificate]) =>
-      crypto
-        .signingKey(keyPem)
-        .mapErr(({ reason }) => invalid(where, reason))
-        .andThen(({ spki }) =>
-          crypto.equal(spki, certificate.spki)
-            ? ok({ keyPem, certificate })
-            : err(invalid(where, 'it is not the key of the CA certificate')),
-        ),
-    );
-  };
+  const { readCas, readSigner } = caDocuments(ports);
 
   /** Reads back what was signed: nothing is handed out or stored that would not be accepted. */
   const readBack = (der: Uint8Array, issuer?: Certificate) =>
@@ -91,22 +49,23 @@ export const x509CertificateAuthority = (ports: {
       .andThen((der) => readBack(der))
       .map((certificate) => ({ keyPem, certificate }));
 
-  const create = (validity: Validity) =>
+  const fresh = (validity: Validity) =>
     Result.combine([certificatePeriod(validity), newSerial(random)])
       .mapErr(failed('make a CA certificate'))
       .asyncAndThen(([period, serial]) =>
         crypto.generateKey('p384').andThen((keyPem) => selfSigned(keyPem, period, serial)),
-      )
-      .andThen(({ keyPem, certificate }) =>
-        keyStore
-          .replace({ 'ca-key': keyPem, 'ca-certificate': certificate.pem }, { onlyIfAbsent: true })
-          .mapErr((error) => {
-            if (error.code !== 'identity_exists') return error;
-            const path = keyStore.location('ca-key');
-            return failure('ca_exists', `there is a CA already, it is not overwritten: ${path}`, { path });
-          })
-          .map(() => certificate),
       );
+
+  const create = (validity: Validity) =>
+    fresh(validity).andThen(({ keyPem, certificate }) =>
+      keyStore
+        .replace({ 'ca-key': keyPem, 'ca-certificate': certificate.pem }, { onlyIfAbsent: true })
+        .mapErr((error) => {
+          if (error.code !== 'identity_exists') return error;
+          return exists(keyStore.location('ca-key'), 'CA');
+        })
+        .map(() => certificate),
+    );
 
   const certificates = () =>
     keyStore.read(['ca-certificate']).andThen((items) => {
@@ -114,27 +73,101 @@ export const x509CertificateAuthority = (ports: {
       return pem === undefined ? err(missing(keyStore)) : readCas(pem);
     });
 
-  const issue = (profile: CertificateProfile, spki: Uint8Array, validity: Validity) =>
-    keyStore
-      .read(['ca-key', 'ca-certificate'])
-      .andThen(readIssuer)
-      .andThen(({ keyPem, certificate: ca }) => {
-        const publicKey = acceptableKey(spki)
-          .map(exportSpki)
-          .mapErr((reason) => invalid('public key', reason));
-        const period = certificatePeriod(validity, ca.notAfter).mapErr((reason) =>
-          invalid('validity', reason),
-        );
-        const serial = newSerial(random).mapErr(failed('issue a certificate'));
-        return Result.combine([publicKey, period, serial])
-          .asyncAndThen((fields) =>
-            ResultAsync.fromPromise(
-              signIssued(keyPem, ca.der, profileNames(profile), ...fields),
-              failed('sign a certificate'),
-            ),
-          )
-          .andThen((der) => readBack(der, ca));
-      });
+  const signer = (issuer: Issuer) => keyStore.read(caItems).andThen((items) => readSigner(items, issuer));
 
-  return { create, certificates, issue };
+  const issue = (
+    profile: CertificateProfile,
+    spki: Uint8Array,
+    validity: Validity,
+    issuer: Issuer = 'current',
+  ) =>
+    signer(issuer).andThen(({ keyPem, certificate: ca }) => {
+      const publicKey = acceptableKey(spki)
+        .map(exportSpki)
+        .mapErr((reason) => invalid('public key', reason));
+      const period = certificatePeriod(validity, ca.notAfter).mapErr((reason) => invalid('validity', reason));
+      const serial = newSerial(random).mapErr(failed('issue a certificate'));
+      return Result.combine([publicKey, period, serial])
+        .asyncAndThen((fields) =>
+          ResultAsync.fromPromise(
+            signIssued(keyPem, ca.der, profileNames(profile), ...fields),
+            failed('sign a certificate'),
+          ),
+        )
+        .andThen((der) => readBack(der, ca));
+    });
+
+  const revocationList = (list: ListContent, issuer: Issuer = 'current') =>
+    signer(issuer).andThen(({ keyPem, certificate: ca }) => {
+      const named = listIssuer(ca);
+      if (!named) return err(invalid(keyStore.location('ca-certificate'), 'it is of an unknown shape'));
+      return listFields(list)
+        .mapErr(({ field, reason }) => invalid(field, reason))
+        .andThen((fields) =>
+          Result.fromThrowable(signList, failed('sign a revocation list'))(named, fields, keyPem),
+        )
+        .andThen((der) =>
+          readRevocationList(der, [ca], crypto).mapErr((reason) =>
+            failed('sign a revocation list')(`it ${reason}`),
+          ),
+        );
+    });
+
+  /** What may replace what is there meets nothing that it must not overwrite. */
+  const write = (change: KeyStoreChange) =>
+    keyStore.replace(change).mapErr((error) => {
+      if (error.code === 'file_failed') return error;
+      const path = keyStore.location('ca-certificate');
+      return failure('file_failed', error.message, { path, operation: 'write', reason: error.reason });
+    });
+
+  const succeed = (validity: Validity) =>
+    keyStore.read(caItems).andThen((items) =>
+      readSigner(items, 'current')
+        .andThen((before) => {
+          const previous = keyStore.location('ca-previous-key');
+          if (items['ca-previous-key'] !== undefined) return err(exists(previous, 'previous CA'));
+          const set = keyStore.location('ca-certificate');
+          return readCas(items['ca-certificate'] ?? '').andThen((cas) =>
+            cas.length > 1 ? err(exists(set, 'previous CA')) : ok(before),
+          );
+        })
+        .asyncAndThen((before) =>
+          fresh(validity).andThen(({ keyPem, certificate }) =>
+            write({
+              'ca-key': keyPem,
+              'ca-certificate': certificate.pem + before.certificate.pem,
+              'ca-previous-key': before.keyPem,
+            }).map(() => certificate),
+          ),
+        ),
+    );
+
+  const endorsement: CertificateAuthority['endorsement'] = () =>
+    keyStore.read(caItems).andThen((items) => {
+      if (items['ca-previous-key'] === undefined) return ok(undefined);
+      return readSigner(items, 'previous').andThen(({ keyPem }) =>
+        readSigner(items, 'current').andThen(({ certificate }) =>
+          crypto.signingKey(keyPem).map((key) => key.sign(caEndorsementMessage(certificate.der))),
+        ),
+      );
+    });
+
+  const retirePrevious = () =>
+    keyStore
+      .read(['ca-certificate', 'ca-previous-key'])
+      .andThen((items) => {
+        const pem = items['ca-certificate'];
+        if (pem === undefined) return err(missing(keyStore));
+        return readCas(pem).map(([current, ...others]) => ({
+          current,
+          alone: others.length === 0 && items['ca-previous-key'] === undefined,
+        }));
+      })
+      .andThen(
+        ({ current, alone }): ReturnType<typeof write> =>
+          alone ? okAsync(undefined) : write({ 'ca-certificate': current.pem, 'ca-previous-key': null }),
+      );
+
+  return { create, certificates, issue, revocationList, succeed, endorsement, retirePrevious };
 };

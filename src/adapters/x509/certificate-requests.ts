@@ -8,7 +8,8 @@ import { subjectOf } from './certificate-fields.js';
 import { importKeyPair } from './key-pair.js';
 import { derBlocks } from './pem.js';
 import { acceptableKey, exportSpki } from './public-key.js';
-import { parseRequest, whySignatureFails } from './signed-request.js';
+import { whySignatureFails } from './signature.js';
+import { parseRequest } from './signed-request.js';
 
 type Invalid = CtrlExecError<'certificate_invalid'>;
 

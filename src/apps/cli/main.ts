@@ -2,6 +2,7 @@ import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } from '../command-line.js';
 import { version } from '../version.js';
 import type { EditAgentOptions } from './commands/agents.js';
+import type { GovernedOptions } from './commands/lifecycle.js';
 import type { ApproveOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
 import type { TargetOptions } from './options.js';
@@ -59,10 +60,9 @@ async function withDispatcher(
 }
 
 const port = wholeNumber(1, 65_535);
-const asking = (command: ReturnType<typeof cli.command>) =>
+const governed = (command: ReturnType<typeof cli.command>) =>
   command
     .option('--json', 'print JSON')
-    .option('--port <port>', 'port of the agents, instead of the stored one', port)
     .option('--username <name>', 'who asks, for the auth hook (default: $USER)')
     .option(
       '--token <token>',
@@ -71,7 +71,9 @@ const asking = (command: ReturnType<typeof cli.command>) =>
     .option('--token-file <path>', 'read the token from the first line of a file');
 
 const tagged = (command: ReturnType<typeof cli.command>) =>
-  asking(command).option('--tags <tags>', 'the agents with these tags instead of named hosts, k=v,…');
+  governed(command)
+    .option('--port <port>', 'port of the agents, instead of the stored one', port)
+    .option('--tags <tags>', 'the agents with these tags instead of named hosts, k=v,…');
 
 cli
   .command('setup-ca')
@@ -232,6 +234,63 @@ cli
   .action((options: { json?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/agents.js')).listLocks(dispatcher, options),
+    ),
+  );
+
+governed(cli.command('rotate-cert'))
+  .description("replace this dispatcher's key and certificate; agents are told first")
+  .option('--force', 'switch although agents that answer refused the next certificate')
+  .action((options: GovernedOptions & { force?: boolean }) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).rotateCert(dispatcher, options),
+    ),
+  );
+
+governed(cli.command('rotate-ca'))
+  .description('replace the CA without visiting an agent; maintain goes on with it')
+  .action((options: GovernedOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).rotateCa(dispatcher, options),
+    ),
+  );
+
+cli
+  .command('serial-status')
+  .description("this dispatcher's serials, and how each agent stands to them")
+  .option('--json', 'print JSON')
+  .action((options: { json?: boolean }) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).serialStatus(dispatcher, options),
+    ),
+  );
+
+cli
+  .command('maintain')
+  .description(
+    'one maintenance pass: renew, rotate when due, retire, tell agents what they missed; for a timer',
+  )
+  .option('--json', 'print JSON')
+  .action((options: { json?: boolean }) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).maintain(dispatcher, options),
+    ),
+  );
+
+governed(cli.command('revoke'))
+  .description('revoke the certificates of an agent, or one by its serial, everywhere')
+  .argument('<name-or-serial>')
+  .action((nameOrSerial: string, options: GovernedOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).revoke(dispatcher, nameOrSerial, options),
+    ),
+  );
+
+governed(cli.command('readmit'))
+  .description('renew an agent whose certificate has expired; its key must be the one that was paired')
+  .argument('<name>')
+  .action((name: string, options: GovernedOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).readmit(dispatcher, name, options),
     ),
   );
 

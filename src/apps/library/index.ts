@@ -7,6 +7,7 @@ import { resolvePorts } from '../wiring.js';
 
 export type { AdvertisedScript } from '../../domain/agent-protocol.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+export type { AgentStanding, SerialState } from '../../domain/agent-standing.js';
 export type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
@@ -14,17 +15,23 @@ export type { PairingDecision, PairingRequest, PairingState } from '../../domain
 export type { HostResult } from '../../domain/run-record.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { HeldLock } from '../../ports/locks.js';
+export type { Revocation } from '../../ports/revocations.js';
 export type { Asking } from '../../sdk/dispatcher/ask.js';
 export type { Caller } from '../../sdk/dispatcher/authorise.js';
+export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
+export type { Maintenance } from '../../sdk/dispatcher/maintain.js';
 export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
 export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/ping.js';
 export type { AgentEdit } from '../../sdk/dispatcher/registered-agents.js';
+export type { Renewal } from '../../sdk/dispatcher/renewal.js';
+export type { Revoked } from '../../sdk/dispatcher/revoke.js';
+export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/rotation.js';
 export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
 export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
-export type { Dispatcher } from '../../sdk/dispatcher.js';
+export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher.js';
 export type { PlaceOptions } from '../place.js';
 
 export interface OpenDispatcherOptions extends PlaceOptions {

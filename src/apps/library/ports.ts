@@ -1,12 +1,13 @@
+export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
-export type { CertificateAuthority, Validity } from '../../ports/certificate-authority.js';
+export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 export type { Clock } from '../../ports/clock.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
-export type { KeyStore, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
+export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 export type {
   ConnectionPeer,
   IncomingRequest,
@@ -24,7 +25,10 @@ export type {
   ProcessRunner,
 } from '../../ports/process-runner.js';
 export type { Random } from '../../ports/random.js';
-export type { Enrolment, Registry } from '../../ports/registry.js';
+export type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
+export type { RevocationLists } from '../../ports/revocation-lists.js';
+export type { Revocation, Revocations } from '../../ports/revocations.js';
 export type { RunStore } from '../../ports/run-store.js';
 export type {
   Credentials,

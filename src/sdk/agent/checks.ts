@@ -2,8 +2,10 @@ import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
 import type { AgentContext } from './context.js';
-import { type AgentIdentity, type AgentState, loadState, requireIdentity } from './state.js';
+import { type AgentState, loadState, requireIdentity } from './state.js';
+import type { AgentIdentity } from './trust.js';
 
 /** One line of a self-check. */
 export interface Check {
@@ -34,13 +36,13 @@ export function pairingStatus(context: AgentContext): ResultAsync<PairingStatus,
   }));
 }
 
-/** Looks at configuration, allowlist and certificates; every finding is a line, nothing stops at the first. */
+/** Looks at configuration, allowlist, hook and certificates; every finding is a line, nothing stops at the first. */
 export async function selfCheck(context: AgentContext): Promise<readonly Check[]> {
   const loaded = await loadState(context);
   if (loaded.isErr()) return [{ name: 'configuration', ok: false, detail: loaded.error.message }];
   const state = loaded.value;
   return [
-    { name: 'configuration', ok: true, detail: state.settings.file },
+    await checkConfiguration(context),
     ...state.warnings.map((detail) => ({ name: 'warning', ok: !detail.includes(': skipped,'), detail })),
     ...(await checkScripts(context, state)),
     ...(await checkHook(context, state.settings)),
@@ -48,32 +50,58 @@ export async function selfCheck(context: AgentContext): Promise<readonly Check[]
   ];
 }
 
-async function checkScripts({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> {
-  return Promise.all(
+/** It could be read; but where there is none, the defaults hold, which may not be what anybody meant. */
+async function checkConfiguration({ files, place }: AgentContext): Promise<Check> {
+  const { configurationFile: file, configurationExpected } = place;
+  const exists = (await files.realPath(file)).isOk();
+  if (exists) return { name: 'configuration', ok: true, detail: file };
+  const detail = `${file} does not exist, the defaults hold`;
+  return configurationExpected
+    ? {
+        name: 'configuration',
+        ok: false,
+        detail: `${detail}: write it, or name another with --home or --config`,
+      }
+    : { name: 'configuration', ok: true, detail };
+}
+
+const checkScripts = ({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> =>
+  Promise.all(
     [...scripts.values()].map(async ({ name, path }) => {
-      const executable = await files.isExecutable(path).unwrapOr(false);
-      return {
-        name: `script ${name}`,
-        ok: executable,
-        detail: executable ? path : `${path} cannot be executed`,
-      };
+      const why = await whyNotStarted(files, path);
+      return { name: `script ${name}`, ok: why === undefined, detail: why ?? path };
     }),
   );
-}
 
 async function checkHook({ files }: AgentContext, { authHook }: AgentSettings): Promise<readonly Check[]> {
   if (authHook === undefined) return [];
-  const executable = await files.isExecutable(authHook).unwrapOr(false);
-  return [
-    { name: 'auth hook', ok: executable, detail: executable ? authHook : `${authHook} cannot be executed` },
-  ];
+  const open = await files.isWritableByAll(authHook).unwrapOr(false);
+  const why = open
+    ? `${authHook} is writable by everybody, so it is not trusted and every run refused: chmod o-w`
+    : await whyNotStarted(files, authHook);
+  return [{ name: 'auth hook', ok: why === undefined, detail: why ?? authHook }];
+}
+
+/** Why this cannot be started, and what to do about it. Of what may be executed but not read nothing more is known. */
+async function whyNotStarted(files: AgentContext['files'], path: string): Promise<string | undefined> {
+  const head = await files.head(path, programHead);
+  const reason = head.isErr() ? head.error.reason : undefined;
+  if (reason === 'ENOENT' || reason === 'ENOTDIR')
+    return `${path} does not exist: put it there, or correct its path`;
+  if (reason === 'EISDIR' || reason === 'EINVAL') return `${path} is not a file: correct its path`;
+  if (!(await files.isExecutable(path).unwrapOr(false)))
+    return `${path} is not executable for this user: chmod +x, and look at the directories above it`;
+  return head.isOk() && lacksInterpreter(head.value)
+    ? `${path} does not begin with #!: its first line must name the interpreter, like #!/bin/sh`
+    : undefined;
 }
 
 function checkIdentity(
   { clock, crypto }: AgentContext,
   { identity, trust, revoked }: AgentState,
 ): readonly Check[] {
-  if (!identity) return [{ name: 'certificate', ok: false, detail: 'this agent is not paired' }];
+  if (!identity)
+    return [{ name: 'certificate', ok: false, detail: 'this agent is not paired: request-pairing' }];
   const { certificate, cas } = identity;
   const why = whyUnusable(certificate, 'serverAuth', clock.now());
   const until = new Date(certificate.notAfter).toISOString();

@@ -1,4 +1,5 @@
 import type { AgentSettings } from '../../domain/agent-settings.js';
+import type { AgentRuns } from '../../ports/agent-runs.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 import type { CertificateRequests } from '../../ports/certificate-requests.js';
 import type { Clock } from '../../ports/clock.js';
@@ -9,6 +10,8 @@ import type { KeyStore } from '../../ports/key-store.js';
 import type { Listener } from '../../ports/listener.js';
 import type { ProcessRunner } from '../../ports/process-runner.js';
 import type { Random } from '../../ports/random.js';
+import type { ReplayCache } from '../../ports/replay-cache.js';
+import type { RevocationLists } from '../../ports/revocation-lists.js';
 import type { Transport } from '../../ports/transport.js';
 
 /** Everything that an agent's use cases stand on. */
@@ -24,7 +27,12 @@ export interface AgentPorts {
   keyStore(settings: AgentSettings): KeyStore;
   readonly listener: Listener;
   readonly random: Random;
+  readonly revocationLists: RevocationLists;
+  /** Opened with the state of these settings. */
+  replayCache(settings: AgentSettings): ReplayCache;
   readonly runner: ProcessRunner;
+  /** Opened with the state of these settings. */
+  runs(settings: AgentSettings): AgentRuns;
   readonly transport: Transport;
 }
 
@@ -35,6 +43,8 @@ export interface AgentPlace {
   readonly configurationFile: string;
   /** Whether it is an error that the configuration file is not there. */
   readonly configurationRequired: boolean;
+  /** Whether there ought to be one: a self-check finds fault with an agent that has none. */
+  readonly configurationExpected: boolean;
 }
 
 export interface AgentContext extends AgentPorts {

@@ -85,7 +85,13 @@ export interface Paired {
   readonly notAfter: number;
 }
 
-const identityItems = ['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers'] as const;
+const identityItems = [
+  'agent-key',
+  'agent-certificate',
+  'ca-certificate',
+  'trusted-dispatchers',
+  'dispatcher-certificates',
+] as const;
 type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 
 /** Milliseconds between two attempts at a place in the queue. */
@@ -129,14 +135,25 @@ export function pair(
       options,
     );
 
-    // Read again: minutes have passed, and a rotation or a person may have changed it.
-    const latest = yield* keyStore.read(['trusted-dispatchers']);
+    // Read again: minutes have passed, and a rotation, a renewal or a person may have changed it.
+    const latest = yield* keyStore.read(identityItems);
+    if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
     yield* keyStore.replace({
       'agent-key': key.pem,
       'agent-certificate': certificate.pem,
-      'ca-certificate': (kept && present['ca-certificate']) || neededCas(context, introduction, certificate),
+      'ca-certificate': casText(
+        kept ? (latest['ca-certificate'] ?? '') : '',
+        neededCas(context, introduction, certificate),
+      ),
       'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', introduction),
+      'dispatcher-certificates': certificatesText(
+        kept ? (latest['dispatcher-certificates'] ?? '') : '',
+        introduction,
+      ),
+      // Those of another CA mean nothing under this one, and could not be read.
+      ...(!kept && { 'agent-revocation-lists': null }),
     });
+    if (key.fresh) await beginReplayRecord(context, settings);
     await reportInstalled(context, connection, introduction, session, certificate, key.signing);
     const { serial, notAfter } = certificate;
     const { dispatcherId } = introduction;
@@ -145,18 +162,26 @@ export function pair(
   });
 }
 
+const renewedMeanwhile = () =>
+  failure(
+    'identity_exists',
+    'the key of this host was renewed while it was pairing: nothing was installed, pair again',
+    { reason: 'renewed meanwhile' },
+  );
+
 function chooseKey(
   context: AgentContext,
   present: string | undefined,
   fresh: boolean,
-): ResultAsync<{ pem: string; signing: SigningKey }, CtrlExecError> {
+): ResultAsync<{ pem: string; signing: SigningKey; fresh: boolean }, CtrlExecError> {
   return safeTry(async function* () {
-    const pem = present === undefined || fresh ? yield* context.crypto.generateKey('p256') : present;
-    return ok({ pem, signing: yield* context.crypto.signingKey(pem) });
+    const made = present === undefined || fresh;
+    const pem = made ? yield* context.crypto.generateKey('p256') : present;
+    return ok({ pem, signing: yield* context.crypto.signingKey(pem), fresh: made });
   });
 }
 
-/** M1, again every ten seconds while the dispatcher has too many requests waiting. */
+/** M1, again every ten seconds while the dispatcher has too many requests waiting, or too many connections. */
 function begin(
   context: AgentContext,
   connection: PairingConnection,
@@ -167,13 +192,20 @@ function begin(
   return safeTry(async function* () {
     for (;;) {
       const started = await connection.send('start', 'started', message);
-      const full =
-        started.isErr() && started.error.code === 'refused' && started.error.reason === 'queue_full';
+      const full = started.isErr() && isFull(started.error);
       if (!full || context.clock.monotonic() + retryDelay >= deadline) return started;
       yield* wait(context.clock, retryDelay, options.signal);
     }
   });
 }
+
+/**
+ * A connection that was made and closed before a request could go out is how a pairing port turns away one too many; 408
+ * is what it says where either host was too busy to ask in time.
+ */
+const isFull = (error: CtrlExecError): boolean =>
+  (error.code === 'refused' && (error.reason === 'queue_full' || error.status === 408)) ||
+  (error.code === 'connection_failed' && ['ECONNRESET', 'EPIPE'].includes(error.reason));
 
 const deadlineOf = ({ clock }: AgentContext, { timeout = sessionSeconds }: PairingOptions): number =>
   clock.monotonic() + timeout * 1000;
@@ -271,8 +303,11 @@ function compare(
     const code = pairingCode(crypto.sha256, th, agentNonce, dispatcherNonce);
     const shown = { code, request: hex(session), dispatcherId };
     onCode?.(shown);
-    if (trust.kind === 'compare' && !(await trust.confirm(shown)))
+    if (trust.kind === 'compare' && !(await trust.confirm(shown))) {
+      // A second nonce destroys the session: its place in the queue is free at once. Where it does not arrive, time does it.
+      await connection.send('nonce', 'nonce', { v: 2, session, nonce: random.bytes(32) });
       return err(failure('codes_differ', 'the codes were not confirmed: nothing was installed', {}));
+    }
     return ok({ th, agentNonce, dispatcherNonce, code });
   });
 }
@@ -355,11 +390,16 @@ const neededCas = (
   { crypto }: AgentContext,
   { cas, dispatchers }: DispatcherIntroduction,
   own: Certificate,
-): string =>
+): readonly string[] =>
   cas
     .filter((ca) => [own, ...dispatchers].some((certificate) => crypto.issuedBy(certificate, ca)))
-    .map(({ pem }) => pem)
-    .join('');
+    .map(({ pem }) => pem);
+
+/** Those that are accepted already, and those that are needed: while a CA is being replaced, that may be another one. */
+function casText(present: string, needed: readonly string[]): string {
+  const kept = splitCertificates(present);
+  return [...kept, ...needed.filter((pem) => !kept.includes(pem))].join('');
+}
 
 const trustText = (present: string, { dispatchers, dispatcherId }: DispatcherIntroduction): string =>
   formatTrust(
@@ -368,6 +408,24 @@ const trustText = (present: string, { dispatchers, dispatcherId }: DispatcherInt
       parseTrust(present).entries,
     ),
   );
+
+/** The certificates behind the trust lines: what their keys sign later is judged by them. */
+function certificatesText(present: string, { dispatchers }: DispatcherIntroduction): string {
+  const kept = splitCertificates(present).filter((pem) => !dispatchers.some((each) => each.pem === pem));
+  return [...kept, ...dispatchers.map(({ pem }) => pem)].join('');
+}
+
+/**
+ * Nothing can have been signed for a key that has just been made. Where that cannot be noted the agent refuses requests for
+ * its first half minute, and says why.
+ */
+async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
+  const record = context.replayCache(settings);
+  const begun = await record.begin();
+  if (begun.isErr())
+    context.events.emit({ action: 'warning', level: 'warning', fields: { reason: begun.error.message } });
+  await record.close();
+}
 
 /** M6. That it fails is no failure of the pairing: the dispatcher's first connection to the new key tells it as well. */
 async function reportInstalled(

@@ -1,20 +1,23 @@
-import { err, ok, type Result } from 'neverthrow';
+import { err, ok, okAsync, type Result } from 'neverthrow';
 import { judgeHook } from '../../domain/auth-hook.js';
 import { utf8 } from '../../domain/bytes.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import { parseJsonObject } from '../../domain/json.js';
 import { isReqid } from '../../domain/names.js';
+import type { AgentRuns, KnownRun } from '../../ports/agent-runs.js';
 import type { CapturedStream, ProcessOutcome } from '../../ports/process-runner.js';
 import { timestamp } from '../timestamp.js';
 import type { AgentContext } from './context.js';
+import type { CallingDispatcher } from './recognise.js';
 import { type Script, scriptPath } from './scripts.js';
 import type { AgentState } from './state.js';
 
-/** A dispatcher that has been recognised. */
-export interface CallingDispatcher {
-  readonly id: string;
-  readonly serial: string;
-  readonly address: string;
+/** What runs share, as long as an agent serves. */
+export interface Running {
+  /** Aborted when the agent stops and has waited long enough. */
+  readonly stopping: AbortController;
+  /** What makes a request id run at most once. */
+  readonly store: AgentRuns;
 }
 
 /** A run as asked for, its form checked. */
@@ -43,13 +46,13 @@ const notRun = ({ script, reqid, error }: NotRun): HttpAnswer =>
     ...(reqid !== undefined && { reqid }),
   });
 
-/** Answers `POST /run`: allowlist, hook, execution (wire-protocol 1.2). */
+/** Answers `POST /run`: allowlist, hook, at most once, execution (wire-protocol 1.2, 2.3). */
 export async function runScript(
   context: AgentContext,
   state: AgentState,
   caller: CallingDispatcher,
+  runs: Running,
   body: Uint8Array,
-  stopping: AbortSignal,
 ): Promise<HttpAnswer> {
   const asked = readAsk(state, body);
   if (asked.isErr()) {
@@ -78,7 +81,9 @@ export async function runScript(
     logRefusal(context, caller, script.name, reqid, error);
     return notRun({ script: script.name, reqid, error });
   }
-  return execute(context, state, caller, asked.value, stopping);
+  return once(context, caller, runs.store, asked.value, () =>
+    execute(context, state, caller, asked.value, runs.stopping.signal),
+  );
 }
 
 function readAsk(state: AgentState, body: Uint8Array): Result<Ask, NotRun> {
@@ -111,6 +116,74 @@ function limitOf(asked: unknown, allowed: number): number | undefined {
   if (asked === undefined) return allowed;
   if (typeof asked !== 'number' || !Number.isInteger(asked) || asked < 1 || asked > 604_800) return undefined;
   return allowed === 0 ? asked : Math.min(asked, allowed);
+}
+
+/** How long a request id is remembered, milliseconds. */
+const rememberedFor = 86_400_000;
+
+/** Milliseconds between two purges: each looks at every run that is remembered. */
+const purgeInterval = 60_000;
+const purged = new WeakMap<AgentRuns, number>();
+
+function purgeNowAndThen(store: AgentRuns, now: number): ReturnType<AgentRuns['purge']> {
+  const last = purged.get(store);
+  if (last !== undefined && Math.abs(now - last) < purgeInterval) return okAsync(0);
+  purged.set(store, now);
+  return store.purge(now - rememberedFor);
+}
+
+/**
+ * Runs a request id at most once for its dispatcher: a repetition is given the answer of before, or told that it still
+ * runs. A run without an id cannot be told from another.
+ */
+async function once(
+  { clock, events }: AgentContext,
+  caller: CallingDispatcher,
+  store: AgentRuns,
+  { script: { name: script }, reqid }: Ask,
+  run: () => Promise<HttpAnswer>,
+): Promise<HttpAnswer> {
+  if (reqid === undefined) return run();
+  const key = { owner: caller.id, reqid };
+  const now = clock.now();
+  const claimed = await purgeNowAndThen(store, now).andThen(() => store.begin(key, script, now));
+  if (claimed.isErr()) {
+    const reason = claimed.error.message;
+    events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
+    return notRun({ script, reqid, error: 'the agent cannot record the run, so it was not begun' });
+  }
+  switch (claimed.value.kind) {
+    case 'full':
+      return jsonAnswer(503, { error: 'busy: too many runs within a day' }, [['retry-after', '60']]);
+    case 'known': {
+      const { run: known } = claimed.value;
+      events.emit({
+        action: 'run-repeated',
+        level: 'warning',
+        fields: { script, reqid, dispatcher: caller.id, ip: caller.address, state: known.state },
+      });
+      return repetition(known, script, reqid);
+    }
+    case 'begun': {
+      const answer = await run();
+      const ended = await store.end(key, clock.now(), answer.body);
+      // The script has run: its result is given out, whatever becomes of the record.
+      if (ended.isErr())
+        events.emit({ action: 'internal-error', level: 'error', fields: { reason: ended.error.message } });
+      return answer;
+    }
+  }
+}
+
+function repetition(known: KnownRun, script: string, reqid: string): HttpAnswer {
+  if (known.script !== script)
+    return notRun({ script, reqid, error: `this request id has run ${known.script} before` });
+  if (known.state === 'running') return jsonAnswer(409, { status: 'running', reqid });
+  if (known.state === 'lost')
+    return notRun({ script, reqid, error: 'lost: the agent went down while the script ran' });
+  if (known.answer === undefined)
+    return notRun({ script, reqid, error: 'it has run, but its output is not kept any more' });
+  return { status: 200, headers: [['content-type', 'application/json']], body: known.answer };
 }
 
 async function execute(

@@ -1,37 +1,21 @@
-import { err, ok, okAsync, Result, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { agentSettings } from '../../domain/agent-settings.js';
 import { parseAllowlist } from '../../domain/allowlist.js';
-import type { Certificate } from '../../domain/certificate.js';
 import { parseConfiguration } from '../../domain/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { splitCertificates } from '../../domain/pem.js';
-import { parseRevokedSerials } from '../../domain/revocation.js';
-import { parseTrust, type TrustEntry } from '../../domain/trust.js';
-import type { Credentials } from '../../ports/transport.js';
 import type { AgentContext } from './context.js';
 import { readScripts, type Script } from './scripts.js';
+import { type AgentIdentity, type AgentTrust, loadTrust } from './trust.js';
 
 /** Bytes of a configuration file or allowlist that are read. */
 const maxFile = 4 * 1024 * 1024;
 
-export interface AgentIdentity {
-  readonly credentials: Credentials;
-  readonly certificate: Certificate;
-  /** CA certificates that dispatchers must chain to, PEM. */
-  readonly cas: readonly string[];
-}
-
 /** Everything that an agent decides by; replaced as a whole by a reload. */
-export interface AgentState {
+export interface AgentState extends AgentTrust {
   readonly settings: AgentSettings;
   /** By name. */
   readonly scripts: ReadonlyMap<string, Script>;
-  readonly trust: readonly TrustEntry[];
-  /** Canonical serials. */
-  readonly revoked: ReadonlySet<string>;
-  /** Undefined: not paired. */
-  readonly identity: AgentIdentity | undefined;
   /** One line each. */
   readonly warnings: readonly string[];
 }
@@ -63,63 +47,22 @@ export function loadSettings(
 export function loadState(context: AgentContext): ResultAsync<AgentState, CtrlExecError> {
   return safeTry(async function* () {
     const { settings, warnings } = yield* loadSettings(context);
-    const documents = yield* context
-      .keyStore(settings)
-      .read(['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers', 'revoked-serials']);
+    const { trust, warnings: doubts } = yield* loadTrust(context, settings);
     const text = yield* context.files.readText(settings.scriptsConf, maxFile);
     const allowlist = parseAllowlist(text ?? '', settings.scriptsConf);
     const loaded = await readScripts(context, settings, [...allowlist.entries.values()]);
-    const trust = parseTrust(documents['trusted-dispatchers'] ?? '');
-    const revoked = parseRevokedSerials(documents['revoked-serials'] ?? '');
-    const { 'agent-key': key, 'agent-certificate': certificate, 'ca-certificate': ca } = documents;
-    const identity = yield* readIdentity(context, {
-      'agent-key': key,
-      'agent-certificate': certificate,
-      'ca-certificate': ca,
-    });
     return ok({
       settings,
       scripts: loaded.scripts,
-      trust: trust.entries,
-      revoked: revoked.serials,
-      identity,
+      ...trust,
       warnings: [
         ...warnings,
         ...(text === undefined ? [`${settings.scriptsConf} does not exist: no script is allowed`] : []),
         ...allowlist.warnings,
         ...loaded.warnings,
-        ...trust.warnings.map((warning) => `${settings.trustedDispatchersPath}: ${warning}`),
-        ...revoked.warnings.map((warning) => `${settings.revokedSerials}: ${warning}`),
+        ...doubts,
       ],
     });
-  });
-}
-
-/** The agent's own key and certificate, if they are there and belong together. */
-function readIdentity(
-  { crypto }: AgentContext,
-  documents: Readonly<Record<'agent-key' | 'agent-certificate' | 'ca-certificate', string | undefined>>,
-): Result<AgentIdentity | undefined, CtrlExecError> {
-  const missing = Object.entries(documents).flatMap(([item, text]) => (text === undefined ? [item] : []));
-  const { 'agent-key': key, 'agent-certificate': pem, 'ca-certificate': ca } = documents;
-  const unusable = (field: string, reason: string) =>
-    err(
-      failure('certificate_invalid', `the identity of this agent cannot be used: ${reason}: pair again`, {
-        field,
-        reason,
-      }),
-    );
-  if (key === undefined || pem === undefined || ca === undefined)
-    return missing.length === 3 ? ok(undefined) : unusable('identity', `${missing.join(' and ')} is missing`);
-  return safeTry(function* () {
-    const certificate = yield* crypto.readCertificate(pem);
-    const signing = yield* crypto.signingKey(key);
-    if (!crypto.equal(signing.spki, certificate.spki))
-      return unusable('agent-certificate', 'key and certificate do not belong together');
-    const cas = splitCertificates(ca);
-    if (cas.length === 0) return unusable('ca-certificate', 'it holds no CA certificate');
-    yield* Result.combine(cas.map((each) => crypto.readCertificate(each)));
-    return ok({ credentials: { key, certificate: pem }, certificate, cas });
   });
 }
 

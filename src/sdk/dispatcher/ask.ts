@@ -1,14 +1,11 @@
 import type { ResultAsync } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
 import type { CtrlExecError } from '../../domain/errors.js';
+import { withoutToken } from '../../domain/redaction.js';
+import type { Addressed } from './agent-target.js';
 import { authorise, type Caller, type Question } from './authorise.js';
-import { type Addressed, address } from './contact.js';
-import {
-  type DispatcherContext,
-  type DispatcherIdentity,
-  type IdentityFailure,
-  loadIdentity,
-} from './context.js';
+import { address } from './contact.js';
+import type { DispatcherContext } from './context.js';
+import { type DispatcherIdentity, type IdentityFailure, loadIdentity } from './identity.js';
 
 /** What every request to agents has in common. */
 export interface Asking {
@@ -23,10 +20,6 @@ export interface Asking {
 }
 
 export type AskFailure = IdentityFailure | CtrlExecError<'invalid_argument' | 'denied' | 'store_failed'>;
-
-/** A fresh request id: 16 hex digits, unguessable. */
-export const freshReqid = (context: Pick<DispatcherContext, 'random'>): string =>
-  hex(context.random.bytes(8));
 
 /** Resolves the hosts, asks the hook, and loads the identity to speak with: in that order, so that a typing error asks nobody. */
 export function prepare(
@@ -56,3 +49,7 @@ export const hostError = (error: CtrlExecError): string =>
   error.code === 'timed_out' && error.phase === 'answer'
     ? `read timeout after ${error.seconds} s`
     : error.message;
+
+/** What the log holds of a host's error. It may be in the words of a peer, which was told the caller's token. */
+export const loggedError = (error: string | undefined, { caller }: Asking): string | undefined =>
+  error && withoutToken(error, caller?.token ?? '');

@@ -1,31 +1,17 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { agentPort } from '../../domain/agent-protocol.js';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { hex, utf8 } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/errors.js';
 import { parseHostArgument } from '../../domain/host-argument.js';
-import { printable } from '../../domain/names.js';
-import type { TransportAnswer, TransportError, TransportTarget } from '../../ports/transport.js';
-import type { DispatcherContext, DispatcherIdentity } from './context.js';
-
-/** Milliseconds for TCP, TLS and the check of the certificate together. */
-const connectTimeout = 10_000;
-
-/** A host argument and what it stands for. */
-export interface Addressed {
-  /** The registry name, or the argument as it stands: the key of results and of locks. */
-  readonly host: string;
-  readonly record: AgentRecord | undefined;
-  readonly dial: { readonly host: string; readonly port: number };
-  /** For an argument that is no registered name: whether the agent that it turns out to be may be asked. */
-  readonly permit?: (name: string) => ResultAsync<void, CtrlExecError<'denied'>>;
-}
-
-const dialled = (record: AgentRecord, port: number | undefined) => ({
-  host: record.endpoint.lookupBy === 'ip' ? record.endpoint.ip : record.endpoint.host,
-  port: port ?? record.endpoint.port,
-});
+import { parseJsonObject } from '../../domain/json.js';
+import type { TransportAnswer } from '../../ports/transport.js';
+import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
+import { type Addressed, dialled, hasKey, spkiDigest, target } from './agent-target.js';
+import { bringUpToDate, introduceAgain } from './catch-up.js';
+import type { DispatcherContext } from './context.js';
+import { confirmed } from './first-contact.js';
+import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
+import { permissionBy } from './permission.js';
 
 /** From so many arguments on the whole registry is read at once. */
 const manyHosts = 32;
@@ -57,65 +43,6 @@ export function address(
   });
 }
 
-const spkiDigest = (context: DispatcherContext, peer: Certificate) => hex(context.crypto.sha256(peer.spki));
-
-const describe = (peer: Certificate) =>
-  printable(peer.uris[0] ?? peer.dnsNames[0] ?? peer.commonName ?? `serial ${peer.serial}`);
-
-/**
- * Whether the key that answers is the one that may: pinned for the registered name, or, for an argument that is no
- * registered name, pinned for some registered agent (wire-protocol 2.1).
- */
-function judge(
-  context: DispatcherContext,
-  { host, record, permit }: Addressed,
-  peer: Certificate,
-): ResultAsync<void, TransportError> {
-  const digest = spkiDigest(context, peer);
-  const found = describe(peer);
-  const wrong = (message: string): ResultAsync<void, TransportError> =>
-    errAsync(
-      failure('wrong_identity', `wrong identity: ${message}; nothing was sent`, { expected: host, found }),
-    );
-  if (record)
-    return record.pins.some((pin) => pin.spkiSha256 === digest)
-      ? okAsync(undefined)
-      : wrong(`the host that answers for ${host} has the key of ${found}, not the one that was paired`);
-  return context.registry
-    .findByKey(digest)
-    .mapErr((error): TransportError => error)
-    .andThen((owner) => {
-      if (!owner) return wrong(`${printable(host)} answers as ${found}, whose key no registered agent has`);
-      return permit ? permit(owner.name) : okAsync(undefined);
-    });
-}
-
-function target(
-  context: DispatcherContext,
-  identity: DispatcherIdentity,
-  addressed: Addressed,
-): TransportTarget {
-  const { host, dial } = addressed;
-  return {
-    ...dial,
-    credentials: identity.credentials,
-    trust: identity.cas,
-    judge: (peer) => judge(context, addressed, peer),
-    connectionKey: JSON.stringify([dial.host, dial.port, host]),
-  };
-}
-
-export interface AgentRequest {
-  readonly method: 'GET' | 'POST';
-  readonly path: string;
-  readonly body?: unknown;
-  /** Milliseconds. */
-  readonly answerTimeout: number;
-  /** Bytes of answer that are accepted. */
-  readonly maxAnswer: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** An agent's answer, the milliseconds it took, and the registry name of who gave it. */
 export interface AgentAnswer {
   readonly answer: TransportAnswer;
@@ -123,31 +50,74 @@ export interface AgentAnswer {
   readonly rtt: number;
 }
 
-/** One exchange with an agent. The first answer of a freshly issued key makes its pin active. */
+/**
+ * One exchange with an agent, which is first told what it has missed. The first answer of a freshly issued key makes its pin
+ * active. A hook that takes its time about the agent that answers is waited for without a connection.
+ */
 export function exchange(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   addressed: Addressed,
   request: AgentRequest,
-): ResultAsync<AgentAnswer, TransportError> {
-  const started = context.clock.monotonic();
-  const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
-  return context.transport
-    .request(target(context, identity, addressed), {
-      method: request.method,
-      path: request.path,
-      query: '',
-      headers: body.length > 0 ? [['content-type', 'application/json']] : [],
-      body,
-      connectTimeout,
-      answerTimeout: request.answerTimeout,
-      maxAnswer: request.maxAnswer,
-      ...(request.signal && { signal: request.signal }),
-    })
-    .andThen((answer) => {
-      const rtt = Math.round(context.clock.monotonic() - started);
-      return seen(context, addressed, answer.peer).map((name) => ({ answer, rtt, name }));
-    });
+): ResultAsync<AgentAnswer, ContactError> {
+  const permission = addressed.permit && permissionBy(context, addressed.permit, request.signal);
+  const attempt = (as = identity): ResultAsync<AgentAnswer, ContactError> => {
+    const started = context.clock.monotonic();
+    return sendSigned(context, as, target(context, as, as.cas, addressed, permission), request)
+      .andThen((answer) => {
+        const rtt = Math.round(context.clock.monotonic() - started);
+        return seen(context, addressed, answer.peer).map((name) => ({ answer, rtt, name }));
+      })
+      .orElse((error) => permission?.decided()?.andThen(() => attempt(as)) ?? errAsync(error));
+  };
+  const { record } = addressed;
+  const { signal } = request;
+  const ready: ResultAsync<void, ContactError> = record
+    ? bringUpToDate(context, identity, { ...addressed, record, signal })
+    : okAsync(undefined);
+  return ready
+    .andThen(() => attempt())
+    .andThen((first) =>
+      // It has not begun anything.
+      isMismatch(first.answer)
+        ? acquainted(context, identity, addressed, first, signal).andThen((as) =>
+            as ? attempt(as) : okAsync(first),
+          )
+        : okAsync(first),
+    );
+}
+
+/**
+ * An agent does not know the serial that it was asked by: this dispatcher's identity was replaced since, or the agent was
+ * asked by another spelling of its name and had missed something, or it has forgotten (restored from a backup, say). Ok: the
+ * identity that it knows now, or undefined where it cannot be told.
+ */
+function acquainted(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  addressed: Addressed,
+  { answer }: AgentAnswer,
+  signal: AbortSignal | undefined,
+): ResultAsync<DispatcherIdentity | undefined, ContactError> {
+  const { registry } = context;
+  return safeTry<DispatcherIdentity | undefined, ContactError>(async function* () {
+    const record = yield* addressed.record
+      ? registry.find(addressed.record.name)
+      : registry.findByKey(spkiDigest(context, answer.peer));
+    const latest = await readDispatcherIdentity(context);
+    if (!record || latest.isErr()) return ok(undefined);
+    const { own } = latest.value;
+    const replaced = own.current !== identity.own.current;
+    if (replaced && record.standing.serials.includes(own.current)) return ok(latest.value);
+    const done = yield* introduceAgain(context, latest.value, { ...addressed, record, signal });
+    return ok(done ? latest.value : undefined);
+  });
+}
+
+function isMismatch({ status, body }: TransportAnswer): boolean {
+  if (status !== 403) return false;
+  const error = parseJsonObject(body).map((value) => value['error']);
+  return error.isOk() && (error.value === 'serial mismatch' || error.value === 'forbidden');
 }
 
 /** Who answered, by name. What cannot be recorded of it is logged; the answer stands. */
@@ -156,16 +126,15 @@ function seen(
   { host, record }: Addressed,
   peer: Certificate,
 ): ResultAsync<string, never> {
-  const { clock, joinTokens, registry } = context;
+  const { clock, registry } = context;
   const digest = spkiDigest(context, peer);
   return safeTry<string, CtrlExecError<'agent_unknown' | 'store_failed'>>(async function* () {
-    const owner = record ?? (yield* registry.findByKey(digest));
-    if (!owner) return ok(host);
-    const pin = owner.pins.find((candidate) => candidate.spkiSha256 === digest);
-    if (pin?.state !== 'issued') return ok(owner.name);
-    const active = yield* registry.activate(owner.name, digest);
-    yield* joinTokens.burnBound(active.name, clock.now());
-    return ok(active.name);
+    const known = record && hasKey(record, digest) ? record : yield* registry.findByKey(digest);
+    if (!known) return ok(host);
+    const { name } = known;
+    yield* confirmed(context, known, peer);
+    yield* registry.note(name, { lastContact: clock.now() });
+    return ok(name);
   }).orElse((error) => {
     // An agent that was unpaired meanwhile has nothing to be recorded in.
     if (error.code === 'store_failed') recordFailed(context, error.message);

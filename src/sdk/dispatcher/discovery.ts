@@ -5,10 +5,14 @@ import {
   maxCapabilitiesAnswer,
   readCapabilities,
 } from '../../domain/agent-protocol.js';
+import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
-import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
-import { type Addressed, exchange } from './contact.js';
-import type { DispatcherContext, DispatcherIdentity } from './context.js';
+import { freshReqid } from './agent-request.js';
+import type { Addressed } from './agent-target.js';
+import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
+import { exchange } from './contact.js';
+import type { DispatcherContext } from './context.js';
+import type { DispatcherIdentity } from './identity.js';
 
 export interface DiscoveryRequest extends Asking {
   /** Default: every registered agent. */
@@ -47,11 +51,13 @@ export function discover(
     const named = request.hosts ?? [];
     const names = named.length > 0 ? named : (yield* context.registry.list()).map(({ name }) => name);
     const { hosts, identity } = yield* prepare(context, { action: 'discovery', hosts: names }, request);
+    const callback = guarded(request.onResult);
     const discovered = await parallel(hosts, context.settings.maxParallel, async (host) => {
-      const found = await discoverOne(context, identity, host, reqid, request.signal);
-      request.onResult?.(found);
+      const found = await discoverOne(context, identity, host, reqid, request);
+      callback.tell(found);
       return found;
     });
+    callback.rethrow();
     return ok({ reqid, hosts: discovered });
   });
 }
@@ -61,7 +67,7 @@ async function discoverOne(
   identity: DispatcherIdentity,
   addressed: Addressed,
   reqid: string,
-  signal: AbortSignal | undefined,
+  request: DiscoveryRequest,
 ): Promise<DiscoveredHost> {
   const { host } = addressed;
   const started = context.clock.monotonic();
@@ -70,7 +76,7 @@ async function discoverOne(
     path: '/capabilities',
     answerTimeout: context.settings.readTimeout * 1000,
     maxAnswer: maxCapabilitiesAnswer,
-    signal,
+    signal: request.signal,
   }).andThen(({ answer, rtt, name }) =>
     readCapabilities(answer.status, answer.body)
       .asyncAndThen((capabilities) => remember(context, name, capabilities))
@@ -79,7 +85,7 @@ async function discoverOne(
   context.events.emit({
     action: 'discovery',
     level: outcome.isOk() ? 'info' : 'warning',
-    fields: { reqid, host, error: outcome.isErr() ? outcome.error.message : undefined },
+    fields: { reqid, host, error: loggedError(outcome.isErr() ? outcome.error.message : undefined, request) },
   });
   return outcome.match(
     ({ capabilities: { version, tags, scripts, reportedHostname }, rtt }): DiscoveredHost => ({

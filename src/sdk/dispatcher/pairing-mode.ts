@@ -11,10 +11,12 @@ import {
   writePairingMessage,
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
-import type { IncomingRequest, Listening } from '../../ports/listener.js';
-import { inTurn } from '../parallel.js';
+import type { CertificateRequest } from '../../ports/certificate-requests.js';
+import type { IncomingRequest } from '../../ports/listener.js';
+import { inTurn, once } from '../parallel.js';
 import { refusalLog } from '../refusals.js';
-import { type DispatcherContext, identityMissing, loadIdentity } from './context.js';
+import type { DispatcherContext } from './context.js';
+import { identityMissing, loadIdentity } from './identity.js';
 import { joinedBy } from './join-tokens.js';
 import { pairingAdmission } from './pairing-admission.js';
 import { codesDiffer } from './pairing-decisions.js';
@@ -26,6 +28,7 @@ import {
   type SessionFailure,
   startSession,
 } from './pairing-session.js';
+import { dropLapsed } from './revoked.js';
 
 /** Milliseconds from M1 to M3 (wire-protocol 2.2). */
 const startedLifetime = 15_000;
@@ -73,20 +76,20 @@ export function openPairingMode(
   context: DispatcherContext,
   options: PairingModeOptions = {},
 ): ResultAsync<PairingMode, PairingModeFailure> {
-  const { clock, events, listener, pairingQueue, registry, settings } = context;
+  const { clock, events, listener, pairingQueue, settings } = context;
   const bind = options.bind ?? settings.pairingBind;
   return loadPairing(context)
     .andThen((loaded) => alone(context).map(() => loaded))
     .andThen((loaded) => pairingQueue.expire().map(() => loaded))
     .andThen((loaded) => pairingQueue.purge(clock.now() - enrolmentLifetime).map(() => loaded))
-    .andThen((loaded) => registry.dropStaleEnrolments(clock.now() - enrolmentLifetime).map(() => loaded))
+    .andThen((loaded) => dropLapsed(context).map(() => loaded))
     .mapErr((error): PairingModeFailure => error)
-    .andThen(({ identity, credentials }) => {
+    .andThen(({ tlsSpki, credentials }) => {
       let stop: (reason: 'wrong codes') => void = () => undefined;
       const ended = new Promise<'wrong codes'>((resolve) => {
         stop = resolve;
       });
-      const sessions = pairingSessions(context, identity, options.onChange ?? (() => undefined), stop);
+      const sessions = pairingSessions(context, tlsSpki, options.onChange ?? (() => undefined), stop);
       return listener
         .listen({
           bind,
@@ -103,12 +106,21 @@ export function openPairingMode(
             events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
         })
         .map((listening) => {
-          events.emit({ action: 'pairing-mode', fields: { bind, port: listening.port } });
+          const { port } = listening;
+          events.emit({ action: 'pairing-mode', fields: { bind, port } });
+          const closePort = once(() =>
+            ResultAsync.fromSafePromise(listening.close(1000)).map(() =>
+              events.emit({ action: 'pairing-mode-closed', fields: { bind, port } }),
+            ),
+          );
           return {
-            port: listening.port,
+            port,
             bind,
             ended,
-            close: () => close(sessions, listening).andThen(() => context.locks.release(lockId)),
+            close: () =>
+              closePort()
+                .andThen(() => sessions.end())
+                .andThen(() => context.locks.release(lockId)),
           };
         })
         .orElse((error) => context.locks.release(lockId).andThen(() => err(error)));
@@ -129,42 +141,48 @@ const alone = ({ clock, locks }: DispatcherContext) =>
       : error,
   );
 
-function close(
-  sessions: ReturnType<typeof pairingSessions>,
-  listening: Listening,
-): ResultAsync<void, CtrlExecError<'store_failed'>> {
-  return ResultAsync.fromSafePromise(listening.close(1000)).andThen(() => sessions.end());
-}
-
 function loadPairing(context: DispatcherContext) {
   const { keyStore, crypto, authority } = context;
   return loadIdentity(context)
-    .andThen((dispatcher) =>
-      keyStore.read(['pairing-key', 'pairing-certificate']).map((documents) => ({ dispatcher, documents })),
-    )
-    .andThen(({ dispatcher, documents }) => {
+    .andThen(() => keyStore.read(['pairing-key', 'pairing-certificate']).map((documents) => ({ documents })))
+    .andThen(({ documents }) => {
       const key = documents['pairing-key'];
       const certificate = documents['pairing-certificate'];
       if (key === undefined || certificate === undefined) return err(identityMissing());
       return crypto
         .readCertificate(certificate)
-        .map((pairing) => ({ dispatcher, pairing, credentials: { key, certificate } }));
+        .map(({ spki }) => ({ credentials: { key, certificate }, tlsSpki: spki }));
     })
-    .andThen(({ dispatcher, pairing, credentials }) =>
-      authority.certificates().map((cas) => ({
-        credentials,
-        identity: {
-          cas,
-          dispatchers: [dispatcher.certificate],
-          tlsSpki: pairing.spki,
-        } satisfies PairingIdentity,
-      })),
-    );
+    .andThen((loaded) => authority.certificates().map(() => loaded));
+}
+
+/** Whom an agent that pairs now is to trust: the CAs in force, and this dispatcher's present and next certificates. */
+const introduced = (context: DispatcherContext) =>
+  loadIdentity(context).andThen((dispatcher) =>
+    context.authority.certificates().map((cas) => ({
+      cas,
+      dispatchers: [dispatcher, dispatcher.next].flatMap((each) => (each ? [each.certificate] : [])),
+    })),
+  );
+
+/** A key that was revoked may be in other hands: it is not paired again. */
+function notRevoked(
+  { crypto, registry, revocations }: DispatcherContext,
+  { spki }: CertificateRequest,
+): ResultAsync<void, SessionFailure> {
+  const digest = hex(crypto.sha256(spki));
+  return safeTry<void, SessionFailure>(async function* () {
+    const holder = yield* registry.findByKey(digest);
+    for (const { serial, spkiSha256 } of holder?.pins ?? [])
+      if (spkiSha256 === digest && (yield* revocations.has(serial)))
+        return err(refusal('invalid', 'its key was revoked: pair with --new-key'));
+    return ok(undefined);
+  });
 }
 
 function pairingSessions(
   context: DispatcherContext,
-  identity: PairingIdentity,
+  tlsSpki: Uint8Array,
   onChange: (request: PairingRequest) => void,
   stop: (reason: 'wrong codes') => void,
 ) {
@@ -238,7 +256,10 @@ function pairingSessions(
     });
   };
 
-  const begin = (message: StartMessage, address: string): ResultAsync<PairingSession, SessionFailure> =>
+  const begin = (
+    message: StartMessage,
+    address: string,
+  ): ResultAsync<{ session: PairingSession; shown: PairingIdentity }, SessionFailure> =>
     safeTry(async function* () {
       yield* admit(address);
       yield* noAttack();
@@ -246,13 +267,20 @@ function pairingSessions(
       const csr = yield* context.certificateRequests
         .read(message.csr_pem)
         .mapErr((error) => refusal('invalid', error.message));
-      return startSession(context, identity, message, csr, address, sessionLifetime, join);
+      yield* notRevoked(context, csr);
+      // The port's own key is the one that it was opened with; whom the agent is to trust may have changed since.
+      const { cas, dispatchers } = yield* introduced(context);
+      const shown = { cas, dispatchers, tlsSpki };
+      return startSession(context, shown, message, csr, address, sessionLifetime, join).map((session) => ({
+        session,
+        shown,
+      }));
     });
 
   const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
     return safeTry(async function* () {
       // One after the other: requests at the same moment cannot pass the limits together.
-      const session = yield* inOrder(() => begin(message, address));
+      const { session, shown } = yield* inOrder(() => begin(message, address));
       sessions.set(session.id, session);
       watch();
       expireAfter(session, startedLifetime);
@@ -265,8 +293,8 @@ function pairingSessions(
           v: 2,
           session: session.idBytes,
           commit: session.commit,
-          ca_pem: identity.cas.map(({ pem }) => pem),
-          dispatcher_pem: identity.dispatchers.map(({ pem }) => pem),
+          ca_pem: shown.cas.map(({ pem }) => pem),
+          dispatcher_pem: shown.dispatchers.map(({ pem }) => pem),
           dispatcher_id: settings.dispatcherId,
           expires_in: sessionSeconds,
         }),
@@ -298,11 +326,18 @@ function pairingSessions(
     '/pair/v2/nonce': (body) =>
       parsed('nonce', body).asyncAndThen((message) =>
         find(message.session).andThen((session) =>
-          session.nonce(message.nonce, message.mac).map(({ nonce, mac }) => {
-            expireAfter(session, session.expiresAt - clock.now());
-            void changed(session.id);
-            return answer(200, { v: 2, session: message.session, nonce, mac });
-          }),
+          session
+            .nonce(message.nonce, message.mac)
+            .map(({ nonce, mac }) => {
+              expireAfter(session, session.expiresAt - clock.now());
+              void changed(session.id);
+              return answer(200, { v: 2, session: message.session, nonce, mac });
+            })
+            .mapErr((error) => {
+              // The session may be destroyed: whoever has it on the screen is told.
+              void changed(session.id);
+              return error;
+            }),
         ),
       ),
     '/pair/v2/confirm': (body) =>

@@ -1,8 +1,10 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { newStanding } from '../../domain/agent-standing.js';
 import { fromHex, hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import type { JoinTokenRecord } from '../../domain/join-token.js';
+import { caSetDigest } from '../../domain/lifecycle.js';
 import type { PairingErrorCode, StartMessage } from '../../domain/pairing-messages.js';
 import type { PairingDecision, PairingRequest } from '../../domain/pairing-request.js';
 import {
@@ -17,7 +19,7 @@ import {
 import type { CertificateRequest } from '../../ports/certificate-requests.js';
 import { inTurn } from '../parallel.js';
 import type { DispatcherContext } from './context.js';
-import { validFor } from './setup.js';
+import { validFor } from './validity.js';
 
 /** Why the pairing port refuses a message; `detail` is for the log only. */
 export interface Refusal {
@@ -155,7 +157,12 @@ export function startSession(
         ? okAsync(answerNonce(given))
         : issued
           ? errAsync(refusal('invalid', 'a second nonce, after the certificate was issued'))
-          : destroy(refusal('invalid', 'a second nonce: the session was destroyed'));
+          : destroy(
+              refusal(
+                'invalid',
+                'a second nonce: the session was destroyed. An agent sends one whose user did not confirm the code',
+              ),
+            );
     return approveByToken(given, mac)
       .andThen(() =>
         pairingQueue.advance(id, 'open', { code: pairingCode(sha256, th, given, dispatcherNonce) }),
@@ -209,6 +216,7 @@ export function startSession(
   ): ResultAsync<ConfirmOutcome, SessionFailure> =>
     safeTry(async function* () {
       const { name, replace, port = request.port, lookupBy = request.lookupBy } = decision;
+      const issuedAt = clock.now();
       const validity = validFor(context, context.settings.certDays);
       const certificate = yield* authority.issue({ kind: 'agent', name }, csr.spki, validity);
       const enrolled = await registry.enrol({
@@ -219,10 +227,14 @@ export function startSession(
           state: 'issued',
           serial: certificate.serial,
           notAfter: certificate.notAfter,
-          issuedAt: clock.now(),
+          issuedAt,
         },
         pairing: 'v2',
         replace,
+        standing: newStanding(
+          identity.dispatchers.map(({ serial }) => serial),
+          caSetDigest(identity.cas.map(({ der }) => hex(sha256(der)))),
+        ),
         at: clock.now(),
       });
       if (enrolled.isErr()) {

@@ -1,9 +1,17 @@
-import { ResultAsync } from 'neverthrow';
-import { maxPingAnswer, readPingAnswer } from '../../domain/agent-protocol.js';
+import { ok, ResultAsync, safeTry } from 'neverthrow';
+import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../domain/agent-protocol.js';
+import type { Certificate } from '../../domain/certificate.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import { renewalDue } from '../../domain/lifecycle.js';
+import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
-import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
-import { type Addressed, exchange } from './contact.js';
-import type { DispatcherContext, DispatcherIdentity } from './context.js';
+import { freshReqid } from './agent-request.js';
+import type { Addressed } from './agent-target.js';
+import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
+import { exchange } from './contact.js';
+import type { DispatcherContext } from './context.js';
+import type { DispatcherIdentity } from './identity.js';
+import { renewAgent } from './renewal.js';
 
 export interface PingRequest extends Asking {
   /** As in a run; at least one. */
@@ -37,6 +45,7 @@ export interface Ping {
 export function ping(context: DispatcherContext, request: PingRequest): ResultAsync<Ping, AskFailure> {
   const { events, settings } = context;
   const reqid = freshReqid(context);
+  const callback = guarded(request.onResult);
   return prepare(context, { action: 'ping', hosts: request.hosts }, request).andThen(({ hosts, identity }) =>
     ResultAsync.fromSafePromise(
       parallel(hosts, settings.maxParallel, async (host) => {
@@ -46,13 +55,45 @@ export function ping(context: DispatcherContext, request: PingRequest): ResultAs
         events.emit({
           action: 'ping',
           level: error === undefined ? 'info' : 'warning',
-          fields: { reqid, host: host.host, status, rtt, error },
+          fields: { reqid, host: host.host, status, rtt, error: loggedError(error, request) },
         });
-        request.onResult?.(result);
+        callback.tell(result);
         return result;
       }),
-    ).map((results) => ({ reqid, results })),
+    ).map((results) => {
+      callback.rethrow();
+      return { reqid, results };
+    }),
   );
+}
+
+/** Revisions by which an agent may be ahead. */
+const farAhead = 1000;
+
+/**
+ * What a ping shows is acted on: a certificate that is due is renewed, and a revocation list that an agent has lost is told
+ * anew at the next contact. That it fails is no failure of the ping; it is logged, and tried again.
+ */
+function lookAfter(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  name: string,
+  peer: Certificate,
+  { crlNumber }: PingAnswer,
+): ResultAsync<void, never> {
+  const { clock, registry, revocations } = context;
+  return safeTry<void, CtrlExecError>(async function* () {
+    const record = yield* registry.find(name);
+    if (!record) return ok(undefined);
+    if (crlNumber !== undefined && crlNumber !== record.standing.crlNumber)
+      yield* registry.note(name, { crlNumber });
+    // A list of before this state was restored from a backup; a number that no fleet comes to is an agent's invention.
+    const { revision } = identity;
+    if (crlNumber !== undefined && crlNumber > revision && crlNumber - revision <= farAhead)
+      yield* revocations.raise(crlNumber + 1);
+    if (renewalDue(peer, clock.now())) yield* renewAgent(context, identity, record);
+    return ok(undefined);
+  }).orElse(() => ok(undefined));
 }
 
 function pingOne(
@@ -72,15 +113,19 @@ function pingOne(
     maxAnswer: maxPingAnswer,
     signal,
   })
-    .andThen(({ answer, rtt }) =>
-      readPingAnswer(answer.status, answer.body).map(({ version, expiry, reportedHostname }) => ({
-        host,
-        status: 'ok' as const,
-        rtt,
-        expiry,
-        version,
-        ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
-      })),
+    .andThen(({ answer, rtt, name }) =>
+      readPingAnswer(answer.status, answer.body).asyncAndThen((read) => {
+        const { version, expiry, reportedHostname } = read;
+        const result = {
+          host,
+          status: 'ok' as const,
+          rtt,
+          expiry,
+          version,
+          ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
+        };
+        return lookAfter(context, identity, name, answer.peer, read).map(() => result);
+      }),
     )
     .match(
       (result): PingResult => result,

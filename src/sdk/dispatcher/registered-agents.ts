@@ -1,5 +1,6 @@
-import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { err, errAsync, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord } from '../../domain/agent-record.js';
+import { closest } from '../../domain/closest.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { isHostName } from '../../domain/host-argument.js';
 import { shortestAddress } from '../../domain/ip-prefix.js';
@@ -21,13 +22,10 @@ export interface AgentEdit {
 
 type EditFailure = CtrlExecError<'agent_exists' | 'agent_unknown' | 'invalid_argument' | 'store_failed'>;
 
-const unknown = (name: string) =>
-  failure('agent_unknown', `no agent is registered as ${name}: list-agents shows who is`, { name });
-
 const invalid = (field: string, reason: string): CtrlExecError<'invalid_argument'> =>
   failure('invalid_argument', `${field}: ${reason}`, { field, reason });
 
-/** Changes where an agent is reached, or its name. */
+/** Changes where an agent is reached, its name, or both: all of it or nothing. */
 export function editAgent(
   context: DispatcherContext,
   name: string,
@@ -37,36 +35,37 @@ export function editAgent(
   return safeTry(async function* () {
     const current = yield* agentName(name);
     const to = edit.rename === undefined ? current : yield* agentName(edit.rename, 'rename');
-    const record = yield* registry.find(current);
-    if (!record) return err(unknown(current));
-    const endpoint = yield* edited(record.endpoint, edit);
-    // The rename is what can be refused: first, so that nothing is changed by half.
-    if (to !== current) yield* registry.rename(current, to);
-    const renamed = yield* registry.update(to, { endpoint });
-    const { host, ip, port, lookupBy } = renamed.endpoint;
+    const endpoint = yield* changed(edit);
+    const edited = yield* registry
+      .update(current, { name: to, endpoint })
+      .orElse((error) => (error.code === 'agent_unknown' ? unknown(context, current) : errAsync(error)));
+    const { host, ip, port, lookupBy } = edited.endpoint;
     const from = to === current ? undefined : current;
     events.emit({
       action: 'agent-edited',
       fields: { host: to, from, hostname: host, ip, port, lookup: lookupBy },
     });
-    return ok(renamed);
+    return ok(edited);
   });
 }
 
-function edited(
-  endpoint: AgentEndpoint,
-  { host, ip, port, lookupBy }: AgentEdit,
-): Result<AgentEndpoint, CtrlExecError<'invalid_argument'>> {
-  const address = ip === undefined ? endpoint.ip : shortestAddress(ip);
-  if (address === undefined) return err(invalid('ip', 'an IPv4 or IPv6 address is expected'));
+function changed({
+  host,
+  ip,
+  port,
+  lookupBy,
+}: AgentEdit): Result<Partial<AgentEndpoint>, CtrlExecError<'invalid_argument'>> {
+  const address = ip === undefined ? undefined : shortestAddress(ip);
+  if (ip !== undefined && address === undefined)
+    return err(invalid('ip', 'an IPv4 or IPv6 address is expected'));
   if (host !== undefined && !isHostName(host)) return err(invalid('hostname', 'a host name is expected'));
   if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65_535))
     return err(invalid('agent-port', 'a port from 1 to 65535 is expected'));
   return ok({
-    host: host ?? endpoint.host,
-    ip: address,
-    port: port ?? endpoint.port,
-    lookupBy: lookupBy ?? endpoint.lookupBy,
+    ...(host !== undefined && { host }),
+    ...(address !== undefined && { ip: address }),
+    ...(port !== undefined && { port }),
+    ...(lookupBy !== undefined && { lookupBy }),
   });
 }
 
@@ -76,9 +75,31 @@ export function unpairAgent(
   name: string,
 ): ResultAsync<AgentRecord, CtrlExecError<'agent_unknown' | 'invalid_argument' | 'store_failed'>> {
   return agentName(name)
-    .asyncAndThen((known) => context.registry.remove(known))
+    .asyncAndThen((known) =>
+      context.registry
+        .remove(known)
+        .orElse((error) => (error.code === 'agent_unknown' ? unknown(context, known) : errAsync(error))),
+    )
     .map((record) => {
       context.events.emit({ action: 'unpaired', fields: { host: record.name } });
       return record;
     });
 }
+
+/** Nobody has this name; says whose is near it. */
+const unknown = ({ registry }: DispatcherContext, name: string) =>
+  registry
+    .list()
+    .map((records) =>
+      closest(
+        name,
+        records.map((record) => record.name),
+      ),
+    )
+    .orElse(() => ok(undefined))
+    .andThen((near) => {
+      const hint = near === undefined ? 'list-agents shows who is' : `did you mean ${near}?`;
+      return err(
+        failure('agent_unknown', `no agent of that name is registered: ${name} (${hint})`, { name }),
+      );
+    });

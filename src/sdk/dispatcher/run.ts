@@ -3,10 +3,14 @@ import { maxRunAnswer, readRunAnswer } from '../../domain/agent-protocol.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { scriptName } from '../../domain/names.js';
 import type { HostResult } from '../../domain/run-record.js';
+import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
-import { type AskFailure, type Asking, freshReqid, hostError, prepare } from './ask.js';
-import { type Addressed, exchange, recordFailed } from './contact.js';
-import type { DispatcherContext, DispatcherIdentity } from './context.js';
+import { freshReqid } from './agent-request.js';
+import type { Addressed } from './agent-target.js';
+import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
+import { exchange, recordFailed } from './contact.js';
+import type { DispatcherContext } from './context.js';
+import type { DispatcherIdentity } from './identity.js';
 
 export interface RunRequest extends Asking {
   /** Registered names, `host:port`, `[v6]:port` or unregistered host names; at least one. A repeated one counts once. */
@@ -96,20 +100,16 @@ async function recorded(
     action: 'run',
     fields: { reqid, script, hosts: names.join(','), username: username || undefined },
   });
-  let thrown: { error: unknown } | undefined;
+  const callback = guarded(request.onResult);
   const results = await parallel(hosts, settings.maxParallel, async (host) => {
     const result = await runOn(context, identity, host, request, reqid);
     const { exit, rtt, error } = result;
     events.emit({
       action: 'run-result',
       level: exit === 0 ? 'info' : 'warning',
-      fields: { reqid, script, host: host.host, exit, rtt, error },
+      fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
     });
-    try {
-      request.onResult?.(result);
-    } catch (error) {
-      thrown ??= { error };
-    }
+    callback.tell(result);
     return result;
   });
   const completed = await runStore.complete(reqid, results, clock.now());
@@ -118,7 +118,7 @@ async function recorded(
     outcome.isErr() ? [outcome.error.message] : [],
   );
   for (const warning of warnings) recordFailed(context, warning, reqid);
-  if (thrown) throw thrown.error;
+  callback.rethrow();
   return ok({ reqid, script, results, warnings });
 }
 

@@ -4,20 +4,7 @@ import type { Certificate } from '../../domain/certificate.js';
 import { editConfiguration } from '../../domain/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import type { DispatcherContext } from './context.js';
-
-const day = 86_400_000;
-
-/** The CA holds for ten years (wire-protocol 2.1). */
-const caDays = 3653;
-
-/** A new certificate is valid from a little before now, so that a host whose clock is behind accepts it. */
-const backdate = 5 * 60_000;
-
-/** From a little before now for so many days. */
-export const validFor = (context: DispatcherContext, days: number) => {
-  const now = context.clock.now();
-  return { notBefore: now - backdate, notAfter: now + days * day };
-};
+import { caDays, validFor } from './validity.js';
 
 /** SHA-256 of a certificate's DER as hex pairs with colons, as people compare it. */
 const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
@@ -44,11 +31,21 @@ export function setupCa(
   });
 }
 
+/** The CAs in force; where there is none, the error says what to run. */
+const authorityCertificates = ({ authority }: DispatcherContext) =>
+  authority
+    .certificates()
+    .mapErr((error) =>
+      error.code === 'ca_missing'
+        ? failure('ca_missing', `${error.message}: run \`ctrl-exec setup-ca\` first`, {})
+        : error,
+    );
+
 /** The fingerprint of the CA in force. */
 export function caSummary(
   context: DispatcherContext,
 ): ResultAsync<CaSummary, CtrlExecError<'ca_missing' | 'certificate_invalid' | 'file_failed'>> {
-  return context.authority.certificates().andThen(([current]) =>
+  return authorityCertificates(context).andThen(([current]) =>
     current
       ? okAsync({ fingerprint: fingerprint(context, current), notAfter: current.notAfter })
       : errAsync(
@@ -88,8 +85,7 @@ export function setupDispatcher(
 ): ResultAsync<DispatcherSummary, SetupFailure> {
   const { keyStore, crypto, authority, settings } = context;
   const { dispatcherId } = settings;
-  return authority
-    .certificates()
+  return authorityCertificates(context)
     .mapErr((error): SetupFailure => error)
     .andThen(() => mayReplace(context, options))
     .andThen(() => writeDispatcherId(context))
@@ -110,6 +106,12 @@ export function setupDispatcher(
                   'dispatcher-certificate': certificate.pem,
                   'pairing-key': pairingKey,
                   'pairing-certificate': pairing.pem,
+                  // A new beginning: nothing leads from what was before to this identity.
+                  'dispatcher-next-key': null,
+                  'dispatcher-next-certificate': null,
+                  'dispatcher-previous-key': null,
+                  'dispatcher-previous-certificate': null,
+                  rotation: null,
                 },
                 { onlyIfAbsent: !options.replace },
               )
@@ -133,6 +135,19 @@ const issuePairing = (context: DispatcherContext, key: string) =>
         validFor(context, context.settings.certDays),
       ),
     );
+
+/** Issues the pairing port's identity anew. */
+export function issuePairingIdentity(
+  context: DispatcherContext,
+): ResultAsync<
+  void,
+  CtrlExecError<'ca_missing' | 'certificate_invalid' | 'crypto_failed' | 'file_failed' | 'identity_exists'>
+> {
+  return context.crypto
+    .generateKey('p256')
+    .andThen((key) => issuePairing(context, key).map(({ pem }) => ({ key, pem })))
+    .andThen(({ key, pem }) => context.keyStore.replace({ 'pairing-key': key, 'pairing-certificate': pem }));
+}
 
 function mayReplace(
   context: DispatcherContext,

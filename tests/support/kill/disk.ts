@@ -1,10 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
   ftruncateSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmdirSync,
   rmSync,
   writeSync,
@@ -73,3 +74,22 @@ export function makeReadOnly(home: string, what: ReadOnly): () => void {
     for (const each of undo) each();
   };
 }
+
+/** Whether system calls of a program can be made to fail here. */
+export const mayInject = (): boolean =>
+  spawnSync('strace', ['-D', '-f', '-o', '/dev/null', '-e', 'inject=rename:error=EROFS', 'true'], {
+    stdio: 'ignore',
+  }).status === 0;
+
+/** System calls by which what lies in a home is changed: counted each by itself. */
+export const changes = ['mkdir', 'rename', 'unlink', 'rmdir', 'pwrite64'] as const;
+
+export type Change = (typeof changes)[number];
+
+/** Shell commands for a program for which the disk is read-only for the `nth` such change and all later ones. `log`: a file elsewhere. */
+export const readOnlyFrom = (nth: number, change: Change, log: string): string =>
+  // Counted by thread, too: all that Node does in the background is done by one.
+  `export UV_THREADPOOL_SIZE=1; set -- strace -D -f -qq -o '${log}' -e trace=${change} -e inject=${change}:error=EROFS:when=${nth}+ "$@"`;
+
+/** Whether the program came to where it was read-only. */
+export const wasReadOnly = (log: string): boolean => readFileSync(log, 'utf8').includes('(INJECTED)');

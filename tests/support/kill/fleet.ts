@@ -1,6 +1,6 @@
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Ended, run, type Started, start } from '../commands.js';
+import { type CommandOptions, type Ended, run, type Started, start } from '../commands.js';
 import { lookAtAgent } from './looks.js';
 
 /** A command of the dispatcher in `home`. */
@@ -30,6 +30,7 @@ export interface Row {
   readonly hostname: string;
   readonly ip: string;
   readonly port: number;
+  readonly lookup_by: 'hostname' | 'ip';
   readonly keys: readonly { readonly spki_sha256: string; readonly state: 'issued' | 'active' }[];
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -57,22 +58,35 @@ export async function openPairing(home: string): Promise<OpenPairing> {
 }
 
 /** Starts `request-pairing` by the name web-01. Standard input stays open. */
-export const requestPairing = (home: string, port: number, ...args: string[]): Started =>
+export const requestPairing = (
+  home: string,
+  port: number,
+  args: readonly string[] = [],
+  options: CommandOptions = {},
+): Started =>
   start(
     'ctrl-exec-agent',
     [
       ...['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(port)],
       ...['--name', 'web-01', '--lookup-by', 'ip', ...args],
     ],
-    { home },
+    { home, ...options },
   );
 
-/** The operator: approves what is asked, then the agent's people say that the codes match. */
-export async function approveWhenAsked(home: string, request: Started, ...args: string[]): Promise<void> {
+/**
+ * The operator approves what is asked, then the agent's people say that the codes match; where the approval fails, they
+ * are told and give up. What the operator saw; undefined: nothing was asked.
+ */
+export async function approveWhenAsked(
+  home: string,
+  request: Started,
+  ...args: string[]
+): Promise<Ended | undefined> {
   const id = await request.shows(/Request ([0-9a-f]{8})/).catch(() => undefined);
-  if (id === undefined) return;
-  await control(home, 'approve', id, ...args);
-  request.child.stdin?.end('y\n');
+  if (id === undefined) return undefined;
+  const approved = await control(home, 'approve', id, ...args);
+  request.child.stdin?.end(approved.code === 0 ? 'y\n' : 'n\n');
+  return approved;
 }
 
 /** Pairs the agent, with people at both ends, and says whether it is accepted then. */
@@ -82,7 +96,7 @@ export async function pairs(
   port: number,
   options: { request?: readonly string[]; approve?: readonly string[] } = {},
 ): Promise<void> {
-  const request = requestPairing(agentHome, port, ...(options.request ?? []));
+  const request = requestPairing(agentHome, port, options.request);
   await approveWhenAsked(dispatcherHome, request, ...(options.approve ?? []));
   await succeeds(request.ended);
 }

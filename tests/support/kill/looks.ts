@@ -85,10 +85,10 @@ export function lookAtAgent(home: string): AgentLook | undefined {
 /** Whether a change was committed that nobody has completed yet: then it is the journal that counts. */
 export const isInterrupted = (home: string): boolean => existsSync(join(home, 'state/identity.journal'));
 
-/** Every file below a directory that should be gone once a command has ended: temporary files, journals, locks. */
+/** Every file below a directory that should be gone once a command has ended: temporary files, the identity journal, locks. */
 export function leftovers(home: string): string[] {
   return readdirSync(home, { recursive: true, withFileTypes: true })
     .map((entry) => join(entry.parentPath, entry.name).slice(home.length + 1))
-    .filter((name) => /\.tmp-|journal|owner-.*\.db|-wal$|-shm$/.test(name))
+    .filter((name) => /\.tmp-|identity\.journal|owner-.*\.db|-wal$|-shm$/.test(name))
     .sort();
 }

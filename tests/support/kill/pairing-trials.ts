@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Ended, type Started, start } from '../commands.js';
+import { type CommandOptions, type Ended, type Started, start } from '../commands.js';
 import {
   agent,
   answers,
@@ -96,12 +96,12 @@ async function killedAgent(
   const request = (await options.request?.()) ?? [];
   return {
     writes: [scene.agent, join(scene.agent, 'state')],
-    begin: () => {
-      const command = requestPairing(scene.agent, mode.port, ...request, ...replace);
+    begin: (options) => {
+      const command = requestPairing(scene.agent, mode.port, [...request, ...replace], options);
       // A token approves by itself.
       const beside = request.includes('--join')
-        ? Promise.resolve()
-        : approveWhenAsked(scene.dispatcher, command, ...approve);
+        ? Promise.resolve([])
+        : approveWhenAsked(scene.dispatcher, command, ...approve).then(present);
       return { command, beside };
     },
     judge: (ended) => saysOneLine(ended).then(() => judgePairing(scene)),
@@ -109,9 +109,11 @@ async function killedAgent(
   };
 }
 
+const present = (ended: Ended | undefined): readonly Ended[] => (ended ? [ended] : []);
+
 /** However it ended: it said no more than one line about what went wrong. */
 async function saysOneLine({ code, stderr }: Ended): Promise<void> {
-  const lines = stderr.split('\n').filter((line) => line !== '' && !line.includes('[y/N]'));
+  const lines = stderr.split('\n').filter((line) => line.replace(/^.*\[y\/N\] /, '') !== '');
   if (code !== null && lines.length > 1)
     throw new Error(`exit ${code} with more than one line: ${lines.join('\n')}`);
 }
@@ -188,8 +190,9 @@ export function pairingTrials(templates: () => Templates): readonly Trial[] {
         const scene = fresh(place);
         return {
           writes: [join(scene.dispatcher, 'state'), scene.dispatcher],
-          begin: () => {
-            const command = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home: scene.dispatcher });
+          begin: (options: CommandOptions = {}) => {
+            const args = ['pairing-mode', '--port', '0'];
+            const command = start('ctrl-exec', args, { home: scene.dispatcher, ...options });
             return { command, beside: meanwhilePair(scene, command) };
           },
           judge: () => judgePairing(scene),
@@ -206,17 +209,18 @@ export function pairingTrials(templates: () => Templates): readonly Trial[] {
 }
 
 /** An agent pairs while pairing mode is open, which then ends. */
-async function meanwhilePair(scene: Scene, mode: Started): Promise<void> {
+async function meanwhilePair(scene: Scene, mode: Started): Promise<readonly Ended[]> {
   const port = await mode.shows(/Pairing mode on .*:(\d+)/).catch(() => undefined);
-  if (port === undefined) return;
+  if (port === undefined) return [];
   const request = requestPairing(scene.agent, Number(port));
-  await approveWhenAsked(scene.dispatcher, request);
+  const approved = await approveWhenAsked(scene.dispatcher, request);
   request.child.stdin?.end();
   const ended = await request.ended;
   mode.child.kill('SIGTERM');
   await saysOneLine(ended);
   if (ended.code !== 0 && ended.code !== 1)
     throw new Error(`request-pairing ends with ${ended.code}: ${ended.stderr}`);
+  return [...present(approved), ended];
 }
 
 /** The operator's command is killed; the agent waits for its answer. */
@@ -231,7 +235,9 @@ async function killedApproval(scene: Scene): Promise<Round> {
   };
   return {
     writes: [join(scene.dispatcher, 'state')],
-    begin: () => ({ command: start('ctrl-exec', ['approve', id], { home: scene.dispatcher }) }),
+    begin: (options) => ({
+      command: start('ctrl-exec', ['approve', id], { home: scene.dispatcher, ...options }),
+    }),
     judge: async () => {
       const state = await stateOf();
       if (state !== 'open' && state !== 'approved') throw new Error(`the request is ${state}`);

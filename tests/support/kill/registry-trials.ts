@@ -27,7 +27,7 @@ export function registryTrials(templates: () => Templates): readonly Trial[] {
     const wanted = after(before);
     return {
       writes: [join(home, 'state')],
-      begin: () => ({ command: start('ctrl-exec', args, { home }) }),
+      begin: (options) => ({ command: start('ctrl-exec', args, { home, ...options }) }),
       judge: async () => {
         const rows = await rowsOf(home);
         if (isDeepStrictEqual(rows, wanted)) return 'new';
@@ -51,7 +51,7 @@ export function registryTrials(templates: () => Templates): readonly Trial[] {
       (rows) => rows.map((row) => ({ ...row, ...change })),
       (outcome) =>
         outcome === 'new' && change.name !== undefined
-          ? refuses(control(home, ...args), /no agent is registered/)
+          ? refuses(control(home, ...args), /no agent of that name is registered/)
           : succeeds(control(home, ...args)),
     );
   };
@@ -63,7 +63,11 @@ export function registryTrials(templates: () => Templates): readonly Trial[] {
       prepare: (place, number) =>
         number % 2 === 0
           ? edit(place, { port: 9999, ip: '192.0.2.9' }, '--agent-port', '9999', '--ip', '192.0.2.9')
-          : edit(place, { name: 'web-02', port: 9999 }, '--rename', 'web-02', '--agent-port', '9999'),
+          : edit(
+              place,
+              { name: 'web-02', port: 9999, ip: '192.0.2.9', lookup_by: 'ip' },
+              ...['--rename', 'web-02', '--agent-port', '9999', '--ip', '192.0.2.9', '--lookup-by', 'ip'],
+            ),
     },
     {
       name: 'unpair',
@@ -76,7 +80,7 @@ export function registryTrials(templates: () => Templates): readonly Trial[] {
           () => [],
           (outcome) =>
             outcome === 'new'
-              ? refuses(control(home, 'unpair', 'web-01'), /no agent is registered/)
+              ? refuses(control(home, 'unpair', 'web-01'), /no agent of that name is registered/)
               : succeeds(control(home, 'unpair', 'web-01')),
         );
       },
@@ -120,7 +124,7 @@ async function killedRun(place: string, templates: Templates): Promise<Round> {
   let killed = 0;
   return {
     writes: [join(home, 'state')],
-    begin: () => ({ command: start('ctrl-exec', args, { home }) }),
+    begin: (options) => ({ command: start('ctrl-exec', args, { home, ...options }) }),
     judge: async () => {
       await noLocks(home);
       killed = runs();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Ended, Started } from '../commands.js';
+import type { CommandOptions, Ended, Started } from '../commands.js';
 import { watchEffects } from './effects.js';
 
 /** What was there before a command, or what it was to bring about. */
@@ -11,8 +11,11 @@ export type Outcome = 'old' | 'new';
 export interface Round {
   /** The directories that the command writes to. */
   readonly writes: readonly string[];
-  /** Starts the command. `beside`: what goes on at the same time (an operator who approves); it ends by itself. */
-  begin(): { readonly command: Started; readonly beside?: Promise<unknown> };
+  /**
+   * Starts the command, with options of the caller's. `beside`: what goes on at the same time (an operator who approves);
+   * it ends by itself, with what those people saw.
+   */
+  begin(options?: CommandOptions): { readonly command: Started; readonly beside?: Promise<readonly Ended[]> };
   /** Looks from outside, with fresh commands and at the files themselves; throws when it is neither old nor new. */
   judge(ended: Ended): Promise<Outcome>;
   /** Does the same thing again and looks whether all is well and nothing is left behind. */

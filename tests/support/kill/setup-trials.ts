@@ -37,7 +37,7 @@ export function setupTrials(templates: () => Templates): readonly Trial[] {
     rest: { judge: () => Promise<Outcome>; again: (outcome: Outcome) => Promise<void> },
   ): Round => ({
     writes: [home, join(home, 'state')],
-    begin: () => ({ command: start('ctrl-exec', args, { home }) }),
+    begin: (options) => ({ command: start('ctrl-exec', args, { home, ...options }) }),
     judge: rest.judge,
     again: async (outcome) => {
       await rest.again(outcome);

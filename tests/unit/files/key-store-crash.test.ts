@@ -6,11 +6,24 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fileKeyStore } from '../../../src/adapters/files/key-store.js';
-import type { KeyStore } from '../../../src/ports/key-store.js';
+import type { KeyStore, KeyStoreChange } from '../../../src/ports/key-store.js';
 import { compileAdapter, pathsIn, temporaryDirectory } from './key-store-fixture.js';
 
 const ROUNDS = Number(process.env['KEY_STORE_CRASH_ROUNDS'] ?? 40);
 const ITEMS = ['agent-key', 'agent-certificate', 'trusted-dispatchers'] as const;
+
+const all = (text: string) => ({
+  'agent-key': text,
+  'agent-certificate': text,
+  'trusted-dispatchers': text,
+});
+
+/** The next identity of a dispatcher takes the place of the present one: a removal and two writings. */
+const PROMOTION = {
+  before: { 'dispatcher-key': '1', 'dispatcher-next-key': '2', 'dispatcher-previous-key': null },
+  change: { 'dispatcher-key': '2', 'dispatcher-next-key': null, 'dispatcher-previous-key': '1' },
+} as const;
+const IDENTITY = ['dispatcher-key', 'dispatcher-next-key', 'dispatcher-previous-key'] as const;
 
 /** Writes ever higher numbers into all three items, from the one that is there, and says which one is safely written. */
 const WRITER = `
@@ -58,9 +71,9 @@ const look = () => {
 look();
 `;
 
-/** One change of three items, with one of its file-system calls that change something being the process's last. */
+/** One change, with one of its file-system calls that change something being the process's last. */
 const CRASHING_CHANGE = `
-const [module, options, text, at] = process.argv.slice(2);
+const [module, options, change, at] = process.argv.slice(2);
 const { fileKeyStore } = await import(module);
 const store = fileKeyStore(JSON.parse(options));
 const changing = /^(mkdir|open|rename|unlink|rmdir|handle.(writeFile|chmod|sync))$/;
@@ -68,34 +81,34 @@ let calls = 0;
 globalThis.hook = (name) => {
   if (changing.test(name) && (calls += 1) === Number(at)) process.kill(process.pid, 'SIGKILL');
 };
-const done = await store.replace({ 'agent-key': text, 'agent-certificate': text, 'trusted-dispatchers': text });
+const done = await store.replace(JSON.parse(change));
 if (done.isErr()) throw new Error(done.error.message);
 `;
 
 /** The same change over and over, each time with the next of its file-system calls failing once, until none is left. */
 const FAILING_CHANGES = `
-const [module, options] = process.argv.slice(2);
+const [module, options, ...changes] = process.argv.slice(2);
+const [before, change, after] = changes.map((text) => JSON.parse(text));
 const { fileKeyStore } = await import(module);
 const { readdirSync } = await import('node:fs');
 const store = fileKeyStore(JSON.parse(options));
-const all = (text) => ({ 'agent-key': text, 'agent-certificate': text, 'trusted-dispatchers': text });
 const { paths, journal } = JSON.parse(options);
 const directories = [paths['agent-key'], journal].map((path) => path.slice(0, path.lastIndexOf('/')));
 for (let at = 1, reached = true; reached; at += 1) {
-  await store.replace(all('1'));
+  await store.replace(before);
   let calls = 0; let failed = 'none';
   globalThis.hook = (name) => {
     if ((calls += 1) !== at) return;
     failed = name;
     throw Object.assign(new Error(name), { code: 'EIO' });
   };
-  const done = await store.replace(all('2'));
+  const done = await store.replace(change);
   globalThis.hook = undefined;
   reached = calls >= at;
-  const seen = await store.read(Object.keys(all('')));
-  await store.replace(all('3'));
+  const seen = await store.read(Object.keys(change));
+  await store.replace(after);
   const names = directories.flatMap((directory) => readdirSync(directory));
-  console.log(JSON.stringify({ at, failed, ok: done.isOk(), seen: Object.values(seen.value), names }));
+  console.log(JSON.stringify({ at, failed, ok: done.isOk(), seen: Object.values(seen.value).map((text) => text ?? null), names }));
 }
 `;
 
@@ -226,8 +239,13 @@ describe('key store on disk, when processes die', () => {
   }, 60_000);
 
   /** Whether the change came to its end. */
-  const crashingChange = async (at: number) => {
-    const child = start('crashing.mjs', [modules.hooked, JSON.stringify(options), '2', String(at)]);
+  const crashingChange = async (at: number, change: KeyStoreChange = all('2')) => {
+    const child = start('crashing.mjs', [
+      modules.hooked,
+      JSON.stringify(options),
+      JSON.stringify(change),
+      String(at),
+    ]);
     const [code, signal] = await once(child, 'close');
     running.delete(child);
     expect([code, signal]).toEqual(signal === null ? [0, null] : [null, 'SIGKILL']);
@@ -236,7 +254,7 @@ describe('key store on disk, when processes die', () => {
 
   it('killed before any single file-system call, the change happened or did not, and nothing is left behind', async () => {
     const seen = new Set<number>();
-    const one = { 'agent-key': '1', 'agent-certificate': '1', 'trusted-dispatchers': '1' };
+    const one = all('1');
     await store.replace(one);
     let points = 0;
     for (let ended = false; !ended; points += 1) {
@@ -259,14 +277,42 @@ describe('key store on disk, when processes die', () => {
     expect(seen).toEqual(new Set([0, 2]));
   }, 120_000);
 
-  it('when any single file-system call fails, Err means that nothing changed and Ok that everything did', async () => {
-    const child = start('failing.mjs', [modules.hooked, JSON.stringify(options)]);
+  it.each([
+    ['writing', PROMOTION.change, ['1,2,', '2,,1'], 20],
+    ['nothing else', { 'dispatcher-next-key': null }, ['1,2,', '1,,'], 3],
+    ['other removals', { 'dispatcher-next-key': null, 'dispatcher-key': null }, ['1,2,', ',,'], 10],
+  ] as const)(
+    'a removal together with %s, killed before any single file-system call, happened or did not',
+    async (_what, change, states, atLeast) => {
+      await store.replace(PROMOTION.before);
+      const seen = new Set<string>();
+      let points = 0;
+      for (let ended = false; !ended; points += 1) {
+        ended = await crashingChange(points + 1, change);
+        const found = (await store.read(IDENTITY))._unsafeUnwrap();
+        seen.add(IDENTITY.map((item) => found[item]).join());
+        await store.replace(PROMOTION.before);
+        expect(readdirSync(join(home, 'config')).sort()).toEqual(['dispatcher.key', 'next.key']);
+        expect(readdirSync(join(home, 'state'))).toEqual([]);
+      }
+      expect([...seen].sort()).toEqual([...states].sort());
+      expect(points).toBeGreaterThan(atLeast);
+    },
+    120_000,
+  );
+
+  /** Which outcomes there were, each of them true; `after` is what clears up. */
+  const failEachCall = async (before: KeyStoreChange, change: KeyStoreChange, after: KeyStoreChange) => {
+    const changes = [before, change, after].map((each) => JSON.stringify(each));
+    const child = start('failing.mjs', [modules.hooked, JSON.stringify(options), ...changes]);
     const outcomes = new Set<boolean>();
     let rounds = 0;
     for await (const line of createInterface({ input: child.stdout })) {
       const { ok, seen, names } = JSON.parse(line);
-      expect(seen, line).toEqual(ok ? ['2', '2', '2'] : ['1', '1', '1']);
-      const left = names.filter((name: string) => !['agent.crt', 'agent.key', 'dispatchers'].includes(name));
+      expect(seen, line).toEqual(Object.values(ok ? change : before));
+      const left = names.filter(
+        (name: string) => !/^(agent|dispatcher|previous)\.(crt|key)$|^dispatchers$/.test(name),
+      );
       expect(
         left.filter((name: string) => !/^\..*\.tmp-/.test(name)),
         line,
@@ -274,10 +320,24 @@ describe('key store on disk, when processes die', () => {
       outcomes.add(ok);
       rounds += 1;
     }
+    return { outcomes, rounds };
+  };
+
+  it('when any single file-system call fails, Err means that nothing changed and Ok that everything did', async () => {
+    const { outcomes, rounds } = await failEachCall(all('1'), all('2'), all('3'));
     expect(outcomes).toEqual(new Set([true, false]));
     expect(rounds).toBeGreaterThan(60);
     // What could not be removed belonged to a process that lived; now it is gone, and the next change sweeps.
     await store.replace({ 'agent-key': 'K', 'agent-certificate': 'C', 'trusted-dispatchers': 'T' });
     expectNothingLeft();
+  }, 120_000);
+
+  it('with a removal, when any single file-system call fails, Err means that nothing changed and Ok that everything did', async () => {
+    const { outcomes, rounds } = await failEachCall(PROMOTION.before, PROMOTION.change, PROMOTION.change);
+    expect(outcomes).toEqual(new Set([true, false]));
+    expect(rounds).toBeGreaterThan(40);
+    await store.replace(PROMOTION.change);
+    expect(readdirSync(join(home, 'config')).sort()).toEqual(['dispatcher.key', 'previous.key']);
+    expect(readdirSync(join(home, 'state'))).toEqual([]);
   }, 120_000);
 });

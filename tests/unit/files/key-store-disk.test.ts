@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileKeyStore } from '../../../src/adapters/files/key-store.js';
-import type { KeyStore } from '../../../src/ports/key-store.js';
+import type { KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
 import {
   canMount,
   compileAdapter,
@@ -122,6 +122,40 @@ describe('key store on disk', () => {
     expect(lstatSync(key()).isFile()).toBe(true);
   });
 
+  it('every key is 0600, everything else 0644', async () => {
+    const items = Object.keys(options.paths) as KeyStoreItem[];
+    await store.replace(Object.fromEntries(items.map((item) => [item, item])));
+    const modes = items.map((item) => [item, modeOf(options.paths[item])]);
+    expect(modes).toEqual(items.map((item) => [item, item.endsWith('-key') ? 0o600 : 0o644]));
+    expect(modes.filter(([, mode]) => mode === 0o600)).toHaveLength(7);
+  });
+
+  it('a removal makes no directory, and removes a link, not what it points to', async () => {
+    await store.replace({ rotation: '{}' });
+    expect((await store.replace({ 'ca-previous-key': null, 'ca-certificate': null })).isOk()).toBe(true);
+    expect((await store.replace({ 'ca-previous-key': null, rotation: '{"n":1}' })).isOk()).toBe(true);
+    expect(readdirSync(home)).toEqual(['state']);
+    await store.replace(PAIR);
+    const link = options.paths['pairing-certificate'];
+    symlinkSync(key(), link);
+    expect((await store.replace({ 'pairing-certificate': null })).isOk()).toBe(true);
+    expect(existsSync(link)).toBe(false);
+    expect(readFileSync(key(), 'utf8')).toBe('K1');
+  });
+
+  it('a directory in the place of what is to be removed fails, and nothing changes', async () => {
+    await store.replace(PAIR);
+    mkdirSync(options.paths['ca-key']);
+    for (const change of [{ 'ca-key': null }, { 'agent-key': 'K2', 'ca-key': null }]) {
+      expect((await store.replace(change))._unsafeUnwrapErr()).toMatchObject({
+        path: options.paths['ca-key'],
+        reason: 'EISDIR',
+      });
+    }
+    expect(await read()).toEqual(PAIR);
+    expect(names('state')).toEqual(['dispatchers']);
+  });
+
   it('a certificate may be a link', async () => {
     await store.replace(PAIR);
     rmSync(options.paths['agent-certificate']);
@@ -181,6 +215,20 @@ describe('key store on disk', () => {
         'agent-certificate': 'C3',
         'trusted-dispatchers': 'T2',
       });
+    });
+
+    it('what it removes is removed, by reading and by writing', async () => {
+      leaveJournal({ 'agent-key': null, 'agent-certificate': 'C2', 'ca-previous-key': null });
+      expect(await read()).toEqual({
+        'agent-key': undefined,
+        'agent-certificate': 'C2',
+        'trusted-dispatchers': 'T1',
+      });
+      expect(names('config')).toEqual(['agent.crt']);
+      leaveJournal({ 'agent-certificate': null });
+      await store.replace({ 'agent-key': 'K3' });
+      expect(names('config')).toEqual(['agent.key']);
+      expect(names('state')).toEqual(['dispatchers']);
     });
 
     it('onlyIfAbsent sees what it will have written', async () => {

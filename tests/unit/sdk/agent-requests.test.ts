@@ -4,10 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { opensslTime } from '../../../src/domain/certificate.js';
 import { failure } from '../../../src/domain/errors.js';
+import type { Credentials } from '../../../src/ports/transport.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { eventsOf } from '../../support/events.js';
 import { agentContext, servingAgent, trustedSerial } from '../../support/memory-agents.js';
 import { certificateOf, deferred } from '../../support/network.js';
+import { testCa } from '../../support/test-pki.js';
 
 const routes = [
   { method: 'POST', path: '/run' },
@@ -26,7 +28,9 @@ describe('who may ask', () => {
     async (route) => {
       const { ask, asked, events } = await servingAgent();
       for (const serial of ['beef', '', 'abc12', 'abc1234', 'ABC123', '0abc123', undefined]) {
-        const told = await ask({ ...route, serial });
+        // There, a dispatcher may have something to say for itself: see below.
+        const uris = route.path === '/rotate-serial' ? ['ctrl-exec:agent:control'] : undefined;
+        const told = await ask({ ...route, serial, ...(uris && { uris }) });
         expect(told).toMatchObject({ status: 403, json: forbidden(route.path), bodyReads: 0 });
       }
       expect(asked).toEqual([]);
@@ -47,6 +51,59 @@ describe('who may ask', () => {
       expect(asked).toEqual([]);
     },
   );
+
+  it('on /rotate-serial, a dispatcher that is not trusted is heard if it signs, and then refused as any other', async () => {
+    const { ask, asked, events, keyStore } = await servingAgent();
+    const body = { serial: 'beef', action: 'add' };
+    const before = (await keyStore.read(['trusted-dispatchers']))._unsafeUnwrap();
+    const unsigned = await ask({ path: '/rotate-serial', serial: 'beef', body, unsigned: true });
+    expect(unsigned).toMatchObject({ status: 401, json: { error: 'signature required' }, bodyReads: 0 });
+    for (const each of [body, { ...body, serial: 'cafe' }, { ...body, succession: [] }, 'nonsense'])
+      expect(await ask({ path: '/rotate-serial', serial: 'beef', body: each })).toMatchObject({
+        status: 403,
+        json: forbidden('/rotate-serial'),
+      });
+    expect((await keyStore.read(['trusted-dispatchers']))._unsafeUnwrap()).toEqual(before);
+    expect(eventsOf(events, 'succession-refused').map(({ fields }) => fields.serial)).toEqual(['beef']);
+    expect(asked).toEqual([]);
+    expect((await ask({ path: '/ping', serial: 'beef' })).status).toBe(403);
+  });
+
+  it('nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial', async () => {
+    const { ask, ca, clock } = await servingAgent();
+    const dates = {
+      notBefore: new Date(clock.now() - 7_200_000),
+      notAfter: new Date(clock.now() + 7_200_000),
+    };
+    const asked = {
+      ...dates,
+      serial: trustedSerial,
+      usages: ['clientAuth'],
+      uris: ['ctrl-exec:dispatcher:control'],
+    } as const;
+    const good = await ca.issue(asked);
+    const bad: [Credentials, RegExp][] = [
+      [
+        await ca.issue({ ...asked, notAfter: new Date(clock.now() - 1000) }),
+        /^certificate expired at 2026-05-06T07:08:08/,
+      ],
+      [
+        await ca.issue({ ...asked, notBefore: new Date(clock.now() + 1000) }),
+        /^certificate not valid before 2026-05-06T07:08:10/,
+      ],
+      [await ca.issue({ ...asked, usages: ['serverAuth'] }), /^certificate not for clientAuth$/],
+      [await (await testCa()).issue(asked), /^certificate of another CA$/],
+    ];
+    for (const path of ['/run', '/ping', '/rotate-serial']) {
+      expect((await ask({ path, as: good })).status).toBe(200);
+      for (const [as, error] of bad)
+        expect(await ask({ path, as })).toMatchObject({
+          status: 403,
+          json: { error: expect.stringMatching(error) },
+          bodyReads: 0,
+        });
+    }
+  });
 
   it('nobody at an agent that trusts nobody', async () => {
     const { ask } = await servingAgent({ trust: '# nobody\n' });
@@ -95,8 +152,10 @@ describe('who may ask', () => {
         fc.string().map((text) => `/${text}`),
         fc.string().filter((serial) => serial !== trustedSerial),
         async (method, path, serial) => {
-          const told = await ask({ method, path, serial });
-          expect([told.status, told.bodyReads]).toEqual([403, 0]);
+          for (const unsigned of [false, true]) {
+            const told = await ask({ method, path, serial, unsigned });
+            expect([told.status, told.bodyReads]).toEqual([403, 0]);
+          }
         },
       ),
     );
@@ -200,9 +259,11 @@ describe('routes', () => {
     ['DELETE', '/run'],
   ])('%s %s is not one', async (method, path) => {
     const { ask } = await servingAgent();
-    expect(await ask({ method, path })).toMatchObject({
-      status: 404,
-      json: { error: 'not found' },
+    expect(await ask({ method, path })).toMatchObject({ status: 404, json: { error: 'not found' } });
+    // Who does not sign does not even learn that.
+    expect(await ask({ method, path, unsigned: true })).toMatchObject({
+      status: 401,
+      json: { error: 'signature required' },
       bodyReads: 0,
     });
   });
@@ -287,10 +348,10 @@ describe('max_runs', () => {
         },
       },
     });
-    const body = { script: 'greet', reqid: 'r1' };
-    const under = [ask({ body }), ask({ body })];
+    const body = (reqid: string) => ({ script: 'greet', reqid });
+    const under = [ask({ body: body('r1') }), ask({ body: body('r2') })];
     await Promise.all(started.map(({ promise }) => promise));
-    const refused = await ask({ body });
+    const refused = await ask({ body: body('r3') });
     expect(refused.status).toBe(503);
     expect(refused.headers).toContainEqual(['retry-after', expect.stringMatching(/^[1-9]\d*$/)]);
     expect(refused.json['error']).toContain('2 runs');
@@ -299,7 +360,8 @@ describe('max_runs', () => {
 
     ends[0]?.resolve();
     await under[0];
-    expect(await ask({ body })).toMatchObject({ status: 200, json: { exit: 0 } });
+    // What was refused was not begun, and its id is not used up.
+    expect(await ask({ body: body('r3') })).toMatchObject({ status: 200, json: { exit: 0 } });
     ends[1]?.resolve();
     await under[1];
     expect(count).toBe(3);

@@ -295,6 +295,7 @@ describe('selfCheck', () => {
     ['a script that cannot be executed', { executable: [] }, ['script greet']],
     ['a bad line in the allowlist', { scripts: 'greet = /opt/greet\nx y = /z\n' }, ['warning']],
     ['a hook that is not there', { configuration: 'auth_hook = /opt/hook\n' }, ['auth hook']],
+    ['a path that is no file', { scripts: 'dir = /opt\n' }, ['script dir']],
     ['no dispatcher', { trust: '' }, ['trusted dispatchers']],
     ['only revoked dispatchers', { revoked: trustedSerial }, ['trusted dispatchers']],
     ['no pairing', { paired: false }, ['certificate']],
@@ -302,6 +303,67 @@ describe('selfCheck', () => {
   ])('finds %s', async (_what, options, expected) => {
     const { context } = await agentContext({ ...now(), ...options });
     expect(failing(await selfCheck(context))).toEqual(expected);
+  });
+
+  const hooked = 'auth_hook = /opt/hook\n';
+  it.each<[string, Parameters<typeof agentContext>[0], string, string, number, string]>([
+    ['a script that is not there', { scripts: 'x = /opt/x\n' }, '', '', 0, '/opt/x does not exist: put it'],
+    ['one that may not be executed', {}, '/opt/greet', '#!/bin/sh\n', 0o644, '/opt/greet is not executable'],
+    [
+      'one without an interpreter',
+      {},
+      '/opt/greet',
+      'echo hello\n',
+      0o755,
+      '/opt/greet does not begin with #!',
+    ],
+    ['an empty one', {}, '/opt/greet', '', 0o755, '/opt/greet does not begin with #!'],
+    ['an open hook', { configuration: hooked }, '/opt/hook', '#!/bin/sh\n', 0o757, 'writable by everybody'],
+    [
+      'a hook that may not be executed',
+      { configuration: hooked },
+      '/opt/hook',
+      '#!/bin/sh\n',
+      0o644,
+      'chmod +x',
+    ],
+    [
+      'a hook without an interpreter',
+      { configuration: hooked },
+      '/opt/hook',
+      'exit 0\n',
+      0o755,
+      'like #!/bin/sh',
+    ],
+    ['a hook that is not there', { configuration: hooked }, '', '', 0, '/opt/hook does not exist'],
+  ])('says why, and what to do: %s', async (_what, options, path, text, mode, expected) => {
+    const { context, files } = await agentContext({ ...now(), ...options });
+    if (path !== '') files.files.set(path, { bytes: new TextEncoder().encode(text), mode });
+    const failed = (await selfCheck(context)).filter(({ ok }) => !ok);
+    expect(failed).toHaveLength(1);
+    expect(failed[0]?.detail).toContain(expected);
+  });
+
+  it('has nothing against a binary, whatever it begins with, and a hook that is as it must be', async () => {
+    const { context, files } = await agentContext({ ...now(), configuration: hooked });
+    files.files.set('/opt/greet', { bytes: Uint8Array.from([127, 69, 76, 70, 0]), mode: 0o755 });
+    files.files.set('/opt/hook', { bytes: new TextEncoder().encode('#!/bin/sh\n'), mode: 0o750 });
+    expect(failing(await selfCheck(context))).toEqual([]);
+  });
+
+  it('finds that there is no configuration where there ought to be one, and only says so elsewhere', async () => {
+    const { context, files } = await agentContext(now());
+    files.files.delete(`${home}/agent.conf`);
+    const [expected] = await selfCheck(context);
+    expect(expected).toMatchObject({ name: 'configuration', ok: false });
+    expect(expected?.detail).toContain(`${home}/agent.conf does not exist, the defaults hold: write it`);
+    const optional = { ...context, place: { ...context.place, configurationExpected: false } };
+    const [given] = await selfCheck(optional);
+    expect(given).toMatchObject({
+      name: 'configuration',
+      ok: true,
+      detail: `${home}/agent.conf does not exist, the defaults hold`,
+    });
   });
 
   it('finds an expired certificate, one that is not for servers, and one of another CA', async () => {

@@ -1,8 +1,11 @@
-import { errAsync } from 'neverthrow';
+import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { HookOutcome } from '../../../src/domain/auth-hook.js';
 import { type CtrlExecError, failure } from '../../../src/domain/errors.js';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
+import type { AuthHook } from '../../../src/ports/auth-hook.js';
 import { run } from '../../../src/sdk/dispatcher/run.js';
+import { eventsOf } from '../../support/events.js';
 import {
   type Answering,
   identify,
@@ -12,6 +15,7 @@ import {
   withPorts,
 } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
+import { deferred } from '../../support/network.js';
 
 let fleet: ReturnType<typeof memoryFleet>;
 let control: TestDispatcher;
@@ -217,6 +221,140 @@ describe('a host that is not registered', () => {
       { host: 'web-01', script: 'greet' },
       { host: 'web-01:7443', script: 'greet' },
     ]);
+  });
+});
+
+describe('the second question to the hook', () => {
+  const denied = { kind: 'exited', code: 1 } as const;
+  const allowed = { kind: 'exited', code: 0 } as const;
+
+  /** A hook with a word about `web-01` by name; the answer comes when `answered` is resolved. */
+  function hooked(aboutOwner: HookOutcome, answered: Promise<void> = Promise.resolve()) {
+    const asked: (readonly string[])[] = [];
+    const hook: AuthHook = {
+      ask: ({ hosts }) => {
+        asked.push(hosts);
+        return ResultAsync.fromSafePromise(
+          hosts.includes('web-01') ? answered.then(() => aboutOwner) : Promise.resolve(allowed),
+        );
+      },
+    };
+    return { asked, context: withPorts(control, { hook }) };
+  }
+
+  it('is about the registry name of who answers, and a yes lets the request through', async () => {
+    const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+    const { asked, context } = hooked(allowed);
+    expect(await runOn('alias.test', context)).toMatchObject({ exit: 0, reportedHostname: 'web-01' });
+    expect(asked).toEqual([['alias.test'], ['web-01']]);
+    expect(seen).toHaveLength(1);
+  });
+
+  it('is not asked for a registered name, nor about who is nobody', async () => {
+    await scriptedAgent(fleet, control, 'web-01', success);
+    await scriptedAgent(fleet, control, 'stranger', success, { registered: false });
+    const { asked, context } = hooked(allowed);
+    await runOn('WEB-01', context);
+    expect((await runOn('stranger', context)).error).toContain('wrong identity');
+    expect(asked).toEqual([['web-01'], ['stranger']]);
+  });
+
+  it.each(['alias.test', 'alias.test:7443'])(
+    'answered with no is the result of that host alone, and it is sent nothing: %s',
+    async (host) => {
+      const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+      await scriptedAgent(fleet, control, 'web-02', success);
+      const { context } = hooked(denied);
+      const { results } = (await run(context, { hosts: [host, 'web-02'], script: 'greet' }))._unsafeUnwrap();
+      expect(results).toMatchObject([
+        { host, exit: -1, error: 'denied' },
+        { host: 'web-02', exit: 0 },
+      ]);
+      expect(seen).toEqual([]);
+      expect(eventsOf(control.events, 'denied').map(({ fields }) => fields.hosts)).toEqual(['web-01']);
+    },
+  );
+
+  it('is asked again for each request, also over a connection that was kept', async () => {
+    const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+    expect(await runOn('alias.test', hooked(allowed).context)).toMatchObject({ exit: 0 });
+    expect(await runOn('alias.test', hooked(denied).context)).toMatchObject({ exit: -1, error: 'denied' });
+    expect(seen).toHaveLength(1);
+  });
+
+  it.each([
+    ['yes', allowed, { exit: 0 }, 1],
+    ['no', denied, { exit: -1, error: 'denied' }, 0],
+  ] as const)(
+    'may take long: no connection waits for it, and its %s holds then',
+    async (_word, outcome, expected, requests) => {
+      const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+      const answered = deferred();
+      const { asked, context } = hooked(outcome, answered.promise);
+      const { clock } = fleet;
+      const judged: number[] = [];
+      const { transport } = context;
+      const timed: typeof transport = {
+        ...transport,
+        request: (target, request) =>
+          transport.request(
+            {
+              ...target,
+              judge: (peer) => {
+                const begun = clock.monotonic();
+                const took = () => judged.push(clock.monotonic() - begun);
+                return target
+                  .judge(peer)
+                  .map(took)
+                  .mapErr((error) => {
+                    took();
+                    return error;
+                  })
+                  .map(() => undefined);
+              },
+            },
+            request,
+          ),
+      };
+      const running = runOn('alias.test', { ...context, transport: timed });
+      clock.after(15_000, answered.resolve);
+      const result = await fleet.settle(running);
+      expect(result).toMatchObject(expected);
+      expect(seen).toHaveLength(requests);
+      expect(asked).toEqual([['alias.test'], ['web-01']]);
+      expect(Math.max(...judged)).toBeLessThan(5_000);
+      expect(judged).toHaveLength(1 + requests);
+      if (requests > 0) expect(result.rtt).toBeLessThan(5_000);
+    },
+  );
+
+  it('that takes long is asked anew when another agent answers by then', async () => {
+    const answered = deferred();
+    const first = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+    const { asked, context } = hooked(allowed, answered.promise);
+    fleet.clock.after(15_000, () => {
+      void first.listening
+        .close(0)
+        .then(() => scriptedAgent(fleet, control, 'web-02', success, { host: 'alias.test' }))
+        .then(() => answered.resolve());
+    });
+    expect(await fleet.settle(runOn('alias.test', context))).toMatchObject({
+      exit: 0,
+      reportedHostname: 'web-02',
+    });
+    expect(asked).toEqual([['alias.test'], ['web-01'], ['web-02']]);
+    expect(first.seen).toEqual([]);
+  });
+
+  it('that takes long ends for the caller who gives up', async () => {
+    const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
+    const { context } = hooked(allowed, new Promise(() => undefined));
+    const stop = new AbortController();
+    fleet.clock.after(3_000, () => stop.abort());
+    const hosts = ['alias.test'];
+    const ran = await fleet.settle(run(context, { hosts, script: 'greet', signal: stop.signal }));
+    expect(ran._unsafeUnwrap().results).toMatchObject([{ exit: -1, error: 'stopped by the caller' }]);
+    expect(seen).toEqual([]);
   });
 });
 

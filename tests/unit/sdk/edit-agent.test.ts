@@ -2,7 +2,14 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
 import type { AgentEdit } from '../../../src/sdk/dispatcher/registered-agents.js';
 import { eventsOf } from '../../support/events.js';
-import { identify, issueAgent, register, scriptedAgent } from '../../support/memory-agents.js';
+import {
+  dispatcherOver,
+  identify,
+  issueAgent,
+  register,
+  scriptedAgent,
+  withPorts,
+} from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 
 let fleet: ReturnType<typeof memoryFleet>;
@@ -82,6 +89,39 @@ describe('an edit', () => {
     });
     expect((await edit({ port: 1 }, 'a b'))._unsafeUnwrapErr().code).toBe('invalid_argument');
     expect(edits()).toEqual([]);
+  });
+
+  it.each([
+    ['web-09', 'no agent of that name is registered: web-09 (did you mean web-01?)'],
+    ['wbe-01', 'no agent of that name is registered: wbe-01 (did you mean web-01?)'],
+    ['database', 'no agent of that name is registered: database (list-agents shows who is)'],
+  ])('of %s, and to forget it, says which name may have been meant', async (name, message) => {
+    expect((await edit({ rename: 'x' }, name))._unsafeUnwrapErr().message).toBe(message);
+    expect((await control.dispatcher.unpair(name))._unsafeUnwrapErr().message).toBe(message);
+  });
+
+  it.each<[string, AgentEdit]>([
+    ['a name and an address', { rename: 'web-02', ip: '198.51.100.7' }],
+    ['an address', { ip: '198.51.100.7' }],
+  ])('is one change of the registry: %s', async (_what, change) => {
+    const changes: string[] = [];
+    const { registry } = control.context;
+    const counted = {
+      ...registry,
+      update: (...asked: Parameters<typeof registry.update>) => {
+        changes.push(asked[0]);
+        return registry.update(...asked);
+      },
+    };
+    const dispatcher = dispatcherOver(withPorts(control, { registry: counted }));
+    (await dispatcher.editAgent('web-01', change))._unsafeUnwrap();
+    expect(changes).toEqual(['web-01']);
+  });
+
+  it('and another one at the same time both hold', async () => {
+    const both = await Promise.all([edit({ ip: '198.51.100.7' }), edit({ port: 7000 })]);
+    for (const each of both) each._unsafeUnwrap();
+    expect(await agents()).toMatchObject([{ endpoint: { ip: '198.51.100.7', port: 7000 } }]);
   });
 
   it('does not take the name of another agent', async () => {

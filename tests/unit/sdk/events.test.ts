@@ -2,12 +2,18 @@ import fc from 'fast-check';
 import { errAsync, ok, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readCatalogue } from '../../../scripts/events-doc.mjs';
+import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
 import { failure } from '../../../src/domain/errors.js';
 import type { LogEvent } from '../../../src/domain/event.js';
+import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { parseJoinToken } from '../../../src/domain/join-token.js';
 import { logLine } from '../../../src/domain/log-line.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pair.js';
+import { serve } from '../../../src/sdk/agent/serve.js';
+import { eventsOf } from '../../support/events.js';
+import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/lifecycle.js';
+import { identify, scriptedAgent } from '../../support/memory-agents.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -42,9 +48,80 @@ async function everything() {
   await unreported(fleet, control, agent('web-04'), mode);
   await wrongCodes(fleet, control, agent);
 
+  const later = await ageing();
+
   for (const { context } of agents) secrets.push(...(await keysOf(context.keyStore(undefined as never))));
   secrets.push(...(await keysOf(control.context.keyStore)));
-  return { control: control.events.events, agents: agents.flatMap(({ events }) => events.events), secrets };
+  return {
+    control: [...control.events.events, ...later.control],
+    agents: [...agents.flatMap(({ events }) => events.events), ...later.agents],
+    secrets: [...secrets, ...later.secrets],
+  };
+}
+
+/** What happens to keys and certificates within years, and what is refused of it. */
+async function ageing() {
+  const world = await lifecycle(['web-01', 'web-02']);
+  const { control, clock, host } = world;
+  const { dispatcher } = control;
+  const [one, two] = [host('web-01'), host('web-02')];
+  const secrets = new Set<string>();
+  const noteSecrets = async () => {
+    for (const store of [one.keyStore, two.keyStore, control.context.keyStore])
+      for (const line of await keysOf(store)) secrets.add(line);
+  };
+  const settled = async <T>(work: PromiseLike<T>) => world.fleet.settle(work);
+  await noteSecrets();
+
+  one.full = true;
+  expect((await dispatcher.rotate())._unsafeUnwrap().state).toBe('waiting');
+  one.full = false;
+  expect((await dispatcher.rotate())._unsafeUnwrap().state).toBe('switched');
+  await two.down();
+  for (let month = 0; month < 2; month += 1) {
+    await clock.advance(31 * day);
+    (await dispatcher.maintain())._unsafeUnwrap();
+    (await dispatcher.rotate())._unsafeUnwrap();
+  }
+  await noteSecrets();
+  await two.up();
+  expect(await runFails(control, 'web-02')).toBeUndefined();
+
+  one.full = true;
+  (await dispatcher.revoke('abcdef'))._unsafeUnwrap();
+  await runFails(control, 'web-01');
+  one.full = false;
+  (await settled(dispatcher.rotateCa()))._unsafeUnwrap();
+  for (let week = 0; week < 6; week += 1) {
+    await clock.advance(7 * day);
+    (await dispatcher.maintain())._unsafeUnwrap();
+  }
+  await noteSecrets();
+
+  const identity = await identityOf(control);
+  await ask(control, identity, 'web-01', '/v2/crl', { crl_pem: 'no list' });
+  expect(await runFails(control, 'web-01')).toBeUndefined();
+  const reqid = eventsOf(control.events, 'run').at(-1)?.fields.reqid;
+  const again = { script: 'greet', args: [], reqid, token: secret('token') };
+  expect((await ask(control, identity, 'web-01', '/run', again)).status).toBe(200);
+  const stranger = await presenceOf(control, 'control');
+  await ask(control, stranger, 'web-01', '/rotate-serial', {
+    serial: stranger.certificate.serial,
+    action: 'add',
+    succession: [],
+  });
+  await ask(control, { ...identity, signer: stranger.signer }, 'web-01', '/ping', {});
+
+  await two.down();
+  (await serve({ ...two.context, replayCache: () => memoryReplayCache() }))._unsafeUnwrap();
+  two.full = true;
+  await clock.advance(250 * day);
+  (await dispatcher.maintain())._unsafeUnwrap();
+  return {
+    control: control.events.events,
+    agents: [one, two].flatMap(({ test }) => test.events.events),
+    secrets: [...secrets],
+  };
 }
 
 async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Promise<string[]> {
@@ -239,9 +316,48 @@ describe('events', () => {
     expect(ids(happened.control, 'run')).toEqual(expect.arrayContaining(runs));
     const pings = ids(happened.agents, 'ping-answered');
     expect(pings.length).toBeGreaterThan(0);
-    expect(ids(happened.control, 'ping')).toEqual(expect.arrayContaining(pings));
+    // Maintenance and renewals ask agents, too.
+    expect(pings.filter((id) => ids(happened.control, 'ping').includes(id)).length).toBeGreaterThan(0);
   });
 });
+
+it.each([
+  ['as it is', 'secret-token-4711'],
+  ['with what is escaped in a log', 'secret\n"token"-\u202e4711'],
+  ['longer than what is kept of an error', `secret-${'4711-'.repeat(200)}`],
+])(
+  'a token that the agent puts into its errors is in no event, but in what the caller gets: %s',
+  async (_way, token) => {
+    const fleet = memoryFleet();
+    const control = fleet.dispatcher();
+    await identify(control);
+    const heard: string[] = [];
+    await scriptedAgent(fleet, control, 'web-01', ({ path, body }) => {
+      heard.push(String(body['token'] ?? ''));
+      const error = `not for ${token}, ${token}`;
+      return path === '/run' && body['script'] === 'greet'
+        ? jsonAnswer(200, { exit: -1, stdout: token, stderr: '', error, reqid: body['reqid'] })
+        : jsonAnswer(403, { error });
+    });
+    const hosts = ['web-01'];
+    const caller = { username: 'alice', token };
+    const { dispatcher } = control;
+    const told = [
+      (await dispatcher.run({ hosts, script: 'greet', caller }))._unsafeUnwrap().results,
+      (await dispatcher.run({ hosts, script: 'other', caller }))._unsafeUnwrap().results,
+      (await dispatcher.ping({ hosts, caller }))._unsafeUnwrap().results,
+      (await dispatcher.discover({ hosts, caller }))._unsafeUnwrap().hosts,
+    ];
+    expect(heard).toContain(token);
+    for (const [result] of told) expect(JSON.stringify(result)).toContain('not for secret');
+    const errors = control.events.events.flatMap(({ fields }) => ('error' in fields ? [fields.error] : []));
+    expect(errors).toHaveLength(4);
+    for (const error of errors) {
+      expect(error).toContain('not for [token]');
+      expect(error).not.toMatch(/secret|4711/);
+    }
+  },
+);
 
 it('whatever token and arguments a run has, and however it ends, they are in no event of either host', async () => {
   const fleet = memoryFleet();

@@ -223,6 +223,19 @@ describe('the rate limit of the pairing port', () => {
   });
 });
 
+describe('closing pairing mode', () => {
+  it('is an event, once, however often it is closed', async () => {
+    const { events, mode } = await opened();
+    const closed = () => events.events.filter(({ action }) => action === 'pairing-mode-closed');
+    expect(closed()).toEqual([]);
+    for (const closing of [mode.close(), mode.close()]) (await closing)._unsafeUnwrap();
+    (await mode.close())._unsafeUnwrap();
+    expect(closed()).toEqual([
+      { action: 'pairing-mode-closed', fields: { bind: mode.bind, port: mode.port } },
+    ]);
+  });
+});
+
 describe('wrong codes', () => {
   const wrongFor = (peer: PairingPeer) => (peer.code() === '000000' ? '000001' : '000000');
 

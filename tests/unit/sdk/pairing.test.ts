@@ -2,6 +2,7 @@ import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { failure } from '../../../src/domain/errors.js';
 import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pair.js';
+import type { PairingMode } from '../../../src/sdk/dispatcher/pairing-mode.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -14,12 +15,13 @@ import {
 let fleet: ReturnType<typeof memoryFleet>;
 let control: TestDispatcher;
 let joining: TestAgent;
+let mode: PairingMode;
 
 beforeEach(async () => {
   fleet = memoryFleet();
   control = fleet.dispatcher();
   joining = fleet.agent('web-01');
-  await setUp(control);
+  mode = await setUp(control);
 });
 
 const identity = (agent: TestAgent) =>
@@ -67,21 +69,20 @@ describe('pairing', () => {
   });
 
   it('shows the same six digits on both sides', async () => {
-    let shown = '';
+    const shown: (string | undefined)[] = [];
     const pairing = joining.agent.pair({
       dispatcher: dispatcherHost,
       trust: {
         kind: 'compare',
         confirm: async ({ code }) => {
-          shown = code;
+          const [request] = (await control.dispatcher.pairingRequests())._unsafeUnwrap();
+          shown.push(code, request?.code);
           return false;
         },
       },
     });
     await fleet.settle(pairing);
-    const [request] = (await control.dispatcher.pairingRequests())._unsafeUnwrap();
-    expect(shown).toMatch(/^\d{6}$/);
-    expect(request?.code).toBe(shown);
+    expect(shown).toEqual([expect.stringMatching(/^\d{6}$/), shown[0]]);
   });
 
   it('installs nothing when the person at the agent says no, although the operator approved', async () => {
@@ -98,6 +99,29 @@ describe('pairing', () => {
     expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
     await nothingInstalled(joining);
     expect((await control.dispatcher.agents())._unsafeUnwrap()).toEqual([]);
+  });
+
+  it('gives its place in the queue back at once when the person at the agent says no', async () => {
+    const pairing = joining.agent.pair({
+      dispatcher: dispatcherHost,
+      trust: { kind: 'compare', confirm: async () => false },
+    });
+    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
+    expect((await control.dispatcher.pairingRequests())._unsafeUnwrap()).toEqual([]);
+  });
+
+  it('says no all the same when the dispatcher is gone by then', async () => {
+    const pairing = joining.agent.pair({
+      dispatcher: dispatcherHost,
+      trust: {
+        kind: 'compare',
+        confirm: async () => {
+          (await mode.close())._unsafeUnwrap();
+          return false;
+        },
+      },
+    });
+    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
   });
 
   it('waits for the operator, whichever side confirms first', async () => {

@@ -40,8 +40,11 @@ describe('the CA', () => {
   });
 
   it('that is not there is an error of its own, and nothing is made in its place', async () => {
-    for (const outcome of [await control.dispatcher.ca(), await control.dispatcher.setup()])
-      expect(outcome._unsafeUnwrapErr().code).toBe('ca_missing');
+    for (const outcome of [await control.dispatcher.ca(), await control.dispatcher.setup()]) {
+      const { code, message } = outcome._unsafeUnwrapErr();
+      expect(code).toBe('ca_missing');
+      expect(message).toMatch(/: run `ctrl-exec setup-ca` first$/);
+    }
     expect(Object.values(await documents()).filter((text) => text !== undefined)).toEqual([]);
   });
 });

@@ -23,6 +23,7 @@ const enrolment = (name: string): Enrolment => ({
   pin: { spkiSha256: `key of ${name}`, state: 'issued', serial: '1', notAfter: 2, issuedAt: 1 },
   pairing: 'v2',
   replace: false,
+  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined },
   at: 1,
 });
 
@@ -142,6 +143,9 @@ describe('the file', () => {
     ['a tag that is no text', `UPDATE agents SET tags = '{"a":1}'`],
     ['tags that are a list', `UPDATE agents SET tags = '[]'`],
     ['a pairing that does not exist', `UPDATE agents SET pairing = 'v9'`],
+    ['a standing that is no JSON', `UPDATE agents SET standing = '{'`],
+    ['a standing without serials', `UPDATE agents SET standing = '{"crlNumber":0}'`],
+    ['a standing that a pin brings that is no standing', `UPDATE pins SET standing = '[]'`],
     ['an agent without a pin', 'DELETE FROM pins'],
   ])('with a damaged row is an error where the row is read: %s', async (_, statement) => {
     const directory = await filledDirectory();
@@ -150,6 +154,32 @@ describe('the file', () => {
     for (const outcome of [await registry.list(), await registry.find('web-01')]) {
       expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
     }
+  });
+
+  it('that lost its count of revocations is an error where the count is read', async () => {
+    const directory = await filledDirectory();
+    rawConnection(directory).exec('DELETE FROM revocation_revision');
+    const { revocations } = await openStores(directory);
+    const entry = { serial: '1f', name: undefined, revokedAt: 0 };
+    for (const outcome of [
+      await revocations.current(),
+      await revocations.revision(),
+      await revocations.add([entry]),
+    ]) {
+      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
+    }
+    expect((await revocations.has('1f'))._unsafeUnwrap()).toBe(false);
+  });
+
+  it('that somebody else writes is not waited for to note a contact that says nothing new', async () => {
+    const directory = await filledDirectory();
+    const { registry } = await openStores(directory);
+    const at = 1_700_000_000_000;
+    (await registry.note('web-01', { lastContact: at }))._unsafeUnwrap();
+    const raw = rawConnection(directory);
+    raw.exec('BEGIN IMMEDIATE');
+    expect((await registry.note('web-01', { lastContact: at + 30_000, trusts: ['d1'] })).isOk()).toBe(true);
+    raw.exec('ROLLBACK');
   });
 
   it('that somebody else writes is waited for without an error', async () => {

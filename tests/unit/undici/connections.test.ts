@@ -83,6 +83,26 @@ describe('tls_failed', () => {
     expect(chunks).toEqual([]);
   });
 
+  it('is no more where an expired certificate may be taken, for that target alone', async () => {
+    const { key, certificate } = await identities().ca.issue({
+      notBefore: new Date(Date.now() - 2 * hour),
+      notAfter: new Date(Date.now() - hour),
+    });
+    const { port, chunks } = await startTls(answering, { key, cert: certificate });
+    const { ask } = client(port);
+    expect((await ask({}, { allowExpired: true })).isOk()).toBe(true);
+    expect((await ask({}, { allowExpired: true })).isOk()).toBe(true);
+    const sent = chunks.length;
+    // The connection that was kept is not for whoever may not take it.
+    for (const target of [{}, { allowExpired: false }, { connectionKey: 'another' }])
+      expect((await ask({}, target))._unsafeUnwrapErr()).toMatchObject({
+        code: 'tls_failed',
+        reason: 'CERT_HAS_EXPIRED',
+      });
+    expect(chunks).toHaveLength(sent);
+    expect((await ask({}, { allowExpired: true })).isOk()).toBe(true);
+  });
+
   it('says that the certificate is self-signed, or of another CA', async () => {
     const self = await selfSigned();
     const stranger = await (await testCa({ commonName: 'stranger' })).issue();

@@ -1,4 +1,4 @@
-import { ok } from 'neverthrow';
+import { ok, ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../../../domain/agent-record.js';
 import { parseTagFilter } from '../../../domain/tags.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
@@ -11,13 +11,26 @@ export async function listAgents(
 ): Promise<ExitCode> {
   const filter = options.tags === undefined ? ok({}) : parseTagFilter(options.tags);
   return filter
-    .asyncAndThen((tags) => dispatcher.agents(tags))
-    .match((records) => {
+    .asyncAndThen((tags) => ResultAsync.combine([dispatcher.agents(tags), dispatcher.revocations()]))
+    .match(([records, revocations]) => {
+      const revoked = new Set(revocations.map(({ serial }) => serial));
+      const listed = records.map((record) => ({ record, state: stateOf(record, revoked) }));
       process.stdout.write(
-        options.json ? `${JSON.stringify({ ok: 1, agents: records.map(asJson) })}\n` : asTable(records),
+        options.json ? `${JSON.stringify({ ok: 1, agents: listed.map(asJson) })}\n` : asTable(listed),
       );
       return exitCodes.ok;
     }, report);
+}
+
+interface Listed {
+  readonly record: AgentRecord;
+  readonly state: 'active' | 'issued' | 'revoked' | 'expired';
+}
+
+function stateOf({ pins }: AgentRecord, revoked: ReadonlySet<string>): Listed['state'] {
+  if (pins.every(({ serial }) => revoked.has(serial))) return 'revoked';
+  if (pins.every(({ notAfter }) => notAfter < Date.now())) return 'expired';
+  return pins.some(({ state }) => state === 'active') ? 'active' : 'issued';
 }
 
 const tagText = (tags: AgentRecord['tags']): string =>
@@ -25,31 +38,32 @@ const tagText = (tags: AgentRecord['tags']): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(',');
 
-const asTable = (records: readonly AgentRecord[]): string =>
+const asTable = (listed: readonly Listed[]): string =>
   table(
     ['HOST', 'ADDRESS', 'PORT', 'STATE', 'PAIRED', 'EXPIRES', 'TAGS'],
-    records.map(({ name, endpoint, pins, pairedAt, tags }) => [
+    listed.map(({ record: { name, endpoint, pins, pairedAt, tags }, state }) => [
       name,
       endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host,
       String(endpoint.port),
-      pins.some((pin) => pin.state === 'active') ? 'active' : 'issued',
+      state,
       moment(pairedAt),
       moment(Math.max(...pins.map((pin) => pin.notAfter))),
       tagText(tags),
     ]),
   );
 
-const asJson = ({ name, endpoint, pins, pairing, pairedAt, tags }: AgentRecord) => ({
+const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, tags }, state }: Listed) => ({
   name,
+  state,
   hostname: endpoint.host,
   ip: endpoint.ip,
   port: endpoint.port,
   lookup_by: endpoint.lookupBy,
   pairing,
   paired: new Date(pairedAt).toISOString(),
-  keys: pins.map(({ spkiSha256, state, serial, notAfter }) => ({
+  keys: pins.map(({ spkiSha256, state: pinned, serial, notAfter }) => ({
     spki_sha256: spkiSha256,
-    state,
+    state: pinned,
     serial,
     expiry: new Date(notAfter).toISOString(),
   })),

@@ -8,7 +8,10 @@ interface PairingModeCommand {
   readonly timeout?: number;
 }
 
-/** Opens the pairing port until it is told to stop; on a terminal people decide here, else with `approve` and `deny`. */
+/**
+ * Opens the pairing port until it is told to stop; on a terminal people decide here, else with `approve` and `deny`.
+ * Exit 1 when three wrong codes have ended it.
+ */
 export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCommand): Promise<ExitCode> {
   const desk = process.stdin.isTTY ? pairingDesk(dispatcher) : undefined;
   const opened = await dispatcher.openPairing({
@@ -26,9 +29,11 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   const timer = options.timeout
     ? new Promise<void>((resolve) => setTimeout(resolve, (options.timeout ?? 0) * 1000).unref())
     : undefined;
-  const attacked = mode.ended.then(() =>
-    complain('three wrong codes: somebody is trying, pairing mode ends'),
-  );
+  let code: ExitCode = exitCodes.ok;
+  const attacked = mode.ended.then(() => {
+    code = exitCodes.failed;
+    complain('three wrong codes: somebody is trying, pairing mode ends');
+  });
   const ends = [desk?.ended, timer, attacked].filter((end) => end !== undefined);
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   await untilStopped(Promise.race(ends), true);
@@ -36,7 +41,7 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   desk?.close();
   return mode.close().match(() => {
     say('Pairing mode closed');
-    return exitCodes.ok;
+    return code;
   }, report);
 }
 

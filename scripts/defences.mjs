@@ -1,0 +1,145 @@
+// Removes each defence of scripts/defences-list.mjs, one at a time, in a copy of the tree, and sees its test fail.
+// `--docs` writes the table of docs/security.md instead; a name or part of one as an argument checks only those.
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { defences } from './defences-list.mjs';
+
+/** @typedef {import('./defences-list.mjs').Defence} Defence */
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const page = join(root, 'docs/security.md');
+const begin = '<!-- defences: made by `npm run docs:defences` -->';
+const end = '<!-- /defences -->';
+
+/** @param {string} text */
+const cell = (text) => text.replaceAll('|', '\\|');
+
+/** The table as it stands in docs/security.md. */
+export const defencesTable = () =>
+  [
+    '| threat | what stops it | the test that fails without it |',
+    '| --- | --- | --- |',
+    ...defences.map(
+      ({ threat, stoppedBy, test, named }) =>
+        `| ${cell(threat)} | ${cell(stoppedBy)} | \`${test}\`: ${cell(named)} |`,
+    ),
+  ].join('\n');
+
+/** docs/security.md with the present table. @param {string} text */
+export const withTable = (text) => {
+  const [before, rest] = [text.slice(0, text.indexOf(begin)), text.slice(text.indexOf(end))];
+  if (!text.includes(begin) || !text.includes(end))
+    throw new Error(`${page}: the markers of the table are missing`);
+  return `${before}${begin}\n\n${defencesTable()}\n\n${rest}`;
+};
+
+/** A copy of what the unit tests need. */
+const copyOfTree = () => {
+  const copy = mkdtempSync(join(tmpdir(), 'ctrl-exec-defences-'));
+  for (const name of ['src', 'tests', 'scripts', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts'])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  return copy;
+};
+
+/** A test name as a pattern that means nothing but itself. @param {string} text */
+const literally = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+/** @typedef {{ name: string, passed: boolean }} Ran */
+
+/**
+ * Runs the named tests of these files. @param {string} directory @param {readonly Defence[]} chosen
+ * @returns {Promise<readonly Ran[]>} those that ran
+ */
+const runTests = (directory, chosen) =>
+  new Promise((resolve) => {
+    const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+    const files = new Set(chosen.map(({ test }) => `tests/${test}`));
+    const names = chosen.map(({ named }) => literally(named)).join('|');
+    const args = [vitest, 'run', '--project', 'unit', ...files, '-t', names, '--reporter=json'];
+    const child = spawn(process.execPath, args, { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] });
+    let output = '';
+    child.stdout.on('data', (chunk) => {
+      output += chunk;
+    });
+    child.on('close', () => {
+      try {
+        const report = JSON.parse(output.slice(output.indexOf('{')));
+        const tests = report.testResults.flatMap((/** @type {any} */ file) => file.assertionResults);
+        const ran = tests.filter((/** @type {any} */ each) => ['passed', 'failed'].includes(each.status));
+        resolve(
+          ran.map((/** @type {any} */ each) => ({ name: each.fullName, passed: each.status === 'passed' })),
+        );
+      } catch {
+        resolve([]);
+      }
+    });
+  });
+
+/** Why a test proves nothing: it must be one, and pass as things are. @param {readonly Ran[]} ran @param {Defence} defence */
+const objectionTo = (ran, { named }) => {
+  const meant = ran.filter(({ name }) => name.includes(named));
+  if (meant.length !== 1) return `${meant.length} tests of this name ran`;
+  return meant.every(({ passed }) => passed) ? undefined : 'fails also with the defence';
+};
+
+/** @param {string} directory @param {Defence} defence */
+const removeFrom = (directory, { without: { file, from, to } }) => {
+  const path = join(directory, file);
+  const text = readFileSync(path, 'utf8');
+  const found = text.split(from).length - 1;
+  if (found !== 1) throw new Error(`${file}: the defence stands there ${found} times: ${from}`);
+  writeFileSync(
+    path,
+    text.replace(from, () => to),
+  );
+  return () => writeFileSync(path, text);
+};
+
+/** @param {string} directory @param {Defence} defence */
+const check = async (directory, defence) => {
+  const restore = removeFrom(directory, defence);
+  const [after] = await runTests(directory, [defence]);
+  restore();
+  if (!after) return 'does not run without the defence';
+  return after.passed ? 'passes also without the defence' : undefined;
+};
+
+const main = async () => {
+  const wanted = process.argv.slice(2);
+  const chosen = defences.filter(
+    ({ threat, test }) =>
+      wanted.length === 0 || wanted.some((part) => threat.includes(part) || test.includes(part)),
+  );
+  const directories = /** @type {const} */ ([copyOfTree(), copyOfTree()]);
+  let wrong = 0;
+  try {
+    const before = await runTests(directories[0], chosen);
+    const queue = [...chosen];
+    /** @param {string} directory */
+    const lane = async (directory) => {
+      for (let defence = queue.shift(); defence; defence = queue.shift()) {
+        const objection =
+          objectionTo(before, defence) ??
+          (await check(directory, defence).catch((error) => String(error.message)));
+        if (objection !== undefined) wrong += 1;
+        console.log(
+          `${objection === undefined ? 'holds ' : 'WRONG '} ${defence.threat}: ${objection ?? defence.named}`,
+        );
+      }
+    };
+    await Promise.all(directories.map(lane));
+  } finally {
+    for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+  }
+  console.log(`${chosen.length - wrong} defences whose test fails without them, ${wrong} wrong`);
+  process.exitCode = wrong === 0 ? 0 : 1;
+};
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes('--docs')) writeFileSync(page, withTable(readFileSync(page, 'utf8')));
+  else await main();
+}

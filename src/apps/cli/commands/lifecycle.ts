@@ -1,0 +1,151 @@
+import type { CtrlExecError } from '../../../domain/errors.js';
+import type { CaRollover } from '../../../sdk/dispatcher/ca-rollover.js';
+import type { Maintenance } from '../../../sdk/dispatcher/maintain.js';
+import type { Rotation, Untold } from '../../../sdk/dispatcher/rotation.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { type ExitCode, exitCodes } from '../../command-line.js';
+import { refuse } from '../failure.js';
+import { type AskOptions, asking } from '../options.js';
+import { moment, table } from '../table.js';
+
+interface Printing {
+  readonly json?: boolean;
+}
+
+export type GovernedOptions = Omit<AskOptions, 'port'>;
+
+const print = (options: Printing, json: object, lines: readonly string[]) =>
+  process.stdout.write(options.json ? `${JSON.stringify({ ok: 1, ...json })}\n` : `${lines.join('\n')}\n`);
+
+const refused = (options: Printing) => (error: CtrlExecError) => refuse(error, options.json ?? false);
+
+const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
+
+const untold = (verb: string, agents: readonly Untold[]) =>
+  agents.map(({ name, reason }) => `  ${verb} ${name}: ${reason}`);
+
+const ended = (failed: boolean): ExitCode => (failed ? exitCodes.failed : exitCodes.ok);
+
+function rotationLines({ state, old, next, acknowledged, pending, refused }: Rotation): string[] {
+  const head =
+    state === 'switched'
+      ? `Certificate ${next} is in use, ${old} before it; ${counted(acknowledged.length, 'agent')} told`
+      : `Certificate ${next} is announced, ${old} still in use: ${counted(refused.length, 'agent')} refused it (--force switches all the same)`;
+  return [head, ...untold('pending', pending), ...untold('refused', refused)];
+}
+
+export async function rotateCert(
+  dispatcher: Dispatcher,
+  options: GovernedOptions & { force?: boolean },
+): Promise<ExitCode> {
+  return asking(options)
+    .asyncAndThen((asked) => dispatcher.rotate({ ...asked, insist: options.force ?? false }))
+    .match((rotation) => {
+      print(options, rotation, rotationLines(rotation));
+      return ended(rotation.state === 'waiting');
+    }, refused(options));
+}
+
+export function serialStatus(dispatcher: Dispatcher, options: Printing): Promise<ExitCode> {
+  return dispatcher.serialStatus().match((status) => {
+    const { current, next, previous, notAfter, overlapEnds, agents } = status;
+    const date = (time: number | undefined) => (time === undefined ? null : new Date(time).toISOString());
+    print(
+      options,
+      {
+        current,
+        expiry: date(notAfter),
+        next: next ?? null,
+        previous: previous ?? null,
+        overlap_ends: date(overlapEnds),
+        agents: agents.map(({ lastContact, ...agent }) => ({ ...agent, last_contact: date(lastContact) })),
+      },
+      [
+        `current   ${current}, valid until ${moment(notAfter)}`,
+        ...(next === undefined ? [] : [`next      ${next}, announced`]),
+        ...(previous === undefined
+          ? []
+          : [`previous  ${previous}${overlapEnds === undefined ? '' : `, until ${moment(overlapEnds)}`}`]),
+        '',
+        table(
+          ['HOST', 'STATE', 'LAST CONTACT', 'SERIALS'],
+          agents.map(({ name, state, lastContact, serials }) => [
+            name,
+            state,
+            lastContact === undefined ? '-' : moment(lastContact),
+            serials.join(' '),
+          ]),
+        ).trimEnd(),
+      ],
+    );
+    return exitCodes.ok;
+  }, refused(options));
+}
+
+const maintenanceLines = (done: Maintenance): string[] => [
+  ...(done.rotation ? rotationLines(done.rotation) : []),
+  `${counted(done.renewed.length, 'agent')} renewed, ${done.told.length} told, ${done.failed.length} failed, ${done.pending.length} pending, ${done.stale.length} stale`,
+  ...done.renewed.map((name) => `  renewed ${name}`),
+  ...untold('failed', done.failed),
+  ...done.stale.map((name) => `  stale ${name}: it follows when it comes back`),
+  ...done.lapsed.map((name) => `  lapsed ${name}: its certificate was never installed, and is revoked`),
+  ...(done.caRetired ? ['The former CA is not accepted any more'] : []),
+];
+
+export function maintain(dispatcher: Dispatcher, options: Printing): Promise<ExitCode> {
+  return dispatcher.maintain().match((done) => {
+    print(options, done, maintenanceLines(done));
+    return ended(done.failed.length > 0 || done.rotation?.state === 'waiting');
+  }, refused(options));
+}
+
+export async function revoke(
+  dispatcher: Dispatcher,
+  nameOrSerial: string,
+  options: GovernedOptions,
+): Promise<ExitCode> {
+  return asking(options)
+    .asyncAndThen((asked) => dispatcher.revoke(nameOrSerial, asked))
+    .match((revoked) => {
+      const { serials, name, number, told, pending } = revoked;
+      const whose = name === undefined ? '' : ` of ${name}`;
+      print(options, revoked, [
+        `Revoked${whose}: ${serials.join(' ')} (list ${number}, ${counted(told.length, 'agent')} told)`,
+        ...untold('pending', pending),
+      ]);
+      return ended(pending.length > 0);
+    }, refused(options));
+}
+
+export async function readmit(
+  dispatcher: Dispatcher,
+  name: string,
+  options: GovernedOptions,
+): Promise<ExitCode> {
+  return asking(options)
+    .asyncAndThen((asked) => dispatcher.readmit(name, asked))
+    .match((renewal) => {
+      const { name: host, serial, notAfter } = renewal;
+      print(options, { host, serial, expiry: new Date(notAfter).toISOString() }, [
+        `${host}: certificate ${serial}, valid until ${moment(notAfter)}`,
+      ]);
+      return exitCodes.ok;
+    }, refused(options));
+}
+
+const rolloverLines = ({ fingerprint, remaining, maintenance }: CaRollover): string[] => [
+  `CA SHA-256 fingerprint: ${(fingerprint.match(/../g) ?? []).join(':').toUpperCase()}`,
+  ...maintenanceLines(maintenance),
+  remaining.length === 0
+    ? 'No agent has a certificate of the former CA any more; maintain gives it up when the overlap has ended'
+    : `${counted(remaining.length, 'agent')} with a certificate of the former CA: ${remaining.join(' ')} (maintain goes on)`,
+];
+
+export async function rotateCa(dispatcher: Dispatcher, options: GovernedOptions): Promise<ExitCode> {
+  return asking(options)
+    .asyncAndThen((asked) => dispatcher.rotateCa(asked))
+    .match((rollover) => {
+      print(options, rollover, rolloverLines(rollover));
+      return ended(rollover.remaining.length > 0);
+    }, refused(options));
+}

@@ -1,0 +1,87 @@
+/**
+ * What an agent has acknowledged of what its dispatcher told it. What it has not is told again at the next contact.
+ */
+export interface AgentStanding {
+  /** Serials of this dispatcher that the agent trusts, canonical, in the order in which it learnt them. */
+  readonly serials: readonly string[];
+  /** The CAs that it accepts, as `caSetDigest` names them; undefined: those that it was paired under. */
+  readonly caSet: string | undefined;
+  /** Number of the revocation list that it holds; 0: none. */
+  readonly crlNumber: number;
+  /** Epoch milliseconds of its last answer that verified; undefined: none yet. */
+  readonly lastContact: number | undefined;
+}
+
+/** @param serials empty: it is not known what the agent trusts; the first contact shows */
+export const newStanding = (serials: readonly string[] = [], caSet?: string): AgentStanding => ({
+  serials,
+  caSet,
+  crlNumber: 0,
+  lastContact: undefined,
+});
+
+/** A change of what is known of an agent's standing; what is left out stays. */
+export interface StandingChange {
+  readonly trusts?: readonly string[];
+  readonly retired?: readonly string[];
+  readonly caSet?: string;
+  readonly crlNumber?: number;
+  readonly lastContact?: number;
+}
+
+/** With the change: serials are added and taken away, never replaced, so that two writers do not undo each other. */
+export function withChange(standing: AgentStanding, change: StandingChange): AgentStanding {
+  const added = (change.trusts ?? []).filter((serial) => !standing.serials.includes(serial));
+  return {
+    serials: [...standing.serials, ...added].filter((serial) => !change.retired?.includes(serial)),
+    caSet: change.caSet ?? standing.caSet,
+    crlNumber: change.crlNumber ?? standing.crlNumber,
+    lastContact: change.lastContact ?? standing.lastContact,
+  };
+}
+
+/** Milliseconds by which a kept `lastContact` may lag: it changes with every answer, and is not worth a write each time. */
+const contactLag = 60_000;
+
+/** The standing to be kept after a change; undefined: what is kept says as much already. */
+export function worthKeeping(standing: AgentStanding, change: StandingChange): AgentStanding | undefined {
+  const next = withChange(standing, change);
+  const sameSerials =
+    next.serials.length === standing.serials.length &&
+    next.serials.every((serial, index) => serial === standing.serials[index]);
+  const lag = Math.abs((next.lastContact ?? 0) - (standing.lastContact ?? Number.NEGATIVE_INFINITY));
+  const same =
+    sameSerials &&
+    next.caSet === standing.caSet &&
+    next.crlNumber === standing.crlNumber &&
+    (next.lastContact === standing.lastContact || lag < contactLag);
+  return same ? undefined : next;
+}
+
+/**
+ * How an agent stands to the dispatcher's identity (wire-protocol 2.4). `current`: it trusts the serial in use, and the next
+ * one where one is announced. `pending`: it has yet to be told, and trusts one that can still tell it. `stale`: only a
+ * chain of successions brings it back.
+ */
+export type SerialState = 'current' | 'pending' | 'stale';
+
+/** The dispatcher's own serials, as far as they are in use. */
+export interface OwnSerials {
+  readonly current: string;
+  /** Announced, not yet in use. */
+  readonly next: string | undefined;
+  /** In use before, until the overlap ends. */
+  readonly previous: string | undefined;
+}
+
+export function serialState({ serials }: Pick<AgentStanding, 'serials'>, own: OwnSerials): SerialState {
+  const trusts = (serial: string | undefined) => serial !== undefined && serials.includes(serial);
+  if (trusts(own.current)) return own.next === undefined || trusts(own.next) ? 'current' : 'pending';
+  return trusts(own.previous) ? 'pending' : 'stale';
+}
+
+/** Serials that an agent still trusts although this dispatcher uses them no more. */
+export const outlived = (
+  { serials }: Pick<AgentStanding, 'serials'>,
+  { current, next, previous }: OwnSerials,
+): readonly string[] => serials.filter((serial) => ![current, next, previous].includes(serial));

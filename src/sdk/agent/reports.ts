@@ -1,0 +1,53 @@
+import { opensslTime } from '../../domain/certificate.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { parseJsonObject } from '../../domain/json.js';
+import { parallel } from '../parallel.js';
+import type { AgentContext } from './context.js';
+import type { CallingDispatcher } from './recognise.js';
+import type { Current } from './served.js';
+import type { AgentState } from './state.js';
+import { crlNumber } from './trust.js';
+
+/** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
+export function answerPing(
+  context: AgentContext,
+  { state, identity }: Current,
+  caller: CallingDispatcher,
+  body: Uint8Array,
+): HttpAnswer {
+  const parsed = parseJsonObject(body);
+  const given = parsed.isOk() ? parsed.value['reqid'] : undefined;
+  const reqid = typeof given === 'string' ? given.slice(0, 64) : undefined;
+  context.events.emit({
+    action: 'ping-answered',
+    fields: { reqid, dispatcher: caller.id, ip: caller.address },
+  });
+  return jsonAnswer(200, {
+    status: 'ok',
+    host: context.hostName,
+    version: context.version,
+    expiry: opensslTime(identity.certificate.notAfter),
+    staged: false,
+    crl_number: crlNumber(context, state, caller.id),
+    ...(reqid !== undefined && { reqid }),
+  });
+}
+
+/** Answers `GET /capabilities` (wire-protocol 1.2). */
+export async function capabilities(
+  context: AgentContext,
+  state: AgentState,
+  caller: CallingDispatcher,
+): Promise<HttpAnswer> {
+  const { events, hostName: host, version } = context;
+  events.emit({ action: 'capabilities-answered', fields: { dispatcher: caller.id, ip: caller.address } });
+  const sorted = [...state.scripts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const scripts = await parallel(sorted, 16, async ({ name, path, profile, schema, schemaVersion }) => ({
+    name,
+    path,
+    executable: await context.files.isExecutable(path).unwrapOr(false),
+    ...(profile !== undefined && { profile }),
+    ...(schema && { schema, schema_version: schemaVersion }),
+  }));
+  return jsonAnswer(200, { status: 'ok', host, version, tags: state.settings.tags, scripts });
+}

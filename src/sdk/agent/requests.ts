@@ -1,0 +1,184 @@
+import { okAsync } from 'neverthrow';
+import { maxRequestBody } from '../../domain/agent-protocol.js';
+import { base64url } from '../../domain/bytes.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import type { IncomingRequest } from '../../ports/listener.js';
+import type { ReplayCache } from '../../ports/replay-cache.js';
+import {
+  checkRequestBody,
+  checkRequestHead,
+  type RequestRefusal,
+  signAnswer,
+  type VerifiedHead,
+} from '../message-signing.js';
+import { updateCas, updateRevocations } from './authority-updates.js';
+import type { AgentContext } from './context.js';
+import { rotateSerial, succeed, trustChange } from './dispatcher-serials.js';
+import { type CallingDispatcher, mismatch, recognise, type Stranger } from './recognise.js';
+import type { Renewals } from './renewal.js';
+import { answerPing, capabilities } from './reports.js';
+import { type Runs, runBounded } from './runs.js';
+import type { Served } from './served.js';
+
+/** What answering requests takes, for as long as an agent serves. */
+export interface Serving {
+  readonly context: AgentContext;
+  readonly served: Served;
+  readonly runs: Runs;
+  readonly renewals: Renewals;
+  readonly replay: ReplayCache;
+  /** Requests that change something and were made before this moment (epoch milliseconds) may be repetitions; undefined: none. */
+  readonly doubtfulBefore: number | undefined;
+  /** After this moment of the monotonic clock none of them is accepted any more, whatever the other clock says. */
+  readonly doubtfulUntil: number;
+  /** Dispatchers whose certificate could not be stored: not tried again with each request. */
+  readonly notRemembered: Set<string>;
+}
+
+/** Answers one request and signs the answer, whatever it is, with the key of the certificate that its connection was shown. */
+export async function answerRequest(serving: Serving, request: IncomingRequest): Promise<HttpAnswer> {
+  const { context, served } = serving;
+  const answer = await verified(serving, request);
+  const signer = served.signerOf(request.peer.presented);
+  return signer ? signAnswer(context.crypto, signer, answer, request, context.clock.now()) : answer;
+}
+
+/**
+ * Nothing of a request is read before its caller is recognised and its signature holds, and nothing of its body is parsed before
+ * the signature's digest holds over its bytes.
+ */
+async function verified(serving: Serving, request: IncomingRequest): Promise<HttpAnswer> {
+  const { context, served } = serving;
+  const caller = recognise(context, served.current(), request);
+  if ('status' in caller) return caller;
+  const head = checkRequestHead(context.crypto, request, {
+    certificate: caller.certificate,
+    ownSpki: [request.peer.presented.spki],
+    now: context.clock.now(),
+  });
+  if (head.isErr()) return unverified(context, caller, request, head.error);
+  const body = await request.body();
+  if (body.isErr()) return bodyMissing(body.error);
+  const whole = checkRequestBody(context.crypto, head.value, body.value);
+  if (whole.isErr()) return unverified(context, caller, request, whole.error);
+  // The body took its time: what was revoked meanwhile is refused.
+  const still = recognise(context, served.current(), request);
+  if ('status' in still) return still;
+  if ('id' in still) await remember(serving, still);
+  const once = () => refuseRepetition(serving, still, request, head.value);
+  if ('stranger' in still) return (await succeed(context, served, still, body.value, once)) ?? mismatch();
+  const repeated = changesSomething(request) ? await once() : undefined;
+  return repeated ?? route(serving, still, request, body.value);
+}
+
+/** The key of a trusted dispatcher is kept from its first request on: it may have to vouch for its successor. */
+async function remember(
+  { context, served, notRemembered }: Serving,
+  caller: CallingDispatcher,
+): Promise<void> {
+  const { serial, certificate } = caller;
+  if (served.current().state.dispatchers.has(serial) || notRemembered.has(serial)) return;
+  const outcome = await served.change(caller, (current) =>
+    okAsync(
+      current.state.dispatchers.has(serial)
+        ? undefined
+        : trustChange(current, current.state.trust, [certificate]),
+    ),
+  );
+  if (outcome.isOk()) return;
+  notRemembered.add(serial);
+  context.events.emit({ action: 'warning', level: 'warning', fields: { reason: outcome.error.message } });
+}
+
+const changesSomething = ({ method, path }: IncomingRequest) => method !== 'GET' && path !== '/ping';
+
+async function route(
+  { context, served, runs, renewals }: Serving,
+  caller: CallingDispatcher,
+  { method, path }: IncomingRequest,
+  body: Uint8Array,
+): Promise<HttpAnswer> {
+  const current = served.current();
+  switch (`${method} ${path}`) {
+    case 'GET /capabilities':
+      return capabilities(context, current.state, caller);
+    case 'POST /ping':
+      return answerPing(context, current, caller, body);
+    case 'POST /run':
+      return runBounded(context, current.state, caller, runs, body);
+    case 'POST /rotate-serial':
+      return rotateSerial(context, served, caller, body);
+    case 'POST /renew':
+      return renewals.begin(caller, body);
+    case 'POST /renew-complete':
+      return renewals.complete(caller, body);
+    case 'POST /v2/crl':
+      return updateRevocations(context, served, caller, body);
+    case 'POST /v2/cas':
+      return updateCas(context, served, caller, body);
+    default:
+      return jsonAnswer(404, { error: 'not found' });
+  }
+}
+
+function unverified(
+  { events }: AgentContext,
+  caller: CallingDispatcher | Stranger,
+  { path }: IncomingRequest,
+  { error, reason }: RequestRefusal,
+  detail?: string,
+): HttpAnswer {
+  events.emit({
+    action: 'request-unverified',
+    level: 'warning',
+    fields: {
+      ip: caller.address,
+      path,
+      dispatcher: 'id' in caller ? caller.id : caller.serial,
+      refused: error,
+      reason,
+    },
+  });
+  return jsonAnswer(401, { error, ...(detail !== undefined && { detail }) });
+}
+
+/** Milliseconds that clocks may differ by (wire-protocol 2.3). */
+const skew = 30_000;
+
+/** Enters a request that changes something into the cache, before anything comes of it. */
+async function refuseRepetition(
+  { context, replay, doubtfulBefore, doubtfulUntil }: Serving,
+  caller: CallingDispatcher | Stranger,
+  request: IncomingRequest,
+  { keyid, nonce, created, expires }: VerifiedHead,
+): Promise<HttpAnswer | undefined> {
+  const now = context.clock.now();
+  const doubtful = doubtfulBefore !== undefined && context.clock.monotonic() < doubtfulUntil;
+  if (doubtful && created <= doubtfulBefore) {
+    const seconds = Math.max(1, Math.ceil((doubtfulBefore - now) / 1000));
+    const detail = `the agent has lost its record of requests, by a reboot or otherwise, and cannot tell whether this one is a repetition; try again in ${seconds} s`;
+    return unverified(context, caller, request, { error: 'replayed', reason: detail }, detail);
+  }
+  const entered = await replay.enter(
+    { keyid, nonce: typeof nonce === 'string' ? nonce : base64url(nonce), until: expires + skew },
+    now,
+  );
+  if (entered.isErr()) {
+    context.events.emit({
+      action: 'internal-error',
+      level: 'error',
+      fields: { reason: entered.error.message },
+    });
+    return jsonAnswer(503, { error: 'busy: requests cannot be recorded' }, [['retry-after', '60']]);
+  }
+  if (entered.value === 'fresh') return undefined;
+  if (entered.value === 'full')
+    return jsonAnswer(503, { error: 'busy: too many requests in a short time' }, [['retry-after', '60']]);
+  return unverified(context, caller, request, { error: 'replayed', reason: 'seen before' });
+}
+
+const bodyMissing = (error: CtrlExecError): HttpAnswer =>
+  error.code === 'too_large'
+    ? jsonAnswer(413, { error: `request body larger than ${maxRequestBody} bytes` })
+    : jsonAnswer(400, { error: 'request body incomplete' });

@@ -1,0 +1,105 @@
+import { err, ok, type ResultAsync } from 'neverthrow';
+import type { Certificate } from '../../domain/certificate.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { trustedAs } from '../../domain/trust.js';
+import type { KeyStoreChange } from '../../ports/key-store.js';
+import type { Signer } from '../message-signing.js';
+import { inTurn } from '../parallel.js';
+import type { AgentContext } from './context.js';
+import { type AgentState, loadState, requireIdentity } from './state.js';
+import { type AgentIdentity, loadTrust } from './trust.js';
+
+/** What an agent answers by at the moment. */
+export interface Current {
+  readonly state: AgentState;
+  readonly identity: AgentIdentity;
+}
+
+/**
+ * The state of an agent that serves, and its changes: one after the other, or an older reading could come last and stay
+ * in force.
+ */
+export interface Served {
+  /** Asked again after every wait: what was revoked meanwhile is refused. */
+  current(): Current;
+  /** Who signs an answer on a connection on which this certificate was presented. */
+  signerOf(presented: Certificate): Signer | undefined;
+  /** Reads everything anew. Err: everything stays as it was. */
+  reload(): ResultAsync<void, CtrlExecError>;
+  /**
+   * Writes what `decide` makes of what is stored now, and takes it over at once; undefined: nothing is to be done. Err:
+   * nothing was written, or what was written takes force with the next start.
+   * @param caller must still be trusted by what is stored: a person may have taken it out a moment ago
+   */
+  change(
+    caller: { readonly id: string; readonly serial: string } | undefined,
+    decide: (current: Current) => ResultAsync<KeyStoreChange | undefined, CtrlExecError>,
+  ): ResultAsync<void, CtrlExecError>;
+}
+
+const notTrusted = (): CtrlExecError =>
+  failure('protocol_violation', 'serial mismatch', { reason: 'serial mismatch' });
+
+/** Identities whose connections may still be open. */
+const maxSigners = 8;
+
+/** @param takenOver called after each change, to renew what listens */
+export function served(
+  context: AgentContext,
+  first: Current,
+  takenOver: (identity: AgentIdentity) => void,
+): Served {
+  let current = first;
+  const inOrder = inTurn();
+  const signers = new Map<string, Signer>();
+
+  const take = (state: AgentState, identity: AgentIdentity) => {
+    current = { state, identity };
+    // The one in force is the youngest, also where it is one of before.
+    signers.delete(identity.certificate.serial);
+    signers.set(identity.certificate.serial, identity.signer);
+    for (const serial of [...signers.keys()].slice(0, -maxSigners)) signers.delete(serial);
+  };
+  take(first.state, first.identity);
+
+  /** Identity and trust as they are stored: a pairing in another process, or a person, may have changed them. */
+  const stored = (): ResultAsync<Current, CtrlExecError> =>
+    loadTrust(context, current.state.settings).andThen(({ trust }) => {
+      const state = { ...current.state, ...trust };
+      return requireIdentity(state).map((identity) => ({ state, identity }));
+    });
+
+  return {
+    current: () => current,
+    signerOf: ({ serial }) => signers.get(serial),
+    reload: () =>
+      inOrder(() =>
+        loadState(context)
+          .andThen((state) => requireIdentity(state).map((identity) => ({ state, identity })))
+          .map(({ state, identity }) => {
+            take(state, identity);
+            takenOver(identity);
+          }),
+      ),
+    change: (caller, decide) =>
+      inOrder(() =>
+        stored()
+          .andThen((found) => {
+            const trusted = !caller || trustedAs(found.state.trust, caller.serial) === caller.id;
+            return trusted ? decide(found) : err(notTrusted());
+          })
+          .andThen((change) => {
+            if (change === undefined) return ok(undefined);
+            return context
+              .keyStore(current.state.settings)
+              .replace(change)
+              .mapErr((error): CtrlExecError => error)
+              .andThen(stored)
+              .map(({ state, identity }) => {
+                take(state, identity);
+                takenOver(identity);
+              });
+          }),
+      ),
+  };
+}

@@ -1,0 +1,202 @@
+import { err, ok, type Result } from 'neverthrow';
+import { answerInput, judgeAnswer, readAnswerSignature } from '../domain/answer-signature.js';
+import { utf8 } from '../domain/bytes.js';
+import type { Certificate } from '../domain/certificate.js';
+import type { Message } from '../domain/http-component.js';
+import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+import { type SignatureInput, signatureBase, signatureHeaders } from '../domain/http-signature.js';
+import { contentDigestOf, keyIdOf, targetOf } from '../domain/message-signature.js';
+import {
+  judgeRequest,
+  judgeRequestBody,
+  type RequestRefusal,
+  readRequestSignature,
+  requestInput,
+} from '../domain/request-signature.js';
+import type { Crypto, SigningKey } from '../ports/crypto.js';
+
+export type { RequestRefusal } from '../domain/request-signature.js';
+
+/** Who signs: the key and the certificate that its connections present. */
+export interface Signer {
+  readonly key: SigningKey;
+  readonly certificate: Certificate;
+}
+
+/** A request as it travels; `headers` hold host and, with a body, content-type. */
+export interface RequestOnWire extends HttpRequestHead {
+  readonly body: Uint8Array;
+}
+
+/** What is known of a request whose signature holds; its body is still to be checked. */
+export interface VerifiedHead {
+  readonly keyid: string;
+  readonly nonce: string;
+  /** Epoch milliseconds. */
+  readonly created: number;
+  /** Epoch milliseconds; the request is accepted until 30 s later. */
+  readonly expires: number;
+  /** The header's value: `sha-256=:…:`. */
+  readonly contentDigest: string;
+  /** Whether a body was announced by signing its content type. */
+  readonly hasBody: boolean;
+}
+
+const defaultLifetime = 60;
+
+const signatureFields = new Set(['content-digest', 'signature-input', 'signature']);
+
+const keyIds = new WeakMap<Certificate, string>();
+
+/** Every signature names a certificate, and few certificates are named. */
+function keyId(crypto: Crypto, certificate: Certificate): string {
+  const known = keyIds.get(certificate) ?? keyIdOf(crypto.sha256(certificate.der));
+  keyIds.set(certificate, known);
+  return known;
+}
+
+function signed(signer: Signer, message: Message, input: Result<SignatureInput, string>): HeaderList {
+  return input
+    .andThen((made) =>
+      signatureBase(message, made).map((base) => signatureHeaders(made, signer.key.sign(utf8(base)))),
+    )
+    .match(
+      (headers) => headers,
+      (reason) => {
+        throw new Error(`cannot be signed: ${reason}`);
+      },
+    );
+}
+
+/**
+ * The headers to add to a request: content-digest, ctrl-exec-target, signature-input, signature.
+ * @param options.targetSpki the addressed agent's SubjectPublicKeyInfo, DER
+ * @param options.now epoch milliseconds
+ * @param options.nonce 16 fresh random bytes
+ * @param options.lifetime seconds, default 60, at most 300
+ */
+export function signRequest(
+  crypto: Crypto,
+  signer: Signer,
+  request: RequestOnWire,
+  options: { targetSpki: Uint8Array; now: number; nonce: Uint8Array; lifetime?: number },
+): HeaderList {
+  const { targetSpki, now, nonce, lifetime = defaultLifetime } = options;
+  const created = Math.floor(now / 1000);
+  const added: HeaderList = [
+    ['content-digest', contentDigestOf(crypto.sha256(request.body))],
+    ['ctrl-exec-target', targetOf(crypto.sha256(targetSpki))],
+  ];
+  const input = requestInput({
+    hasBody: request.body.length > 0,
+    created,
+    expires: created + lifetime,
+    nonce,
+    keyid: keyId(crypto, signer.certificate),
+    algorithm: signer.key.algorithm,
+  });
+  const { method, path, query } = request;
+  const message = { method, path, query, headers: [...request.headers, ...added], scheme: 'https' } as const;
+  return [...added, ...signed(signer, message, input)];
+}
+
+/**
+ * Checks everything about a request but its body: whether it is signed in the form that is demanded, by the TLS peer, for
+ * this agent, in time, and whether the signature holds.
+ * @param by.certificate of the TLS peer
+ * @param by.ownSpki this agent's SubjectPublicKeyInfo, DER; several during renewal
+ * @param by.now epoch milliseconds
+ */
+export function checkRequestHead(
+  crypto: Crypto,
+  head: HttpRequestHead,
+  by: { certificate: Certificate; ownSpki: Uint8Array | readonly Uint8Array[]; now: number },
+): Result<VerifiedHead, RequestRefusal> {
+  return readRequestSignature(head).andThen((found) => {
+    const { certificate, ownSpki, now } = by;
+    const own = ownSpki instanceof Uint8Array ? [ownSpki] : ownSpki;
+    return judgeRequest(found, {
+      keyid: keyId(crypto, certificate),
+      algorithm: crypto.algorithmOf(certificate.spki),
+      targets: own.map((spki) => targetOf(crypto.sha256(spki))),
+      now,
+    }).andThen(() => {
+      if (!crypto.verify(certificate.spki, utf8(found.base), found.signature))
+        return err<VerifiedHead, RequestRefusal>({
+          error: 'signature invalid',
+          reason: 'the signature does not hold',
+        });
+      const { keyid, nonce, created, expires, contentDigest, hasBody } = found;
+      return ok({ keyid, nonce, created, expires, contentDigest, hasBody });
+    });
+  });
+}
+
+/** Checks the raw body of a request whose head was verified. */
+export const checkRequestBody = (
+  crypto: Crypto,
+  verified: VerifiedHead,
+  body: Uint8Array,
+): Result<void, RequestRefusal> =>
+  judgeRequestBody(verified, { sha256: crypto.sha256(body), length: body.length });
+
+/**
+ * The answer with content-digest, signature-input and signature. It is bound to the request as far as that is possible:
+ * to its signature where it has a well-formed one.
+ * @param now epoch milliseconds
+ */
+export function signAnswer(
+  crypto: Crypto,
+  signer: Signer,
+  answer: HttpAnswer,
+  request: HttpRequestHead,
+  now: number,
+): HttpAnswer {
+  const headers: HeaderList = [
+    ...answer.headers.filter(([name]) => !signatureFields.has(name)),
+    ['content-digest', contentDigestOf(crypto.sha256(answer.body))],
+  ];
+  const { method, path, query } = request;
+  const message = {
+    status: answer.status,
+    headers,
+    request: { method, path, query, headers: request.headers, scheme: 'https' },
+  } as const;
+  const input = answerInput(message, {
+    created: Math.floor(now / 1000),
+    keyid: keyId(crypto, signer.certificate),
+    algorithm: signer.key.algorithm,
+  });
+  return { ...answer, headers: [...headers, ...signed(signer, message, input)] };
+}
+
+/**
+ * Checks an answer against the request as it was sent, with the headers that signing added. Err says why it does not
+ * verify.
+ * @param by.certificate of the TLS peer
+ * @param by.now epoch milliseconds
+ */
+export function checkAnswer(
+  crypto: Crypto,
+  answer: HttpAnswer,
+  request: RequestOnWire,
+  by: { certificate: Certificate; now: number },
+): Result<void, string> {
+  const { method, path, query, headers } = request;
+  return readAnswerSignature({
+    status: answer.status,
+    headers: answer.headers,
+    request: { method, path, query, headers, scheme: 'https' },
+  }).andThen((found) =>
+    judgeAnswer(found, {
+      keyid: keyId(crypto, by.certificate),
+      algorithm: crypto.algorithmOf(by.certificate.spki),
+      bodySha256: crypto.sha256(answer.body),
+      now: by.now,
+    }).andThen(() =>
+      crypto.verify(by.certificate.spki, utf8(found.base), found.signature)
+        ? ok(undefined)
+        : err('the signature does not hold'),
+    ),
+  );
+}

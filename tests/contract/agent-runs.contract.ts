@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AgentRuns, KnownRun } from '../../src/ports/agent-runs.js';
+
+export interface AgentRunsSubject {
+  readonly runs: AgentRuns;
+  dispose(): Promise<void>;
+}
+
+const key = (reqid: string, owner = 'dispatcher-1') => ({ owner, reqid });
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** `create` makes an empty store with 4 places and room for 100 bytes of answers. */
+export function agentRunsContract(name: string, create: () => Promise<AgentRunsSubject>): void {
+  describe(`agent runs contract: ${name}`, () => {
+    let subject: AgentRunsSubject;
+    let runs: AgentRuns;
+    beforeEach(async () => {
+      subject = await create();
+      runs = subject.runs;
+    });
+    afterEach(() => subject.dispose());
+
+    const begin = async (reqid: string, startedAt = 1000, owner?: string) =>
+      (await runs.begin(key(reqid, owner), 'backup', startedAt))._unsafeUnwrap();
+    const end = async (reqid: string, answer: string, finishedAt = 2000) =>
+      (await runs.end(key(reqid), finishedAt, bytes(answer)))._unsafeUnwrap();
+    const find = async (reqid: string, owner?: string) =>
+      (await runs.find(key(reqid, owner)))._unsafeUnwrap();
+    const purge = async (before: number) => (await runs.purge(before))._unsafeUnwrap();
+    const answerOf = (run: KnownRun | undefined) =>
+      run?.state === 'done' && run.answer !== undefined ? new TextDecoder().decode(run.answer) : undefined;
+
+    it('a run that nobody began is unknown', async () => {
+      expect(await find('r1')).toBeUndefined();
+    });
+
+    it('a run begins once and is running until it ends', async () => {
+      expect(await begin('r1')).toEqual({ kind: 'begun' });
+      const run = { state: 'running', script: 'backup', startedAt: 1000 };
+      expect(await begin('r1', 1500)).toEqual({ kind: 'known', run });
+      expect(await find('r1')).toEqual(run);
+    });
+
+    it('a run that ended is known with its answer', async () => {
+      await begin('r1');
+      await end('r1', '{"exit":0}');
+      const run = {
+        state: 'done',
+        script: 'backup',
+        startedAt: 1000,
+        finishedAt: 2000,
+        answer: bytes('{"exit":0}'),
+      };
+      expect(await find('r1')).toEqual(run);
+      expect(await begin('r1', 3000)).toEqual({ kind: 'known', run });
+    });
+
+    it('an empty answer is an answer', async () => {
+      await begin('r1');
+      await end('r1', '');
+      expect(answerOf(await find('r1'))).toBe('');
+    });
+
+    it('the answer is what it was when the run ended', async () => {
+      await begin('r1');
+      const answer = bytes('before');
+      (await runs.end(key('r1'), 2000, answer))._unsafeUnwrap();
+      answer.fill(0);
+      const found = await find('r1');
+      if (found?.state === 'done') found.answer?.fill(0);
+      expect(answerOf(await find('r1'))).toBe('before');
+    });
+
+    it('a run belongs to the dispatcher that began it, and names do not run into each other', async () => {
+      expect(await begin('bc', 1, 'a')).toEqual({ kind: 'begun' });
+      expect(await find('bc', 'other')).toBeUndefined();
+      expect(await begin('c', 2, 'ab')).toEqual({ kind: 'begun' });
+      expect(await find('bc', 'a')).toMatchObject({ startedAt: 1 });
+    });
+
+    it('names cannot reach anything outside', async () => {
+      for (const reqid of ['../../escape', '/etc/passwd', '', '.', 'a\0b']) {
+        expect(await begin(reqid)).toEqual({ kind: 'begun' });
+        await end(reqid, reqid);
+        expect(answerOf(await find(reqid))).toBe(reqid);
+        expect(await purge(5000)).toBe(1);
+      }
+    });
+
+    it('of many that begin one run at once exactly one does', async () => {
+      const claims = await Promise.all(Array.from({ length: 20 }, (_, index) => begin(`r${index % 2}`)));
+      expect(claims.filter(({ kind }) => kind === 'begun')).toHaveLength(2);
+      expect(claims.filter(({ kind }) => kind === 'known')).toHaveLength(18);
+    });
+
+    it('a run ends once; what never ran cannot end', async () => {
+      expect((await runs.end(key('r1'), 2000, bytes('x')))._unsafeUnwrapErr().code).toBe('file_failed');
+      await begin('r1');
+      const ends = await Promise.all(['a', 'b'].map((answer) => runs.end(key('r1'), 2000, bytes(answer))));
+      expect(ends.map((each) => each.isOk())).toEqual([true, false]);
+      expect(answerOf(await find('r1'))).toBe('a');
+    });
+
+    it('a store that is full takes no further run and forgets none', async () => {
+      for (const reqid of ['r1', 'r2', 'r3', 'r4']) expect(await begin(reqid)).toEqual({ kind: 'begun' });
+      await end('r1', 'x');
+      expect(await begin('r5')).toEqual({ kind: 'full' });
+      expect(await begin('r1')).toMatchObject({ kind: 'known' });
+      expect(await purge(5000)).toBe(1);
+      expect(await begin('r5')).toEqual({ kind: 'begun' });
+    });
+
+    it('what began before a moment and is not running is forgotten', async () => {
+      await begin('old', 1000);
+      await begin('young', 3000);
+      await begin('running', 1000);
+      await end('old', 'x');
+      await end('young', 'y', 4000);
+      expect(await purge(3000)).toBe(1);
+      expect(await purge(3000)).toBe(0);
+      expect(await find('old')).toBeUndefined();
+      expect(answerOf(await find('young'))).toBe('y');
+      expect(await find('running')).toMatchObject({ state: 'running' });
+      expect(await begin('old', 5000)).toEqual({ kind: 'begun' });
+    });
+
+    it('the oldest answers make room for new ones and leave their runs done', async () => {
+      for (const reqid of ['r1', 'r2', 'r3']) {
+        await begin(reqid);
+        await end(reqid, reqid.repeat(20));
+      }
+      expect(await find('r1')).toMatchObject({ state: 'done', answer: undefined });
+      expect(await begin('r1')).toMatchObject({ kind: 'known', run: { state: 'done' } });
+      expect(answerOf(await find('r2'))).toBe('r2'.repeat(20));
+      expect(answerOf(await find('r3'))).toBe('r3'.repeat(20));
+    });
+
+    it('an answer that is larger than all the room is not kept and drops no other', async () => {
+      await begin('r1');
+      await end('r1', 'small');
+      await begin('r2');
+      await end('r2', 'x'.repeat(101));
+      expect(await find('r2')).toMatchObject({ state: 'done', answer: undefined });
+      expect(answerOf(await find('r1'))).toBe('small');
+    });
+
+    it('what was purged gives its room back', async () => {
+      await begin('r1', 1000);
+      await end('r1', 'x'.repeat(100));
+      await begin('r2', 2000);
+      await purge(2000);
+      await end('r2', 'y'.repeat(100));
+      expect(answerOf(await find('r2'))).toBe('y'.repeat(100));
+      await begin('r3');
+      await end('r3', '');
+      expect(answerOf(await find('r2'))).toBe('y'.repeat(100));
+    });
+  });
+}

@@ -1,0 +1,24 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { fileAgentRuns } from '../../src/adapters/files/agent-runs.js';
+import { memoryAgentRuns } from '../../src/adapters/memory/agent-runs.js';
+import { agentRunsContract } from './agent-runs.contract.js';
+
+const limits = { capacity: 4, answerBytes: 100 };
+
+agentRunsContract('memory', async () => ({ runs: memoryAgentRuns(limits), dispose: async () => undefined }));
+
+agentRunsContract('files', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'agent-runs-'));
+  const runs = fileAgentRuns({ directory: join(home, 'state', 'runs'), ...limits });
+  return {
+    runs,
+    dispose: async () => {
+      await runs.close();
+      expect(await readdir(home)).toEqual(['state']);
+      await rm(home, { recursive: true });
+    },
+  };
+});
