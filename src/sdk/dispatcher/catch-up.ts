@@ -1,34 +1,13 @@
-import { err, errAsync, ok, okAsync, type Result, ResultAsync, safeTry } from 'neverthrow';
-import { readAcknowledgement } from '../../domain/agent-protocol.js';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { type AgentStanding, outlived, type StandingChange } from '../../domain/agent-standing.js';
-import { base64url } from '../../domain/bytes.js';
+import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
+import { type AgentStanding, outlived } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import {
-  chainTo,
-  lineTo,
-  maxChain,
-  type Succession,
-  successionMessage,
-  successionToJson,
-} from '../../domain/succession.js';
-import { type ContactError, freshReqid, sendSigned, shortRequest } from './agent-request.js';
-import { type Destination, target } from './agent-target.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import { type ContactError, freshReqid } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
-import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, type Presence, readDispatcherIdentity } from './identity.js';
+import { introduce, introduceAgain, linesFor, overBridge } from './introduction.js';
 import { listsAt } from './revoked.js';
-import { validFor } from './validity.js';
-
-type Known = Destination & {
-  readonly record: AgentRecord;
-  /** Gives up. */
-  readonly signal?: AbortSignal | undefined;
-};
-
-/** Something that an agent was told and acknowledged, or refused in its own words. */
-type Told = ResultAsync<void, ContactError>;
+import { addSerial, inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
 
 /**
  * Tells an agent what it has missed, before anything else is asked of it (wire-protocol 2.4): this dispatcher's present
@@ -81,10 +60,6 @@ export const tellAll = (
       ),
     );
 
-/** The agent does not know who asks. */
-export const isStranger = (error: CtrlExecError): boolean =>
-  error.code === 'refused' && error.reason === 'serial mismatch';
-
 const mustBeTold = (context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told =>
   agent.record.standing.serials.includes(identity.own.current)
     ? okAsync(undefined)
@@ -99,35 +74,6 @@ export const isUpToDate = ({ own, caSet, revision }: DispatcherIdentity, standin
   // A list of a higher number than there is here hides what this dispatcher revokes: the agent's objection is to be seen.
   standing.crlNumber === revision;
 
-/** Whoever has acknowledged something has answered. */
-const note = (
-  { clock, registry }: DispatcherContext,
-  { record }: Known,
-  change: StandingChange,
-): ResultAsync<void, ContactError> =>
-  registry
-    .note(record.name, { ...change, lastContact: clock.now() })
-    .map(() => undefined)
-    .orElse((error) => (error.code === 'agent_unknown' ? ok(undefined) : err(error)));
-
-/** One short request whose answer says `ok`. */
-function tell(
-  context: DispatcherContext,
-  presence: Presence,
-  { cas }: DispatcherIdentity,
-  agent: Known,
-  path: string,
-  body: unknown,
-): Told {
-  const { signal } = agent;
-  const request = { method: 'POST', path, body, ...shortRequest, ...(signal && { signal }) } as const;
-  return sendSigned(context, presence, target(context, presence, cas, agent), request).andThen((answer) =>
-    confirmed(context, agent.record, answer.peer)
-      .orElse((error) => (error.code === 'agent_unknown' ? ok(undefined) : err(error)))
-      .andThen(() => readAcknowledgement(answer.status, answer.body)),
-  );
-}
-
 /** A round trip, for what its answer shows of the agent's certificate. */
 export const meet = (
   context: DispatcherContext,
@@ -135,203 +81,6 @@ export const meet = (
   agent: Known,
 ): ResultAsync<void, ContactError> =>
   tell(context, identity, identity, agent, '/ping', { reqid: freshReqid(context) });
-
-const addSerial = ({ certificate }: Presence) => ({
-  serial: certificate.serial,
-  action: 'add',
-  pem: certificate.pem,
-});
-
-/** The present serial: by the identity before it, as long as that is known and trusted, else by succession. */
-function introduce(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
-  const { previous, own } = identity;
-  const { standing } = agent.record;
-  const told = () => retireStrays(context, identity, agent);
-  if (!previous || !standing.serials.includes(previous.certificate.serial))
-    return bySuccession(context, identity, agent).andThen(told);
-  return safeTry<void, ContactError>(async function* () {
-    if (standing.caSet !== identity.caSet) yield* tellCas(context, previous, identity, agent);
-    yield* tell(context, previous, identity, agent, '/rotate-serial', addSerial(identity));
-    return note(context, agent, { trusts: [own.current] });
-  })
-    .orElse((error) =>
-      error.code === 'refused' || error.code === 'connection_failed'
-        ? bySuccession(context, identity, agent)
-        : errAsync(error),
-    )
-    .andThen(told);
-}
-
-/** Former serials that an agent may have been told without that being noted. */
-const maxStrays = 8;
-
-/**
- * Whoever had to be introduced anew may trust former serials that nobody here knows of: an acknowledgement that was lost, a
- * backup that was restored. What it has against taking them away is no reason not to go on.
- */
-function retireStrays(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
-  const { own, rotation } = identity;
-  const former = [...new Set(rotation.successions.map(({ old }) => old))]
-    .filter((serial) => ![own.current, own.next, own.previous].includes(serial))
-    .slice(-maxStrays);
-  return inOrder(
-    former.map(
-      (serial) => () =>
-        tell(context, identity, identity, agent, '/rotate-serial', { serial, action: 'remove' }).andThen(() =>
-          note(context, agent, { retired: [serial] }),
-        ),
-    ),
-  ).orElse((error) => (error.code === 'refused' ? ok(undefined) : err(error)));
-}
-
-/**
- * An agent that said that it does not trust the present serial, though it was told: whatever it trusts now, it is told again.
- * Ok says whether that helped.
- */
-export function introduceAgain(
-  context: DispatcherContext,
-  identity: DispatcherIdentity,
-  agent: Known,
-): ResultAsync<boolean, ContactError> {
-  return note(context, agent, { retired: [identity.own.current] })
-    .andThen(() => introduce(context, identity, agent))
-    .map(() => true)
-    .orElse((error) => (error.code === 'refused' ? okAsync(false) : errAsync(error)));
-}
-
-const noChain = () =>
-  failure(
-    'refused',
-    'refused by the agent: serial mismatch (it does not trust this dispatcher certificate, nor one that leads to it; pair it with this dispatcher)',
-    { status: 403, reason: 'serial mismatch' },
-  );
-
-/**
- * Shows by the records of all rotations that the present identity follows one that the agent trusts. An agent that has not
- * heard of the present CA is met with a certificate of the previous one.
- */
-function bySuccession(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
-  const lines = linesFor(identity, agent);
-  const direct = firstAccepted(lines, (line) => claim(context, identity, identity, agent, line)).andThen(() =>
-    note(context, agent, { trusts: [identity.own.current] }),
-  );
-  const told =
-    identity.authorities.length < 2
-      ? direct
-      : direct.orElse((error) =>
-          error.code === 'tls_failed' || error.code === 'connection_failed'
-            ? overBridge(context, identity, agent, lines)
-            : errAsync(error),
-        );
-  return told.mapErr((error) => (isStranger(error) ? noChain() : error));
-}
-
-type Line = readonly Succession[];
-
-/**
- * The chain from what the agent trusts as far as is known, then the whole line, from which it picks what it needs: it may
- * have been restored from a backup. An agent that trusts the present serial after all says so to any of them.
- */
-function linesFor({ rotation, own }: DispatcherIdentity, { record }: Known): readonly [Line, ...Line[]] {
-  const { successions } = rotation;
-  const trusted = new Set(record.standing.serials.filter((serial) => serial !== own.current));
-  const chain = chainTo(successions, trusted, own.current);
-  const line = lineTo(successions, own.current);
-  return chain === undefined || chain.length === line.length ? [line] : [chain, line];
-}
-
-const firstAccepted = ([first, ...others]: readonly [Line, ...Line[]], tried: (line: Line) => Told): Told =>
-  others.reduce(
-    (told, line) => told.orElse((error) => (isStranger(error) ? tried(line) : errAsync(error))),
-    tried(first),
-  );
-
-function claim(
-  context: DispatcherContext,
-  presence: Presence,
-  identity: DispatcherIdentity,
-  agent: Known,
-  chain: readonly Succession[],
-): Told {
-  const body = { ...addSerial(presence), succession: chain.map(successionToJson) };
-  return tell(context, presence, identity, agent, '/rotate-serial', body);
-}
-
-/** A certificate of the previous CA over the present key: the agent follows to it, learns of the CA, then of the present serial. */
-function overBridge(
-  context: DispatcherContext,
-  identity: DispatcherIdentity,
-  agent: Known,
-  lines: readonly [Line, ...Line[]],
-): Told {
-  return safeTry<void, ContactError>(async function* () {
-    const bridge = yield* bridgeOf(context, identity).mapErr(
-      (error): ContactError =>
-        failure('tls_failed', `${agent.record.name} does not know the present CA: ${error.message}`, {
-          host: agent.dial.host,
-          reason: 'UNKNOWN_CA',
-        }),
-    );
-    const step = succession(context, identity, bridge.certificate);
-    yield* firstAccepted(lines, (line) =>
-      // With one step more it must not be longer than an agent reads.
-      claim(context, bridge, identity, agent, [...line, step].slice(-maxChain)),
-    );
-    yield* note(context, agent, { trusts: [bridge.certificate.serial] });
-    yield* tellCas(context, bridge, identity, agent);
-    yield* tell(context, bridge, identity, agent, '/rotate-serial', addSerial(identity));
-    return note(context, agent, { trusts: [identity.own.current] });
-  });
-}
-
-function bridgeOf(
-  context: DispatcherContext,
-  { signer, credentials }: DispatcherIdentity,
-): ResultAsync<Presence, CtrlExecError> {
-  const { dispatcherId, certDays } = context.settings;
-  return context.authority
-    .issue({ kind: 'dispatcher', dispatcherId }, signer.key.spki, validFor(context, certDays), 'previous')
-    .mapErr((error): CtrlExecError => error)
-    .map((certificate) => ({
-      certificate,
-      credentials: { key: credentials.key, certificate: certificate.pem },
-      signer: { key: signer.key, certificate },
-    }));
-}
-
-/** The record that a certificate follows the identity that signs. */
-export function succession(
-  { clock }: Pick<DispatcherContext, 'clock'>,
-  { signer, certificate }: Presence,
-  next: Certificate,
-): Succession {
-  const step = { old: certificate.serial, new: next.serial, at: Math.floor(clock.now() / 1000) };
-  return { ...step, newPem: next.pem, sig: signer.key.sign(successionMessage(step, next.der)) };
-}
-
-function tellCas(
-  context: DispatcherContext,
-  presence: Presence,
-  identity: DispatcherIdentity,
-  agent: Known,
-): Told {
-  return context.authority
-    .endorsement()
-    .mapErr(
-      (error): ContactError =>
-        failure('connection_failed', error.message, { host: agent.dial.host, reason: error.code }),
-    )
-    .andThen((endorsement) =>
-      tell(context, presence, identity, agent, '/v2/cas', {
-        ca_pem: identity.cas,
-        ...(endorsement && { endorsements: [base64url(endorsement)] }),
-      }),
-    )
-    .andThen(() =>
-      // A list of a CA that is not accepted any more goes with it.
-      note(context, agent, { caSet: identity.caSet, crlNumber: 0 }),
-    );
-}
 
 function tellTheRest(
   context: DispatcherContext,
@@ -400,23 +149,6 @@ function tellCasSomehow(
       ? overBridge(context, identity, agent, linesFor(identity, agent))
       : errAsync(error),
   );
-}
-
-/** One after the other. What the agent has against one of them does not keep it from the others; the first refusal is the error. */
-function inOrder<E extends CtrlExecError>(
-  steps: readonly (() => ResultAsync<void, E>)[],
-): ResultAsync<void, E> {
-  const taken = async (): Promise<Result<void, E>> => {
-    let refused: E | undefined;
-    for (const step of steps) {
-      const told = await step();
-      if (told.isOk()) continue;
-      if (told.error.code !== 'refused' || isStranger(told.error)) return err(told.error);
-      refused ??= told.error;
-    }
-    return refused ? err(refused) : ok(undefined);
-  };
-  return new ResultAsync(taken());
 }
 
 /** One list for each CA in force, all of the same number. */

@@ -7,10 +7,11 @@ import { parseJsonObject } from '../../domain/json.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
 import { type Addressed, dialled, hasKey, spkiDigest, target } from './agent-target.js';
-import { bringUpToDate, introduceAgain } from './catch-up.js';
+import { bringUpToDate } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
+import { introduceAgain } from './introduction.js';
 import { permissionBy } from './permission.js';
 
 /** From so many arguments on the whole registry is read at once. */

@@ -12,10 +12,12 @@ import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { agentName } from '../../domain/names.js';
 import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
 import { dialled, target } from './agent-target.js';
-import { bringUpToDate, introduceAgain, isStranger } from './catch-up.js';
+import { bringUpToDate } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, loadIdentity } from './identity.js';
+import { introduceAgain } from './introduction.js';
+import { isStranger } from './telling.js';
 import { validFor } from './validity.js';
 
 /** An agent's new certificate. */

@@ -6,9 +6,10 @@ import { formatRotation } from '../../domain/rotation.js';
 import { parallel } from '../parallel.js';
 import { freshReqid } from './agent-request.js';
 import { dialled } from './agent-target.js';
-import { sameCa, succession, tellAll } from './catch-up.js';
+import { sameCa, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
+import { succession } from './introduction.js';
 import { unrevoked } from './revoked.js';
 import { validFor } from './validity.js';
 
