@@ -44,7 +44,11 @@ export function serve(
     const { settings } = state;
     const { clock, events } = context;
     const replay = context.replayCache(settings);
-    const doubtfulBefore = (yield* replay.complete()) ? undefined : clock.now() + doubt;
+    const recorded = await replay.complete();
+    // Where the record cannot be written (a full disk) pings are answered, and what changes something is refused until it can.
+    if (recorded.isErr())
+      events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
+    const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
     const runs: Runs = { underWay: 0, stopping: new AbortController(), store: context.runs(settings) };
     const bind = options.bind ?? settings.bind;
     const refused = refusalLog(clock, (ip, reason, more) =>

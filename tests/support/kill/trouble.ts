@@ -57,12 +57,13 @@ export async function meet(
   return met;
 }
 
-/** What lies in a home, by path, but for databases: what they hold is asked of the commands. */
+/** What lies in a home, by path, but for databases, and what an agent that serves records of requests: what they hold is asked of the commands. */
 const filesIn = (home: string): ReadonlyMap<string, string> =>
   new Map(
     readdirSync(home, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && !/\.db(-wal|-shm|-journal)?$/.test(entry.name))
       .map((entry) => join(entry.parentPath, entry.name))
+      .filter((path) => !/\/state\/(replay|runs)\//.test(path))
       .map((path) => [path, readFileSync(path, 'utf8')]),
   );
 
