@@ -8,13 +8,11 @@ import type { HeaderList } from '../../../src/domain/http-message.js';
 import { parseJsonObject } from '../../../src/domain/json.js';
 import type { AgentRuns } from '../../../src/ports/agent-runs.js';
 import type { ReplayCache, ReplayEntry } from '../../../src/ports/replay-cache.js';
-import { serve } from '../../../src/sdk/agent/serve.js';
 import { checkAnswer } from '../../../src/sdk/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type AgentOptions,
   type Asked,
-  agentContext,
   dispatcherCredentials,
   type Sent,
   servingAgent,
@@ -473,12 +471,30 @@ describe('the replay cache', () => {
     expect((await agent.ask({ path: '/ping' })).status).toBe(200);
   });
 
-  it('that cannot be read keeps the agent from serving', async () => {
-    const broken = failure('file_failed', 'unreadable', { path: '/x', operation: 'read', reason: 'EIO' });
-    const replayCache = () => ({ ...memoryReplayCache(), complete: () => errAsync(broken) });
-    const { context, heard } = await agentContext({ ports: { replayCache } });
-    expect((await serve(context))._unsafeUnwrapErr()).toEqual(broken);
-    expect(heard.options).toBeUndefined();
+  it('that cannot be opened lets pings through, and nothing that changes something', async () => {
+    const broken = failure('file_failed', 'no space left', {
+      path: '/x',
+      operation: 'write',
+      reason: 'ENOSPC',
+    });
+    const agent = await watched({
+      replay: {
+        ...memoryReplayCache(),
+        complete: () => errAsync(broken),
+        enter: () => errAsync(broken),
+      },
+    });
+    expect(eventsOf(agent.events, 'warning')).toContainEqual(
+      expect.objectContaining({ fields: { reason: 'no space left' } }),
+    );
+    expect((await agent.ask({ path: '/ping' })).status).toBe(200);
+    expect(await agent.ask(run)).toMatchObject({ status: 401, json: { error: 'replayed' } });
+    await agent.clock.advance(31_000);
+    expect(await agent.ask(run)).toMatchObject({
+      status: 503,
+      json: { error: 'busy: requests cannot be recorded' },
+    });
+    expect(agent.ran).toEqual([]);
   });
 });
 
