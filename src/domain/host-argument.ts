@@ -16,6 +16,15 @@ export interface HostArgument {
 
 const expected = 'a name, host:port, an address or [IPv6]:port';
 
+/**
+ * How a host is addressed within HTTP (RFC 9110 section 7.2): in lower case, IPv6 in brackets and without its zone, which
+ * means something on this host only (RFC 6874 section 1).
+ */
+export function authority(host: string, port: number): string {
+  const [name = ''] = host.toLowerCase().split('%', 1);
+  return name.includes(':') ? `[${name}]:${port}` : `${name}:${port}`;
+}
+
 /** Whether it can be a host name or an IPv4 address: letters, digits, `.`, `_`, `-`; international names as `xn--…`. */
 export function isHostName(text: string): boolean {
   if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}$/.test(text) || text.includes('..')) return false;

@@ -30,7 +30,7 @@ export interface TransportTarget {
   /**
    * Called for every request with the certificate of its connection, once TLS stands and before a byte of the request is
    * sent, also where the connection was kept from before; Err closes it. Where it is a kept connection whose peer is not
-   * the right one any more (`wrong_identity`, `revoked`, `tls_failed`), a fresh one is tried: it may have a new certificate.
+   * the right one any more (`outdated`), a fresh one is tried.
    */
   judge(peer: Certificate): ResultAsync<void, TransportError>;
   /** Connections are kept and shared among targets that have the same key. */
@@ -74,6 +74,13 @@ export type TransportError = CtrlExecError<
   | 'denied'
   | 'aborted'
 >;
+
+/** What a judge says of a peer that a fresh connection may show in another light: it may have a new key or certificate. */
+export const outdated: ReadonlySet<TransportError['code']> = new Set([
+  'wrong_identity',
+  'revoked',
+  'tls_failed',
+]);
 
 /**
  * HTTP requests over TLS to a peer that is judged by its certificate.

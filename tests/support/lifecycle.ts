@@ -11,7 +11,7 @@ import type { Transport } from '../../src/ports/transport.js';
 import type { AgentContext } from '../../src/sdk/agent/context.js';
 import { type ServingAgent, serve } from '../../src/sdk/agent/serve.js';
 import { sendSigned, shortRequest } from '../../src/sdk/dispatcher/agent-request.js';
-import { dialled, target } from '../../src/sdk/dispatcher/agent-target.js';
+import { destinationOf, target } from '../../src/sdk/dispatcher/agent-target.js';
 import type { DispatcherContext } from '../../src/sdk/dispatcher/context.js';
 import { type Presence, readDispatcherIdentity } from '../../src/sdk/dispatcher/identity.js';
 import { validFor } from '../../src/sdk/dispatcher/validity.js';
@@ -293,7 +293,7 @@ export async function ask(
 ): Promise<{ status: number; json: Record<string, unknown> }> {
   const record = await recordOf(control, name);
   const { cas } = await identityOf(control);
-  const to = target(control.context, presence, cas, { host: name, record, dial: dialled(record, undefined) });
+  const to = target(control.context, presence, cas, destinationOf(record));
   const answer = await sendSigned(control.context, presence, to, {
     method: 'POST',
     path,

@@ -4,12 +4,13 @@ import type { Certificate } from '../../domain/certificate.js';
 import { failure } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
-import type {
-  Transport,
-  TransportAnswer,
-  TransportError,
-  TransportRequest,
-  TransportTarget,
+import {
+  outdated,
+  type Transport,
+  type TransportAnswer,
+  type TransportError,
+  type TransportRequest,
+  type TransportTarget,
 } from '../../ports/transport.js';
 
 const maxHeaderLines = 32;
@@ -43,9 +44,6 @@ function listenTo(signal: AbortSignal | undefined, listener: () => void, done: A
   setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { signal: done });
 }
-
-/** What a judge says of a certificate that a fresh connection may not show any more. */
-const ofBefore: ReadonlySet<TransportError['code']> = new Set(['wrong_identity', 'revoked', 'tls_failed']);
 
 const sameLink = (a: TransportTarget, b: TransportTarget) =>
   a.host === b.host && a.port === b.port && a.credentials?.certificate === b.credentials?.certificate;
@@ -103,7 +101,7 @@ export const memoryTransport = (
     const verdict = usable ? await target.judge(known.server) : undefined;
     if (known && verdict?.isOk()) return ok(known);
     if (known) drop(target.connectionKey, known);
-    if (verdict?.isErr() && !ofBefore.has(verdict.error.code)) return err(verdict.error);
+    if (verdict?.isErr() && !outdated.has(verdict.error.code)) return err(verdict.error);
     const made = await connect(from, target);
     if (made.isOk()) kept.set(target.connectionKey, made.value);
     return made;

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import type { Client, Dispatcher } from 'undici';
+import { authority } from '../../domain/host-argument.js';
 import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
 import type { TransportError, TransportRequest, TransportTarget } from '../../ports/transport.js';
 import type { Secured } from './connect.js';
@@ -15,12 +16,9 @@ export interface Channel extends Secured {
 /** `unsent`: the connection turned out to be closed before a byte of the request was written. */
 export type ExchangeEnd = Result<HttpAnswer, TransportError> | 'unsent';
 
-const hostHeader = ({ host, port }: TransportTarget) =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-
 function requestHeaders(target: TransportTarget, headers: HeaderList): string[] {
   const named = headers.some(([name]) => name === 'host');
-  return [...(named ? [] : ['host', hostHeader(target)]), ...headers.flat()];
+  return [...(named ? [] : ['host', authority(target.host, target.port)]), ...headers.flat()];
 }
 
 function answerHeaders(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {

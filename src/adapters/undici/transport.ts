@@ -1,12 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { Crypto } from '../../ports/crypto.js';
-import type {
-  Transport,
-  TransportAnswer,
-  TransportError,
-  TransportRequest,
-  TransportTarget,
+import {
+  outdated,
+  type Transport,
+  type TransportAnswer,
+  type TransportError,
+  type TransportRequest,
+  type TransportTarget,
 } from '../../ports/transport.js';
 import { openConnection, type Secured, tlsContexts } from './connect.js';
 import { type Channel, exchange } from './exchange.js';
@@ -14,9 +15,6 @@ import { aborted, connectionFailed, timedOut } from './failures.js';
 
 /** Idle connections are closed after this many milliseconds, before the listener of the other side does. */
 const keepIdle = 60_000;
-
-/** What a judge says of a certificate that a fresh connection may not show any more. */
-const ofBefore: ReadonlySet<TransportError['code']> = new Set(['wrong_identity', 'revoked', 'tls_failed']);
 
 /** The connections to one target. */
 interface Pool {
@@ -151,7 +149,7 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
       if (kept) {
         const verdict = await judged(target, kept, request.connectTimeout, signal);
         // Nothing was sent: the peer may have a new key or certificate, and the connection is of before.
-        if (verdict.isErr() && ofBefore.has(verdict.error.code)) continue;
+        if (verdict.isErr() && outdated.has(verdict.error.code)) continue;
         if (verdict.isErr()) return err(verdict.error);
         await nextTurn();
       }

@@ -1,6 +1,5 @@
 import { okAsync } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
-import { base64url } from '../../domain/bytes.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
@@ -160,10 +159,7 @@ async function refuseRepetition(
     const detail = `the agent has lost its record of requests, by a reboot or otherwise, and cannot tell whether this one is a repetition; try again in ${seconds} s`;
     return unverified(context, caller, request, { error: 'replayed', reason: detail }, detail);
   }
-  const entered = await replay.enter(
-    { keyid, nonce: typeof nonce === 'string' ? nonce : base64url(nonce), until: expires + skew },
-    now,
-  );
+  const entered = await replay.enter({ keyid, nonce, until: expires + skew }, now);
   if (entered.isErr()) {
     context.events.emit({
       action: 'internal-error',

@@ -18,6 +18,8 @@ export interface Running {
   readonly stopping: AbortController;
   /** What makes a request id run at most once. */
   readonly store: AgentRuns;
+  /** When the store was last rid of what is too old, epoch milliseconds. */
+  purgedAt: number | undefined;
 }
 
 /** A run as asked for, its form checked. */
@@ -81,7 +83,7 @@ export async function runScript(
     logRefusal(context, caller, script.name, reqid, error);
     return notRun({ script: script.name, reqid, error });
   }
-  return once(context, caller, runs.store, asked.value, () =>
+  return once(context, caller, runs, asked.value, () =>
     execute(context, state, caller, asked.value, runs.stopping.signal),
   );
 }
@@ -123,12 +125,11 @@ const rememberedFor = 86_400_000;
 
 /** Milliseconds between two purges: each looks at every run that is remembered. */
 const purgeInterval = 60_000;
-const purged = new WeakMap<AgentRuns, number>();
 
-function purgeNowAndThen(store: AgentRuns, now: number): ReturnType<AgentRuns['purge']> {
-  const last = purged.get(store);
-  if (last !== undefined && Math.abs(now - last) < purgeInterval) return okAsync(0);
-  purged.set(store, now);
+function purgeNowAndThen(runs: Running, now: number): ReturnType<AgentRuns['purge']> {
+  const { purgedAt, store } = runs;
+  if (purgedAt !== undefined && Math.abs(now - purgedAt) < purgeInterval) return okAsync(0);
+  runs.purgedAt = now;
   return store.purge(now - rememberedFor);
 }
 
@@ -139,14 +140,15 @@ function purgeNowAndThen(store: AgentRuns, now: number): ReturnType<AgentRuns['p
 async function once(
   { clock, events }: AgentContext,
   caller: CallingDispatcher,
-  store: AgentRuns,
+  runs: Running,
   { script: { name: script }, reqid }: Ask,
   run: () => Promise<HttpAnswer>,
 ): Promise<HttpAnswer> {
   if (reqid === undefined) return run();
   const key = { owner: caller.id, reqid };
   const now = clock.now();
-  const claimed = await purgeNowAndThen(store, now).andThen(() => store.begin(key, script, now));
+  const { store } = runs;
+  const claimed = await purgeNowAndThen(runs, now).andThen(() => store.begin(key, script, now));
   if (claimed.isErr()) {
     const reason = claimed.error.message;
     events.emit({ action: 'internal-error', level: 'error', fields: { reason } });

@@ -49,7 +49,12 @@ export function serve(
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
     const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
-    const runs: Runs = { underWay: 0, stopping: new AbortController(), store: context.runs(settings) };
+    const runs: Runs = {
+      underWay: 0,
+      stopping: new AbortController(),
+      store: context.runs(settings),
+      purgedAt: undefined,
+    };
     const bind = options.bind ?? settings.bind;
     const refused = refusalLog(clock, (ip, reason, more) =>
       events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),

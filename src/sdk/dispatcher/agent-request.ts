@@ -1,6 +1,7 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
 import { hex, utf8 } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { authority } from '../../domain/host-argument.js';
 import type { HeaderList } from '../../domain/http-message.js';
 import type { TransportAnswer, TransportError, TransportTarget } from '../../ports/transport.js';
 import { checkAnswer, signRequest } from '../message-signing.js';
@@ -31,13 +32,6 @@ export const freshReqid = (context: Pick<DispatcherContext, 'random'>): string =
 /** Milliseconds and bytes for the short requests by which agents are kept up to date. */
 export const shortRequest = { answerTimeout: 10_000, maxAnswer: 64 * 1024 } as const;
 
-/** How the agent is addressed within HTTP: what is signed is what is sent. */
-function authority({ host, port }: TransportTarget): string {
-  // The zone of a link-local address means something on this host only (RFC 6874 section 1).
-  const [address = ''] = host.split('%', 1);
-  return address.includes(':') ? `[${address}]:${port}` : `${host.toLowerCase()}:${port}`;
-}
-
 /**
  * Sends one request, signed for the very key that answers the connection, and verifies the answer (wire-protocol 2.3).
  * `unverified`: the answer's signature is missing or does not hold; nothing of it is used.
@@ -52,7 +46,8 @@ export function sendSigned(
   const { method, path } = request;
   const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
   const headers: HeaderList = [
-    ['host', authority(target)],
+    // Said here, not by the transport: what is signed is what is sent.
+    ['host', authority(target.host, target.port)],
     ...(body.length > 0 ? ([['content-type', 'application/json']] as const) : []),
   ];
   const onWire = { method, path, query: '', headers, body };

@@ -19,10 +19,14 @@ export interface Addressed {
   readonly permit?: (name: string) => ResultAsync<void, CtrlExecError<'denied'>>;
 }
 
-/** Where an agent is dialled. */
-export const dialled = (record: AgentRecord, port: number | undefined) => ({
-  host: record.endpoint.lookupBy === 'ip' ? record.endpoint.ip : record.endpoint.host,
-  port: port ?? record.endpoint.port,
+/** An agent where it is registered. @param port instead of the stored one */
+export const destinationOf = (record: AgentRecord, port?: number) => ({
+  host: record.name,
+  record,
+  dial: {
+    host: record.endpoint.lookupBy === 'ip' ? record.endpoint.ip : record.endpoint.host,
+    port: port ?? record.endpoint.port,
+  },
 });
 
 /** Whom a request is for. */

@@ -16,7 +16,7 @@ const grace = 2000;
 export interface CaRollover {
   /** SHA-256 of the present CA's DER, lower-case hex. */
   readonly fingerprint: string;
-  /** Agents whose certificate is still of the CA before it. Empty: it is done, and that CA is not accepted any more. */
+  /** Agents whose certificate is still of the CA before it. Empty: that CA is given up when the overlap has ended. */
   readonly remaining: readonly string[];
   readonly maintenance: Maintenance;
 }

@@ -6,7 +6,7 @@ import { parseHostArgument } from '../../domain/host-argument.js';
 import { parseJsonObject } from '../../domain/json.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
-import { type Addressed, dialled, hasKey, spkiDigest, target } from './agent-target.js';
+import { type Addressed, destinationOf, hasKey, spkiDigest, target } from './agent-target.js';
 import { bringUpToDate } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
@@ -33,7 +33,7 @@ export function address(
       const name = text.toLowerCase();
       const record = all ? all.get(name) : yield* context.registry.find(name);
       if (record) {
-        addressed.set(record.name, { host: record.name, record, dial: dialled(record, port) });
+        addressed.set(record.name, destinationOf(record, port));
         continue;
       }
       const parsed = yield* parseHostArgument(text);

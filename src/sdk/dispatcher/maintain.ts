@@ -5,7 +5,7 @@ import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { renewalDue, rotationDue } from '../../domain/lifecycle.js';
 import { parallel } from '../parallel.js';
-import { dialled } from './agent-target.js';
+import { destinationOf } from './agent-target.js';
 import { isUpToDate, meet, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from './identity.js';
@@ -133,14 +133,12 @@ function visit(
         // Somebody else is at it.
         else if (outcome.error.code !== 'locked') failed.push({ name, reason: outcome.error.message });
       } else if (!isUpToDate(identity, standing)) {
-        const agent = { host: name, record, dial: dialled(record, undefined) };
-        const outcome = await tellAll(context, identity, agent);
+        const outcome = await tellAll(context, identity, destinationOf(record));
         if (outcome.isOk()) told.push(name);
         else failed.push({ name, reason: outcome.error.message });
       } else if (pins.some(({ state }) => state === 'issued')) {
         // It has told nobody that it installed its certificate: that it answers says as much.
-        const agent = { host: name, record, dial: dialled(record, undefined) };
-        const outcome = await meet(context, identity, agent);
+        const outcome = await meet(context, identity, destinationOf(record));
         if (outcome.isErr()) failed.push({ name, reason: outcome.error.message });
       }
     });

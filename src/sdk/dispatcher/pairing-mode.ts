@@ -11,15 +11,14 @@ import {
   writePairingMessage,
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
-import type { CertificateRequest } from '../../ports/certificate-requests.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import { inTurn, once } from '../parallel.js';
 import { refusalLog } from '../refusals.js';
 import type { DispatcherContext } from './context.js';
-import { identityMissing, loadIdentity } from './identity.js';
 import { joinedBy } from './join-tokens.js';
 import { pairingAdmission } from './pairing-admission.js';
 import { codesDiffer } from './pairing-decisions.js';
+import { introduced, loadPairing, notRevoked } from './pairing-identity.js';
 import {
   type ConfirmOutcome,
   type PairingIdentity,
@@ -140,45 +139,6 @@ const alone = ({ clock, locks }: DispatcherContext) =>
         })
       : error,
   );
-
-function loadPairing(context: DispatcherContext) {
-  const { keyStore, crypto, authority } = context;
-  return loadIdentity(context)
-    .andThen(() => keyStore.read(['pairing-key', 'pairing-certificate']).map((documents) => ({ documents })))
-    .andThen(({ documents }) => {
-      const key = documents['pairing-key'];
-      const certificate = documents['pairing-certificate'];
-      if (key === undefined || certificate === undefined) return err(identityMissing());
-      return crypto
-        .readCertificate(certificate)
-        .map(({ spki }) => ({ credentials: { key, certificate }, tlsSpki: spki }));
-    })
-    .andThen((loaded) => authority.certificates().map(() => loaded));
-}
-
-/** Whom an agent that pairs now is to trust: the CAs in force, and this dispatcher's present and next certificates. */
-const introduced = (context: DispatcherContext) =>
-  loadIdentity(context).andThen((dispatcher) =>
-    context.authority.certificates().map((cas) => ({
-      cas,
-      dispatchers: [dispatcher, dispatcher.next].flatMap((each) => (each ? [each.certificate] : [])),
-    })),
-  );
-
-/** A key that was revoked may be in other hands: it is not paired again. */
-function notRevoked(
-  { crypto, registry, revocations }: DispatcherContext,
-  { spki }: CertificateRequest,
-): ResultAsync<void, SessionFailure> {
-  const digest = hex(crypto.sha256(spki));
-  return safeTry<void, SessionFailure>(async function* () {
-    const holder = yield* registry.findByKey(digest);
-    for (const { serial, spkiSha256 } of holder?.pins ?? [])
-      if (spkiSha256 === digest && (yield* revocations.has(serial)))
-        return err(refusal('invalid', 'its key was revoked: pair with --new-key'));
-    return ok(undefined);
-  });
-}
 
 function pairingSessions(
   context: DispatcherContext,

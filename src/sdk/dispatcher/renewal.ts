@@ -10,11 +10,12 @@ import { hex } from '../../domain/bytes.js';
 import { agentUri, type Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { agentName } from '../../domain/names.js';
-import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
-import { dialled, target } from './agent-target.js';
+import { sendSigned, shortRequest } from './agent-request.js';
+import { destinationOf, target } from './agent-target.js';
 import { bringUpToDate } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
+import { holding } from './holding.js';
 import { type DispatcherIdentity, loadIdentity } from './identity.js';
 import { introduceAgain } from './introduction.js';
 import { isStranger } from './telling.js';
@@ -42,21 +43,9 @@ export function renewAgent(
   record: AgentRecord,
   options: { readonly allowExpired?: boolean; readonly signal?: AbortSignal } = {},
 ): ResultAsync<Renewal, CtrlExecError> {
-  const { clock, events, locks } = context;
-  const reqid = freshReqid(context);
-  return locks
-    .acquire([{ host: record.name, script: renewalLock }], reqid, clock.now())
-    .mapErr((error): CtrlExecError => error)
-    .andThen(() => {
-      const release = () =>
-        locks.release(reqid).orElse((error) => {
-          events.emit({ action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } });
-          return ok(undefined);
-        });
-      return renewed(context, identity, record, options, reqid)
-        .andThen((renewal) => release().map(() => renewal))
-        .orElse((error) => release().andThen(() => err(error)));
-    })
+  const { events } = context;
+  const key = { host: record.name, script: renewalLock };
+  return holding(context, key, (reqid) => renewed(context, identity, record, options, reqid))
     .map((renewal) => {
       const { name: host, serial, notAfter } = renewal;
       events.emit({
@@ -80,7 +69,7 @@ function renewed(
   reqid: string,
 ): ResultAsync<Renewal, CtrlExecError> {
   const { authority, certificateRequests, clock, crypto, registry, settings, transport } = context;
-  const agent = { host: record.name, record, dial: dialled(record, undefined) };
+  const agent = destinationOf(record);
   const outdated = { ...agent, allowExpired, signal };
   const to = target(context, identity, identity.cas, outdated);
   const post = (path: string, body: unknown) =>

@@ -3,7 +3,7 @@ import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { agentName } from '../../domain/names.js';
 import { serialReadings } from '../../domain/serial.js';
 import { parallel } from '../parallel.js';
-import { dialled } from './agent-target.js';
+import { destinationOf } from './agent-target.js';
 import { tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { readDispatcherIdentity } from './identity.js';
@@ -67,7 +67,7 @@ export function revoke(
     // With those that are revoked nobody speaks any more.
     const records = yield* unrevoked(context, yield* registry.list());
     await parallel(records, context.settings.maxParallel, async (record) => {
-      const agent = { host: record.name, record, dial: dialled(record, undefined) };
+      const agent = destinationOf(record);
       const outcome = await tellAll(context, latest, agent);
       if (outcome.isOk()) told.push(record.name);
       else pending.push({ name: record.name, reason: outcome.error.message });

@@ -1,13 +1,13 @@
-import { err, ok, type Result, ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type SerialState, serialState } from '../../domain/agent-standing.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { overlapEnd, rotationDue } from '../../domain/lifecycle.js';
 import { formatRotation } from '../../domain/rotation.js';
 import { parallel } from '../parallel.js';
-import { freshReqid } from './agent-request.js';
-import { dialled } from './agent-target.js';
+import { destinationOf } from './agent-target.js';
 import { sameCa, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
+import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
 import { succession } from './introduction.js';
 import { unrevoked } from './revoked.js';
@@ -37,34 +37,20 @@ export interface Rotation {
 /** The lock of whatever replaces this dispatcher's identity or its CA. */
 const identityLock = { host: '*', script: '/identity' } as const;
 
-/** Holds the lock while `work` goes on. */
-export function exclusively<T>(
+/** Whatever replaces this dispatcher's identity or its CA, one at a time. */
+export const exclusively = <T>(
   context: DispatcherContext,
   work: () => ResultAsync<T, CtrlExecError>,
-): ResultAsync<T, CtrlExecError> {
-  const { clock, events, locks } = context;
-  const reqid = freshReqid(context);
-  const release = () =>
-    locks.release(reqid).orElse((error) => {
-      events.emit({ action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } });
-      return ok(undefined);
-    });
-  return locks
-    .acquire([identityLock], reqid, clock.now())
-    .mapErr(
-      (error): CtrlExecError =>
-        error.code === 'locked'
-          ? failure(
-              'locked',
-              'another command is replacing the identity or the CA of this dispatcher: list-locks shows it',
-              {
-                conflicts: error.conflicts,
-              },
-            )
-          : error,
-    )
-    .andThen(() => new ResultAsync(Promise.resolve(work()).finally(release)));
-}
+): ResultAsync<T, CtrlExecError> =>
+  holding(context, identityLock, work).mapErr((error) =>
+    error.code === 'locked' && error.conflicts.includes(`${identityLock.host}:${identityLock.script}`)
+      ? failure(
+          'locked',
+          'another command is replacing the identity or the CA of this dispatcher: list-locks shows it',
+          { conflicts: error.conflicts },
+        )
+      : error,
+  );
 
 /**
  * Replaces the dispatcher's key and certificate (wire-protocol 2.4): makes the next identity, or goes on with one that was
@@ -178,7 +164,7 @@ async function tellAgents(
   const ofPresentCa = next !== undefined && sameCa(context, identity, next.certificate, certificate);
   await parallel(listed.value, context.settings.maxParallel, async (record) => {
     const { name } = record;
-    const told = await tellAll(context, identity, { host: name, record, dial: dialled(record, undefined) });
+    const told = await tellAll(context, identity, destinationOf(record));
     const latest = await context.registry.find(name);
     const standing = latest.isOk() ? latest.value?.standing : record.standing;
     // It was unpaired meanwhile.
