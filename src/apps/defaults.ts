@@ -91,6 +91,7 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'agent-certificate': inHome('agent.crt'),
     'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
     'dispatcher-certificates': inHome('dispatcher-certificates.pem'),
+    'signing-dispatchers': inHome('signing-dispatchers'),
     'agent-revocation-lists': inHome('agent-crl.pem'),
     'revoked-serials': inHome('revoked-serials'),
   };
@@ -115,6 +116,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'agent-certificate': settings.cert,
     'trusted-dispatchers': settings.trustedDispatchersPath,
     'dispatcher-certificates': join(settings.stateDir, 'dispatcher-certificates.pem'),
+    'signing-dispatchers': join(settings.stateDir, 'signing-dispatchers'),
     'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
     'revoked-serials': settings.revokedSerials,
   };
