@@ -82,7 +82,10 @@ export async function acceptOneByOne(options: AcceptOptions): Promise<Accepting>
   });
   const next = () => {
     current = waiting.shift();
-    if (current) tls.emit('connection', current);
+    if (current?.destroyed) {
+      options.failed('ECONNRESET');
+      next();
+    } else if (current) tls.emit('connection', current);
   };
   const track = (socket: Socket) => {
     open.add(socket);

@@ -112,7 +112,7 @@ export const legacyCsr = (key: string, commonName: string): Promise<string> =>
   openssl('req', '-new', '-sha256', '-key', privateFile('agent.key', key), '-subj', `/CN=${commonName}`);
 
 /** The serial of a certificate as legacy hosts compare it: what OpenSSL prints, in lower case; an even number of digits. */
-const legacySerial = (pem: string): string => new X509Certificate(pem).serialNumber.toLowerCase();
+export const legacySerial = (pem: string): string => new X509Certificate(pem).serialNumber.toLowerCase();
 
 /** Makes a CA with the openssl command, in a directory that is removed at the end. */
 export async function legacyCa(options: LegacyCaOptions = {}): Promise<LegacyCa> {
