@@ -9,7 +9,7 @@ import { openTls, received } from '../../support/raw-tls.js';
 export const versions: readonly LegacyVersion[] = ['0.8', '0.9', '0.11', '0.12'];
 export const here = '127.0.0.1';
 
-export const echo: LegacyScript = ({ args }) => ({ exit: 0, stdout: `${args.join(' ')}\n` });
+const echo: LegacyScript = ({ args }) => ({ exit: 0, stdout: `${args.join(' ')}\n` });
 
 /** A legacy CA with a dispatcher and an agent, shared by the tests of a file. */
 export function legacyInstallation() {
