@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createPrivateKey, generateKeyPair, X509Certificate } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { temporaryDirectory } from '../commands.js';
@@ -39,18 +40,9 @@ export interface LegacyCa {
  */
 export async function whyNotSigned(csr: string, name?: string): Promise<string | undefined> {
   if (csr.length > 10_240) return 'CSR too large';
-  const text = await openssl(
-    ...[
-      'req',
-      '-noout',
-      '-text',
-      '-subject',
-      '-nameopt',
-      'multiline',
-      '-in',
-      privateFile('request.csr', csr),
-    ],
-  );
+  const text = await opensslOn(csr, (path) => [
+    ...['req', '-noout', '-text', '-subject', '-nameopt', 'multiline', '-in', path],
+  ]);
   const bits = Number(
     /Public Key Algorithm: rsaEncryption\s+.*Public-Key: \((\d+) bit\)/.exec(text)?.[1] ?? 0,
   );
@@ -100,16 +92,21 @@ async function openssl(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** A private file in a directory that is removed at the end. */
-function privateFile(name: string, text: string): string {
-  const path = join(temporaryDirectory(), name);
-  writeFileSync(path, text, { mode: 0o600 });
-  return path;
+/** The same, over a text in a private file that is gone afterwards: also outside a test, as where a server asks. */
+async function opensslOn(text: string, args: (path: string) => readonly string[]): Promise<string> {
+  const directory = mkdtempSync(join(tmpdir(), 'ctrl-exec-test-'));
+  try {
+    const path = join(directory, 'input.pem');
+    writeFileSync(path, text, { mode: 0o600 });
+    return await openssl(...args(path));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 /** A CSR (PEM) over a key, subject `CN=<commonName>` and nothing else, as a legacy agent makes it. */
 export const legacyCsr = (key: string, commonName: string): Promise<string> =>
-  openssl('req', '-new', '-sha256', '-key', privateFile('agent.key', key), '-subj', `/CN=${commonName}`);
+  opensslOn(key, (path) => ['req', '-new', '-sha256', '-key', path, '-subj', `/CN=${commonName}`]);
 
 /** The serial of a certificate as legacy hosts compare it: what OpenSSL prints, in lower case; an even number of digits. */
 export const legacySerial = (pem: string): string => new X509Certificate(pem).serialNumber.toLowerCase();
@@ -134,11 +131,11 @@ export async function legacyCa(options: LegacyCaOptions = {}): Promise<LegacyCa>
   let last: Promise<unknown> = Promise.resolve();
   const sign = (csr: string, days = 825) => {
     const signed = last.then(async () => {
-      const certificate = await openssl(
-        ...['x509', '-req', '-sha256', '-days', String(days), '-in', privateFile('request.csr', csr)],
+      const certificate = await opensslOn(csr, (request) => [
+        ...['x509', '-req', '-sha256', '-days', String(days), '-in', request],
         ...['-CA', path('ca.crt'), '-CAkey', path('ca.key')],
         ...['-CAserial', path('ca.serial'), '-CAcreateserial'],
-      );
+      ]);
       return { certificate, serial: legacySerial(certificate) };
     });
     last = signed.catch(() => {});
