@@ -107,14 +107,16 @@ export function processRunnerContract(
     });
 
     test('an end by a signal names it', async () => {
-      expect((await output('killed')).end).toEqual({ kind: 'signalled', signal: 'SIGKILL', timedOut: false });
+      expect(await output('killed')).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGKILL' },
+        stopped: undefined,
+      });
     });
 
     test('what runs beyond its time is terminated and said to have timed out', async () => {
-      expect((await output('endless', { timeout: 100 })).end).toEqual({
-        kind: 'signalled',
-        signal: 'SIGTERM',
-        timedOut: true,
+      expect(await output('endless', { timeout: 100 })).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGTERM' },
+        stopped: 'timeout',
       });
     });
 
@@ -122,7 +124,10 @@ export function processRunnerContract(
       const controller = new AbortController();
       const running = output('endless', { signal: controller.signal, timeout: 60_000 });
       setTimeout(() => controller.abort(), 50);
-      expect((await running).end).toEqual({ kind: 'signalled', signal: 'SIGTERM', timedOut: false });
+      expect(await running).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGTERM' },
+        stopped: 'cancelled',
+      });
     });
 
     test('what was cancelled before is not started', async () => {

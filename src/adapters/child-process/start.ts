@@ -6,6 +6,7 @@ import { err, ok, type Result } from 'neverthrow';
 import { inheritedDescriptors, stillInherited } from './inherited-descriptors.js';
 import { feed } from './input.js';
 import { inputFile } from './input-file.js';
+import { type PipeIdentity, pipeIdentity } from './pipe-holders.js';
 import { type Pipe, type PipeSource, pipes } from './pipes.js';
 import { refusal, spawnReason } from './refusal.js';
 
@@ -30,7 +31,7 @@ export interface StreamSource {
 const systemStreams: StreamSource = { input: inputFile, outputs: pipes };
 
 /** A code or the name of a signal, never both. */
-export type Exit =
+type Exit =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: string };
 
@@ -39,6 +40,8 @@ export interface StartedProgram {
   readonly pid: number;
   /** Empty when the output is discarded. */
   readonly outputs: readonly Readable[];
+  /** Of `outputs`; empty where they are no pipes. */
+  readonly pipes: readonly PipeIdentity[];
   readonly exit: Promise<Exit>;
 }
 
@@ -82,7 +85,9 @@ export const startProgram = async (
       taken?.[1]?.writeEnd ?? otherwise,
       ...masking(leaking, blank),
     ];
-    child = spawn(path, args, { cwd: '/', env: { ...env }, detached: true, stdio });
+    // Node adds its own NODE_V8_COVERAGE to every environment that does not name it.
+    const variables = { NODE_V8_COVERAGE: undefined, ...env };
+    child = spawn(path, args, { cwd: '/', env: variables, detached: true, stdio });
   } catch (error) {
     for (const { readEnd } of taken ?? []) closeSync(readEnd);
     return err(spawnReason(path, error));
@@ -102,8 +107,9 @@ export const startProgram = async (
       resolve(code === null ? { kind: 'signalled', signal: signal ?? 'unknown' } : { kind: 'exited', code }),
     );
   });
+  const identities = (taken ?? []).map(({ readEnd }) => pipeIdentity(readEnd));
   if (child.stdin !== null) feed(child.stdin, input, inputTimeout, exit);
   const outputs = outputEnds(child, taken);
   for (const stream of outputs) stream.on('error', () => undefined);
-  return ok({ pid, outputs, exit });
+  return ok({ pid, outputs, pipes: identities, exit });
 };

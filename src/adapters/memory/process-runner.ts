@@ -24,6 +24,7 @@ export const processOutcome = (
   end: number | ProcessEnd = 0,
   stdout: string | Uint8Array = '',
   stderr: string | Uint8Array = '',
+  stopped?: ProcessOutcome['stopped'],
 ): ProcessOutcome => {
   const captured = (content: string | Uint8Array): CapturedStream => {
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
@@ -31,8 +32,10 @@ export const processOutcome = (
   };
   return {
     end: typeof end === 'number' ? { kind: 'exited', code: end } : end,
+    stopped,
     stdout: captured(stdout),
     stderr: captured(stderr),
+    pipesHeldBy: undefined,
   };
 };
 
@@ -40,10 +43,10 @@ export const processOutcome = (
 const terminated = (request: ProcessRequest): { end: Promise<ProcessOutcome>; release: () => void } => {
   let release = (): void => undefined;
   const end = new Promise<ProcessOutcome>((resolve) => {
-    const stop = (timedOut: boolean) => (): void =>
-      resolve(processOutcome({ kind: 'signalled', signal: 'SIGTERM', timedOut }));
-    const onAbort = stop(false);
-    const timer = request.timeout > 0 ? setTimeout(stop(true), request.timeout) : undefined;
+    const stop = (why: 'timeout' | 'cancelled') => (): void =>
+      resolve(processOutcome({ kind: 'signalled', signal: 'SIGTERM' }, '', '', why));
+    const onAbort = stop('cancelled');
+    const timer = request.timeout > 0 ? setTimeout(stop('timeout'), request.timeout) : undefined;
     request.signal?.addEventListener('abort', onAbort);
     release = () => {
       clearTimeout(timer);

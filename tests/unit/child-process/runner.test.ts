@@ -224,7 +224,10 @@ describe('termination', () => {
     const outcome = await impatient.run(
       processRequest(shell("trap '' TERM; while :; do sleep 1000; done"), { timeout: 200 }),
     );
-    expect(outcome._unsafeUnwrap().end).toEqual({ kind: 'signalled', signal: 'SIGKILL', timedOut: true });
+    expect(outcome._unsafeUnwrap()).toMatchObject({
+      end: { kind: 'signalled', signal: 'SIGKILL' },
+      stopped: 'timeout',
+    });
   });
 
   test('grandchildren that ignore SIGTERM are killed, also when the script itself obeyed', async () => {
@@ -234,7 +237,10 @@ describe('termination', () => {
     const running = impatient.run(processRequest(script, { args: [pidFile], signal: controller.signal }));
     const grandchild = await pidIn(pidFile);
     controller.abort();
-    expect((await running)._unsafeUnwrap().end).toMatchObject({ signal: 'SIGTERM', timedOut: false });
+    expect((await running)._unsafeUnwrap()).toMatchObject({
+      end: { signal: 'SIGTERM' },
+      stopped: 'cancelled',
+    });
     await eventually(() => !isAlive(grandchild));
   });
 
