@@ -9,7 +9,7 @@ import type {
 } from '../../ports/process-runner.js';
 import { type Delivery, delivery } from './delivery.js';
 import { type OutputCapture, outputCapture } from './output-capture.js';
-import { pipeHolders } from './pipe-holders.js';
+import { type PipeIdentity, pipeHolders } from './pipe-holders.js';
 import { groupTermination } from './process-group.js';
 import { type StartedProgram, type StreamSource, startProgram } from './start.js';
 import { later } from './timer.js';
@@ -24,6 +24,8 @@ export interface RunnerOptions {
   readonly streams?: StreamSource;
   /** Where output is kept; in memory. */
   readonly capture?: (stream: OutputStream, limit: number) => OutputCapture;
+  /** Called before the program is started. */
+  readonly onPipes?: (pipes: readonly PipeIdentity[]) => void;
   /** Called when the program runs, before anything of it was read. */
   readonly onStart?: (started: StartedProgram) => void;
 }
@@ -88,7 +90,10 @@ const execute = async (
   const aborted = (): boolean => signal?.aborted === true;
   if (aborted()) return err(spawnFailed(path, 'cancelled before it was started'));
   const program = { path, args, env, input: request.stdin, inputTimeout: request.stdinTimeout };
-  const started = await startProgram({ ...program, output: 'capture' }, options.streams);
+  const started = await startProgram(
+    { ...program, output: 'capture', onPipes: options.onPipes },
+    options.streams,
+  );
   if (started.isErr()) return err(spawnFailed(path, started.error));
 
   const { pid, outputs, pipes, exit } = started.value;

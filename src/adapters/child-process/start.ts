@@ -20,6 +20,8 @@ export interface Program {
   readonly inputTimeout: number;
   /** `discard`: standard output and error are /dev/null. */
   readonly output: 'capture' | 'discard';
+  /** Called before it is started. */
+  readonly onPipes?: ((pipes: readonly PipeIdentity[]) => void) | undefined;
 }
 
 /** Where the standard streams come from. Where either gives undefined, Node's sockets take its place. */
@@ -43,6 +45,8 @@ export interface StartedProgram {
   /** Of `outputs`; empty where they are no pipes. */
   readonly pipes: readonly PipeIdentity[];
   readonly exit: Promise<Exit>;
+  /** Lets this process end while the program runs. */
+  unref(): void;
 }
 
 type Descriptor = number | 'pipe' | 'ignore';
@@ -72,6 +76,8 @@ export const startProgram = async (
   if (refused !== undefined) return err(refused);
   const taken = output === 'capture' ? await streams.outputs.take(2) : undefined;
   const otherwise = output === 'capture' ? 'pipe' : 'ignore';
+  const identities = (taken ?? []).map(({ readEnd }) => pipeIdentity(readEnd));
+  program.onPipes?.(identities);
   inherited ??= inheritedDescriptors();
   const leaking = stillInherited(inherited);
   let [inputDescriptor, blank]: (number | undefined)[] = [];
@@ -107,9 +113,8 @@ export const startProgram = async (
       resolve(code === null ? { kind: 'signalled', signal: signal ?? 'unknown' } : { kind: 'exited', code }),
     );
   });
-  const identities = (taken ?? []).map(({ readEnd }) => pipeIdentity(readEnd));
   if (child.stdin !== null) feed(child.stdin, input, inputTimeout, exit);
   const outputs = outputEnds(child, taken);
   for (const stream of outputs) stream.on('error', () => undefined);
-  return ok({ pid, outputs, pipes: identities, exit });
+  return ok({ pid, outputs, pipes: identities, exit, unref: () => child.unref() });
 };
