@@ -3,7 +3,7 @@ import type { Job, Jobs } from '../../src/ports/jobs.js';
 import type { Program } from '../../src/ports/process-runner.js';
 
 /** What a program of the suite does; the binding provides one of each. */
-export interface JobPrograms {
+interface JobPrograms {
   /** Copies standard input to standard output. */
   readonly copy: string;
   /** Exits with its first argument. */

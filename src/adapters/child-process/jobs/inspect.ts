@@ -17,8 +17,21 @@ import { endSurvivors } from './survivors.js';
 /** Milliseconds without a sign of life after which a watcher that cannot be seen from here is taken to be gone. */
 const lifeTime = 60_000;
 
-/** Directories of jobs that this process is about to start a watcher for. */
-export const starting = new Set<string>();
+/** Directories of jobs that this process is about to start a watcher for, and how many of its parts believe to be at it. */
+const starting = new Map<string, number>();
+
+/** Says so; the returned function takes it back, once. */
+export const announceStart = (directory: string): (() => void) => {
+  starting.set(directory, (starting.get(directory) ?? 0) + 1);
+  let taken = false;
+  return () => {
+    if (taken) return;
+    taken = true;
+    const left = (starting.get(directory) ?? 1) - 1;
+    if (left === 0) starting.delete(directory);
+    else starting.set(directory, left);
+  };
+};
 
 /** Writes the record by which nobody will run the job any more; false: somebody has taken it over. */
 export const giveUp = (directory: string): Promise<boolean> =>

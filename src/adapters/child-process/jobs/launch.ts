@@ -5,12 +5,12 @@ import { later } from '../timer.js';
 import { encodeOrder, taken, type WatchOrder } from './order.js';
 
 /** How to start what watches over a job. */
-export interface WatcherProgram {
+interface WatcherProgram {
   readonly path: string;
   readonly args: readonly string[];
 }
 
-export interface Launched {
+interface Launched {
   /** `taken`: a watcher has it, and outlives this process. Otherwise why not, as far as is known. */
   readonly outcome: 'taken' | { readonly failed: string };
   /** Resolves when the watcher has ended. */

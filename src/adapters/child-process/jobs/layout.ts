@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { link, lstat, mkdir, open, rename, rm, unlink } from 'node:fs/promises';
+import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
 import type { JobKey } from '../../../ports/jobs.js';
@@ -58,7 +58,7 @@ export const unlessMissing = async <T>(call: Promise<T>): Promise<T | undefined>
   try {
     return await call;
   } catch (thrown) {
-    if (codeOf(thrown) === 'ENOENT') return undefined;
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(thrown))) return undefined;
     throw thrown;
   }
 };
@@ -78,7 +78,7 @@ export const syncDirectory = async (directory: string): Promise<void> => {
 const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /** A new file, 0600, synced. */
-export const writeNew = async (path: string, content: string): Promise<void> => {
+const writeNew = async (path: string, content: string): Promise<void> => {
   const handle = await open(path, create, 0o600);
   try {
     await handle.writeFile(content);
@@ -145,8 +145,3 @@ export const prepareDirectory = async (directory: string): Promise<void> => {
     await handle.close();
   }
 };
-
-export const exists = async (path: string): Promise<boolean> =>
-  (await unlessMissing(lstat(path))) !== undefined;
-
-export const removeFile = async (path: string): Promise<void> => void (await unlessMissing(unlink(path)));

@@ -13,8 +13,8 @@ import {
 } from '../../../ports/jobs.js';
 import type { Program } from '../../../ports/process-runner.js';
 import { ownIdentity } from '../process-identity.js';
-import { giveUp, starting } from './inspect.js';
-import { launchWatcher, type WatcherProgram } from './launch.js';
+import { announceStart, giveUp } from './inspect.js';
+import { launchWatcher } from './launch.js';
 import {
   directoryName,
   fileFailed,
@@ -32,8 +32,8 @@ export interface SupervisedJobsOptions {
   readonly directory: string;
   /** The program `job-supervisor`, as it was built. */
   readonly supervisor: string;
-  /** Default: this one, with as little memory as it can do with. */
-  readonly watcher?: WatcherProgram;
+  /** The Node that runs it. Default: that of this process. */
+  readonly node?: string;
   readonly capacity?: number;
   /** Milliseconds from SIGTERM to SIGKILL for what a killed watcher has left; 5,000. */
   readonly killAfter?: number;
@@ -45,9 +45,6 @@ type StartError = CtrlExecError<'file_failed' | 'spawn_failed'>;
 
 /** Milliseconds between two looks at a job that is waited for; the end of a watcher of this process is noticed at once. */
 const lookInterval = 250;
-
-/** What keeps a watcher small: it holds no output, and has nothing to compute. */
-const frugal = ['--max-old-space-size=32', '--max-semi-space-size=1', '--no-warnings'];
 
 /** False: there is no such job any more. */
 const requestCancel = async (job: string): Promise<boolean> => {
@@ -84,7 +81,7 @@ const serial = () => {
  */
 export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
   const { directory, capacity = jobCapacity, killAfter = 5_000, patience = 30_000 } = options;
-  const watcher = options.watcher ?? { path: process.execPath, args: [...frugal, options.supervisor] };
+  const watcher = { path: options.node ?? process.execPath, args: [options.supervisor] };
   const closing = new AbortController();
   const inTurn = serial();
   const launching = new Map<string, Promise<unknown>>();
@@ -108,6 +105,11 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
   const sameScript = async (on: Shelf, script: string, except?: string): Promise<JobHeader | undefined> =>
     (await on.running()).find((each) => each.script === script && directoryName(each) !== except);
 
+  const withdraw = async (on: Shelf, name: string): Promise<void> => {
+    await removeWhole(on.pathOf(name), on.aside());
+    on.forget(name);
+  };
+
   /** Records the job; undefined: it is recorded and may be started. */
   const record = async (on: Shelf, header: JobHeader, program: Program): Promise<JobStart | undefined> => {
     const name = directoryName(header);
@@ -126,51 +128,33 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
       ...{ owner, reqid, script, startedAt },
       ...{ maxOutput: program.maxOutput, starter: ownIdentity() },
     });
-    const path = on.pathOf(name);
-    starting.add(path);
-    try {
-      if (!(await publish(directory, name, on.aside(), fileNames.job, text))) {
-        starting.delete(path);
-        const other = await known();
-        if (other !== undefined) return other;
-        throw Object.assign(new Error('something else is in its place'), { code: 'EEXIST' });
-      }
-      await on.refresh();
-      const other = await sameScript(on, script, name);
-      if (other === undefined) return undefined;
-      await withdraw(on, name);
-      return { kind: 'busy', running: other };
-    } catch (thrown) {
-      starting.delete(path);
-      throw thrown;
+    if (!(await publish(directory, name, on.aside(), fileNames.job, text))) {
+      const other = await known();
+      if (other !== undefined) return other;
+      throw Object.assign(new Error('something else is in its place'), { code: 'EEXIST' });
     }
-  };
-
-  const withdraw = async (on: Shelf, name: string): Promise<void> => {
-    await removeWhole(on.pathOf(name), on.aside());
-    on.forget(name);
-    starting.delete(on.pathOf(name));
+    await on.refresh();
+    const other = await sameScript(on, script, name);
+    if (other === undefined) return undefined;
+    await withdraw(on, name);
+    return { kind: 'busy', running: other };
   };
 
   const launch = async (on: Shelf, name: string, program: Program): Promise<Result<JobStart, StartError>> => {
     const path = on.pathOf(name);
-    try {
-      const { outcome, exit } = await launchWatcher(watcher, { directory: path, program }, patience);
-      // One that says nothing may still have taken it.
-      if (outcome === 'taken' || !(await giveUp(path).catch(() => true))) {
-        exits.set(
-          name,
-          exit.finally(() => exits.delete(name)),
-        );
-        return ok({ kind: 'accepted' });
-      }
-      await withdraw(on, name);
-      const reason = `nothing could be started to watch over it: ${outcome.failed}`;
-      const about = { path: program.path, reason };
-      return err(failure('spawn_failed', `${program.path} was not started: ${reason}`, about));
-    } finally {
-      starting.delete(path);
+    const { outcome, exit } = await launchWatcher(watcher, { directory: path, program }, patience);
+    // One that says nothing may still have taken it.
+    if (outcome === 'taken' || !(await giveUp(path).catch(() => true))) {
+      exits.set(
+        name,
+        exit.finally(() => exits.delete(name)),
+      );
+      return ok({ kind: 'accepted' });
     }
+    await withdraw(on, name);
+    const reason = `nothing could be started to watch over it: ${outcome.failed}`;
+    const about = { path: program.path, reason };
+    return err(failure('spawn_failed', `${program.path} was not started: ${reason}`, about));
   };
 
   const start = async (header: JobHeader, program: Program): Promise<Result<JobStart, StartError>> => {
@@ -182,10 +166,10 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
         await other;
         continue;
       }
-      const recorded = inTurn(() => record(on, header, program));
-      const launched = recorded.then((answer) =>
-        answer === undefined ? launch(on, name, program) : ok(answer),
-      );
+      const done = announceStart(on.pathOf(name));
+      const launched = inTurn(() => record(on, header, program))
+        .then((answer) => (answer === undefined ? launch(on, name, program) : ok(answer)))
+        .finally(done);
       launching.set(
         name,
         launched.then(
