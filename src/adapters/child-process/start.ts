@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
@@ -64,6 +64,19 @@ const outputEnds = (child: ChildProcess, taken: readonly Pipe[] | undefined): Re
     ? [child.stdout, child.stderr].filter((stream) => stream !== null)
     : taken.map(({ readEnd }) => new Socket({ fd: readEnd, readable: true, writable: false }));
 
+/** More than Node needs to start a process over sockets. */
+const socketRoom = 16;
+
+/** Throws EMFILE. A start over sockets that fails for want of descriptors leaves some of them open for ever, in Node itself. */
+const requireRoom = (): void => {
+  const opened: number[] = [];
+  try {
+    while (opened.length < socketRoom) opened.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
+};
+
 let inherited: readonly number[] | undefined;
 
 /** Starts it as the leader of a session of its own; the error is the reason why that failed. */
@@ -78,14 +91,14 @@ export const startProgram = async (
   const otherwise = output === 'capture' ? 'pipe' : 'ignore';
   const identities = (taken ?? []).map(({ readEnd }) => pipeIdentity(readEnd));
   program.onPipes?.(identities);
-  inherited ??= inheritedDescriptors();
-  const leaking = stillInherited(inherited);
   let [inputDescriptor, blank]: (number | undefined)[] = [];
   let child: ChildProcess;
   try {
+    inherited ??= inheritedDescriptors();
+    const leaking = stillInherited(inherited);
     inputDescriptor = streams.input(input);
     blank = leaking.length > 0 ? openSync('/dev/null', 'r+') : undefined;
-    const stdio: StdioOptions = [
+    const stdio: Descriptor[] = [
       inputDescriptor ?? 'pipe',
       taken?.[0]?.writeEnd ?? otherwise,
       taken?.[1]?.writeEnd ?? otherwise,
@@ -93,6 +106,7 @@ export const startProgram = async (
     ];
     // Node adds its own NODE_V8_COVERAGE to every environment that does not name it.
     const variables = { NODE_V8_COVERAGE: undefined, ...env };
+    if (stdio.includes('pipe')) requireRoom();
     child = spawn(path, args, { cwd: '/', env: variables, detached: true, stdio });
   } catch (error) {
     for (const { readEnd } of taken ?? []) closeSync(readEnd);

@@ -4,13 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../../src/adapters/child-process/jobs/supervised.js';
+import { bundle } from '../bundle.js';
 import { jobSupervisor } from '../job-supervisor.js';
-
-const root = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32). */
 const random = (seed: number) => {
@@ -47,11 +44,7 @@ export function describeKilledJobs(rounds: number, seed: number): void {
     beforeAll(() => {
       home = mkdtempSync(join(tmpdir(), 'killed-jobs-'));
       starter = join(home, 'starter.mjs');
-      buildSync({
-        absWorkingDir: root,
-        entryPoints: ['tests/support/kill/job-starter.ts'],
-        ...{ bundle: true, format: 'esm', platform: 'node', logLevel: 'error', outfile: starter },
-      });
+      bundle('tests/support/kill/job-starter.ts', starter);
       script = join(home, 'script');
       log = join(home, 'log');
       writeFileSync(log, '');
