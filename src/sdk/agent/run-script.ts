@@ -258,16 +258,17 @@ async function execute(
 }
 
 function describeEnd(
-  { end }: ProcessOutcome,
+  { end, stopped }: ProcessOutcome,
   timeout: number,
   stopping: boolean,
 ): { exit: number; error?: string } {
   if (end.kind === 'exited') return { exit: end.code };
-  const why = end.timedOut
-    ? `: ran longer than ${timeout / 1000} s`
-    : stopping
-      ? ': the agent was stopped'
-      : '';
+  const why =
+    stopped === 'timeout'
+      ? `: ran longer than ${timeout / 1000} s`
+      : stopping
+        ? ': the agent was stopped'
+        : '';
   return { exit: 126, error: `killed by ${end.signal}${why}` };
 }
 
