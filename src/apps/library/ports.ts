@@ -9,9 +9,16 @@ export type { FileSystem } from '../../ports/file-system.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 export type {
+  LegacyExchange,
+  LegacyPairing,
+  LegacyPairingError,
+  LegacyPairingRequest,
+} from '../../ports/legacy-pairing.js';
+export type {
   ConnectionPeer,
   IncomingRequest,
   Listener,
+  ListenerAnswer,
   Listening,
   ListenOptions,
 } from '../../ports/listener.js';
