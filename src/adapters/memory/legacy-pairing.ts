@@ -98,13 +98,20 @@ export const memoryLegacyPairing = (
     );
     const underWay = <A>(work: Promise<A>): Promise<A> => {
       station.underWay.add(work);
-      return work.finally(() => station.underWay.delete(work));
+      void work.then(() => station.underWay.delete(work));
+      return work;
     };
     let next: Promise<HttpAnswer> | undefined;
+    /** The second answer: what has arrived can be read although the connection has ended since. */
+    let arrived: HttpAnswer | undefined;
     const answering = underWay(
       handledBy<ListenerAnswer>(station, () => station.options.handle(incoming)).then((answer) => {
         const { next: more } = answer as ListenerAnswer;
-        if (more) next = underWay(handledBy(station, () => more(gone.signal)));
+        if (!more) return answer;
+        next = underWay(handledBy(station, () => more(gone.signal)));
+        void next.then((second) => {
+          arrived = second;
+        });
         return answer;
       }),
     );
@@ -115,6 +122,10 @@ export const memoryLegacyPairing = (
       first: first.value,
       second(timeout) {
         if (!next) hangUp(closed);
+        if (arrived) {
+          onAbort();
+          return new ResultAsync(Promise.resolve(bounded(arrived)));
+        }
         const answered = within(next ?? new Promise(() => undefined), 'pairing', timeout);
         return new ResultAsync(
           answered.then((answer) => {
