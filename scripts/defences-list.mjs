@@ -141,7 +141,7 @@ export const defences = [
     test: `${unit}defences-pairing.test.ts`,
     named: 'by trying: three wrong codes end pairing mode',
     without: {
-      file: `${dispatcher}pairing-mode.ts`,
+      file: `${dispatcher}pairing-vigil.ts`,
       from: 'if (wrong.length < maxWrongCodes) return',
       to: 'if (wrong) return',
     },

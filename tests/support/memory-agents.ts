@@ -290,6 +290,7 @@ export async function agentContext(options: AgentOptions = {}) {
     hook: () => hook,
     hostName: 'vm-7a3f',
     keyStore: () => keyStore,
+    legacyPairing: network.legacyPairing('127.0.0.1'),
     listener: {
       listen: (asked) => {
         heard.options = asked;
@@ -460,6 +461,7 @@ export async function servingAgent(options: AgentOptions = {}) {
     let bodyReads = 0;
     const answer = await listening.handle({
       ...head,
+      httpVersion: '1.1',
       body: () => {
         bodyReads += 1;
         return ResultAsync.fromSafePromise(whileSending?.() ?? Promise.resolve()).andThen(() =>

@@ -124,7 +124,8 @@ cli
     wholeNumber(0, 65_535),
   )
   .option('--timeout <seconds>', 'close after this time', wholeNumber(1, 604_800))
-  .action((options: { port?: number; timeout?: number }) =>
+  .option('--allow-v1', 'serve legacy agents, too, whose code can be forged (default: allow_legacy_pairing)')
+  .action((options: { port?: number; timeout?: number; allowV1?: boolean }) =>
     withDispatcher(
       async (dispatcher) => (await import('./commands/pairing-mode.js')).pairingMode(dispatcher, options),
       !process.stdin.isTTY,

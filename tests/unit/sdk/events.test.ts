@@ -10,7 +10,7 @@ import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { parseJoinToken } from '../../../src/domain/join-token.js';
 import { logLine } from '../../../src/domain/log-line.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
-import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pair.js';
+import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing-options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { eventsOf } from '../../support/events.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/lifecycle.js';
