@@ -11,6 +11,8 @@ export interface LegacyOptions {
    * `split`: `DIR/etc/ctrl-exec` and `DIR/var/lib/ctrl-exec`, as it is installed; `together`: everything in `DIR`. Default: split.
    */
   readonly layout?: 'split' | 'together';
+  /** Whether the configuration names its files under `/etc`, as it is installed, or where they lie here. Default: under `/etc`. */
+  readonly names?: 'installed' | 'here';
 }
 
 export interface LegacyControlOptions extends LegacyOptions {
@@ -65,7 +67,7 @@ export function legacyControlHost(root: string, options: LegacyControlOptions): 
   const { version, layout, caVersion = 3, caKeyForm = 'pkcs8', conf = '' } = options;
   const { dispatcherId = 'control.example.com' } = options;
   const { directory, state } = placesOf(root, layout, 'ctrl-exec');
-  const installed = (name: string) => join('/etc/ctrl-exec', name);
+  const installed = (name: string) => join(options.names === 'here' ? directory : '/etc/ctrl-exec', name);
   const caKey = rsaKey('ca');
   const caCertificate = selfSignedCa(caKey, caVersion);
   const serialFile = join(directory, 'ca.serial');
@@ -165,7 +167,8 @@ export interface LegacyAgentHost {
 export function legacyAgentHost(root: string, options: LegacyAgentOptions): LegacyAgentHost {
   const { version, layout, control, name = 'web-01.example.com', port = 7443, conf = '' } = options;
   const { directory, state } = placesOf(root, layout, 'ctrl-exec-agent');
-  const installed = (file: string) => join('/etc/ctrl-exec-agent', file);
+  const installed = (file: string) =>
+    join(options.names === 'here' ? directory : '/etc/ctrl-exec-agent', file);
   const agent = control.issue(name, rsaKey('agent'));
   write(join(directory, 'agent.key'), agent.key, 0o640);
   write(join(directory, 'agent.crt'), agent.certificate, 0o640);
