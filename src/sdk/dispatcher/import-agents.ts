@@ -25,7 +25,7 @@ export function readAgents(
   own: readonly string[],
   lines: ImportLines,
 ): readonly KnownAgent[] {
-  const previous = parseLegacyRotation(rotation?.text ?? '{}')?.previous;
+  const previous = parseLegacyRotation(rotation?.text ?? '{}');
   const known = [...own, ...(previous === undefined ? [] : [meantSerial(previous, own) ?? previous])];
   const read = new Map<string, KnownAgent>();
   for (const { path, fileName, text, reason } of agents) {
@@ -110,7 +110,10 @@ export function reportStranded(
       ...(serial === undefined ? [] : [serial]),
     ];
     if (serial === undefined || trusted.some((each) => own.held.includes(each))) continue;
-    bySerial.set(serial, [...(bySerial.get(serial) ?? []), agent.name]);
+    bySerial.set(serial, [
+      ...(bySerial.get(serial) ?? []),
+      agent.behind ? `${agent.name} (${agent.behind})` : agent.name,
+    ]);
   }
   // Older agents compare what openssl prints: an even number of digits.
   const shown = own.current.length % 2 === 0 ? own.current : `0${own.current}`;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -31,15 +31,15 @@ function within<T>(work: (directory: string) => T): T {
 }
 
 /** A self-signed CA: as the older versions make it (v3, `openssl req -x509`), or X.509 v1. */
-export const selfSignedCa = (key: string, version: 1 | 3, days = 3650): string =>
+export const selfSignedCa = (key: string, version: 1 | 3): string =>
   within((directory) => {
     const at = (name: string) => join(directory, name);
     writeFileSync(at('key'), key, { mode: 0o600 });
     const subject = ['-subj', '/CN=ctrl-exec CA'];
     if (version === 3)
-      return openssl(['req', '-new', '-x509', '-key', at('key'), '-days', `${days}`, ...subject]);
+      return openssl(['req', '-new', '-x509', '-key', at('key'), '-days', '3650', ...subject]);
     writeFileSync(at('csr'), openssl(['req', '-new', '-key', at('key'), ...subject]));
-    return openssl(['x509', '-req', '-in', at('csr'), '-signkey', at('key'), '-days', `${days}`]);
+    return openssl(['x509', '-req', '-in', at('csr'), '-signkey', at('key'), '-days', '3650']);
   });
 
 /** Issues a certificate as the older versions do: subject of the request, serial counted in `ca.serial`, no extensions. */
@@ -68,5 +68,3 @@ export const serialOf = (certificate: string): string =>
 /** notAfter as `openssl x509 -enddate` prints it. */
 export const endOf = (certificate: string): string =>
   openssl(['x509', '-noout', '-enddate'], certificate).trim().replace('notAfter=', '');
-
-export const readText = (path: string): string => readFileSync(path, 'utf8');
