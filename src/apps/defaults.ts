@@ -9,6 +9,7 @@ import { fileKeyStore } from '../adapters/files/key-store.js';
 import { fileReplayCache } from '../adapters/files/replay-cache.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
@@ -240,6 +241,7 @@ export function agentFactories(
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),
+    legacyPairing: tlsLegacyPairing,
     listener: tlsListener,
     place: () => agentPlace(options),
     random: systemRandom,

@@ -12,7 +12,7 @@ export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
 export type { AgentImportOptions } from '../../sdk/agent/import-state.js';
-export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pair.js';
+export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
 export type { Agent } from '../../sdk/agent.js';
