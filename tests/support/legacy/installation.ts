@@ -5,7 +5,7 @@ import { asPkcs1, endOf, issueCounted, rsaKey, selfSignedCa, serialOf } from './
 /** 0.8 as it was captured; 0.9 and 0.12 with named dispatchers, several of which may be trusted. */
 export type LegacyVersion = '0.8' | '0.9' | '0.12';
 
-export interface LegacyOptions {
+interface LegacyOptions {
   readonly version: LegacyVersion;
   /**
    * `split`: `DIR/etc/ctrl-exec` and `DIR/var/lib/ctrl-exec`, as it is installed; `together`: everything in `DIR`. Default: split.
@@ -27,7 +27,7 @@ export interface LegacyControlOptions extends LegacyOptions {
 }
 
 /** A key and its certificate, PEM; the serial as openssl prints it. */
-export interface LegacyPair {
+interface LegacyPair {
   readonly key: string;
   readonly certificate: string;
   readonly serial: string;
