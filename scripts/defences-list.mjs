@@ -239,7 +239,7 @@ export const defences = [
     threat: 'Downgrade at pairing: a name that has paired by version 2 asks by version 1',
     stoppedBy: 'such an approval is refused',
     test: `${unit}pairing-version1-dispatcher.test.ts`,
-    named: 'take the place of a name that paired by version 2',
+    named: 'take the place of a name that is paired by version 2',
     without: {
       file: `${dispatcher}pairing-decisions.ts`,
       from: "record?.pairing === 'v2' && version === 'v1'",
@@ -261,7 +261,7 @@ export const defences = [
     threat: 'Pairing by version 1: an approval that was made for another request',
     stoppedBy: 'it must have the nonce of the request',
     test: `${unit}pairing-version1-agent.test.ts`,
-    named: 'with another nonce',
+    named: 'with another nonce, ""',
     without: {
       file: `${agent}pairing-legacy-judgement.ts`,
       from: 'if (!crypto.equal(utf8(approval.nonce), utf8(nonce)))',

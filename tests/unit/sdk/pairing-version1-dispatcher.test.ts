@@ -183,7 +183,7 @@ describe('a request of version 1', () => {
 });
 
 describe('version 1 cannot be used to', () => {
-  it('take the place of a name that paired by version 2', async () => {
+  it('take the place of a name that is paired by version 2', async () => {
     (await pairAgent(fleet, control, fleet.agent('web-01')))._unsafeUnwrap();
     const [before] = await agents();
     const waiting = await asking('web-01');
