@@ -63,6 +63,10 @@ interface DispatcherEvents {
   };
   /** An agent's answer came without a signature, or with one that does not hold; nothing of it was used. @remarks The agent is of an older version, or something between the two hosts alters what it says: find out which. A run may have taken place all the same. */
   'result-unverified': { host: string; path: string; status: number; reason: string };
+  /** An agent that was taken over from another installation was seen for the first time, and its key is pinned from now on. `found` is who its certificate names. @remarks If nobody moved that host or ran `edit-agent --pin`, look at `found`. */
+  'agent-pinned': { host: string; serial: string; found: string };
+  /** An agent has signed an answer for the first time: unsigned ones are not accepted of it any more. @remarks Nothing. If the host goes back to a legacy agent, run `edit-agent NAME --legacy`. */
+  'signature-required': { host: string };
   /** An agent could not be told everything that it has missed: a serial, a CA or a revocation list. It was asked all the same. @remarks Nothing: it is told at the next contact. If it lasts, `reason` says what is wrong. */
   'update-pending': { host: string; reason: string };
   /** An agent has a new certificate. @remarks Nothing. */
@@ -173,6 +177,8 @@ interface AgentEvents {
 }
 
 interface SharedEvents {
+  /** What another installation had in the directory `from` was taken over: identity and trust, on a dispatcher also `agents` that are new to its registry. @remarks If nobody ran `import-state`, somebody else is root here. */
+  'state-imported': { from: string; serial: string | undefined; agents: number | undefined };
   /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */
   'internal-error': { reason: string };
   /** The log could not be written where `event_log` says. Lines go to standard error until it works again. @remarks Mend what `reason` names. */

@@ -94,6 +94,7 @@ export async function register(
   const standing = newStanding(
     own === undefined ? [] : [crypto.readCertificate(own)._unsafeUnwrap().serial],
     caSetDigest(digests),
+    'signed',
   );
   (await registry.enrol({ name, endpoint, pin, pairing: 'v2', replace: true, standing, at }))._unsafeUnwrap();
   if (state === 'active') (await registry.activate(name, spkiSha256))._unsafeUnwrap();
