@@ -8,6 +8,7 @@ import type { AgentContext } from './context.js';
 import { planAllowlist, planConfiguration } from './import-configuration.js';
 import { planIdentity } from './import-identity.js';
 import { readAgentHost } from './import-sources.js';
+import { beginReplayRecord } from './pairing-installation.js';
 
 export interface AgentImportOptions {
   /** The other installation: its configuration directory with its state beside it, or one directory with everything. */
@@ -28,8 +29,8 @@ export interface AgentImportOptions {
  * stays and what is missing is added, and a key that others may read is closed to them. What is here already is never
  * overwritten: an identity under another CA is an error, anything else stays as it is. Interrupted anywhere, a further call goes on.
  *
- * The record of requests is not begun here: for this key requests may have been signed, and run, before. So the agent refuses
- * signed requests that change something for the first half minute after its first start.
+ * The record of requests is begun with the identity: an agent that verifies signatures has not had this key before, and whoever could
+ * send a request again that was signed for it meanwhile needs the very key that signs new ones.
  *
  * Err: `invalid_argument` (no such directory, no serial), `identity_missing` (nothing to import), `certificate_invalid`,
  * `config_invalid`, `identity_exists`, and what the disk can meet.
@@ -75,8 +76,10 @@ export function importState(
       yield* files.replace(path, text, 0o640);
     }
     if (identity.closed !== undefined) yield* keyStore.replace({ 'agent-key': identity.closed });
-    if (Object.keys(identity.change).length > 0)
+    if (Object.keys(identity.change).length > 0) {
       yield* keyStore.replace(identity.change, { onlyIfAbsent: true });
+      if (identity.change['agent-key'] !== undefined) await beginReplayRecord(context, settings);
+    }
     if (lines.imported.length > 0)
       events.emit({
         action: 'state-imported',

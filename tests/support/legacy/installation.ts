@@ -169,7 +169,8 @@ export function legacyAgentHost(root: string, options: LegacyAgentOptions): Lega
   const { directory, state } = placesOf(root, layout, 'ctrl-exec-agent');
   const installed = (file: string) =>
     join(options.names === 'here' ? directory : '/etc/ctrl-exec-agent', file);
-  const agent = control.issue(name, rsaKey('agent'));
+  // A key is pinned for one host: each has its own.
+  const agent = control.issue(name, rsaKey(`agent ${name}`));
   write(join(directory, 'agent.key'), agent.key, 0o640);
   write(join(directory, 'agent.crt'), agent.certificate, 0o640);
   write(join(directory, 'ca.crt'), control.ca.certificate, 0o644);
