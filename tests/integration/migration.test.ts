@@ -1,7 +1,7 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import { freePort, run, type Started, shared, start, temporaryDirectory } from '../support/commands.js';
+import { expect, it } from 'vitest';
+import { freePort, run, type Started, start, temporaryDirectory } from '../support/commands.js';
 import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from '../support/legacy/installation.js';
 import { type LegacyAgent, startLegacyAgent } from '../support/legacy/legacy-agent.js';
 import { legacyDispatcher } from '../support/legacy/legacy-dispatcher.js';
@@ -11,13 +11,12 @@ const page = readFileSync(new URL('../../docs/migration.md', import.meta.url), '
 const steps = [...page.matchAll(/^### (.*)$/gm)].map(([, title = '']) => title);
 const taken = new Set<string>();
 
-/** A step of the page, and afterwards its way back. */
-const step = (title: string, take: () => Promise<void>) =>
-  it(title, async () => {
-    expect(steps).toContain(title);
-    await take();
-    taken.add(title);
-  });
+/** A step of the page, and its way back. */
+async function step(title: string, take: () => Promise<void>): Promise<void> {
+  expect(steps).toContain(title);
+  await take();
+  taken.add(title);
+}
 
 type Version = '0.8' | '0.12';
 
@@ -129,90 +128,93 @@ const fine = (ended: Awaited<ReturnType<typeof run>>) => {
   return ended;
 };
 
-describe.each(['0.8', '0.12'] as const)('a fleet of %s, control host first', (version) => {
-  const fleet = shared(() => installation(version));
+it.each(['0.8', '0.12'] as const)(
+  'a fleet of %s moves, control host first, and could go back',
+  async (version) => {
+    const fleet = await installation(version);
 
-  step('Take over the control host', async () => {
-    const { agents, command, control, conf, hello, listed, old } = fleet();
-    const [one, two] = agents;
-    await one.startOld();
-    await two.startOld();
-    fine(await command('import-state', control.directory));
-    expect(await listed()).toEqual({
-      [one.name]: { state: 'unpinned', signed: null },
-      [two.name]: { state: 'unpinned', signed: null },
+    await step('Take over the control host', async () => {
+      const { agents, command, control, conf, hello, listed, old } = fleet;
+      const [one, two] = agents;
+      await one.startOld();
+      await two.startOld();
+      fine(await command('import-state', control.directory));
+      expect(await listed()).toEqual({
+        [one.name]: { state: 'unpinned', signed: null },
+        [two.name]: { state: 'unpinned', signed: null },
+      });
+      appendFileSync(conf, 'allow_legacy_agents = *\n');
+      fine(await command('ping', one.name, two.name));
+      expect(await hello(one, two)).toEqual([ok, ok]);
+      expect(await listed()).toEqual({
+        [one.name]: { state: 'active', signed: false },
+        [two.name]: { state: 'active', signed: false },
+      });
+      // Back, and forth again.
+      expect(await old().run('127.0.0.1', one.port, { script: 'hello', args: ['back'] })).toMatchObject({
+        exit: 0,
+        stdout: 'hello back\n',
+      });
+      expect(await hello(one, two)).toEqual([ok, ok]);
     });
-    appendFileSync(conf, 'allow_legacy_agents = *\n');
-    fine(await command('ping', one.name, two.name));
-    expect(await hello(one, two)).toEqual([ok, ok]);
-    expect(await listed()).toEqual({
-      [one.name]: { state: 'active', signed: false },
-      [two.name]: { state: 'active', signed: false },
-    });
-    // Back, and forth again.
-    expect(await old().run('127.0.0.1', one.port, { script: 'hello', args: ['back'] })).toMatchObject({
-      exit: 0,
-      stdout: 'hello back\n',
-    });
-    expect(await hello(one, two)).toEqual([ok, ok]);
-  });
 
-  step('Move an agent host', async () => {
-    const { agents, command, hello, listed, old } = fleet();
-    const [one, two] = agents;
-    const move = async () => {
+    await step('Move an agent host', async () => {
+      const { agents, command, hello, listed, old } = fleet;
+      const [one, two] = agents;
+      const move = async () => {
+        await one.stop();
+        fine(await one.command('import-state', one.old.directory));
+        fine(await one.command('self-check'));
+        await one.startNew();
+        fine(await command('ping', one.name));
+      };
+      await move();
+      expect(await hello(one, two)).toEqual([ok, ok]);
+      expect((await listed())[one.name]).toEqual({ state: 'active', signed: true });
+      // Back: the old agent answers unsigned, and is not believed before the operator says so.
       await one.stop();
-      fine(await one.command('import-state', one.old.directory));
-      fine(await one.command('self-check'));
-      await one.startNew();
-      fine(await command('ping', one.name));
-    };
-    await move();
-    expect(await hello(one, two)).toEqual([ok, ok]);
-    expect((await listed())[one.name]).toEqual({ state: 'active', signed: true });
-    // Back: the old agent answers unsigned, and is not believed before the operator says so.
-    await one.stop();
-    await one.startOld();
-    expect(await hello(one)).toEqual(['unverified result']);
-    fine(await command('edit-agent', one.name, '--legacy'));
-    expect(await hello(one, two)).toEqual([ok, ok]);
-    expect(await old().ping('127.0.0.1', one.port)).toMatchObject({ status: 'ok' });
-    await move();
-    expect(await hello(one, two)).toEqual([ok, ok]);
-  });
+      await one.startOld();
+      expect(await hello(one)).toEqual(['unverified result']);
+      fine(await command('edit-agent', one.name, '--legacy'));
+      expect(await hello(one, two)).toEqual([ok, ok]);
+      expect(await old().ping('127.0.0.1', one.port)).toMatchObject({ status: 'ok' });
+      await move();
+      expect(await hello(one, two)).toEqual([ok, ok]);
+    });
 
-  step('Close the door behind the last agent', async () => {
-    const { agents, command, conf, hello, listed } = fleet();
-    const [one, two] = agents;
-    const text = readFileSync(conf, 'utf8');
-    const closeDoor = () => writeFileSync(conf, text.replace('allow_legacy_agents = *\n', ''));
-    closeDoor();
-    expect(await hello(two)).toEqual(['unverified result']);
-    // Back: somebody was still behind it.
-    writeFileSync(conf, text);
-    expect(await hello(two)).toEqual([ok]);
-    const tooEarly = await command('rotate-ca');
-    expect(tooEarly.code).toBe(1);
-    expect(tooEarly.stderr).toContain(two.name);
-    await two.stop();
-    fine(await two.command('import-state', two.old.directory));
-    await two.startNew();
-    expect(await hello(one, two)).toEqual([ok, ok]);
-    expect(Object.values(await listed()).map(({ signed }) => signed)).toEqual([true, true]);
-    closeDoor();
-    fine(await command('rotate-cert'));
-    fine(await command('maintain'));
-    expect(await hello(one, two)).toEqual([ok, ok]);
-    fine(await command('rotate-ca'));
-    expect(await hello(one, two)).toEqual([ok, ok]);
-  });
-});
+    await step('Close the door behind the last agent', async () => {
+      const { agents, command, conf, hello, listed } = fleet;
+      const [one, two] = agents;
+      const text = readFileSync(conf, 'utf8');
+      const closeDoor = () => writeFileSync(conf, text.replace('allow_legacy_agents = *\n', ''));
+      closeDoor();
+      expect(await hello(two)).toEqual(['unverified result']);
+      // Back: somebody was still behind it.
+      writeFileSync(conf, text);
+      expect(await hello(two)).toEqual([ok]);
+      const tooEarly = await command('rotate-ca');
+      expect(tooEarly.code).toBe(1);
+      expect(tooEarly.stderr).toContain(two.name);
+      await two.stop();
+      fine(await two.command('import-state', two.old.directory));
+      await two.startNew();
+      expect(await hello(one, two)).toEqual([ok, ok]);
+      expect(Object.values(await listed()).map(({ signed }) => signed)).toEqual([true, true]);
+      closeDoor();
+      fine(await command('rotate-cert'));
+      fine(await command('maintain'));
+      expect(await hello(one, two)).toEqual([ok, ok]);
+      fine(await command('rotate-ca'));
+      expect(await hello(one, two)).toEqual([ok, ok]);
+    });
+  },
+);
 
-describe.each(['0.8', '0.12'] as const)('a fleet of %s, agents first', (version) => {
-  const fleet = shared(() => installation(version));
+it.each(['0.8', '0.12'] as const)('a fleet of %s moves, agents first, and could go back', async (version) => {
+  const fleet = await installation(version);
 
-  step('Move an agent host under an old dispatcher', async () => {
-    const { agents, old } = fleet();
+  await step('Move an agent host under an old dispatcher', async () => {
+    const { agents, old } = fleet;
     const [one, two] = agents;
     await two.startOld();
     const dispatcher = old();
@@ -242,8 +244,8 @@ describe.each(['0.8', '0.12'] as const)('a fleet of %s, agents first', (version)
     await served();
   });
 
-  step('Take over the control host of moved agents', async () => {
-    const { agents, command, control, conf, dispatcherId, hello, home, listed, old } = fleet();
+  await step('Take over the control host of moved agents', async () => {
+    const { agents, command, control, conf, dispatcherId, hello, home, listed, old } = fleet;
     const [one, two] = agents;
     fine(await command('import-state', control.directory));
     appendFileSync(conf, 'allow_legacy_agents = *\n');
@@ -272,8 +274,8 @@ describe.each(['0.8', '0.12'] as const)('a fleet of %s, agents first', (version)
     expect(await hello(one, two)).toEqual([ok, ok]);
   });
 
-  step('Close the door on the agents', async () => {
-    const { agents, hello, old } = fleet();
+  await step('Close the door on the agents', async () => {
+    const { agents, hello, old } = fleet;
     const [one] = agents;
     const conf = join(one.home, 'agent.conf');
     const signing = join(one.home, 'state/signing-dispatchers');
@@ -297,7 +299,4 @@ describe.each(['0.8', '0.12'] as const)('a fleet of %s, agents first', (version)
   });
 });
 
-describe('the page on moving a fleet', () => {
-  afterAll(() => expect([...taken].sort()).toEqual([...steps].sort()));
-  it('has steps in both orders', () => expect(steps.length).toBeGreaterThanOrEqual(6));
-});
+it('every step of the page was taken', () => expect([...taken].sort()).toEqual([...steps].sort()));
