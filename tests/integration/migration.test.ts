@@ -1,11 +1,8 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { freePort, run, type Started, start, temporaryDirectory } from '../support/commands.js';
-import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from '../support/legacy/installation.js';
-import { type LegacyAgent, startLegacyAgent } from '../support/legacy/legacy-agent.js';
-import { legacyDispatcher } from '../support/legacy/legacy-dispatcher.js';
-import { treeDigest } from '../support/legacy/tree.js';
+import type { run } from '../support/commands.js';
+import { oldFleet } from '../support/legacy/fleet.js';
 
 const page = readFileSync(new URL('../../docs/migration.md', import.meta.url), 'utf8');
 const steps = [...page.matchAll(/^### (.*)$/gm)].map(([, title = '']) => title);
@@ -18,110 +15,6 @@ async function step(title: string, take: () => Promise<void>): Promise<void> {
   taken.add(title);
 }
 
-type Version = '0.8' | '0.12';
-
-/** A host that runs the old agent or the new one, under the same address. */
-interface AgentHost {
-  readonly name: string;
-  readonly port: number;
-  readonly old: LegacyAgentHost;
-  readonly home: string;
-  /** Ends whichever agent runs there. */
-  stop(): Promise<void>;
-  startOld(): Promise<LegacyAgent>;
-  startNew(): Promise<Started>;
-  command(...args: string[]): ReturnType<typeof run>;
-}
-
-/** A control host with two agents, as an installation of that version left them. */
-async function installation(version: Version) {
-  const root = temporaryDirectory();
-  const control = legacyControlHost(join(root, 'control'), { version });
-  const dispatcherId = version === '0.8' ? 'legacy' : control.dispatcherId;
-  const identity = { ...control.dispatcher, ca: control.ca.certificate };
-
-  const agentHost = async (name: string): Promise<AgentHost> => {
-    const port = await freePort();
-    const old = legacyAgentHost(join(root, name), {
-      version,
-      control,
-      name,
-      port,
-      conf: 'bind = 127.0.0.1',
-    });
-    old.script('hello', '#!/bin/sh\necho hello "$1"\n');
-    control.register(name, { port, ip: '127.0.0.1', lookup_by: 'ip' });
-    const home = join(root, `${name}-new`);
-    let running: { stop(): Promise<unknown> } | undefined;
-    const stop = async () => {
-      await running?.stop();
-      running = undefined;
-    };
-    return {
-      name,
-      port,
-      old,
-      home,
-      stop,
-      async startOld() {
-        const agent = await startLegacyAgent({
-          version,
-          identity: { ...old.agent, ca: control.ca.certificate },
-          trusted: readFileSync(old.trustFile, 'utf8').split('\n'),
-          scripts: new Map([['hello', ({ args }) => ({ exit: 0, stdout: `hello ${args[0] ?? ''}\n` })]]),
-          hostName: name,
-          port,
-        });
-        running = { stop: () => agent.close() };
-        return agent;
-      },
-      async startNew() {
-        const daemon = start('ctrl-exec-agent', ['serve'], { home });
-        await daemon.shows(/Serving on/);
-        running = daemon;
-        return daemon;
-      },
-      command: (...args) => run('ctrl-exec-agent', args, { home }),
-    };
-  };
-
-  const agents = [await agentHost('one.example.com'), await agentHost('two.example.com')] as const;
-  const home = join(root, 'control-new');
-  const command = (...args: string[]) => run('ctrl-exec', args, { home });
-  const before = treeDigest(join(root, 'control'));
-  return {
-    version,
-    control,
-    agents,
-    home,
-    dispatcherId,
-    conf: join(home, 'ctrl-exec.conf'),
-    command,
-    /** The old dispatcher, whose files nobody has changed. */
-    old: () => {
-      expect(treeDigest(join(root, 'control'))).toEqual(before);
-      return legacyDispatcher({ version, identity, dispatcherId: control.dispatcherId });
-    },
-    /** `run` by the new dispatcher; exit, output and error of each agent. */
-    async hello(...hosts: readonly AgentHost[]) {
-      const names = hosts.map(({ name }) => name);
-      const { stdout, stderr } = await command('run', ...names, 'hello', '--json', '--', 'you');
-      if (stdout === '') throw new Error(stderr);
-      const { results } = JSON.parse(stdout) as {
-        results: { exit: number; stdout: string; error?: string }[];
-      };
-      return results.map(({ exit, stdout: out, error }) => error ?? `${exit} ${out}`);
-    },
-    async listed() {
-      const { stdout } = await command('list-agents', '--json');
-      const { agents: records } = JSON.parse(stdout) as {
-        agents: { name: string; state: string; signed: boolean | null }[];
-      };
-      return Object.fromEntries(records.map(({ name, state, signed }) => [name, { state, signed }]));
-    },
-  };
-}
-
 const ok = '0 hello you\n';
 const fine = (ended: Awaited<ReturnType<typeof run>>) => {
   expect(ended, ended.stdout + ended.stderr).toMatchObject({ code: 0 });
@@ -131,7 +24,7 @@ const fine = (ended: Awaited<ReturnType<typeof run>>) => {
 it.each(['0.8', '0.12'] as const)(
   'a fleet of %s moves, control host first, and could go back',
   async (version) => {
-    const fleet = await installation(version);
+    const fleet = await oldFleet(version);
 
     await step('Take over the control host', async () => {
       const { agents, command, control, conf, hello, listed, old } = fleet;
@@ -211,7 +104,7 @@ it.each(['0.8', '0.12'] as const)(
 );
 
 it.each(['0.8', '0.12'] as const)('a fleet of %s moves, agents first, and could go back', async (version) => {
-  const fleet = await installation(version);
+  const fleet = await oldFleet(version);
 
   await step('Move an agent host under an old dispatcher', async () => {
     const { agents, old } = fleet;
