@@ -9,6 +9,7 @@ import { fileKeyStore } from '../adapters/files/key-store.js';
 import { fileReplayCache } from '../adapters/files/replay-cache.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
@@ -91,6 +92,7 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'agent-certificate': inHome('agent.crt'),
     'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
     'dispatcher-certificates': inHome('dispatcher-certificates.pem'),
+    'signing-dispatchers': inHome('signing-dispatchers'),
     'agent-revocation-lists': inHome('agent-crl.pem'),
     'revoked-serials': inHome('revoked-serials'),
   };
@@ -115,6 +117,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'agent-certificate': settings.cert,
     'trusted-dispatchers': settings.trustedDispatchersPath,
     'dispatcher-certificates': join(settings.stateDir, 'dispatcher-certificates.pem'),
+    'signing-dispatchers': join(settings.stateDir, 'signing-dispatchers'),
     'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
     'revoked-serials': settings.revokedSerials,
   };
@@ -237,6 +240,7 @@ export function agentFactories(
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),
+    legacyPairing: tlsLegacyPairing,
     listener: tlsListener,
     place: () => agentPlace(options),
     random: systemRandom,

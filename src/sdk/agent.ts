@@ -10,7 +10,8 @@ import {
   selfPing,
 } from './agent/checks.js';
 import type { AgentContext } from './agent/context.js';
-import { type Paired, type PairingOptions, pair } from './agent/pair.js';
+import { pair } from './agent/pair.js';
+import type { Paired, PairingOptions } from './agent/pairing-options.js';
 import { type PairingReport, readReport, writeReport } from './agent/pairing-report.js';
 import { type ServeOptions, type ServingAgent, serve } from './agent/serve.js';
 import { loadSettings } from './agent/state.js';

@@ -15,6 +15,7 @@ import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './d
 import { type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
+import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
 import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Renewal, readmit } from './dispatcher/renewal.js';
@@ -45,7 +46,10 @@ type Answer<T> = ResultAsync<T, CtrlExecError>;
 export type Governed = Pick<Asking, 'caller' | 'withoutHook'>;
 
 export interface RotateOptions extends Governed {
-  /** Switch although agents that answer refused the next certificate. Default false. */
+  /**
+   * `rotate`: switch although agents that answer refused the next certificate. `rotateCa`: go on although legacy agents will
+   * have to be paired again. Default false.
+   */
   readonly insist?: boolean;
 }
 
@@ -75,6 +79,8 @@ export interface Dispatcher extends AsyncDisposable {
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
   /** Changes where an agent is reached, or its name. */
   editAgent(name: string, edit: AgentEdit): Answer<AgentRecord>;
+  /** Pins the key that answers for an agent which was taken over from another installation, whatever its certificate names. */
+  pinAgent(name: string): Answer<PinnedAgent>;
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
@@ -93,7 +99,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** Renews an agent whose certificate has expired, once; its key must be the pinned one. */
   readmit(name: string, options?: Governed): Answer<Renewal>;
   /** Replaces the CA without visiting an agent; maintenance goes on with what cannot be done at once. */
-  rotateCa(options?: Governed): Answer<CaRollover>;
+  rotateCa(options?: RotateOptions): Answer<CaRollover>;
   /** Locks that are held now. */
   locks(): Answer<readonly HeldLock[]>;
   /** Closes connections and stores; requests under way end as `aborted`. */
@@ -151,6 +157,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
       ),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
+    pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
     ping: (request) => within((context) => ping(context, request)),
@@ -162,7 +169,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
       governed('revoke', options, (context) => revoke(context, nameOrSerial)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
     readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
-    rotateCa: (options) => governed('rotate', options, rotateCa),
+    rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
     close,
     [Symbol.asyncDispose]: close,

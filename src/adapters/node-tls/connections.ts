@@ -9,8 +9,11 @@ import { clientCertificate } from './client-certificate.js';
 /** A connection whose handshake is done and whose client was let in. */
 export interface Connection {
   readonly peer: ConnectionPeer;
-  /** `handling`: a request is with the handler; `answering`: its answer is being written; `ended`: nothing follows. */
-  state: 'idle' | 'handling' | 'answering' | 'ended';
+  /**
+   * `handling`: a request is with the handler; `answering`: its answer is being written; `waiting`: it was sent, and a further
+   * one is to come; `ended`: nothing follows.
+   */
+  state: 'idle' | 'handling' | 'answering' | 'waiting' | 'ended';
   /** The answer under way is the last one. */
   last: boolean;
 }
@@ -22,6 +25,8 @@ interface Handshake {
   /** It is unknown no longer, or gone. */
   readonly forget: () => void;
 }
+
+const closedInHandshake = 'CLOSED_IN_HANDSHAKE';
 
 function count(counts: Map<string, number>, key: string, by: number): void {
   const now = (counts.get(key) ?? 0) + by;
@@ -89,14 +94,15 @@ export function connectionsOf(
       if (counted) count(unknown, address, -1);
       counted = false;
     };
-    const handshake: Handshake = { socket, deadline, reason: 'CLOSED_IN_HANDSHAKE', forget };
+    const handshake: Handshake = { socket, deadline, reason: closedInHandshake, forget };
     handshakes.set(key, handshake);
     socket.once('close', () => {
       clearTimeout(deadline);
       handshake.forget();
       if (handshakes.get(key) !== handshake) return;
       handshakes.delete(key);
-      refuse(address, handshake.reason);
+      const silent = handshake.reason === closedInHandshake && socket.bytesRead === 0;
+      refuse(address, silent ? 'CLOSED_AT_ONCE' : handshake.reason);
     });
     return true;
   });

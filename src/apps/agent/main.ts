@@ -75,6 +75,7 @@ cli
   .option('--timeout <seconds>', 'how long to wait (default: 600)', wholeNumber(1, 604_800))
   .option('--replace', 'give up an identity under another CA')
   .option('--new-key', 'make a new key')
+  .option('--allow-v1', 'pair with a legacy dispatcher, too; with --ca-sha256 or --trust-on-first-use')
   .action((options: RequestPairingOptions) =>
     withAgent(async (agent) =>
       (await import('./commands/request-pairing.js')).requestPairing(agent, options),

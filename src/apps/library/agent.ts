@@ -10,7 +10,7 @@ export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
-export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pair.js';
+export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
 export type { Agent } from '../../sdk/agent.js';

@@ -24,6 +24,7 @@ export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/joi
 export type { Maintenance } from '../../sdk/dispatcher/maintain.js';
 export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
+export type { PinnedAgent } from '../../sdk/dispatcher/pin-agent.js';
 export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/ping.js';
 export type { AgentEdit } from '../../sdk/dispatcher/registered-agents.js';
 export type { Renewal } from '../../sdk/dispatcher/renewal.js';

@@ -10,9 +10,16 @@ export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs } from '../../por
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 export type {
+  LegacyExchange,
+  LegacyPairing,
+  LegacyPairingError,
+  LegacyPairingRequest,
+} from '../../ports/legacy-pairing.js';
+export type {
   ConnectionPeer,
   IncomingRequest,
   Listener,
+  ListenerAnswer,
   Listening,
   ListenOptions,
 } from '../../ports/listener.js';
