@@ -301,7 +301,7 @@ describe('after the machine went down', () => {
 
   test('ids that the same boot gave out again are not taken for theirs', async () => {
     const others = await pretend({ started: '1' });
-    expect(reason(await find())).toBe(
+    expect(reason(await wait())).toBe(
       'what watched over it was killed; nothing of the program is left that can be identified',
     );
     expect(others.every(isAlive)).toBe(true);

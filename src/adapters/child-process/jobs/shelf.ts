@@ -79,13 +79,20 @@ export const openShelf = async (directory: string, killAfter: number): Promise<S
   const look = async (name: string): Promise<EndRecord | undefined> => {
     const found = kept.get(name);
     if (found?.record === undefined || found.end !== undefined) return found?.end;
-    let open = looking.get(name);
-    if (open === undefined) {
-      open = inspect(pathOf(name), found.record, killAfter).finally(() => looking.delete(name));
-      looking.set(name, open);
-    }
-    found.end ??= await open;
-    return found.end;
+    const before = looking.get(name);
+    if (before !== undefined) return before;
+    const { record } = found;
+    const looked = new Promise<EndRecord | undefined>((resolve, reject) => {
+      // A program that has to be ended takes its time: until then the job runs.
+      inspect(pathOf(name), record, killAfter, () => resolve(undefined))
+        .finally(() => looking.delete(name))
+        .then((end) => {
+          found.end ??= end;
+          resolve(found.end);
+        }, reject);
+    });
+    looking.set(name, looked);
+    return looked;
   };
 
   const refresh = async (): Promise<void> => {
