@@ -251,7 +251,7 @@ describe('when what watches over a job is killed', () => {
   });
 
   test('what was killed before it knew the process finds it by its pipes', async () => {
-    const pids = await up(`sh -c 'echo $$ >PIDS; exec sleep 1000' & wait`);
+    const pids = await up(`(trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & wait`);
     const { process: _, ...program } = record('program');
     process.kill(watcherOf(), 'SIGSTOP');
     write('program', program);
