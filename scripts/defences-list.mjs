@@ -1028,6 +1028,31 @@ export const defences = [
     },
   },
   {
+    threat:
+      'The agent is killed between accepting a job and starting it, and the job is run after it was said to be lost',
+    stoppedBy:
+      'who may run it is decided by one file that appears once, made by its watcher or by who gives it up',
+    test: 'unit/child-process/jobs.test.ts',
+    named: 'a start that was interrupted is lost, and whoever comes late to run it does not',
+    without: {
+      file: 'src/adapters/child-process/jobs/watch.ts',
+      from: ": { kind: 'gone' };",
+      to: ": { kind: 'taken', files };",
+    },
+  },
+  {
+    threat:
+      'The system gives the id of a dead process out again, and a stranger is signalled, or believed in, for it',
+    stoppedBy: 'a process is its id, its start time and the boot in which it ran',
+    test: 'unit/child-process/jobs.test.ts',
+    named: 'ids that the same boot gave out again are not taken for theirs',
+    without: {
+      file: 'src/adapters/child-process/process-identity.ts',
+      from: 'return stat.started === started &&',
+      to: 'return',
+    },
+  },
+  {
     threat: 'A link is swapped between load and run, to leave `script_dirs`',
     stoppedBy: 'the real path is found again at every run, and that one is executed',
     test: `${unit}agent-run-limits.test.ts`,
