@@ -21,6 +21,14 @@ export interface IncomingRequest extends HttpRequestHead {
   body(): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
 }
 
+/**
+ * How a connection of a preferred address is served: it gets a place among the handshakes also where there is none left,
+ * at the cost of another one, and its handshake begins `delay` milliseconds later.
+ */
+export interface Preferred {
+  readonly delay: number;
+}
+
 export interface ListenOptions {
   readonly bind: string;
   /** 0 lets the system choose. */
@@ -33,14 +41,22 @@ export interface ListenOptions {
   /** Connections at a time; further ones are closed at once. */
   readonly maxConnections: number;
   /**
-   * Connections at a time of one address that have shown no client certificate: those in their handshake and, where no
-   * certificate is asked for, all. Default: no limit of its own.
+   * Connections at a time of one source (an IPv4 address, an IPv6 /64) that are unknown: those in their handshake, those
+   * that `knows` said no to and, where no certificate is asked for, all. Default: no limit of its own.
    */
   readonly maxUnknownPerAddress?: number;
   /** Asked as soon as TCP stands, before TLS; false closes. */
-  accept?(address: string): boolean;
-  /** A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …). */
-  refused?(address: string, reason: string): void;
+  accept?(address: string): boolean | Preferred;
+  /**
+   * Asked when a client has shown a certificate that chains to one of the CAs. False: the connection stays among the
+   * unknown ones, and ends with its first answer. Default: whoever has shown one is known.
+   */
+  knows?(peer: ConnectionPeer): boolean;
+  /**
+   * A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …) and the
+   * certificate whose key the client has proved to have, if it came that far.
+   */
+  refused?(address: string, reason: string, certificate?: Certificate): void;
   /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
   handle(request: IncomingRequest): Promise<HttpAnswer>;
   failed?(error: unknown): void;

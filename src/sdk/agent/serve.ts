@@ -1,9 +1,8 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
-import { refusalLog } from '../refusals.js';
+import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
-import { isAllowed, notAllowed } from './recognise.js';
 import { renewals } from './renewal.js';
 import { answerRequest, type Serving } from './requests.js';
 import type { Runs } from './runs.js';
@@ -56,11 +55,9 @@ export function serve(
       purgedAt: undefined,
     };
     const bind = options.bind ?? settings.bind;
-    const refused = refusalLog(clock, (ip, reason, more) =>
-      events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),
-    );
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
+    const admission = yield* admissionOf(context, holder.current);
     const serving: Serving = {
       context,
       served: holder,
@@ -72,6 +69,7 @@ export function serve(
       notRemembered: new Set(),
     };
     const closeStores = async () => {
+      await admission.close();
       await replay.close();
       await runs.store.close();
     };
@@ -83,12 +81,9 @@ export function serve(
       maxBody: maxRequestBody,
       maxConnections: settings.maxConnections,
       maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-      accept: (address) => {
-        const allowed = isAllowed(holder.current().state, address);
-        if (!allowed) refused(address, notAllowed);
-        return allowed;
-      },
-      refused,
+      accept: admission.accept,
+      knows: admission.knows,
+      refused: admission.refused,
       handle: (request) => answerRequest(serving, request),
       failed: (error) =>
         events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
