@@ -23,7 +23,7 @@ export interface IncomingRequest extends HttpRequestHead {
 
 /**
  * How a connection of a preferred address is served: it gets a place among the handshakes also where there is none left,
- * at the cost of another one, and its handshake begins `delay` milliseconds later.
+ * at the cost of another one, and its handshake begins `delay` milliseconds later, unless places run short.
  */
 export interface Preferred {
   readonly delay: number;

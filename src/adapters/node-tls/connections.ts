@@ -137,7 +137,8 @@ export function connectionsOf(
     const reason = 'CLOSED_IN_HANDSHAKE';
     const handshake: Handshake = { socket, address, source, preferred, deadline, reason, forget };
     handshakes.set(key, handshake);
-    const delay = preferred ? reception.delay : 0;
+    // Where places run short they go to who is quick, and nobody is quick who has to wait.
+    const delay = preferred && (unknown.get(source) ?? 0) <= maxOfSource / 2 ? reception.delay : 0;
     const late = delay > 0 ? setTimeout(proceed, delay) : undefined;
     socket.once('close', () => {
       clearTimeout(deadline);

@@ -1,0 +1,133 @@
+import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import type { Credentials } from '../../src/ports/transport.js';
+import { bytesOf, requestOf, signedFor } from './raw-http.js';
+
+/** Where a client stops, or how it goes on. */
+export const slowStages = [
+  'says nothing',
+  'stops within its handshake',
+  'has no certificate and says nothing more',
+  'sends a header without an end',
+  'sends a header byte by byte',
+  'sends half of a body',
+  'does not read its answer',
+] as const;
+
+export type SlowStage = (typeof slowStages)[number];
+
+/** The record of a ClientHello, but for most of it. */
+const halfHello = Buffer.from('16030102000100 01fc0303'.replace(' ', ''), 'hex');
+
+/** Milliseconds after which a client that was closed comes again. */
+const again = 250;
+
+interface SlowOptions {
+  readonly port: number;
+  /** What those show that come through the handshake. */
+  readonly who: Credentials;
+  /** Where they come from, in turn. */
+  readonly addresses: readonly string[];
+  /** A script with a long output. */
+  readonly script: string;
+}
+
+/**
+ * Keeps `count` slow clients of all stages on an agent: who is closed comes again, until `stop` is called.
+ * @returns how many times each stage was ended by the agent, and how many were open at once at most
+ */
+export function slowClients(count: number, { port, who, addresses, script }: SlowOptions) {
+  const open = new Set<Socket>();
+  const timers = new Set<NodeJS.Timeout>();
+  const ended = new Map<SlowStage, number>(slowStages.map((stage) => [stage, 0]));
+  let stopped = false;
+  let most = 0;
+  let waiting: (() => void) | undefined;
+
+  const later = (work: () => void) => {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      work();
+    }, again);
+    timers.add(timer);
+  };
+
+  const begin = (stage: SlowStage, localAddress: string) => {
+    if (stopped) return;
+    const tcp = connect({ host: '127.0.0.1', port, localAddress });
+    open.add(tcp);
+    most = Math.max(most, open.size);
+    tcp.on('error', () => {});
+    tcp.once('close', () => {
+      open.delete(tcp);
+      ended.set(stage, (ended.get(stage) ?? 0) + 1);
+      waiting?.();
+      if (!stopped) later(() => begin(stage, localAddress));
+    });
+    tcp.once('connect', () => act(stage, tcp));
+  };
+
+  const secured = (tcp: Socket, credentials: Credentials | undefined, then: (socket: TLSSocket) => void) => {
+    const own: ConnectionOptions = credentials ? { key: credentials.key, cert: credentials.certificate } : {};
+    const socket = connectTls({ socket: tcp, rejectUnauthorized: false, ...own });
+    socket.on('error', () => {});
+    socket.once('close', () => tcp.destroy());
+    socket.once('secureConnect', () => then(socket));
+  };
+
+  const act = (stage: SlowStage, tcp: Socket) => {
+    switch (stage) {
+      case 'says nothing':
+        tcp.resume();
+        return;
+      case 'stops within its handshake':
+        tcp.resume();
+        tcp.write(halfHello);
+        return;
+      case 'has no certificate and says nothing more':
+        return secured(tcp, undefined, (socket) => socket.resume());
+      case 'sends a header without an end':
+        return secured(tcp, who, (socket) => socket.resume().write('POST /run HTTP/1.1\r\nHost: a\r\n'));
+      case 'sends a header byte by byte':
+        return secured(tcp, who, (socket) => {
+          socket.resume();
+          const drip = setInterval(() => socket.writable && socket.write('x'), 100);
+          socket.once('close', () => clearInterval(drip));
+        });
+      case 'sends half of a body':
+        return secured(tcp, who, (socket) => {
+          const request = signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] })));
+          const bytes = bytesOf(request);
+          socket.resume().write(bytes.subarray(0, bytes.length - 5));
+        });
+      case 'does not read its answer':
+        return secured(tcp, who, (socket) => {
+          const request = signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] })));
+          socket.pause().write(bytesOf(request));
+        });
+    }
+  };
+
+  for (let index = 0; index < count; index += 1) {
+    const stage = slowStages[index % slowStages.length] ?? 'says nothing';
+    begin(stage, addresses[Math.floor(index / slowStages.length) % addresses.length] ?? '127.0.0.1');
+  }
+
+  return {
+    ended: (stage: SlowStage) => ended.get(stage) ?? 0,
+    most: () => most,
+    /** Resolves once the agent has ended at least one of each of these stages. */
+    allEnded: (stages: readonly SlowStage[]) =>
+      new Promise<void>((resolve) => {
+        waiting = () => {
+          if (stages.every((stage) => (ended.get(stage) ?? 0) > 0)) resolve();
+        };
+        waiting();
+      }),
+    stop() {
+      stopped = true;
+      for (const timer of timers) clearTimeout(timer);
+      for (const socket of open) socket.destroy();
+    },
+  };
+}
