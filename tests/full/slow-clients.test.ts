@@ -6,7 +6,7 @@ import { longOutput, pingedAmong } from '../support/slow-clients-scene.js';
 const host = pairedHost();
 
 it('with a thousand slow clients of all kinds at once, every ping is answered, and each kind is ended', async () => {
-  const agent = await host.fresh('max_output = 4000000\nmax_connections = 2048\n');
+  const agent = await host.fresh('max_connections = 2048\n');
   agent.script('long', longOutput);
   const daemon = await agent.serve();
   const who = dispatcherCredentials(host.control());

@@ -22,6 +22,10 @@ const halfHello = Buffer.from('16030102000100 01fc0303'.replace(' ', ''), 'hex')
 /** Milliseconds after which a client that was closed comes again. */
 const again = 250;
 
+const needsTime = (stage: SlowStage) => /^sends|^does not read/.test(stage);
+
+const maxUnread = 20;
+
 interface SlowOptions {
   readonly port: number;
   /** What those show that come through the handshake. */
@@ -58,13 +62,21 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
     open.add(tcp);
     most = Math.max(most, open.size);
     tcp.on('error', () => {});
+    let since: number | undefined;
     tcp.once('close', () => {
       open.delete(tcp);
-      ended.set(stage, (ended.get(stage) ?? 0) + 1);
+      // Sooner it was not its slowness: it gave way to another one, or there was no place.
+      const least = needsTime(stage) ? 3_000 : 0;
+      if (since !== undefined && performance.now() - since >= least && !stopped)
+        ended.set(stage, (ended.get(stage) ?? 0) + 1);
       waiting?.();
       if (!stopped) later(() => begin(stage, localAddress));
     });
-    tcp.once('connect', () => act(stage, tcp));
+    tcp.once('connect', () =>
+      act(stage, tcp, () => {
+        since = performance.now();
+      }),
+    );
   };
 
   const secured = (tcp: Socket, credentials: Credentials | undefined, then: (socket: TLSSocket) => void) => {
@@ -75,41 +87,38 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
     socket.once('secureConnect', () => then(socket));
   };
 
-  const act = (stage: SlowStage, tcp: Socket) => {
-    switch (stage) {
-      case 'says nothing':
-        tcp.resume();
-        return;
-      case 'stops within its handshake':
-        tcp.resume();
-        tcp.write(halfHello);
-        return;
-      case 'has no certificate and says nothing more':
-        return secured(tcp, undefined, (socket) => socket.resume());
-      case 'sends a header without an end':
-        return secured(tcp, who, (socket) => socket.resume().write('POST /run HTTP/1.1\r\nHost: a\r\n'));
-      case 'sends a header byte by byte':
-        return secured(tcp, who, (socket) => {
-          socket.resume();
-          const drip = setInterval(() => socket.writable && socket.write('x'), 100);
-          socket.once('close', () => clearInterval(drip));
-        });
-      case 'sends half of a body':
-        return secured(tcp, who, (socket) => {
-          const request = signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] })));
-          const bytes = bytesOf(request);
-          socket.resume().write(bytes.subarray(0, bytes.length - 5));
-        });
-      case 'does not read its answer':
-        return secured(tcp, who, (socket) => {
-          const request = signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] })));
-          socket.pause().write(bytesOf(request));
-        });
+  /** `arrived`: from now on it does what it is there for. */
+  const act = (stage: SlowStage, tcp: Socket, arrived: () => void) => {
+    const run = (socket: TLSSocket) =>
+      bytesOf(signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] }))));
+    if (stage === 'says nothing' || stage === 'stops within its handshake') {
+      tcp.resume();
+      if (stage !== 'says nothing') tcp.write(halfHello);
+      arrived();
+      return;
     }
+    const mine = stage === 'has no certificate and says nothing more' ? undefined : who;
+    secured(tcp, mine, (socket) => {
+      arrived();
+      if (stage === 'does not read its answer') {
+        socket.pause().write(run(socket));
+        return;
+      }
+      socket.resume();
+      if (stage === 'sends a header without an end') socket.write('POST /run HTTP/1.1\r\nHost: a\r\n');
+      if (stage === 'sends half of a body') socket.write(run(socket).subarray(0, -5));
+      if (stage === 'sends a header byte by byte') {
+        const drip = setInterval(() => socket.writable && socket.write('x'), 100);
+        socket.once('close', () => clearInterval(drip));
+      }
+    });
   };
 
   for (let index = 0; index < count; index += 1) {
-    const stage = slowStages[index % slowStages.length] ?? 'says nothing';
+    const at = slowStages[index % slowStages.length] ?? 'says nothing';
+    // An answer that nobody reads stays in memory: as many as there are runs at a time, and no more.
+    const stage =
+      at === 'does not read its answer' && index > maxUnread * slowStages.length ? slowStages[0] : at;
     begin(stage, addresses[Math.floor(index / slowStages.length) % addresses.length] ?? '127.0.0.1');
   }
 

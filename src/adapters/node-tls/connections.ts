@@ -47,6 +47,7 @@ function gate<S extends Socket>(
   server: Server,
   event: 'connection' | 'secureConnection',
   admits: (socket: S, proceed: () => void) => boolean | 'later',
+  failed: ListenOptions['failed'],
 ) {
   const inner = server.listeners(event);
   server.removeAllListeners(event);
@@ -55,9 +56,15 @@ function gate<S extends Socket>(
     const proceed = () => {
       for (const listener of inner) listener.call(server, socket);
     };
-    const admitted = admits(socket, proceed);
-    if (admitted === false) socket.destroy();
-    else if (admitted === true) proceed();
+    try {
+      const admitted = admits(socket, proceed);
+      if (admitted === false) socket.destroy();
+      else if (admitted === true) proceed();
+    } catch (error) {
+      // Thrown in an event, it would end the process.
+      failed?.(error);
+      socket.destroy();
+    }
   });
 }
 
@@ -114,7 +121,7 @@ export function connectionsOf(
     return made ? undefined : 'TOO_MANY_HANDSHAKES';
   };
 
-  gate<Socket>(server, 'connection', (socket, proceed) => {
+  const onConnection = (socket: Socket, proceed: () => void) => {
     if (socket.remoteAddress === undefined) return false;
     const address = plainAddress(socket.remoteAddress);
     const source = sourceOf(address);
@@ -150,7 +157,8 @@ export function connectionsOf(
       refuse(address, silent ? 'CLOSED_WITHOUT_A_BYTE' : handshake.reason);
     });
     return late === undefined || 'later';
-  });
+  };
+  gate(server, 'connection', onConnection, options.failed);
 
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     const handshake = handshakes.get(ends(socket));
@@ -158,7 +166,7 @@ export function connectionsOf(
     socket.destroy();
   });
 
-  gate<TLSSocket>(server, 'secureConnection', (socket) => {
+  const onSecureConnection = (socket: TLSSocket) => {
     const key = ends(socket);
     const handshake = handshakes.get(key);
     if (!handshake || socket.remoteAddress === undefined) return false;
@@ -181,7 +189,8 @@ export function connectionsOf(
     established.set(socket, { peer, state: 'idle', last: mutual && !known });
     socket.once('close', () => established.delete(socket));
     return true;
-  });
+  };
+  gate(server, 'secureConnection', onSecureConnection, options.failed);
 
   server.on('drop', (data) => {
     if (data?.remoteAddress) refuse(plainAddress(data.remoteAddress), 'TOO_MANY_CONNECTIONS');

@@ -143,7 +143,12 @@ export function serveRequests(
   const refuseWith = (status: number, error: string) => (request: IncomingMessage) =>
     endWith(request.socket, refusal(status, error), request.httpVersionMinor === 0 ? '1.0' : '1.1', request);
 
-  server.on('request', serve);
+  server.on('request', (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      options.failed?.(error);
+      request.socket.destroy();
+    });
+  });
   server.on('checkContinue', refuseWith(417, 'expectations are not supported'));
   server.on('checkExpectation', refuseWith(417, 'expectations are not supported'));
   server.on('upgrade', refuseWith(400, 'upgrades are not supported'));

@@ -21,7 +21,10 @@ export interface ServingAgent {
    * connection. Err: something does not parse, and everything stays as it was. Port and bind need a restart.
    */
   reload(): ResultAsync<void, CtrlExecError>;
-  /** Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. */
+  /**
+   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. A further call
+   * can only shorten that.
+   */
   close(grace?: number): Promise<void>;
 }
 
@@ -99,6 +102,12 @@ export function serve(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
+    let closing: Promise<void> | undefined;
+    const stop = async (grace: number) => {
+      await listening.close(grace + killTime);
+      await closeStores();
+      events.emit({ action: 'stopped', fields: { port: listening.port } });
+    };
     return ok({
       port: listening.port,
       bind,
@@ -116,10 +125,9 @@ export function serve(
           }),
       close: async (grace = 30_000) => {
         const cancel = clock.after(grace, () => runs.stopping.abort());
-        await listening.close(grace + killTime);
+        closing ??= stop(grace);
+        await closing;
         cancel();
-        await closeStores();
-        events.emit({ action: 'stopped', fields: { port: listening.port } });
       },
     } satisfies ServingAgent);
   });
