@@ -46,7 +46,6 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
   const ended = new Map<SlowStage, number>(slowStages.map((stage) => [stage, 0]));
   let stopped = false;
   let most = 0;
-  let waiting: (() => void) | undefined;
 
   const later = (work: () => void) => {
     const timer = setTimeout(() => {
@@ -69,7 +68,6 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
       const least = needsTime(stage) ? 3_000 : 0;
       if (since !== undefined && performance.now() - since >= least && !stopped)
         ended.set(stage, (ended.get(stage) ?? 0) + 1);
-      waiting?.();
       if (!stopped) later(() => begin(stage, localAddress));
     });
     tcp.once('connect', () =>
@@ -108,7 +106,8 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
       if (stage === 'sends a header without an end') socket.write('POST /run HTTP/1.1\r\nHost: a\r\n');
       if (stage === 'sends half of a body') socket.write(run(socket).subarray(0, -5));
       if (stage === 'sends a header byte by byte') {
-        const drip = setInterval(() => socket.writable && socket.write('x'), 100);
+        const header = [...'POST /run HTTP/1.1\r\nX: '];
+        const drip = setInterval(() => socket.writable && socket.write(header.shift() ?? 'y'), 100);
         socket.once('close', () => clearInterval(drip));
       }
     });
@@ -125,14 +124,6 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
   return {
     ended: (stage: SlowStage) => ended.get(stage) ?? 0,
     most: () => most,
-    /** Resolves once the agent has ended at least one of each of these stages. */
-    allEnded: (stages: readonly SlowStage[]) =>
-      new Promise<void>((resolve) => {
-        waiting = () => {
-          if (stages.every((stage) => (ended.get(stage) ?? 0) > 0)) resolve();
-        };
-        waiting();
-      }),
     stop() {
       stopped = true;
       for (const timer of timers) clearTimeout(timer);

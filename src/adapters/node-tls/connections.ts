@@ -83,6 +83,8 @@ export function connectionsOf(
   const mutual = options.clientCas !== undefined;
   const maxUnknown = mutual ? Math.ceil(options.maxConnections / 2) : options.maxConnections;
   const maxOfSource = options.maxUnknownPerAddress ?? Number.POSITIVE_INFINITY;
+  /** Where the known ones come from there may be more at once, but never so many that others find no place. */
+  const maxOfPreferred = Math.max(maxOfSource, Math.floor((maxUnknown * 3) / 4));
 
   const refuse = (address: string, reason: string, certificate?: Certificate) => {
     options.refused?.(address, reason, certificate);
@@ -112,7 +114,7 @@ export function connectionsOf(
    * any other where all are taken: who is quick gets through between those that are slow on purpose.
    */
   const whyNoPlace = (source: string, preferred: boolean): string | undefined => {
-    if ((unknown.get(source) ?? 0) >= maxOfSource) {
+    if ((unknown.get(source) ?? 0) >= (preferred ? maxOfPreferred : maxOfSource)) {
       const made = preferred && endOne((other) => other.source === source);
       return made ? undefined : 'TOO_MANY_OF_THIS_ADDRESS';
     }
