@@ -15,7 +15,7 @@ import type { Current } from './served.js';
 const maxSources = 8_192;
 
 /** Milliseconds that a connection of a known source waits while that is beyond its limits. */
-const slowedBy = 200;
+const slowedBy = 100;
 
 /** Blocks that are told in a minute, begun and ended ones each; the others are told as a number. */
 const maxTold = 30;

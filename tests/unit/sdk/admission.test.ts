@@ -136,10 +136,10 @@ describe('where a trusted dispatcher has come from', () => {
     });
     await dispatcher();
     fails(here, 500);
-    expect(accept(here)).toEqual({ delay: 200 });
+    expect(accept(here)).toEqual({ delay: 100 });
     expect(eventsOf(events, 'source-limited').map(({ fields }) => fields.effect)).toEqual(['slowed']);
     await clock.advance(knownFor - 1);
-    expect(accept(here)).toEqual({ delay: 200 });
+    expect(accept(here)).toEqual({ delay: 100 });
     await clock.advance(1);
     expect(accept(here)).toBe(false);
   });
@@ -153,7 +153,7 @@ describe('where a trusted dispatcher has come from', () => {
     const second = await agent({ files: { [stateFile]: written } });
     second.fails(here, 500);
     second.fails(there, 500);
-    expect([second.accept(here), second.accept(there)]).toEqual([{ delay: 200 }, false]);
+    expect([second.accept(here), second.accept(there)]).toEqual([{ delay: 100 }, false]);
   });
 
   it('is known until then also where it cannot be written, which is said', async () => {
@@ -161,7 +161,7 @@ describe('where a trusted dispatcher has come from', () => {
     files.files.set('/var/lib/ctrl-exec-agent', { bytes: new Uint8Array(), mode: 0o644 });
     await dispatcher();
     fails(here, 500);
-    expect(accept(here)).toEqual({ delay: 200 });
+    expect(accept(here)).toEqual({ delay: 100 });
     await serving.close(0);
     expect(eventsOf(events, 'warning').map(({ fields }) => fields.reason)).toContainEqual(
       expect.stringContaining('it is not known where dispatchers come from'),
