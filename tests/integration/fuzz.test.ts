@@ -10,7 +10,7 @@ it.skipIf(!existsSync('/proc/self/fd'))(
   async () => {
     const agent = await host.fresh('rate_limit_disable = on\n');
     const daemon = await agent.serve();
-    const counts = { http: 900, json: 1_000, tls: 1_000, configuration: 100 };
+    const counts = { http: 500, json: 2_000, tls: 450, configuration: 50 };
     const who = dispatcherCredentials(host.control());
     const tally = await fuzzAgent(agent, daemon, who, counts, fuzzSeed());
     console.log(JSON.stringify(tally));
