@@ -10,7 +10,7 @@ import { bytesOf, nextAnswer, requestOf, signedFor } from './raw-http.js';
 import { listening, openTcp, openTls } from './raw-tls.js';
 
 /** A generator of numbers from 0 (included) to 1 (not included) that gives the same ones for the same seed. */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -91,7 +91,7 @@ const pieces = [
 ].map((piece) => Buffer.from(piece, 'latin1'));
 
 /** One to four mistakes in `bytes`. */
-export function mutated(bytes: Buffer, random: () => number): Buffer {
+function mutated(bytes: Buffer, random: () => number): Buffer {
   const below = (limit: number) => Math.floor(random() * limit);
   let made = Buffer.from(bytes);
   for (let left = 1 + below(4); left > 0; left -= 1) {
