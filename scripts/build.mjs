@@ -39,6 +39,14 @@ await Promise.all([
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
   }),
+  // Started once for each job and there as long as it runs: one small file.
+  build({
+    ...shared,
+    splitting: false,
+    entryPoints: { 'job-supervisor': 'src/adapters/child-process/job-supervisor.ts' },
+    outdir: fresh,
+    minifySyntax: true,
+  }),
   build({
     ...shared,
     entryPoints: {

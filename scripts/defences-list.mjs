@@ -141,7 +141,7 @@ export const defences = [
     test: `${unit}defences-pairing.test.ts`,
     named: 'by trying: three wrong codes end pairing mode',
     without: {
-      file: `${dispatcher}pairing-mode.ts`,
+      file: `${dispatcher}pairing-vigil.ts`,
       from: 'if (wrong.length < maxWrongCodes) return',
       to: 'if (wrong) return',
     },
@@ -369,8 +369,8 @@ export const defences = [
     named: 'answered by the key of another registered agent is refused, and that one is asked nothing',
     without: {
       file: `${dispatcher}agent-target.ts`,
-      from: '      known\n        ? notRevoked(',
-      to: '      known || peer\n        ? notRevoked(',
+      from: 'if (latest && hasKey(latest, digest)) return usable();',
+      to: 'if (latest) return usable();',
     },
   },
   {
@@ -436,8 +436,8 @@ export const defences = [
     named: 'an agent that was broken into gets a certificate in its own name, whatever name its CSR asks for',
     without: {
       file: `${dispatcher}renewal.ts`,
-      from: "const profile = { kind: 'agent', name } as const;",
-      to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n    const asked = new Pkcs10CertificateRequest(begun.csr).subjectName.getField('CN')[0] ?? name;\n    const profile = { kind: 'agent', name: asked } as const;",
+      from: "const profile = { kind: 'agent', name, asClientToo } as const;",
+      to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n    const asked = new Pkcs10CertificateRequest(begun.csr).subjectName.getField('CN')[0] ?? name;\n    const profile = { kind: 'agent', name: asked, asClientToo } as const;",
     },
   },
   {
@@ -482,8 +482,8 @@ export const defences = [
     named: 'an agent refuses a certificate in another name',
     without: {
       file: `${agent}renewal.ts`,
-      from: 'if (named && !sameNames(certificate, identity.certificate))',
-      to: 'if (false)',
+      from: "if (!same) return refuse('cert is in another name');",
+      to: 'if (!same) same;',
     },
   },
 
@@ -715,7 +715,7 @@ export const defences = [
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
       file: `${agent}run-script.ts`,
-      from: 'if (reqid === undefined) return run();',
+      from: 'if (reqid === undefined || caller.unsigned) return run();',
       to: 'if (store) return run();',
     },
   },
@@ -808,11 +808,9 @@ export const defences = [
     named: "a request that is not signed is refused on '/run',",
     without: {
       file: `${agent}requests.ts`,
-      from: '  if (head.isErr()) return unverified(context, caller, request, head.error);\n',
-      to: `  if (head.isErr() && head.error.error === 'signature required' && 'id' in caller)
-    return route(serving, caller, request, (await request.body()).unwrapOr(new Uint8Array()));
-  if (head.isErr()) return unverified(context, caller, request, head.error);
-`,
+      from: "if ('stranger' in caller || refusal.error !== 'signature required') return refusal;",
+      to: `if (refusal.error === 'signature required') return undefined;
+  if ('stranger' in caller) return refusal;`,
     },
   },
   {
@@ -844,10 +842,55 @@ export const defences = [
     named: 'an answer that is not signed is no result',
     without: {
       file: `${dispatcher}agent-request.ts`,
-      from: '        (reason) => {\n',
-      to: `        (reason) => {
-          if (reason === 'the answer is not signed') return okAsync<TransportAnswer, TransportError>(answer);
-`,
+      from: 'if (!isUnsigned(answer)) return refuse(checked.error);',
+      to: `if (isUnsigned(answer)) return okAsync(answer);
+  if (!isUnsigned(answer)) return refuse(checked.error);`,
+    },
+  },
+
+  {
+    threat: 'Downgrade at signing: a dispatcher that has signed before is posed as by an unsigned request',
+    stoppedBy: 'the first valid signature makes signatures required, and that is stored',
+    test: `${unit}legacy-dispatchers.test.ts`,
+    named: 'a request that is not signed is refused once its dispatcher has signed, also after a restart',
+    without: {
+      file: `${agent}legacy-dispatchers.ts`,
+      from: 'if (signing.has(caller.id))',
+      to: 'if (signing.size < 0)',
+    },
+  },
+  {
+    threat: 'Downgrade at signing: an agent that has signed before answers without a signature',
+    stoppedBy: 'the first valid signature makes signatures required, whatever allow_legacy_agents says',
+    test: `${unit}legacy-agents.test.ts`,
+    named: 'an agent that does not sign is not believed any more once it has signed',
+    without: {
+      file: 'src/domain/agent-standing.ts',
+      from: "standing.speaks !== 'signed' && (allowed",
+      to: "name !== '' && (allowed",
+    },
+  },
+  {
+    threat: 'An unsigned request asks for more than legacy dispatchers know',
+    stoppedBy: 'only the routes of the legacy protocol are served without a signature',
+    test: `${unit}legacy-dispatchers.test.ts`,
+    named: "a request that is not signed 'POST' '/v2/cas' is for signers only",
+    without: {
+      file: `${agent}legacy-dispatchers.ts`,
+      from: "legacyRoutes.some((form) => form.test(route)) ? undefined : 'only ours ask for this'",
+      to: 'legacyRoutes.some((form) => form.test(route)) ? undefined : undefined',
+    },
+  },
+  {
+    threat: 'A host of the same CA answers for an agent whose key is not known yet',
+    stoppedBy: 'its certificate must name the recorded host, or an operator pins it',
+    test: `${unit}legacy-agents.test.ts`,
+    named:
+      'the first contact with an agent that was taken over refuses a certificate that names another host',
+    without: {
+      file: `${dispatcher}first-pin.ts`,
+      from: 'if (!by.whoever && !names(peer, record))',
+      to: 'if (!by.whoever && !names(peer, record) && !peer)',
     },
   },
 

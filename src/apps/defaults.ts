@@ -9,6 +9,7 @@ import { fileKeyStore } from '../adapters/files/key-store.js';
 import { fileReplayCache } from '../adapters/files/replay-cache.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
@@ -84,13 +85,15 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: join(settings.stateDir, 'rotation.json'),
+    // Not rotation.json: the older version keeps something else under that name, in the same directory.
+    rotation: join(settings.stateDir, 'successions.json'),
     'pairing-key': settings.pairingKey,
     'pairing-certificate': settings.pairingCert,
     'agent-key': inHome('agent.key'),
     'agent-certificate': inHome('agent.crt'),
     'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
     'dispatcher-certificates': inHome('dispatcher-certificates.pem'),
+    'signing-dispatchers': inHome('signing-dispatchers'),
     'agent-revocation-lists': inHome('agent-crl.pem'),
     'revoked-serials': inHome('revoked-serials'),
   };
@@ -108,13 +111,14 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: inHome('rotation.json'),
+    rotation: inHome('successions.json'),
     'pairing-key': inHome('pairing.key'),
     'pairing-certificate': inHome('pairing.crt'),
     'agent-key': settings.key,
     'agent-certificate': settings.cert,
     'trusted-dispatchers': settings.trustedDispatchersPath,
     'dispatcher-certificates': join(settings.stateDir, 'dispatcher-certificates.pem'),
+    'signing-dispatchers': join(settings.stateDir, 'signing-dispatchers'),
     'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
     'revoked-serials': settings.revokedSerials,
   };
@@ -237,6 +241,7 @@ export function agentFactories(
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),
+    legacyPairing: tlsLegacyPairing,
     listener: tlsListener,
     place: () => agentPlace(options),
     random: systemRandom,

@@ -132,6 +132,8 @@ export interface PingAnswer {
   readonly expiry: string;
   /** Number of the revocation list that the agent holds; undefined where it does not say. */
   readonly crlNumber: number | undefined;
+  /** A renewed certificate waits for the agent to be restarted; only legacy agents know that. */
+  readonly staged: boolean;
 }
 
 const countOf = (body: Body, member: string): number | undefined => {
@@ -147,6 +149,7 @@ export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAn
           version: printable(textOf(body, 'version') ?? ''),
           expiry: printable(textOf(body, 'expiry') ?? ''),
           crlNumber: countOf(body, 'crl_number'),
+          staged: body['staged'] === true || body['staged'] === 1,
         })
       : err(violation('"status" is not "ok"')),
   );

@@ -35,7 +35,10 @@ export interface KeyPin {
 export interface AgentRecord {
   readonly name: string;
   readonly endpoint: AgentEndpoint;
-  /** At least one: the active one, then one of a renewal, then one of a pairing. */
+  /**
+   * The active one, then one of a renewal, then one of a pairing. Empty: unpinned, as an agent that was taken over from another
+   * installation is until its key was seen.
+   */
   readonly pins: readonly KeyPin[];
   readonly pairing: 'v1' | 'v2';
   /** When the certificate of the last pairing was issued that was completed, or before there is one the first. Epoch milliseconds. */

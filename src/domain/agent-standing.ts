@@ -8,16 +8,26 @@ export interface AgentStanding {
   readonly caSet: string | undefined;
   /** Number of the revocation list that it holds; 0: none. */
   readonly crlNumber: number;
-  /** Epoch milliseconds of its last answer that verified; undefined: none yet. */
+  /** Epoch milliseconds of its last answer that was accepted; undefined: none yet. */
   readonly lastContact: number | undefined;
+  /**
+   * `signed`: it has signed something, and is a peer of ours: from then on a signature is required of it. `unsigned`: its last
+   * answer had none, and it is a legacy agent. Undefined: not known yet.
+   */
+  readonly speaks: 'signed' | 'unsigned' | undefined;
 }
 
 /** @param serials empty: it is not known what the agent trusts; the first contact shows */
-export const newStanding = (serials: readonly string[] = [], caSet?: string): AgentStanding => ({
+export const newStanding = (
+  serials: readonly string[] = [],
+  caSet?: string,
+  speaks?: AgentStanding['speaks'],
+): AgentStanding => ({
   serials,
   caSet,
   crlNumber: 0,
   lastContact: undefined,
+  speaks,
 });
 
 /** A change of what is known of an agent's standing; what is left out stays. */
@@ -27,6 +37,8 @@ export interface StandingChange {
   readonly caSet?: string;
   readonly crlNumber?: number;
   readonly lastContact?: number;
+  /** `unsigned` changes nothing about an agent that has signed before. */
+  readonly speaks?: 'signed' | 'unsigned';
 }
 
 /** With the change: serials are added and taken away, never replaced, so that two writers do not undo each other. */
@@ -37,6 +49,7 @@ export function withChange(standing: AgentStanding, change: StandingChange): Age
     caSet: change.caSet ?? standing.caSet,
     crlNumber: change.crlNumber ?? standing.crlNumber,
     lastContact: change.lastContact ?? standing.lastContact,
+    speaks: standing.speaks === 'signed' ? 'signed' : (change.speaks ?? standing.speaks),
   };
 }
 
@@ -54,6 +67,7 @@ export function worthKeeping(standing: AgentStanding, change: StandingChange): A
     sameSerials &&
     next.caSet === standing.caSet &&
     next.crlNumber === standing.crlNumber &&
+    next.speaks === standing.speaks &&
     (next.lastContact === standing.lastContact || lag < contactLag);
   return same ? undefined : next;
 }
@@ -85,3 +99,13 @@ export const outlived = (
   { serials }: Pick<AgentStanding, 'serials'>,
   { current, next, previous }: OwnSerials,
 ): readonly string[] => serials.filter((serial) => ![current, next, previous].includes(serial));
+
+/**
+ * Whether an answer without a signature may be accepted (wire-protocol 2.3): the operator allows it of this agent, and it has never
+ * signed anything.
+ * @param allowed `allow_legacy_agents`
+ */
+export const mayAnswerUnsigned = (
+  { name, standing }: { readonly name: string; readonly standing: Pick<AgentStanding, 'speaks'> },
+  allowed: '*' | readonly string[],
+): boolean => standing.speaks !== 'signed' && (allowed === '*' || allowed.includes(name));

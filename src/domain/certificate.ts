@@ -31,18 +31,23 @@ export const keyTypes: readonly KeyType[] = ['p256', 'p384', 'ed25519', 'rsa2048
 export type CertificateProfile =
   | { readonly kind: 'dispatcher'; readonly dispatcherId: string }
   | { readonly kind: 'pairing'; readonly dispatcherId: string }
-  | { readonly kind: 'agent'; readonly name: string };
+  | {
+      readonly kind: 'agent';
+      readonly name: string;
+      /** A legacy agent presents its certificate as a client, too. Default false. */
+      readonly asClientToo?: boolean;
+    };
 
 export const dispatcherUri = (dispatcherId: string) => `ctrl-exec:dispatcher:${dispatcherId}`;
 export const pairingUri = (dispatcherId: string) => `ctrl-exec:pairing:${dispatcherId}`;
 export const agentUri = (name: string) => `ctrl-exec:agent:${name}`;
 
-/** The names and the one usage that a certificate of this profile carries. */
+/** The names and the usages that a certificate of this profile carries. */
 export function profileNames(profile: CertificateProfile): {
   commonName: string;
   dnsNames: readonly string[];
   uris: readonly string[];
-  usage: 'clientAuth' | 'serverAuth';
+  usages: readonly ('clientAuth' | 'serverAuth')[];
 } {
   switch (profile.kind) {
     case 'dispatcher':
@@ -50,21 +55,21 @@ export function profileNames(profile: CertificateProfile): {
         commonName: profile.dispatcherId,
         dnsNames: [],
         uris: [dispatcherUri(profile.dispatcherId)],
-        usage: 'clientAuth',
+        usages: ['clientAuth'],
       };
     case 'pairing':
       return {
         commonName: profile.dispatcherId,
         dnsNames: [],
         uris: [pairingUri(profile.dispatcherId)],
-        usage: 'serverAuth',
+        usages: ['serverAuth'],
       };
     case 'agent':
       return {
         commonName: profile.name,
         dnsNames: [profile.name],
         uris: [agentUri(profile.name)],
-        usage: 'serverAuth',
+        usages: profile.asClientToo ? ['serverAuth', 'clientAuth'] : ['serverAuth'],
       };
   }
 }

@@ -20,6 +20,10 @@ interface Fields {
   crypto_failed: { operation: string; reason: string };
   agent_unknown: { name: string };
   agent_exists: { name: string };
+  /** Pairing version 1 for a name that paired by version 2 before. */
+  downgrade_refused: { name: string };
+  /** An agent whose key is not known yet answers with a certificate that does not name it. `found`: who it says it is. Nothing was sent. */
+  unpinned: { name: string; found: string };
   request_unknown: { id: string };
   request_ambiguous: { id: string; matches: readonly string[] };
   request_not_ready: { id: string; state: string };

@@ -8,21 +8,21 @@ interface DispatcherEvents {
   'ca-created': { serial: string; fingerprint: string };
   /** The dispatcher got a key and a certificate of its own. @remarks If nobody ran `setup-ctrl-exec`, somebody else is root here. */
   'identity-created': { dispatcher: string; serial: string };
-  /** The pairing port is open. @remarks Close it when the agents are paired: it is the one port that listens to strangers. */
-  'pairing-mode': { bind: string; port: number };
+  /** The pairing port is open; `version` says so where version 1 is served, too. @remarks Close it when the agents are paired: it is the one port that listens to strangers. */
+  'pairing-mode': { bind: string; port: number; version: string | undefined };
   /** Pairing mode ended by itself: three requests were refused because the codes differed. @remarks Somebody tries to get between the hosts. Find out who before you open it again. */
   'pairing-mode-ended': { reason: string };
   /** The pairing port is closed: an operator closed it, its time was up, or it had ended by itself. @remarks If nobody did, see why its process was stopped. */
   'pairing-mode-closed': { bind: string; port: number };
-  /** An agent began to pair; its code is shown a moment later. @remarks Compare the codes, then `approve` or `deny`. */
-  'pairing-requested': { request: string; host: string; ip: string };
+  /** An agent began to pair; its code is shown a moment later. @remarks Compare the codes, then `approve` or `deny`. Where `version` is v1 the same code proves nothing: whoever is between the hosts can forge it. */
+  'pairing-requested': { request: string; host: string; ip: string; version?: string | undefined };
   /** The pairing port refused a connection (no `step`) or a message. @remarks One is noise, many from one address are an attempt: close the port or block the address. At level error this host is at fault: mend what `reason` names. */
   'pairing-refused': { ip: string; step?: string | undefined; reason: string; more?: number | undefined };
   /** An operator, not a join token, approved a request. @remarks Nothing: the agent fetches its certificate once its side has confirmed, too. */
   'pairing-approved': { request: string; host: string; ip: string };
   /** An operator denied a request, or gave a code that is not the one of the request. @remarks If the codes differ, look for who is between the two hosts. */
   'pairing-denied': { request: string; host: string; ip: string; reason: string };
-  /** A certificate was issued to an agent. @remarks Expect `agent-paired` next. Without it nothing is pinned for good: the enrolment lapses after a day. */
+  /** A certificate was issued to an agent. @remarks Expect `agent-paired` next, or by version 1 the first contact. Without it nothing is pinned for good: the enrolment lapses after a day. */
   'pairing-issued': { request: string; host: string; serial: string; ip: string };
   /** An agent has installed its certificate and may be called. @remarks Nothing. */
   'agent-paired': { request: string; host: string; ip: string };
@@ -63,6 +63,10 @@ interface DispatcherEvents {
   };
   /** An agent's answer came without a signature, or with one that does not hold; nothing of it was used. @remarks The agent is of an older version, or something between the two hosts alters what it says: find out which. A run may have taken place all the same. */
   'result-unverified': { host: string; path: string; status: number; reason: string };
+  /** An agent that was taken over from another installation was seen for the first time, and its key is pinned from now on. `found` is who its certificate names. @remarks If nobody moved that host or ran `edit-agent --pin`, look at `found`. */
+  'agent-pinned': { host: string; serial: string; found: string };
+  /** An agent has signed an answer for the first time: unsigned ones are not accepted of it any more. @remarks Nothing. If the host goes back to a legacy agent, run `edit-agent NAME --legacy`. */
+  'signature-required': { host: string };
   /** An agent could not be told everything that it has missed: a serial, a CA or a revocation list. It was asked all the same. @remarks Nothing: it is told at the next contact. If it lasts, `reason` says what is wrong. */
   'update-pending': { host: string; reason: string };
   /** An agent has a new certificate. @remarks Nothing. */
@@ -104,8 +108,8 @@ interface AgentEvents {
   reloaded: { scripts: number };
   /** A reload was refused; everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
   'reload-failed': { reason: string };
-  /** This host was paired: key, certificate, CA and trust are installed. @remarks If nobody here asked for it, somebody else is root here. */
-  paired: { host: string; dispatcher: string; serial: string };
+  /** This host was paired: key, certificate, CA and trust are installed. `version` says so where it was by version 1. @remarks If nobody here asked for it, somebody else is root here. */
+  paired: { host: string; dispatcher: string; serial: string; version?: string | undefined };
   /** The dispatcher could not be told that the certificate is installed. @remarks Nothing: its first connection to this host tells it, too. */
   'pairing-report-failed': { dispatcher: string; request: string; attempt: number; reason: string };
   /** A connection was refused before any request: its address is not allowed, there are too many, or the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
@@ -183,6 +187,8 @@ interface AgentEvents {
 }
 
 interface SharedEvents {
+  /** What another installation had in the directory `from` was taken over: identity and trust, on a dispatcher also `agents` that are new to its registry. @remarks If nobody ran `import-state`, somebody else is root here. */
+  'state-imported': { from: string; serial: string | undefined; agents: number | undefined };
   /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */
   'internal-error': { reason: string };
   /** The log could not be written where `event_log` says. Lines go to standard error until it works again. @remarks Mend what `reason` names. */

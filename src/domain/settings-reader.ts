@@ -7,9 +7,6 @@ import type { Field } from './settings-fields.js';
 
 /** Keys that are read and checked, while nothing acts on them yet: setting one is a warning. */
 export const keysWithoutEffect: ReadonlySet<string> = new Set([
-  'accept_legacy_dispatchers',
-  'allow_legacy_agents',
-  'allow_legacy_pairing',
   'api_auth_default',
   'api_bind',
   'api_cert',

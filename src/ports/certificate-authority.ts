@@ -17,7 +17,7 @@ type IssueFailure = CtrlExecError<'ca_missing' | 'certificate_invalid' | 'crypto
 /**
  * The private CA: P-384, pathLen 0 (wire-protocol 2.1).
  *
- * Contract: issued certificates carry names and the one usage of their profile, nothing from any CSR; serials are 16
+ * Contract: issued certificates carry names and usages of their profile, nothing from any CSR; serials are 16
  * random bytes whose first is in 0x10–0x7f, with at least one digit a–f (1.3); notAfter is never beyond the CA's own.
  * A failed call has written nothing.
  */

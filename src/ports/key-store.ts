@@ -24,6 +24,8 @@ export type KeyStoreItem =
   | 'trusted-dispatchers'
   /** Certificates of dispatchers that an agent trusts or trusted, PEM blocks: their keys judge successions. */
   | 'dispatcher-certificates'
+  /** Ids of dispatchers that have signed a request, one a line: signatures are required of them. */
+  | 'signing-dispatchers'
   /** Revocation lists that an agent holds, one PEM block a CA. */
   | 'agent-revocation-lists'
   | 'revoked-serials';

@@ -17,6 +17,7 @@ export interface ConnectionPeer {
 
 export interface IncomingRequest extends HttpRequestHead {
   readonly peer: ConnectionPeer;
+  readonly httpVersion: '1.0' | '1.1';
   /** Reads the body, once; `too_large` above the limit. A handler that refuses need not call it. */
   body(): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
 }
@@ -27,6 +28,17 @@ export interface IncomingRequest extends HttpRequestHead {
  */
 export interface Preferred {
   readonly delay: number;
+}
+
+/** What a handler answers. */
+export interface ListenerAnswer extends HttpAnswer {
+  /**
+   * A further answer on the same connection, as legacy pairing has it (wire-protocol 1.5); only to a request of HTTP/1.0.
+   * This one is then sent at once, the connection stays for as long as the further one takes, whatever the other time
+   * limits say, and that is the last. Called exactly once, also where the peer has gone already.
+   * @param gone aborted when the connection has ended, or the peer sent something more, which ends it: then nothing is sent
+   */
+  next?(gone: AbortSignal): Promise<HttpAnswer>;
 }
 
 export interface ListenOptions {
@@ -54,11 +66,12 @@ export interface ListenOptions {
   knows?(peer: ConnectionPeer): boolean;
   /**
    * A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …) and the
-   * certificate whose key the client has proved to have, if it came that far.
+   * certificate whose key the client has proved to have, if it came that far; `CLOSED_AT_ONCE` where the client left
+   * without having sent a byte.
    */
   refused?(address: string, reason: string, certificate?: Certificate): void;
   /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
-  handle(request: IncomingRequest): Promise<HttpAnswer>;
+  handle(request: IncomingRequest): Promise<ListenerAnswer>;
   failed?(error: unknown): void;
 }
 
@@ -73,8 +86,9 @@ export interface Listening {
 /**
  * Serves HTTP over TLS (1.2 with AEAD suites, or 1.3).
  *
- * Contract: at most 32 header lines, else 431; an HTTP/1.0 request is answered in kind and its connection closed; a
- * client that is refused gets no byte of its request used. TLS 5 s, headers 5 s, body 30 s, else closed.
+ * Contract: at most 32 header lines, else 431; an HTTP/1.0 request is answered in kind, byte for byte as legacy peers do
+ * (header names capitalised, nothing added but the length), and its connection closed; a client that is refused gets no
+ * byte of its request used. TLS 5 s, headers 5 s, body 30 s, else closed.
  */
 export interface Listener {
   listen(

@@ -1,7 +1,8 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/errors.js';
 
-export interface ProcessRequest {
+/** What is run, with what, and within which limits. */
+export interface Program {
   /** Absolute path; executed directly, no shell, no PATH search. */
   readonly path: string;
   readonly args: readonly string[];
@@ -15,7 +16,23 @@ export interface ProcessRequest {
   readonly timeout: number;
   /** Bytes kept of each stream: head and tail, half each. */
   readonly maxOutput: number;
+}
+
+export type OutputStream = 'stdout' | 'stderr';
+
+/**
+ * Is given output as it comes: all of it, also what is not kept, in the order of its stream, at most one call of a stream
+ * at a time (those of the two may overlap). Until a call is answered nothing more is read from that stream, so a slow
+ * reader slows the program and costs no memory. False, a rejection, and no answer for 30 s say that the reader is gone:
+ * there are no further calls, and the program runs on as if there had been no sink. The chunk, at most 64 KiB, is the
+ * receiver's own.
+ */
+export type OutputSink = (stream: OutputStream, chunk: Uint8Array) => Promise<boolean>;
+
+export interface ProcessRequest extends Program {
+  /** Cancels: the process group gets SIGTERM, 5 s later SIGKILL. */
   readonly signal?: AbortSignal;
+  readonly onOutput?: OutputSink;
 }
 
 export interface CapturedStream {
@@ -27,12 +44,22 @@ export interface CapturedStream {
 
 export type ProcessEnd =
   | { readonly kind: 'exited'; readonly code: number }
-  | { readonly kind: 'signalled'; readonly signal: string; readonly timedOut: boolean };
+  | { readonly kind: 'signalled'; readonly signal: string };
 
 export interface ProcessOutcome {
   readonly end: ProcessEnd;
+  /**
+   * Why the process group was told to end while its leader ran: its time was up, or `signal` was aborted, whichever came
+   * first. Also where the program then chose its own exit code. Undefined: it ended by itself.
+   */
+  readonly stopped: 'timeout' | 'cancelled' | undefined;
   readonly stdout: CapturedStream;
   readonly stderr: CapturedStream;
+  /**
+   * Ids of the processes that still held standard output or error when the answer was given: left behind, and what they
+   * write from now on is lost. Empty where some do but cannot be seen. Undefined: both streams had ended.
+   */
+  readonly pipesHeldBy: readonly number[] | undefined;
 }
 
 /**
@@ -40,8 +67,8 @@ export interface ProcessOutcome {
  *
  * Contract: arguments arrive byte for byte; the process leads its own session and group, cwd is `/`, umask 022, no
  * descriptor but 0–2 is inherited. A child that ignores or closes its standard input is not harmed and does not fail the
- * call. The answer comes when the process has exited and its output is drained, at most a grace of 500 ms later, also when
- * a daemonised grandchild keeps the pipes open. What could not be started is `spawn_failed` with the system's reason.
+ * call. The answer comes when the process has exited and its output is drained, at most a second later (not counted:
+ * waiting for `onOutput`, at most 30 s in all after the exit), also when a daemonised grandchild keeps the pipes open. What could not be started is `spawn_failed` with the system's reason.
  */
 export interface ProcessRunner {
   run(request: ProcessRequest): ResultAsync<ProcessOutcome, CtrlExecError<'spawn_failed'>>;

@@ -22,6 +22,16 @@ export interface Enrolment {
   readonly at: number;
 }
 
+/** An agent that another installation has paired; its key is not known here yet. */
+export interface Adoption {
+  readonly name: string;
+  readonly endpoint: AgentEndpoint;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly standing: AgentStanding;
+  /** Epoch milliseconds. */
+  readonly pairedAt: number;
+}
+
 /** What an operator or a discovery may change of an agent; what is left out stays. */
 export interface AgentChange {
   /** The name that it has from now on; its own is no change. */
@@ -30,6 +40,8 @@ export interface AgentChange {
   readonly endpoint?: Partial<AgentEndpoint>;
   /** Replaced as a whole. */
   readonly tags?: Readonly<Record<string, string>>;
+  /** Forget that it has signed: it may be a legacy agent again. */
+  readonly unsigned?: true;
 }
 
 /**
@@ -46,9 +58,22 @@ export interface Registry {
   /**
    * Writes the row as `issued`: a new record with this one pin, or (with `replace`) a further pin on the existing one,
    * which otherwise stands as it was. An older `issued` pin of a pairing of the same name goes. A key that another name already
-   * has pinned, and a registered name without `replace`, is `agent_exists` with the name that has it.
+   * has pinned, and a registered name without `replace`, is `agent_exists` with the name that has it. Version 1 for a name
+   * that ever paired by version 2, under that name or before it was renamed or removed, is `downgrade_refused`.
    */
-  enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists'>;
+  enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists' | 'downgrade_refused'>;
+  /**
+   * Adds agents without a pin, all or none; one whose name is registered is left as it is. Returns the names that were added.
+   */
+  adopt(agents: readonly Adoption[]): StoreResult<readonly string[]>;
+  /**
+   * The first pin of an agent that has none, `active` at once. The key that it has active already is no change; where it has
+   * another, or another name has this one, that is `agent_exists` with the name that has it.
+   */
+  pin(
+    name: string,
+    pin: Omit<KeyPin, 'state' | 'endpoint' | 'renewal'>,
+  ): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
   /**
    * The key was seen: its pin becomes `active` in place of the one that was. One that came of a pairing takes its endpoint
    * and its standing along, the agent counts as paired when it was issued, and every other pin of the name goes; beside one
@@ -66,7 +91,7 @@ export interface Registry {
    * `lastContact` may lag by a minute, and a change that says nothing else new is not written.
    */
   note(name: string, change: StandingChange): StoreResult<AgentRecord, 'agent_unknown'>;
-  /** Drops `issued` pins of pairings older than `issuedBefore` (epoch ms), and records left without a pin; returns what went. */
+  /** Drops `issued` pins of pairings older than `issuedBefore` (epoch ms), and records that this leaves without a pin; returns what went. */
   dropStaleEnrolments(issuedBefore: number): StoreResult<readonly { name: string; pin: KeyPin }[]>;
   /** All of a change or nothing of it; `agent_exists` when another agent has the new name. */
   update(name: string, change: AgentChange): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;

@@ -65,6 +65,7 @@ export type TransportError = CtrlExecError<
   | 'timed_out'
   | 'tls_failed'
   | 'wrong_identity'
+  | 'unpinned'
   | 'revoked'
   | 'connection_failed'
   | 'unverified'

@@ -2,6 +2,7 @@ import type { ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../domain/agent-record.js';
 import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
+import type { ImportReport } from '../domain/import-report.js';
 import type { PairingRequest } from '../domain/pairing-request.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
@@ -11,10 +12,12 @@ import { authorise } from './dispatcher/authorise.js';
 import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
+import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
 import { type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
+import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
 import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Renewal, readmit } from './dispatcher/renewal.js';
@@ -45,7 +48,10 @@ type Answer<T> = ResultAsync<T, CtrlExecError>;
 export type Governed = Pick<Asking, 'caller' | 'withoutHook'>;
 
 export interface RotateOptions extends Governed {
-  /** Switch although agents that answer refused the next certificate. Default false. */
+  /**
+   * `rotate`: switch although agents that answer refused the next certificate. `rotateCa`: go on although legacy agents will
+   * have to be paired again. Default false.
+   */
   readonly insist?: boolean;
 }
 
@@ -62,6 +68,8 @@ export interface Dispatcher extends AsyncDisposable {
   ca(): Answer<CaSummary>;
   /** Creates this dispatcher's identity; `identity_exists` if there is one and `replace` is not set. */
   setup(options?: SetupDispatcherOptions): Answer<DispatcherSummary>;
+  /** Takes over CA, identity, agents and configuration of another installation; nothing that is here is overwritten. */
+  importState(options: ImportOptions): Answer<ImportReport>;
   /** Opens the pairing port until it is closed. */
   openPairing(options?: PairingModeOptions): Answer<PairingMode>;
   /** Pairing requests that wait. */
@@ -75,6 +83,8 @@ export interface Dispatcher extends AsyncDisposable {
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
   /** Changes where an agent is reached, or its name. */
   editAgent(name: string, edit: AgentEdit): Answer<AgentRecord>;
+  /** Pins the key that answers for an agent which was taken over from another installation, whatever its certificate names. */
+  pinAgent(name: string): Answer<PinnedAgent>;
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
@@ -93,7 +103,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** Renews an agent whose certificate has expired, once; its key must be the pinned one. */
   readmit(name: string, options?: Governed): Answer<Renewal>;
   /** Replaces the CA without visiting an agent; maintenance goes on with what cannot be done at once. */
-  rotateCa(options?: Governed): Answer<CaRollover>;
+  rotateCa(options?: RotateOptions): Answer<CaRollover>;
   /** Locks that are held now. */
   locks(): Answer<readonly HeldLock[]>;
   /** Closes connections and stores; requests under way end as `aborted`. */
@@ -141,6 +151,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     setupCa: () => within(setupCa),
     ca: () => within(caSummary),
     setup: (options) => within((context) => setupDispatcher(context, options)),
+    importState: (options) => within((context) => importState(context, options)),
     openPairing: (options) => within((context) => openPairingMode(context, options)),
     pairingRequests: () => within(listRequests),
     approve: (approval) => within((context) => approve(context, approval)),
@@ -151,6 +162,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
       ),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
+    pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
     ping: (request) => within((context) => ping(context, request)),
@@ -162,7 +174,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
       governed('revoke', options, (context) => revoke(context, nameOrSerial)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
     readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
-    rotateCa: (options) => governed('rotate', options, rotateCa),
+    rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
     close,
     [Symbol.asyncDispose]: close,

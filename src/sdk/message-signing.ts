@@ -200,3 +200,7 @@ export function checkAnswer(
     ),
   );
 }
+
+/** Whether a message has no signature at all, as those of legacy peers. */
+export const isUnsigned = ({ headers }: { readonly headers: HeaderList }): boolean =>
+  !headers.some(([name]) => name === 'signature' || name === 'signature-input');

@@ -27,6 +27,7 @@ const everyItem: Record<KeyStoreItem, true> = {
   'agent-certificate': true,
   'trusted-dispatchers': true,
   'dispatcher-certificates': true,
+  'signing-dispatchers': true,
   'agent-revocation-lists': true,
   'revoked-serials': true,
 };

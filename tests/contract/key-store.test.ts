@@ -31,6 +31,7 @@ keyStoreContract('files, in a configuration and a state directory', async () => 
         'agent-certificate': join(home, 'agent.crt'),
         'trusted-dispatchers': join(home, 'state', 'ctrl-exec-dispatchers'),
         'dispatcher-certificates': join(home, 'state', 'dispatcher-certificates.pem'),
+        'signing-dispatchers': join(home, 'state', 'signing-dispatchers'),
         'agent-revocation-lists': join(home, 'state', 'crl.pem'),
         'revoked-serials': join(home, 'revoked-serials'),
       },

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { ProcessRequest, ProcessRunner } from '../../src/ports/process-runner.js';
+import type {
+  OutputSink,
+  OutputStream,
+  ProcessRequest,
+  ProcessRunner,
+} from '../../src/ports/process-runner.js';
 
 /** What a program of the suite does; the binding provides one of each. */
 export interface ContractPrograms {
@@ -107,14 +112,16 @@ export function processRunnerContract(
     });
 
     test('an end by a signal names it', async () => {
-      expect((await output('killed')).end).toEqual({ kind: 'signalled', signal: 'SIGKILL', timedOut: false });
+      expect(await output('killed')).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGKILL' },
+        stopped: undefined,
+      });
     });
 
     test('what runs beyond its time is terminated and said to have timed out', async () => {
-      expect((await output('endless', { timeout: 100 })).end).toEqual({
-        kind: 'signalled',
-        signal: 'SIGTERM',
-        timedOut: true,
+      expect(await output('endless', { timeout: 100 })).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGTERM' },
+        stopped: 'timeout',
       });
     });
 
@@ -122,8 +129,78 @@ export function processRunnerContract(
       const controller = new AbortController();
       const running = output('endless', { signal: controller.signal, timeout: 60_000 });
       setTimeout(() => controller.abort(), 50);
-      expect((await running).end).toEqual({ kind: 'signalled', signal: 'SIGTERM', timedOut: false });
+      expect(await running).toMatchObject({
+        end: { kind: 'signalled', signal: 'SIGTERM' },
+        stopped: 'cancelled',
+      });
     });
+
+    const collected = (parts: readonly Uint8Array[]): Buffer => Buffer.concat(parts);
+
+    test('a sink is given all of both streams, in order, what is kept stays what it is', async () => {
+      const parts: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
+      const onOutput: OutputSink = async (stream, chunk) => {
+        parts[stream].push(chunk);
+        return true;
+      };
+      const { stdout } = await output('count', { maxOutput: 24, onOutput });
+      const all = collected(parts.stdout).toString();
+      expect(all.length).toBe(600_000);
+      expect(all.split('\n').slice(0, -1)).toEqual(
+        Array.from({ length: 100_000 }, (_, index) => String(index).padStart(5, '0')),
+      );
+      expect(parts.stderr).toEqual([]);
+      expect(new TextDecoder().decode(stdout.bytes)).toBe('00000\n00001\n99998\n99999\n');
+      expect(stdout.total).toBe(600_000);
+      expect(Math.max(...parts.stdout.map((part) => part.length))).toBeLessThanOrEqual(65_536);
+      await output('raw', { onOutput });
+      expect(collected(parts.stderr).toString()).toBe('oops');
+    });
+
+    test('a sink is called again only when it has answered, and what it does to a chunk changes nothing', async () => {
+      let open = 0;
+      let most = 0;
+      let chunks = 0;
+      const { stdout, text } = await output('count', {
+        onOutput: async (_stream, chunk) => {
+          open += 1;
+          chunks += 1;
+          most = Math.max(most, open);
+          await new Promise((resolve) => setImmediate(resolve));
+          chunk.fill(0);
+          open -= 1;
+          return true;
+        },
+      });
+      expect([most, stdout.total, text.slice(0, 12)]).toEqual([1, 600_000, '00000\n00001\n']);
+      expect(chunks).toBeGreaterThan(1);
+    });
+
+    for (const [what, answer] of [
+      ['says that nobody reads any more', async () => false],
+      ['fails', () => Promise.reject(new Error('gone'))],
+      [
+        'throws',
+        () => {
+          throw new Error('gone');
+        },
+      ],
+    ] as const)
+      test(`a sink that ${what} is not called again and changes nothing`, async () => {
+        let calls = 0;
+        const { end, stdout, stopped } = await output('count', {
+          onOutput: () => {
+            calls += 1;
+            return answer();
+          },
+        });
+        expect([calls, end, stdout.total, stopped]).toEqual([
+          1,
+          { kind: 'exited', code: 0 },
+          600_000,
+          undefined,
+        ]);
+      });
 
     test('what was cancelled before is not started', async () => {
       const error = (await run('argv', { signal: AbortSignal.abort() }))._unsafeUnwrapErr();

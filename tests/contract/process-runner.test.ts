@@ -14,7 +14,7 @@ processRunnerContract('memory', () => ({
     exit: ({ args }) => processOutcome(Number(args[0])),
     raw: () => processOutcome(0, new Uint8Array([0xff, 0xfe, 0x00, 0x80]), 'oops'),
     count: () => processOutcome(0, numbers),
-    killed: () => processOutcome({ kind: 'signalled', signal: 'SIGKILL', timedOut: false }),
+    killed: () => processOutcome({ kind: 'signalled', signal: 'SIGKILL' }),
     endless: () => new Promise(() => undefined),
   }),
   programs: {

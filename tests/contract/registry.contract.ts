@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/agent-record.js';
 import { type AgentStanding, newStanding } from '../../src/domain/agent-standing.js';
-import type { Enrolment, Registry } from '../../src/ports/registry.js';
+import type { Adoption, Enrolment, Registry } from '../../src/ports/registry.js';
 
 const key = (digit: string): string => digit.repeat(64);
 
@@ -221,17 +221,15 @@ export function registryContract(
       expect(active.pins).toEqual([{ ...again, state: 'active' }]);
     });
 
-    it('a name that paired by version 2 once never counts as version 1 again', async () => {
+    it('a name that paired by version 1 may go on by version 2, and not back', async () => {
       const registry = await withAgent({ pairing: 'v1' });
       expect((await find(registry))?.pairing).toBe('v1');
-      for (const [next, pairing, expected] of [
-        ['b', 'v2', 'v2'],
-        ['c', 'v1', 'v2'],
-      ] as const) {
-        (await registry.enrol(enrolment('web-01', key(next), { pairing, replace: true })))._unsafeUnwrap();
-        const record = (await registry.activate('web-01', key(next)))._unsafeUnwrap();
-        expect(record.pairing).toBe(expected);
-      }
+      const v1 = { pairing: 'v1', replace: true } as const;
+      (await registry.enrol(enrolment('web-01', key('c'), v1)))._unsafeUnwrap();
+      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
+      expect((await registry.activate('web-01', key('b')))._unsafeUnwrap().pairing).toBe('v2');
+      const refused = (await registry.enrol(enrolment('web-01', key('c'), v1)))._unsafeUnwrapErr();
+      expect(refused.code).toBe('downgrade_refused');
     });
 
     it('a key or a name that is not there cannot be activated', async () => {
@@ -275,6 +273,7 @@ export function registryContract(
         caSet: 'a,b',
         crlNumber: 7,
         lastContact: 1_750_000_000_000,
+        speaks: 'signed' as const,
       };
       const { serials, ...others } = known;
       (await registry.note('web-01', { trusts: ['d2'], ...others }))._unsafeUnwrap();
@@ -291,7 +290,13 @@ export function registryContract(
 
     it('a standing comes back as it was given', async () => {
       const registry = await open();
-      const full: AgentStanding = { serials: ['d2', 'd1'], caSet: 'a,b', crlNumber: 3, lastContact: 5 };
+      const full: AgentStanding = {
+        serials: ['d2', 'd1'],
+        caSet: 'a,b',
+        crlNumber: 3,
+        lastContact: 5,
+        speaks: 'unsigned',
+      };
       for (const [name, digit, standing] of [
         ['full', 'a', full],
         ['empty', 'b', newStanding()],
@@ -643,6 +648,84 @@ export function registryContract(
       const error = (await registry.remove('web-01'))._unsafeUnwrapErr();
       expect(error).toMatchObject({ code: 'agent_unknown', name: 'web-01' });
       expect((await registry.enrol(enrolment('web-02', key('a')))).isOk()).toBe(true);
+    });
+
+    const adoption = (name: string, change: Partial<Adoption> = {}): Adoption => ({
+      name,
+      endpoint: endpoint(`${name}.example.org`),
+      tags: { env: 'prod' },
+      standing: newStanding(['02']),
+      pairedAt: 1_600_000_000_000,
+      ...change,
+    });
+    const { state: __, ...firstPin } = pin(key('c'), { serial: '05' });
+
+    it('adopted agents have no pin, and are listed and found; those that are registered stay as they are', async () => {
+      const registry = await withAgent();
+      const before = await find(registry);
+      const added = await registry.adopt([adoption('old-02'), adoption('web-01'), adoption('old-01')]);
+      expect(added._unsafeUnwrap()).toEqual(['old-02', 'old-01']);
+      const { name, ...kept } = adoption('old-01');
+      expect(await find(registry, name)).toStrictEqual({ name, ...kept, pins: [], pairing: 'v1' });
+      expect(await find(registry)).toStrictEqual(before);
+      expect((await registry.list())._unsafeUnwrap().map((each) => each.name)).toEqual([
+        'old-01',
+        'old-02',
+        'web-01',
+      ]);
+      expect((await registry.adopt([adoption('old-01', { tags: {} })]))._unsafeUnwrap()).toEqual([]);
+      expect((await find(registry, 'old-01'))?.tags).toEqual({ env: 'prod' });
+    });
+
+    it('an agent without a pin does not lapse, when others do', async () => {
+      const registry = await open();
+      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
+      (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
+      (await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
+      expect((await registry.list())._unsafeUnwrap().map(({ name }) => name)).toEqual(['old-01']);
+    });
+
+    it('the first pin is active at once, and found; the same again changes nothing', async () => {
+      const registry = await open();
+      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
+      const pinned = (await registry.pin('old-01', firstPin))._unsafeUnwrap();
+      expect(pinned.pins).toStrictEqual([{ ...firstPin, state: 'active' }]);
+      expect((await registry.findByKey(key('c')))._unsafeUnwrap()?.name).toBe('old-01');
+      expect((await registry.pin('old-01', firstPin))._unsafeUnwrap()).toStrictEqual(pinned);
+    });
+
+    it('a first pin never takes the place of another key, nor a key from another name', async () => {
+      const registry = await withAgent();
+      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
+      const other = (await registry.pin('web-01', firstPin))._unsafeUnwrapErr();
+      expect(other).toMatchObject({ code: 'agent_exists', name: 'web-01' });
+      const taken = (await registry.pin('old-01', { ...firstPin, spkiSha256: key('a') }))._unsafeUnwrapErr();
+      expect(taken).toMatchObject({ code: 'agent_exists', name: 'web-01' });
+      expect((await registry.pin('nobody', firstPin))._unsafeUnwrapErr().code).toBe('agent_unknown');
+    });
+
+    it('version 1 never follows version 2: not by replacing, nor after the name was removed or given up', async () => {
+      const registry = await withAgent();
+      const v1 = (name: string) =>
+        registry.enrol(enrolment(name, key('b'), { pairing: 'v1', replace: true }));
+      expect((await v1('web-01'))._unsafeUnwrapErr()).toMatchObject({
+        code: 'downgrade_refused',
+        name: 'web-01',
+      });
+      (await registry.update('web-01', { name: 'web-02' }))._unsafeUnwrap();
+      expect((await v1('web-01'))._unsafeUnwrapErr().code).toBe('downgrade_refused');
+      (await registry.remove('web-02'))._unsafeUnwrap();
+      expect((await v1('web-02'))._unsafeUnwrapErr().code).toBe('downgrade_refused');
+      expect((await v1('web-03'))._unsafeUnwrap().pairing).toBe('v1');
+    });
+
+    it('that an agent has signed is forgotten only when that is asked for', async () => {
+      const registry = await withAgent();
+      (await registry.note('web-01', { speaks: 'signed' }))._unsafeUnwrap();
+      (await registry.note('web-01', { speaks: 'unsigned' }))._unsafeUnwrap();
+      expect((await find(registry))?.standing.speaks).toBe('signed');
+      (await registry.update('web-01', { unsigned: true }))._unsafeUnwrap();
+      expect((await find(registry))?.standing).toStrictEqual(newStanding(['d1']));
     });
 
     it('of enrolments of one name at once exactly one succeeds', async () => {

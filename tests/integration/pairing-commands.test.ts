@@ -57,7 +57,7 @@ describe('list-requests', () => {
     await started.start({ port: 8443, lookup_by: 'hostname' });
     const { stdout } = await control.command('list-requests');
     const [header, dashes, ...rows] = stdout.trimEnd().split('\n');
-    expect(header?.split(/\s+/)).toEqual(['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES']);
+    expect(header?.split(/\s+/)).toEqual(['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES', 'VERSION']);
     expect(dashes).toMatch(/^-+$/);
     expect(rows.map((row) => row.split(/\s+/).slice(0, 5))).toEqual([
       [ready.id(), 'web-01', '127.0.0.1', ready.code(), 'open'],

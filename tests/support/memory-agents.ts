@@ -94,6 +94,7 @@ export async function register(
   const standing = newStanding(
     own === undefined ? [] : [crypto.readCertificate(own)._unsafeUnwrap().serial],
     caSetDigest(digests),
+    'signed',
   );
   (await registry.enrol({ name, endpoint, pin, pairing: 'v2', replace: true, standing, at }))._unsafeUnwrap();
   if (state === 'active') (await registry.activate(name, spkiSha256))._unsafeUnwrap();
@@ -289,6 +290,7 @@ export async function agentContext(options: AgentOptions = {}) {
     hook: () => hook,
     hostName: 'vm-7a3f',
     keyStore: () => keyStore,
+    legacyPairing: network.legacyPairing('127.0.0.1'),
     listener: {
       listen: (asked) => {
         heard.options = asked;
@@ -459,6 +461,7 @@ export async function servingAgent(options: AgentOptions = {}) {
     let bodyReads = 0;
     const answer = await listening.handle({
       ...head,
+      httpVersion: '1.1',
       body: () => {
         bodyReads += 1;
         return ResultAsync.fromSafePromise(whileSending?.() ?? Promise.resolve()).andThen(() =>

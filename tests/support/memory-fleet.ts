@@ -24,7 +24,7 @@ import { parseConfiguration } from '../../src/domain/configuration.js';
 import { dispatcherSettings } from '../../src/domain/dispatcher-settings.js';
 import type { KeyStore } from '../../src/ports/key-store.js';
 import type { AgentContext } from '../../src/sdk/agent/context.js';
-import type { PairingOptions } from '../../src/sdk/agent/pair.js';
+import type { PairingOptions } from '../../src/sdk/agent/pairing-options.js';
 import { type Agent, createAgent } from '../../src/sdk/agent.js';
 import type { DispatcherContext } from '../../src/sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../../src/sdk/dispatcher.js';
@@ -151,6 +151,7 @@ function testAgent(
     hook: () => memoryAuthHook(() => fleet.hook),
     hostName: host,
     keyStore: () => keyStore,
+    legacyPairing: network.legacyPairing('192.0.2.77'),
     listener: network.listener(host),
     place,
     random: systemRandom(),

@@ -2,7 +2,10 @@ import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 
 import { isAbsolute } from 'node:path';
 import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
 
-const sampleOf = (path: string): Buffer | undefined => {
+/** What says nothing about the file: whether it would go to a shell is not known then. */
+const exhausted = ['EMFILE', 'ENFILE', 'ENOMEM'];
+
+const sampleOf = (path: string): Buffer | 'exhausted' | undefined => {
   try {
     const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
@@ -12,14 +15,13 @@ const sampleOf = (path: string): Buffer | undefined => {
     } finally {
       closeSync(descriptor);
     }
-  } catch {
-    return undefined;
+  } catch (error) {
+    return exhausted.includes((error as NodeJS.ErrnoException).code ?? '') ? 'exhausted' : undefined;
   }
 };
 
 /** What the kernel refuses libuv's `execvp` would hand to /bin/sh. */
-const wouldGoToShell = (path: string): boolean => {
-  const sample = sampleOf(path);
+const wouldGoToShell = (sample: Buffer | undefined): boolean => {
   return sample !== undefined && lacksInterpreter(sample);
 };
 
@@ -44,7 +46,9 @@ export const refusal = (
   }
   for (const [name, value] of Object.entries(env))
     if (`${name}${value}`.includes('\0')) return `variable ${JSON.stringify(name)} holds a NUL`;
-  if (wouldGoToShell(path)) return 'neither a binary nor a script that begins with #! (ENOEXEC)';
+  const sample = sampleOf(path);
+  if (sample === 'exhausted') return 'this process has too many open files, or no memory (EMFILE)';
+  if (wouldGoToShell(sample)) return 'neither a binary nor a script that begins with #! (ENOEXEC)';
   return undefined;
 };
 

@@ -2,84 +2,127 @@ import type { Readable } from 'node:stream';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import type {
-  ProcessEnd,
+  OutputStream,
   ProcessOutcome,
   ProcessRequest,
   ProcessRunner,
 } from '../../ports/process-runner.js';
-import { outputCapture } from './output-capture.js';
+import { type Delivery, delivery } from './delivery.js';
+import { type OutputCapture, outputCapture } from './output-capture.js';
+import { type PipeIdentity, pipeHolders } from './pipe-holders.js';
 import { groupTermination } from './process-group.js';
-import { type Exit, type StreamSource, startProgram } from './start.js';
+import { type StartedProgram, type StreamSource, startProgram } from './start.js';
 import { later } from './timer.js';
 
-interface RunnerOptions {
+export interface RunnerOptions {
   /** Milliseconds from SIGTERM to SIGKILL; 5,000. */
   readonly killAfter?: number;
   /** Milliseconds that output may take to end after the process has exited; 500. */
   readonly grace?: number;
+  /** Milliseconds that a sink may take to answer; 30,000. */
+  readonly sinkPatience?: number;
   readonly streams?: StreamSource;
+  /** Where output is kept; in memory. */
+  readonly capture?: (stream: OutputStream, limit: number) => OutputCapture;
+  /** Called before the program is started. */
+  readonly onPipes?: (pipes: readonly PipeIdentity[]) => void;
+  /** Called when the program runs, before anything of it was read. */
+  readonly onStart?: (started: StartedProgram) => void;
 }
 
 const spawnFailed = (path: string, reason: string): CtrlExecError<'spawn_failed'> =>
   failure('spawn_failed', `${path} could not be executed: ${reason}`, { path, reason });
 
-const captured = (stream: Readable | undefined, limit: number) => {
-  const capture = outputCapture(limit);
-  const ended = new Promise<void>((resolve) => {
-    if (stream === undefined) return resolve();
-    stream.on('data', (chunk: Uint8Array) => capture.add(chunk));
-    stream.once('close', resolve);
+/** Milliseconds that finding out who holds the pipes may take. */
+const searchTime = 400;
+
+/** Resolves when the stream is closed. */
+const pump = (
+  readable: Readable | undefined,
+  stream: OutputStream,
+  capture: OutputCapture,
+  sink: Delivery,
+): Promise<void> =>
+  new Promise((resolve) => {
+    if (readable === undefined) return resolve();
+    readable.on('data', (chunk: Uint8Array) => {
+      capture.add(chunk);
+      const taken = sink.give(stream, chunk);
+      if (taken === undefined) return;
+      readable.pause();
+      void taken.then(() => readable.resume());
+    });
+    readable.once('close', resolve);
   });
-  return { capture, ended };
+
+const soon = (milliseconds: number): { over: Promise<'over'>; cancel: () => void } => {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<'over'>((resolve) => {
+    // Once round the loop, so that what came while this process was busy is read before it is judged to be late.
+    timer = setTimeout(() => setImmediate(resolve, 'over'), milliseconds);
+  });
+  return { over, cancel: () => clearTimeout(timer) };
 };
 
-/** Resolves when `ended` does, after `grace` at the latest. */
-const within = (grace: number, ended: Promise<unknown>): Promise<void> =>
-  new Promise((resolve) => {
-    const timer = setTimeout(resolve, grace);
-    void ended.then(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-
-const endOf = (exit: Exit, timedOut: boolean): ProcessEnd =>
-  exit.kind === 'exited' ? exit : { ...exit, timedOut };
+/** Whether the streams ended within `grace` milliseconds, not counting those in which the sink was waited for. */
+const drained = async (grace: number, ended: Promise<unknown>, sink: Delivery): Promise<boolean> => {
+  const end = ended.then(() => 'ended' as const);
+  for (let left = grace; left > 0; ) {
+    await sink.idle();
+    const began = performance.now();
+    const { over, cancel } = soon(left);
+    const first = await Promise.race([end, sink.busy().then(() => 'busy' as const), over]);
+    cancel();
+    if (first === 'ended') return true;
+    if (first === 'over') return false;
+    left -= performance.now() - began;
+  }
+  return false;
+};
 
 const execute = async (
   request: ProcessRequest,
-  { killAfter = 5_000, grace = 500, streams }: RunnerOptions,
+  options: RunnerOptions,
 ): Promise<Result<ProcessOutcome, CtrlExecError<'spawn_failed'>>> => {
+  const { killAfter = 5_000, grace = 500, sinkPatience = 30_000 } = options;
+  const { capture = (_, limit) => outputCapture(limit) } = options;
   const { path, args, env, signal, maxOutput } = request;
   const aborted = (): boolean => signal?.aborted === true;
   if (aborted()) return err(spawnFailed(path, 'cancelled before it was started'));
   const program = { path, args, env, input: request.stdin, inputTimeout: request.stdinTimeout };
-  const started = await startProgram({ ...program, output: 'capture' }, streams);
+  const started = await startProgram(
+    { ...program, output: 'capture', onPipes: options.onPipes },
+    options.streams,
+  );
   if (started.isErr()) return err(spawnFailed(path, started.error));
 
-  const { pid, outputs, exit } = started.value;
-  const [out, error] = [captured(outputs[0], maxOutput), captured(outputs[1], maxOutput)];
+  const { pid, outputs, pipes, exit } = started.value;
+  options.onStart?.(started.value);
+  const sink = delivery(request.onOutput, sinkPatience);
+  const [out, error] = [capture('stdout', maxOutput), capture('stderr', maxOutput)];
+  const ended = Promise.all([pump(outputs[0], 'stdout', out, sink), pump(outputs[1], 'stderr', error, sink)]);
   const termination = groupTermination(pid, killAfter);
-  let timedOut = false;
-  const onTimeout = (): void => {
-    timedOut = true;
+  let stopped: ProcessOutcome['stopped'];
+  const stop = (why: 'timeout' | 'cancelled') => (): void => {
+    stopped ??= why;
     termination.begin();
   };
+  const [onTimeout, onAbort] = [stop('timeout'), stop('cancelled')];
   const cancelTimeout = request.timeout > 0 ? later(request.timeout, onTimeout) : () => undefined;
-  signal?.addEventListener('abort', termination.begin);
-  if (aborted()) termination.begin();
+  signal?.addEventListener('abort', onAbort);
+  if (aborted()) onAbort();
 
-  const ending = await exit;
+  const end = await exit;
   cancelTimeout();
-  signal?.removeEventListener('abort', termination.begin);
+  signal?.removeEventListener('abort', onAbort);
   termination.leaderEnded();
-  await within(grace, Promise.all([out.ended, error.ended]));
+  const cancelPatience = later(sinkPatience, sink.end);
+  const complete = await drained(grace, ended, sink);
+  cancelPatience();
+  sink.end();
+  const pipesHeldBy = complete ? undefined : await pipeHolders(pipes, pid, searchTime);
   for (const stream of outputs) stream.destroy();
-  return ok({
-    end: endOf(ending, timedOut),
-    stdout: out.capture.result(),
-    stderr: error.capture.result(),
-  });
+  return ok({ end, stopped, stdout: out.result(), stderr: error.result(), pipesHeldBy });
 };
 
 /**
@@ -91,8 +134,9 @@ const execute = async (
  * in the child, where `prepareDaemon` did not close it.
  *
  * Standard input is a nameless file in memory, output are real pipes, so /dev/stdin, /dev/stdout and /dev/stderr can be
- * opened; where the system has no /dev/shm or mkfifo(1) they are sockets, and only then `stdinTimeout` matters. A pipe
- * that a daemonised grandchild still holds when the answer is given is closed on this side: what it writes later gets EPIPE.
+ * opened; where the system has no /dev/shm or mkfifo(1) they are sockets, and only then `stdinTimeout` matters, and who
+ * holds them cannot be seen. A pipe that a daemonised grandchild still holds when the answer is given is closed on this
+ * side: what it writes later gets EPIPE.
  *
  * When the time is up, or `signal` aborts, the whole group gets SIGTERM and `killAfter` later SIGKILL, also when its
  * leader is gone by then; what has moved to another session (`setsid`) is out of reach.

@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
@@ -6,6 +6,7 @@ import { err, ok, type Result } from 'neverthrow';
 import { inheritedDescriptors, stillInherited } from './inherited-descriptors.js';
 import { feed } from './input.js';
 import { inputFile } from './input-file.js';
+import { type PipeIdentity, pipeIdentity } from './pipe-holders.js';
 import { type Pipe, type PipeSource, pipes } from './pipes.js';
 import { refusal, spawnReason } from './refusal.js';
 
@@ -19,6 +20,8 @@ export interface Program {
   readonly inputTimeout: number;
   /** `discard`: standard output and error are /dev/null. */
   readonly output: 'capture' | 'discard';
+  /** Called before it is started. */
+  readonly onPipes?: ((pipes: readonly PipeIdentity[]) => void) | undefined;
 }
 
 /** Where the standard streams come from. Where either gives undefined, Node's sockets take its place. */
@@ -30,7 +33,7 @@ export interface StreamSource {
 const systemStreams: StreamSource = { input: inputFile, outputs: pipes };
 
 /** A code or the name of a signal, never both. */
-export type Exit =
+type Exit =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: string };
 
@@ -39,7 +42,11 @@ export interface StartedProgram {
   readonly pid: number;
   /** Empty when the output is discarded. */
   readonly outputs: readonly Readable[];
+  /** Of `outputs`; empty where they are no pipes. */
+  readonly pipes: readonly PipeIdentity[];
   readonly exit: Promise<Exit>;
+  /** Lets this process end while the program runs. */
+  unref(): void;
 }
 
 type Descriptor = number | 'pipe' | 'ignore';
@@ -57,6 +64,19 @@ const outputEnds = (child: ChildProcess, taken: readonly Pipe[] | undefined): Re
     ? [child.stdout, child.stderr].filter((stream) => stream !== null)
     : taken.map(({ readEnd }) => new Socket({ fd: readEnd, readable: true, writable: false }));
 
+/** More than Node needs to start a process over sockets. */
+const socketRoom = 16;
+
+/** Throws EMFILE. A start over sockets that fails for want of descriptors leaves some of them open for ever, in Node itself. */
+const requireRoom = (): void => {
+  const opened: number[] = [];
+  try {
+    while (opened.length < socketRoom) opened.push(openSync('/dev/null', 'r'));
+  } finally {
+    for (const descriptor of opened) closeSync(descriptor);
+  }
+};
+
 let inherited: readonly number[] | undefined;
 
 /** Starts it as the leader of a session of its own; the error is the reason why that failed. */
@@ -69,20 +89,25 @@ export const startProgram = async (
   if (refused !== undefined) return err(refused);
   const taken = output === 'capture' ? await streams.outputs.take(2) : undefined;
   const otherwise = output === 'capture' ? 'pipe' : 'ignore';
-  inherited ??= inheritedDescriptors();
-  const leaking = stillInherited(inherited);
+  const identities = (taken ?? []).map(({ readEnd }) => pipeIdentity(readEnd));
+  program.onPipes?.(identities);
   let [inputDescriptor, blank]: (number | undefined)[] = [];
   let child: ChildProcess;
   try {
+    inherited ??= inheritedDescriptors();
+    const leaking = stillInherited(inherited);
     inputDescriptor = streams.input(input);
     blank = leaking.length > 0 ? openSync('/dev/null', 'r+') : undefined;
-    const stdio: StdioOptions = [
+    const stdio: Descriptor[] = [
       inputDescriptor ?? 'pipe',
       taken?.[0]?.writeEnd ?? otherwise,
       taken?.[1]?.writeEnd ?? otherwise,
       ...masking(leaking, blank),
     ];
-    child = spawn(path, args, { cwd: '/', env: { ...env }, detached: true, stdio });
+    // Node adds its own NODE_V8_COVERAGE to every environment that does not name it.
+    const variables = { NODE_V8_COVERAGE: undefined, ...env };
+    if (stdio.includes('pipe')) requireRoom();
+    child = spawn(path, args, { cwd: '/', env: variables, detached: true, stdio });
   } catch (error) {
     for (const { readEnd } of taken ?? []) closeSync(readEnd);
     return err(spawnReason(path, error));
@@ -105,5 +130,5 @@ export const startProgram = async (
   if (child.stdin !== null) feed(child.stdin, input, inputTimeout, exit);
   const outputs = outputEnds(child, taken);
   for (const stream of outputs) stream.on('error', () => undefined);
-  return ok({ pid, outputs, exit });
+  return ok({ pid, outputs, pipes: identities, exit, unref: () => child.unref() });
 };

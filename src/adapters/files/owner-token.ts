@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
+import { isOver, type ProcessStat, parseProcessStat } from '../../domain/process-stat.js';
 import { codeOf } from './system-failure.js';
 
 /**
@@ -26,22 +27,13 @@ function ownIdentity(): ProcessIdentity {
 
 function readOwnIdentity(): ProcessIdentity {
   try {
-    const started = parseStat(readFileSync('/proc/self/stat', 'utf8'))?.started;
+    const started = parseProcessStat(readFileSync('/proc/self/stat', 'utf8'))?.started;
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '');
     const namespace = /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0];
     return started === undefined || namespace === undefined ? WITHOUT_PROC : { started, boot, namespace };
   } catch {
     return WITHOUT_PROC;
   }
-}
-
-/** Fields 3, 20 and 22 of /proc/<pid>/stat; the command name before them may hold spaces and parentheses. */
-function parseStat(text: string): { state: string; threads: number; started: string } | undefined {
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, threads, started] = [fields[0], fields[17], fields[19]];
-  return state === undefined || threads === undefined || started === undefined
-    ? undefined
-    : { state, threads: Number(threads), started };
 }
 
 /** A new name for something that this process owns. */
@@ -64,13 +56,12 @@ export async function ownerState(token: string): Promise<'alive' | 'dead' | 'unk
   const stat = boot === '0' ? undefined : await readStat(pid);
   if (stat === undefined) return answersSignals(Number(pid)) ? 'alive' : 'dead';
   if (stat.started !== started) return 'dead';
-  // A killed process that nobody has waited for yet; its other threads may still be inside a system call.
-  return 'ZX'.includes(stat.state) && stat.threads <= 1 ? 'dead' : 'alive';
+  return isOver(stat) ? 'dead' : 'alive';
 }
 
-async function readStat(pid: string): Promise<ReturnType<typeof parseStat>> {
+async function readStat(pid: string): Promise<ProcessStat | undefined> {
   try {
-    return parseStat(await readFile(`/proc/${pid}/stat`, 'utf8'));
+    return parseProcessStat(await readFile(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return undefined;
   }

@@ -50,36 +50,48 @@ function listenTo(signal: AbortSignal | undefined, listener: () => void, done: A
 const sameLink = (a: TransportTarget, b: TransportTarget) =>
   a.host === b.host && a.port === b.port && a.credentials?.certificate === b.credentials?.certificate;
 
-/** What the station answers, as the real listener would. */
-async function answerOf(link: Link, from: string, request: TransportRequest): Promise<HttpAnswer> {
-  const { options } = link.station;
-  const { method, path, query, body } = request;
-  const headers = [...request.headers, ...(request.sign?.(link.server) ?? [])];
-  if (headers.length > maxHeaderLines) return jsonAnswer(431, { error: 'too many headers' });
-  const incoming: IncomingRequest = {
-    method,
-    path,
-    query,
-    headers,
-    peer: { address: from, certificate: link.client, presented: link.server, tlsVersion: 'TLSv1.3' },
+/** What arrives at the station, as a request of the host at address `from`. */
+export function incomingFrom(
+  { station, client, server }: Link,
+  from: string,
+  request: Pick<IncomingRequest, 'method' | 'path' | 'query' | 'headers' | 'httpVersion'>,
+  body: Uint8Array,
+): IncomingRequest {
+  const limit = station.options.maxBody;
+  const what = "the request's body";
+  return {
+    ...request,
+    peer: { address: from, certificate: client, presented: server, tlsVersion: 'TLSv1.3' },
     body: () =>
       settled(
-        body.length <= options.maxBody
+        body.length <= limit
           ? ok(body.slice())
-          : err(
-              failure('too_large', `the request's body is larger than ${options.maxBody} bytes`, {
-                what: "the request's body",
-                limit: options.maxBody,
-              }),
-            ),
+          : err(failure('too_large', `${what} is larger than ${limit} bytes`, { what, limit })),
       ),
   };
+}
+
+/** What a handler answers, as a listener would. */
+export async function handledBy<A extends HttpAnswer>(
+  { options }: Station,
+  work: () => Promise<A>,
+): Promise<A | HttpAnswer> {
   try {
-    return await options.handle(incoming);
+    return await work();
   } catch (error) {
     options.failed?.(error);
     return jsonAnswer(500, { error: 'internal error' });
   }
+}
+
+/** What the station answers, as the real listener would. */
+async function answerOf(link: Link, from: string, request: TransportRequest): Promise<HttpAnswer> {
+  const { station } = link;
+  const { method, path, query, body } = request;
+  const headers = [...request.headers, ...(request.sign?.(link.server) ?? [])];
+  if (headers.length > maxHeaderLines) return jsonAnswer(431, { error: 'too many headers' });
+  const incoming = incomingFrom(link, from, { method, path, query, headers, httpVersion: '1.1' }, body);
+  return handledBy(station, () => station.options.handle(incoming));
 }
 
 /** A transport of the host at address `from`. */

@@ -2,8 +2,10 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import type { Crypto } from '../../ports/crypto.js';
+import type { LegacyPairing } from '../../ports/legacy-pairing.js';
 import type { Listener } from '../../ports/listener.js';
 import type { Transport, TransportError, TransportTarget } from '../../ports/transport.js';
+import { memoryLegacyPairing } from './legacy-pairing.js';
 import { type Link, memoryTransport, type Station } from './network-transport.js';
 import { readCredentials, whyUntrusted } from './network-trust.js';
 
@@ -124,5 +126,9 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     return ok(link);
   };
 
-  return { transport: (from: string): Transport => memoryTransport(from, connect), listener };
+  return {
+    transport: (from: string): Transport => memoryTransport(from, connect),
+    legacyPairing: (from: string): LegacyPairing => memoryLegacyPairing(from, connect),
+    listener,
+  };
 };

@@ -2,13 +2,53 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import type {
   CapturedStream,
+  OutputStream,
   ProcessEnd,
   ProcessOutcome,
   ProcessRequest,
   ProcessRunner,
 } from '../../ports/process-runner.js';
 
-type MemoryProgram = (request: ProcessRequest) => Promise<ProcessOutcome> | ProcessOutcome;
+/** Output while the program runs; the returned promise is the back-pressure. What the outcome holds comes after it. */
+type Print = (stream: OutputStream, content: string | Uint8Array) => Promise<void>;
+
+type MemoryProgram = (request: ProcessRequest, print: Print) => Promise<ProcessOutcome> | ProcessOutcome;
+
+const bytesOf = (content: string | Uint8Array): Uint8Array =>
+  typeof content === 'string' ? new TextEncoder().encode(content) : content;
+
+const largestChunk = 64 * 1024;
+
+/** Hands output to the sink of a request, if there is one and as long as it wants any. */
+const printer = ({ onOutput }: ProcessRequest) => {
+  const printed: Record<OutputStream, Uint8Array[]> = { stdout: [], stderr: [] };
+  let wanted = onOutput !== undefined;
+  const offer = async (stream: OutputStream, bytes: Uint8Array): Promise<void> => {
+    for (let at = 0; wanted && onOutput !== undefined && at < bytes.length; at += largestChunk)
+      try {
+        wanted = await onOutput(stream, bytes.slice(at, at + largestChunk));
+      } catch {
+        wanted = false;
+      }
+  };
+  const print: Print = async (stream, content) => {
+    printed[stream].push(bytesOf(content));
+    await offer(stream, bytesOf(content));
+  };
+  const before = (stream: OutputStream, after: CapturedStream): CapturedStream => {
+    const parts = printed[stream];
+    if (parts.length === 0) return after;
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const bytes = new Uint8Array(length + after.bytes.length);
+    let at = 0;
+    for (const part of [...parts, after.bytes]) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return { bytes, total: length + after.total };
+  };
+  return { print, offer, before };
+};
 
 const cut = (stream: CapturedStream, limit: number): CapturedStream => {
   if (stream.bytes.length <= limit) return stream;
@@ -24,15 +64,18 @@ export const processOutcome = (
   end: number | ProcessEnd = 0,
   stdout: string | Uint8Array = '',
   stderr: string | Uint8Array = '',
+  stopped?: ProcessOutcome['stopped'],
 ): ProcessOutcome => {
   const captured = (content: string | Uint8Array): CapturedStream => {
-    const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+    const bytes = bytesOf(content);
     return { bytes, total: bytes.length };
   };
   return {
     end: typeof end === 'number' ? { kind: 'exited', code: end } : end,
+    stopped,
     stdout: captured(stdout),
     stderr: captured(stderr),
+    pipesHeldBy: undefined,
   };
 };
 
@@ -40,10 +83,10 @@ export const processOutcome = (
 const terminated = (request: ProcessRequest): { end: Promise<ProcessOutcome>; release: () => void } => {
   let release = (): void => undefined;
   const end = new Promise<ProcessOutcome>((resolve) => {
-    const stop = (timedOut: boolean) => (): void =>
-      resolve(processOutcome({ kind: 'signalled', signal: 'SIGTERM', timedOut }));
-    const onAbort = stop(false);
-    const timer = request.timeout > 0 ? setTimeout(stop(true), request.timeout) : undefined;
+    const stop = (why: 'timeout' | 'cancelled') => (): void =>
+      resolve(processOutcome({ kind: 'signalled', signal: 'SIGTERM' }, '', '', why));
+    const onAbort = stop('cancelled');
+    const timer = request.timeout > 0 ? setTimeout(stop('timeout'), request.timeout) : undefined;
     request.signal?.addEventListener('abort', onAbort);
     release = () => {
       clearTimeout(timer);
@@ -53,7 +96,7 @@ const terminated = (request: ProcessRequest): { end: Promise<ProcessOutcome>; re
   return { end, release };
 };
 
-/** Runs functions in place of programs, by path. A path that has none does not exist; output is cut as the contract says. */
+/** Runs functions in place of programs, by path. A path that has none does not exist; output is cut as the contract says. A sink that never answers is waited for. */
 export const memoryProcessRunner = (programs: Readonly<Record<string, MemoryProgram>>): ProcessRunner => {
   const execute = async (
     request: ProcessRequest,
@@ -68,11 +111,14 @@ export const memoryProcessRunner = (programs: Readonly<Record<string, MemoryProg
     if (program === undefined) return refused('no such file (ENOENT)');
     const termination = terminated(request);
     try {
-      const outcome = await Promise.race([program(request), termination.end]);
+      const { print, offer, before } = printer(request);
+      const outcome = await Promise.race([program(request, print), termination.end]);
+      await offer('stdout', outcome.stdout.bytes);
+      await offer('stderr', outcome.stderr.bytes);
       return ok({
         ...outcome,
-        stdout: cut(outcome.stdout, maxOutput),
-        stderr: cut(outcome.stderr, maxOutput),
+        stdout: cut(before('stdout', outcome.stdout), maxOutput),
+        stderr: cut(before('stderr', outcome.stderr), maxOutput),
       });
     } finally {
       termination.release();

@@ -64,6 +64,8 @@ const withPairing = ({ record, brought }: Entry, { endpoint, ...pin }: KeyPin): 
 /** The agents, for as long as the process lives. */
 export const memoryRegistry = (): Registry => {
   const agents = new Map<string, Entry>();
+  /** Names that paired by version 2, also when they are registered no more. */
+  const v2Names = new Set<string>();
 
   const records = (): AgentRecord[] =>
     [...agents.values()].map(({ record }) => record).sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -74,6 +76,8 @@ export const memoryRegistry = (): Registry => {
   // Copies both ways: nobody else changes what is kept.
   const keep = (record: AgentRecord, { pairing, standing }: Brought): AgentRecord => {
     agents.set(record.name, structuredClone({ record, brought: { pairing, standing } }));
+    // A pairing that nobody completed leaves nothing behind.
+    if (record.pairing === 'v2' && record.pins.some(active)) v2Names.add(record.name);
     return structuredClone(record);
   };
 
@@ -97,10 +101,34 @@ export const memoryRegistry = (): Registry => {
       const taken = otherHolder(name, pin.spkiSha256);
       if (taken) return errAsync(taken);
       const existing = agents.get(name)?.record;
+      if (enrolment.pairing === 'v1' && (existing?.pairing === 'v2' || v2Names.has(name)))
+        return errAsync(failure('downgrade_refused', `"${name}" has paired by version 2 before`, { name }));
       if (existing !== undefined && !replace) {
         return errAsync(failure('agent_exists', `"${name}" is already registered`, { name }));
       }
       return okAsync(keep(enrolled(enrolment, existing), enrolment));
+    },
+
+    adopt: (adopted) => {
+      const added = adopted.filter(({ name }) => !agents.has(name));
+      for (const agent of added)
+        keep({ ...agent, pins: [], pairing: 'v1' }, { pairing: 'v1', standing: agent.standing });
+      return okAsync(added.map(({ name }) => name));
+    },
+
+    pin: (name, { spkiSha256, serial, notAfter, issuedAt }) => {
+      const entry = agents.get(name);
+      if (entry === undefined) return errAsync(unknownAgent(name));
+      const taken = otherHolder(name, spkiSha256);
+      if (taken) return errAsync(taken);
+      const { record, brought } = entry;
+      const present = record.pins.find(active);
+      if (present === undefined) {
+        const first: KeyPin = { spkiSha256, state: 'active', serial, notAfter, issuedAt };
+        return okAsync(keep({ ...record, pins: [first, ...record.pins] }, brought));
+      }
+      if (present.spkiSha256 === spkiSha256) return okAsync(structuredClone(record));
+      return errAsync(failure('agent_exists', `"${name}" has another key`, { name }));
     },
 
     activate: (name, spkiSha256) => {
@@ -147,14 +175,19 @@ export const memoryRegistry = (): Registry => {
       return okAsync(structuredClone(dropped));
     },
 
-    update: (name, { name: to = name, endpoint, tags }) => {
+    update: (name, { name: to = name, endpoint, tags, unsigned }) => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
       if (to !== name && agents.has(to))
         return errAsync(failure('agent_exists', `"${to}" is already registered`, { name: to }));
       const { record, brought } = entry;
       agents.delete(name);
-      const changed = { name: to, endpoint: { ...record.endpoint, ...endpoint }, tags: tags ?? record.tags };
+      const changed = {
+        name: to,
+        endpoint: { ...record.endpoint, ...endpoint },
+        tags: tags ?? record.tags,
+        standing: unsigned ? { ...record.standing, speaks: undefined } : record.standing,
+      };
       return okAsync(keep({ ...record, ...changed }, brought));
     },
 

@@ -25,13 +25,19 @@ export function answerHeaders(answer: HttpAnswer): HeaderList {
   return status === 204 ? own : [...own, ['content-length', String(answer.body.length)]];
 }
 
-/** The bytes of an answer that is a connection's last. */
-export function lastAnswer(version: '1.0' | '1.1', answer: HttpAnswer): Buffer {
+/** `content-type` as `Content-Type`: readers of deployed peers compare header names as they are written there. */
+const capitalised = (name: string) => name.replace(/(^|-)[a-z]/g, (letter) => letter.toUpperCase());
+
+/**
+ * The whole of an answer in bytes: in HTTP/1.1 a connection's last, in HTTP/1.0 in the form of deployed peers, which one
+ * connection may carry several of.
+ */
+export function answerBytes(version: '1.0' | '1.1', answer: HttpAnswer): Buffer {
+  const headers = answerHeaders(answer);
   const lines = [
     `HTTP/${version} ${answer.status} ${STATUS_CODES[answer.status] ?? ''}`,
-    ...answerHeaders(answer).map(([name, value]) => `${name}: ${value}`),
-    `date: ${new Date().toUTCString()}`,
-    'connection: close',
+    ...headers.map(([name, value]) => `${version === '1.0' ? capitalised(name) : name}: ${value}`),
+    ...(version === '1.0' ? [] : [`date: ${new Date().toUTCString()}`, 'connection: close']),
   ];
   const head = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
   return answer.status === 204 || answer.status === 304 ? head : Buffer.concat([head, answer.body]);

@@ -10,8 +10,11 @@ import { clientCertificate } from './client-certificate.js';
 /** A connection whose handshake is done and whose client was let in. */
 export interface Connection {
   readonly peer: ConnectionPeer;
-  /** `handling`: a request is with the handler; `answering`: its answer is being written; `ended`: nothing follows. */
-  state: 'idle' | 'handling' | 'answering' | 'ended';
+  /**
+   * `handling`: a request is with the handler; `answering`: its answer is being written; `waiting`: it was sent, and a further
+   * one is to come; `ended`: nothing follows.
+   */
+  state: 'idle' | 'handling' | 'answering' | 'waiting' | 'ended';
   /** The answer under way is the last one. */
   last: boolean;
 }
@@ -26,6 +29,8 @@ interface Handshake {
   /** It is unknown no longer, or gone. */
   readonly forget: () => void;
 }
+
+const closedInHandshake = 'CLOSED_IN_HANDSHAKE';
 
 function count(counts: Map<string, number>, key: string, by: number): void {
   const now = (counts.get(key) ?? 0) + by;
@@ -143,7 +148,7 @@ export function connectionsOf(
       if (counted) countUnknown(source, -1);
       counted = false;
     };
-    const reason = 'CLOSED_IN_HANDSHAKE';
+    const reason = closedInHandshake;
     const handshake: Handshake = { socket, address, source, preferred, deadline, reason, forget };
     handshakes.set(key, handshake);
     // Where places run short they go to who is quick, and nobody is quick who has to wait.
@@ -155,8 +160,8 @@ export function connectionsOf(
       handshake.forget();
       if (handshakes.get(key) !== handshake) return;
       handshakes.delete(key);
-      const silent = handshake.reason === 'CLOSED_IN_HANDSHAKE' && socket.bytesRead === 0;
-      refuse(address, silent ? 'CLOSED_WITHOUT_A_BYTE' : handshake.reason);
+      const silent = handshake.reason === closedInHandshake && socket.bytesRead === 0;
+      refuse(address, silent ? 'CLOSED_AT_ONCE' : handshake.reason);
     });
     return late === undefined || 'later';
   };

@@ -2,8 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
-import { answerHeaders, lastAnswer, sendLast } from './answer.js';
+import type { IncomingRequest, ListenerAnswer, ListenOptions } from '../../ports/listener.js';
+import { answerBytes, answerHeaders, sendLast } from './answer.js';
 import type { Connection, Connections } from './connections.js';
 import { requestBody } from './request-body.js';
 import type { ListenerTimings } from './timings.js';
@@ -51,7 +51,11 @@ function headersOf(request: IncomingMessage): HeaderList {
   ]);
 }
 
-function incoming(request: IncomingMessage, connection: Connection, body: IncomingRequest['body']) {
+function incoming(
+  request: IncomingMessage,
+  connection: Connection,
+  body: IncomingRequest['body'],
+): IncomingRequest {
   const url = request.url ?? '/';
   const queryAt = url.indexOf('?');
   return {
@@ -60,6 +64,7 @@ function incoming(request: IncomingMessage, connection: Connection, body: Incomi
     query: queryAt < 0 ? '' : url.slice(queryAt),
     headers: headersOf(request),
     peer: connection.peer,
+    httpVersion: request.httpVersionMinor === 0 ? '1.0' : '1.1',
     body,
   };
 }
@@ -83,9 +88,9 @@ export function serveRequests(
   options: ListenOptions,
   timings: ListenerTimings,
 ): void {
-  const ask = async (request: IncomingRequest): Promise<HttpAnswer> => {
+  const ask = async <A extends HttpAnswer>(work: () => Promise<A>): Promise<A | HttpAnswer> => {
     try {
-      const answer = await options.handle(request);
+      const answer = await work();
       answerHeaders(answer);
       return answer;
     } catch (error) {
@@ -103,7 +108,27 @@ export function serveRequests(
     const connection = connections.get(socket);
     if (!connection || connection.state === 'ended') return;
     connection.state = 'ended';
-    sendLast(socket, lastAnswer(version, answer), timings, unread);
+    sendLast(socket, answerBytes(version, answer), timings, unread);
+  };
+
+  /** Sends one answer, and another one when the handler has it; the connection waits as long as that takes. */
+  const answerTwice = async (
+    socket: Socket,
+    connection: Connection,
+    first: HttpAnswer,
+    next: NonNullable<ListenerAnswer['next']>,
+  ): Promise<void> => {
+    const gone = new AbortController();
+    const onClose = () => gone.abort();
+    if (socket.destroyed) onClose();
+    socket.once('close', onClose);
+    connection.state = 'waiting';
+    // A peer that vanished without a word would hold its place until the handler gives up.
+    socket.setKeepAlive(true, timings.stall);
+    if (!socket.destroyed) socket.write(answerBytes('1.0', first));
+    const last = await ask(() => next(gone.signal));
+    socket.off('close', onClose);
+    if (!socket.destroyed) endWith(socket, last, '1.0');
   };
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -115,6 +140,10 @@ export function serveRequests(
       connection.last = true;
       return;
     }
+    if (connection.state === 'waiting') {
+      socket.destroy();
+      return;
+    }
     if (!connections.mayAsk(connection)) {
       socket.destroy();
       return;
@@ -122,10 +151,15 @@ export function serveRequests(
     connection.state = 'handling';
     const body = requestBody(request, options.maxBody, timings.body);
     const refused = whyNotHandled(request);
-    const answer = refused ?? (await ask(incoming(request, connection, body.read)));
+    const answer: ListenerAnswer =
+      refused ?? (await ask(() => options.handle(incoming(request, connection, body.read))));
+    const http10 = request.httpVersionMinor === 0;
+    if (answer.next && http10) {
+      await answerTwice(socket, connection, answer, (gone) => answer.next?.(gone) ?? Promise.resolve(answer));
+      return;
+    }
     if (socket.destroyed) return;
 
-    const http10 = request.httpVersionMinor === 0;
     if (http10 || refused || connection.last || !response.shouldKeepAlive || !body.isWhole()) {
       endWith(socket, answer, http10 ? '1.0' : '1.1', request);
       return;

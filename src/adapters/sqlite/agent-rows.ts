@@ -11,6 +11,7 @@ interface StoredStanding {
   readonly caSet?: string;
   readonly crlNumber: number;
   readonly lastContact?: number;
+  readonly speaks?: 'signed' | 'unsigned';
 }
 
 interface AgentRow {
@@ -46,7 +47,7 @@ const isEndpoint = shape<AgentEndpoint>(
 
 const isStanding = shape<StoredStanding>(
   { serials: listOf(text), crlNumber: integer },
-  { caSet: text, lastContact: integer },
+  { caSet: text, lastContact: integer, speaks: oneOf('signed', 'unsigned') },
 );
 
 const isAgentRow = shape<AgentRow>(
@@ -90,11 +91,12 @@ export const pinOf = (row: PinRow): KeyPin => ({
   ...(row.renewal === 0 ? {} : { renewal: true as const }),
 });
 
-const standingOf = ({ serials, caSet, crlNumber, lastContact }: StoredStanding): AgentStanding => ({
+const standingOf = ({ serials, caSet, crlNumber, lastContact, speaks }: StoredStanding): AgentStanding => ({
   serials,
   caSet,
   crlNumber,
   lastContact,
+  speaks,
 });
 
 const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({
@@ -136,7 +138,9 @@ export const readRecords = (tx: Transaction, name?: string): Result<readonly Age
     const agents = yield* tx.rows(query, isAgentRow, ['endpoint', 'tags', 'standing']);
     const pins = yield* readPins(tx, name);
     const records = agents.map((row) => recordOf(row, pins.get(row.name) ?? []));
-    return records.every((record) => record.pins.length > 0) ? ok(records) : err(tx.damaged());
+    // Only an agent that was taken over can be without a pin.
+    const whole = records.every((record) => record.pins.length > 0 || record.pairing === 'v1');
+    return whole ? ok(records) : err(tx.damaged());
   });
 
 export const readRecord = (tx: Transaction, name: string): Result<AgentRecord | undefined, StoreFailed> =>

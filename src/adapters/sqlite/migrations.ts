@@ -112,6 +112,12 @@ const migrations: readonly string[] = [
   ) STRICT;
   INSERT INTO revocation_revision (id, revision) VALUES (1, 0);
   `,
+  `
+  CREATE TABLE former_v2_names (name TEXT PRIMARY KEY) STRICT;
+  UPDATE agents SET standing = json_set(standing, '$.speaks', 'signed') WHERE pairing = 'v2';
+  UPDATE pins SET standing = json_set(standing, '$.speaks', 'signed')
+    WHERE pairing = 'v2' AND standing IS NOT NULL;
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -2,7 +2,7 @@ import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
 import { type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+import type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 import {
   isPinRow,
   nameWithKey,
@@ -15,6 +15,7 @@ import {
 } from './agent-rows.js';
 import type { Database, Transaction } from './database.js';
 import type { StoreFailed } from './failures.js';
+import { shape, text } from './shape.js';
 
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });
@@ -39,18 +40,47 @@ const json = (value: unknown): string => JSON.stringify(value);
 
 const insertAgent = (
   tx: Transaction,
-  { name, endpoint, pairing, standing, at }: Enrolment,
+  { name, endpoint, tags, standing, pairedAt }: Adoption,
+  pairing: 'v1' | 'v2',
 ): Result<number, StoreFailed> => {
   const row = {
     name,
     endpoint: json(endpoint),
     pairing,
-    paired_at: at,
-    tags: '{}',
+    paired_at: pairedAt,
+    tags: json(tags),
     standing: json(standing),
   };
   return tx.change(tx.query.insertInto('agents').values(row));
 };
+
+/** A name that paired by version 2 and goes: version 1 must not take it. */
+const rememberV2 = (
+  tx: Transaction,
+  { name, pairing }: Pick<AgentRecord, 'name' | 'pairing'>,
+): Result<number, StoreFailed> =>
+  pairing === 'v1'
+    ? ok(0)
+    : tx.change(
+        tx.query
+          .insertInto('former_v2_names')
+          .values({ name })
+          .onConflict((conflict) => conflict.doNothing()),
+      );
+
+const pairedByV2 = (
+  tx: Transaction,
+  name: string,
+  existing: AgentRecord | undefined,
+): Result<boolean, StoreFailed> =>
+  existing?.pairing === 'v2'
+    ? ok(true)
+    : tx
+        .rows(
+          tx.query.selectFrom('former_v2_names').selectAll().where('name', '=', name),
+          shape<{ name: string }>({ name: text }, {}),
+        )
+        .map((rows) => rows.length > 0);
 
 /** What a pin is issued with, beside the certificate. */
 interface Issue {
@@ -99,12 +129,14 @@ const freeFor = (
 const enrol = (
   tx: Transaction,
   enrolment: Enrolment,
-): Result<AgentRecord, CtrlExecError<'agent_exists'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<'agent_exists' | 'downgrade_refused'> | StoreFailed> =>
   safeTry(function* () {
-    const { name, pin, pairing } = enrolment;
+    const { name, pin, pairing, at: pairedAt } = enrolment;
     yield* freeFor(tx, name, pin.spkiSha256);
     const existing = yield* readRecord(tx, name);
-    if (existing === undefined) yield* insertAgent(tx, enrolment);
+    if (pairing === 'v1' && (yield* pairedByV2(tx, name, existing)))
+      return err(failure('downgrade_refused', `"${name}" has paired by version 2 before`, { name }));
+    if (existing === undefined) yield* insertAgent(tx, { ...enrolment, tags: {}, pairedAt }, pairing);
     else if (!enrolment.replace) {
       return err(failure('agent_exists', `"${name}" is already registered`, { name }));
     }
@@ -113,6 +145,46 @@ const enrol = (
     yield* issuePin(tx, name, pin, { renewal: 0, endpoint, pairing, standing: json(enrolment.standing) });
     const enrolled = yield* readRecord(tx, name);
     return enrolled === undefined ? err(tx.damaged()) : ok(enrolled);
+  });
+
+const adopt = (tx: Transaction, agents: readonly Adoption[]): Result<readonly string[], StoreFailed> =>
+  safeTry(function* () {
+    const added: string[] = [];
+    for (const agent of agents) {
+      if ((yield* readRecord(tx, agent.name)) !== undefined) continue;
+      yield* insertAgent(tx, agent, 'v1');
+      added.push(agent.name);
+    }
+    return ok(added);
+  });
+
+const pin = (
+  tx: Transaction,
+  name: string,
+  { spkiSha256, serial, notAfter, issuedAt }: Parameters<Registry['pin']>[1],
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
+  safeTry(function* () {
+    const { pins, pairing } = yield* knownRecord(tx, name);
+    yield* freeFor(tx, name, spkiSha256);
+    const present = pins.find(({ state }) => state === 'active');
+    if (present === undefined)
+      yield* tx.change(
+        tx.query.insertInto('pins').values({
+          name,
+          state: 'active',
+          renewal: 0,
+          spki_sha256: spkiSha256,
+          serial,
+          not_after: notAfter,
+          issued_at: issuedAt,
+          endpoint: null,
+          pairing,
+          standing: null,
+        }),
+      );
+    else if (present.spkiSha256 !== spkiSha256)
+      return err(failure('agent_exists', `"${name}" has another key`, { name }));
+    return knownRecord(tx, name);
   });
 
 const renew = (
@@ -212,10 +284,12 @@ const rename = (tx: Transaction, name: string, to: string): Result<void, StoreFa
     return ok(undefined);
   });
 
+const withoutSignature = ({ standing }: AgentRecord) => ({ ...standing, speaks: undefined });
+
 const update = (
   tx: Transaction,
   name: string,
-  { name: to = name, endpoint, tags }: AgentChange,
+  { name: to = name, endpoint, tags, unsigned }: AgentChange,
 ): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
   safeTry(function* () {
     const record = yield* knownRecord(tx, name);
@@ -223,10 +297,12 @@ const update = (
       if ((yield* readRecord(tx, to)) !== undefined)
         return err(failure('agent_exists', `"${to}" is already registered`, { name: to }));
       yield* rename(tx, name, to);
+      yield* rememberV2(tx, record);
     }
     const change = {
       endpoint: json({ ...record.endpoint, ...endpoint }),
       tags: json(tags ?? record.tags),
+      standing: json(unsigned ? withoutSignature(record) : record.standing),
     };
     yield* tx.change(tx.query.updateTable('agents').set(change).where('name', '=', to));
     return knownRecord(tx, to);
@@ -250,8 +326,12 @@ const dropStaleEnrolments = (
         .where('renewal', '=', 0)
         .where('issued_at', '<', issuedBefore),
     );
+    const names = rows.map(({ name }) => name);
     yield* tx.change(
-      tx.query.deleteFrom('agents').where('name', 'not in', tx.query.selectFrom('pins').select('name')),
+      tx.query
+        .deleteFrom('agents')
+        .where('name', 'in', names)
+        .where('name', 'not in', tx.query.selectFrom('pins').select('name')),
     );
     return ok(rows.map((row) => ({ name: row.name, pin: pinOf(row) })));
   });
@@ -273,7 +353,11 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   activate: (name, spkiSha256) => database.write('registry.activate', (tx) => activate(tx, name, spkiSha256)),
 
-  renew: (name, pin) => database.write('registry.renew', (tx) => renew(tx, name, pin)),
+  adopt: (agents) => database.write('registry.adopt', (tx) => adopt(tx, agents)),
+
+  pin: (name, first) => database.write('registry.pin', (tx) => pin(tx, name, first)),
+
+  renew: (name, renewed) => database.write('registry.renew', (tx) => renew(tx, name, renewed)),
 
   // Most contacts say nothing new: a reader stands in nobody's way, and does not wait for who writes.
   note: (name, change) =>
@@ -294,6 +378,7 @@ export const sqliteRegistry = (database: Database): Registry => ({
     database.write('registry.remove', (tx) =>
       safeTry(function* () {
         const record = yield* knownRecord(tx, name);
+        yield* rememberV2(tx, record);
         yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
         return ok(record);
       }),

@@ -21,6 +21,8 @@ export interface Tables {
     pairing: string;
     standing: string | null;
   };
+  /** Names that paired by version 2 and are registered as such no more. */
+  former_v2_names: { name: string };
   pairing_requests: {
     id: string;
     state: string;

@@ -49,10 +49,26 @@ export function tlsContexts() {
  */
 const tlsOptions = (target: TransportTarget, secureContext: SecureContext): ConnectionOptions => ({
   secureContext,
-  rejectUnauthorized: target.trust !== 'any' && !target.allowExpired,
+  // Judged when the handshake is done: some legacy agents stop serving when one is broken off.
+  rejectUnauthorized: false,
   checkServerIdentity: () => undefined,
   ...(isIP(target.host) ? {} : { servername: target.host }),
 });
+
+/** Milliseconds that a peer has to take leave, when its connection is closed without a request. */
+const farewell = 1000;
+
+/**
+ * Closes a connection whose handshake is done: a reset at this moment would meet a peer that is still writing, and ends the
+ * process of some legacy agents.
+ */
+function takeLeave(socket: TLSSocket): void {
+  const timer = setTimeout(() => socket.destroy(), farewell);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
+  socket.resume();
+  socket.end();
+}
 
 /** What the handshake would have checked of a peer that may be out of date: OpenSSL tells one objection of several only. */
 const servedByTrusted = (crypto: Crypto, { trust }: TransportTarget, peer: Certificate): boolean =>
@@ -87,8 +103,11 @@ export function openConnection(
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       if (result.isErr()) {
-        secured?.destroy();
-        tcp.destroy();
+        if (secured && phase === 'judge' && !secured.destroyed) takeLeave(secured);
+        else {
+          secured?.destroy();
+          tcp.destroy();
+        }
       }
       resolve(result);
     };
@@ -128,6 +147,8 @@ export function openConnection(
       socket.on('close', () => onBroken({ code: 'ECONNRESET' }));
       socket.once('secureConnect', () => {
         phase = 'judge';
+        const verified = target.trust === 'any' || target.allowExpired || socket.authorized;
+        if (!verified) return fail(handshakeFailure(target, { code: String(socket.authorizationError) }));
         const presented = socket.getPeerX509Certificate();
         if (!presented) return fail(tlsFailed(target, 'NO_CERTIFICATE'));
         const read = ports.crypto.readCertificate(presented.raw);

@@ -64,7 +64,7 @@ export async function signIssued(
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage[names.usage]]),
+        new ExtendedKeyUsageExtension(names.usages.map((usage) => ExtendedKeyUsage[usage])),
         alternativeNames(names),
         await SubjectKeyIdentifierExtension.create(publicKey, false, globalThis.crypto),
         await authorityKeyIdentifier(ca),

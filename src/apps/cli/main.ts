@@ -5,6 +5,7 @@ import type { EditAgentOptions } from './commands/agents.js';
 import type { GovernedOptions } from './commands/lifecycle.js';
 import type { ApproveOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
+import type { ImportStateOptions } from './commands/setup.js';
 import type { TargetOptions } from './options.js';
 
 /** Options of every command. */
@@ -94,6 +95,19 @@ cli
   );
 
 cli
+  .command('import-state')
+  .description('take over CA, identity and agents of an older installation; nothing of it is changed')
+  .argument('<dir>', 'its configuration directory, or one directory with everything')
+  .option('--state <dir>', 'its state directory, where that is not beside it')
+  .option('--dry-run', 'say what would be done, and write nothing')
+  .option('--json', 'print JSON')
+  .action((directory: string, options: ImportStateOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/setup.js')).importState(dispatcher, directory, options),
+    ),
+  );
+
+cli
   .command('ca-fingerprint')
   .description('print the SHA-256 fingerprint of the CA')
   .option('--json', 'print JSON')
@@ -124,7 +138,8 @@ cli
     wholeNumber(0, 65_535),
   )
   .option('--timeout <seconds>', 'close after this time', wholeNumber(1, 604_800))
-  .action((options: { port?: number; timeout?: number }) =>
+  .option('--allow-v1', 'serve legacy agents, too, whose code can be forged (default: allow_legacy_pairing)')
+  .action((options: { port?: number; timeout?: number; allowV1?: boolean }) =>
     withDispatcher(
       async (dispatcher) => (await import('./commands/pairing-mode.js')).pairingMode(dispatcher, options),
       !process.stdin.isTTY,
@@ -184,6 +199,8 @@ cli
   .option('--ip <address>', 'address to dial')
   .option('--agent-port <port>', 'port of the agent', port)
   .option('--lookup-by <what>', 'which of the two is dialled: hostname or ip', oneOfWords('hostname', 'ip'))
+  .option('--pin', 'pin the key that answers there, where none is pinned yet')
+  .option('--legacy', 'it is a legacy agent (again): forget that it has signed answers')
   .action((name: string, options: EditAgentOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/agents.js')).editAgent(dispatcher, name, options),
@@ -248,7 +265,8 @@ governed(cli.command('rotate-cert'))
 
 governed(cli.command('rotate-ca'))
   .description('replace the CA without visiting an agent; maintain goes on with it')
-  .action((options: GovernedOptions) =>
+  .option('--force', 'go on although legacy agents will have to be paired again')
+  .action((options: GovernedOptions & { force?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/lifecycle.js')).rotateCa(dispatcher, options),
     ),

@@ -6,12 +6,20 @@ export type { Clock } from '../../ports/clock.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
+export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs } from '../../ports/jobs.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
+export type {
+  LegacyExchange,
+  LegacyPairing,
+  LegacyPairingError,
+  LegacyPairingRequest,
+} from '../../ports/legacy-pairing.js';
 export type {
   ConnectionPeer,
   IncomingRequest,
   Listener,
+  ListenerAnswer,
   Listening,
   ListenOptions,
 } from '../../ports/listener.js';
@@ -19,10 +27,13 @@ export type { HeldLock, LockKey, Locks } from '../../ports/locks.js';
 export type { PairingQueue } from '../../ports/pairing-queue.js';
 export type {
   CapturedStream,
+  OutputSink,
+  OutputStream,
   ProcessEnd,
   ProcessOutcome,
   ProcessRequest,
   ProcessRunner,
+  Program,
 } from '../../ports/process-runner.js';
 export type { Random } from '../../ports/random.js';
 export type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';

@@ -31,7 +31,7 @@ const noFault: ReadonlySet<string> = new Set([
 ]);
 
 /** What came to nothing without a handshake that failed. */
-const noProbe: ReadonlySet<string> = new Set(['CLOSED_WITHOUT_A_BYTE', 'TOO_MANY_OF_THIS_ADDRESS']);
+const noProbe: ReadonlySet<string> = new Set(['CLOSED_AT_ONCE', 'TOO_MANY_OF_THIS_ADDRESS']);
 
 /** What the listener asks and tells about who connects. */
 export interface Admission extends Required<Pick<ListenOptions, 'knows' | 'refused'>> {

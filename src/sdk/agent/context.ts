@@ -7,6 +7,7 @@ import type { Crypto } from '../../ports/crypto.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { FileSystem } from '../../ports/file-system.js';
 import type { KeyStore } from '../../ports/key-store.js';
+import type { LegacyPairing } from '../../ports/legacy-pairing.js';
 import type { Listener } from '../../ports/listener.js';
 import type { ProcessRunner } from '../../ports/process-runner.js';
 import type { Random } from '../../ports/random.js';
@@ -25,6 +26,7 @@ export interface AgentPorts {
   hook(settings: AgentSettings): AuthHook;
   /** The store at the paths that these settings name. */
   keyStore(settings: AgentSettings): KeyStore;
+  readonly legacyPairing: LegacyPairing;
   readonly listener: Listener;
   readonly random: Random;
   readonly revocationLists: RevocationLists;

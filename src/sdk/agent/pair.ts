@@ -4,8 +4,8 @@ import { hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { type JoinToken, parseJoinToken } from '../../domain/join-token.js';
-import { agentName, printable } from '../../domain/names.js';
-import { type StartedMessage, sessionSeconds } from '../../domain/pairing-messages.js';
+import { agentName } from '../../domain/names.js';
+import type { StartedMessage } from '../../domain/pairing-messages.js';
 import {
   commitment,
   confirmMessage,
@@ -20,15 +20,7 @@ import type { SigningKey } from '../../ports/crypto.js';
 import { wait } from '../wait.js';
 import type { AgentContext } from './context.js';
 import { openPairingConnection, type PairingConnection } from './pairing-connection.js';
-import {
-  beginReplayRecord,
-  casText,
-  certificatesText,
-  identityItems,
-  mayInstall,
-  neededCas,
-  trustText,
-} from './pairing-installation.js';
+import { identityItems, install, mayInstall } from './pairing-installation.js';
 import {
   type DispatcherIntroduction,
   judgeFingerprint,
@@ -36,63 +28,17 @@ import {
   judgeIssued,
   readFingerprint,
 } from './pairing-judgement.js';
-
-/** How the agent's side knows that it speaks with the right dispatcher. */
-export type PairingTrust =
-  /** People compare the codes: `confirm` resolves to whether they match. */
-  | { readonly kind: 'compare'; readonly confirm: (code: PairingCode) => Promise<boolean> }
-  /** SHA-256 of the CA's DER, hex with or without colons, as `setup-ca` printed it. */
-  | { readonly kind: 'ca-sha256'; readonly fingerprint: string }
-  /** A join token proves both sides to each other; nobody needs to approve. */
-  | { readonly kind: 'join'; readonly token: string }
-  /** Whoever answers is believed: only where nobody can be between the two hosts. */
-  | { readonly kind: 'first-use' };
-
-/** What people compare, on both hosts. */
-export interface PairingCode {
-  /** Six digits. */
-  readonly code: string;
-  /** Session id in hex, as `list-requests` shows it. */
-  readonly request: string;
-  /** As the dispatcher names itself; proven only by the comparison. */
-  readonly dispatcherId: string;
-}
-
-export interface PairingOptions {
-  /** Host name or address of the dispatcher. */
-  readonly dispatcher: string;
-  /** Default: 7444. */
-  readonly port?: number;
-  /** How the dispatcher shall reach this host. Default: `hostname`. */
-  readonly lookupBy?: 'hostname' | 'ip';
-  /** The name to ask for. Default: this host's name. */
-  readonly hostName?: string;
-  /** The operational port to register. Default: `port` of the configuration. */
-  readonly agentPort?: number;
-  readonly trust: PairingTrust;
-  /** Told the code as soon as it is known. */
-  readonly onCode?: (code: PairingCode) => void;
-  /** Make a new key although there is one. Default false. */
-  readonly newKey?: boolean;
-  /** Give up an identity under another CA. Default false: `identity_exists`. */
-  readonly replace?: boolean;
-  /** Seconds to wait in all, for a place in the queue and for the operator. Default: 600, as long as a session lives. */
-  readonly timeout?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface Paired {
-  /** The name in the dispatcher's registry. */
-  readonly name: string;
-  readonly dispatcherId: string;
-  readonly code: string;
-  readonly serial: string;
-  /** Epoch milliseconds. */
-  readonly notAfter: number;
-}
-
-/** Milliseconds between two attempts at a place in the queue. */
-const retryDelay = 10_000;
+import { chooseKey } from './pairing-key.js';
+import {
+  deadlineOf,
+  denied,
+  expired,
+  judgeOptions,
+  type Paired,
+  type PairingOptions,
+  retryDelay,
+} from './pairing-options.js';
+import { pairByVersion1 } from './pairing-version1.js';
 
 /** Milliseconds until a poll whose connection failed is repeated. */
 const pollDelay = 2000;
@@ -112,6 +58,7 @@ export function pair(
 ): ResultAsync<Paired, CtrlExecError> {
   const keyStore = context.keyStore(settings);
   return safeTry(async function* () {
+    yield* judgeOptions(options);
     if (options.trust.kind === 'ca-sha256') yield* readFingerprint(options.trust.fingerprint);
     const join = options.trust.kind === 'join' ? yield* parseJoinToken(options.trust.token) : undefined;
     const host = yield* agentName(options.hostName ?? context.hostName);
@@ -120,7 +67,10 @@ export function pair(
     const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);
     const connection = openPairingConnection(context, options);
 
-    const introduction = yield* introduce(context, settings, options, connection, host, key.pem, join);
+    const begun = await introduce(context, settings, options, connection, host, key.pem, join);
+    if (begun.isErr() && options.allowV1 && connection.knowsVersion1Only())
+      return ok(yield* pairByVersion1(context, settings, options, { host, key, present }));
+    const introduction = yield* begun;
     const kept = yield* mayInstall(context, present, introduction, options.replace ?? false);
     const session = yield* compare(context, options, connection, introduction, host);
     const { name, certificate } = yield* fetchCertificate(
@@ -132,49 +82,21 @@ export function pair(
       options,
     );
 
-    // Read again: minutes have passed, and a rotation, a renewal or a person may have changed it.
-    const latest = yield* keyStore.read(identityItems);
-    if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
-    yield* keyStore.replace({
-      'agent-key': key.pem,
-      'agent-certificate': certificate.pem,
-      'ca-certificate': casText(
-        kept ? (latest['ca-certificate'] ?? '') : '',
-        neededCas(context, introduction, certificate),
-      ),
-      'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', introduction),
-      'dispatcher-certificates': certificatesText(
-        kept ? (latest['dispatcher-certificates'] ?? '') : '',
-        introduction,
-      ),
-      // Those of another CA mean nothing under this one, and could not be read.
-      ...(!kept && { 'agent-revocation-lists': null }),
-    });
-    if (key.fresh) await beginReplayRecord(context, settings);
+    yield* install(context, settings, present, { key, kept, certificate, whom: introduction });
     await reportInstalled(context, connection, introduction, session, certificate, key.signing);
     const { serial, notAfter } = certificate;
     const { dispatcherId } = introduction;
     context.events.emit({ action: 'paired', fields: { host: name, dispatcher: dispatcherId, serial } });
-    return ok({ name, dispatcherId, code: session.code, serial, notAfter });
-  });
-}
-
-const renewedMeanwhile = () =>
-  failure(
-    'identity_exists',
-    'the key of this host was renewed while it was pairing: nothing was installed, pair again',
-    { reason: 'renewed meanwhile' },
-  );
-
-function chooseKey(
-  context: AgentContext,
-  present: string | undefined,
-  fresh: boolean,
-): ResultAsync<{ pem: string; signing: SigningKey; fresh: boolean }, CtrlExecError> {
-  return safeTry(async function* () {
-    const made = present === undefined || fresh;
-    const pem = made ? yield* context.crypto.generateKey('p256') : present;
-    return ok({ pem, signing: yield* context.crypto.signingKey(pem), fresh: made });
+    const acceptsUnsigned = settings.acceptLegacyDispatchers;
+    return ok<Paired>({
+      name,
+      dispatcherId,
+      code: session.code,
+      serial,
+      notAfter,
+      version: 'v2',
+      acceptsUnsigned,
+    });
   });
 }
 
@@ -204,8 +126,8 @@ const isFull = (error: CtrlExecError): boolean =>
   (error.code === 'refused' && (error.reason === 'queue_full' || error.status === 408)) ||
   (error.code === 'connection_failed' && ['ECONNRESET', 'EPIPE'].includes(error.reason));
 
-const deadlineOf = ({ clock }: AgentContext, { timeout = sessionSeconds }: PairingOptions): number =>
-  clock.monotonic() + timeout * 1000;
+/** The versions that this side would pair by: hashed, so that nobody between can change them unnoticed. */
+const offerOf = ({ allowV1 }: PairingOptions): readonly number[] => (allowV1 ? [1, 2] : [2]);
 
 /** M1 and M2: who the dispatcher claims to be, judged by itself and, where one is given, by the fingerprint. */
 function introduce(
@@ -222,7 +144,7 @@ function introduce(
     const csr = yield* context.certificateRequests.read(csrPem);
     const started = yield* begin(context, connection, options, {
       v: 2,
-      offer: [2],
+      offer: offerOf(options),
       host,
       csr_pem: csrPem,
       port: options.agentPort ?? settings.port,
@@ -252,16 +174,17 @@ interface Session {
 /** M3 and M4: the code, shown and, where people are the judges, confirmed by them. */
 function compare(
   context: AgentContext,
-  { onCode, trust }: PairingOptions,
+  options: PairingOptions,
   connection: PairingConnection,
   introduction: Introduced,
   host: string,
 ): ResultAsync<Session, CtrlExecError> {
   const { crypto, random } = context;
+  const { onCode, trust } = options;
   const { session, cas, dispatchers, commit, dispatcherId, csrDer, join } = introduction;
   return safeTry(async function* () {
     const th = transcriptHash(crypto.sha256, {
-      offer: [2],
+      offer: offerOf(options),
       session,
       host,
       csrDer,
@@ -298,7 +221,7 @@ function compare(
         ),
       );
     const code = pairingCode(crypto.sha256, th, agentNonce, dispatcherNonce);
-    const shown = { code, request: hex(session), dispatcherId };
+    const shown = { code, request: hex(session), dispatcherId, version: 'v2' as const };
     onCode?.(shown);
     if (trust.kind === 'compare' && !(await trust.confirm(shown))) {
       // A second nonce destroys the session: its place in the queue is free at once. Where it does not arrive, time does it.
@@ -315,11 +238,6 @@ const provesToken = (
   message: Uint8Array,
   mac: Uint8Array | undefined,
 ) => mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message));
-
-const denied = (given: string) => {
-  const reason = printable(given, 300);
-  return failure('pairing_denied', `pairing was denied: ${reason}`, { reason });
-};
 
 /** M5, repeated until the operator has decided. */
 function fetchCertificate(
@@ -347,8 +265,7 @@ function fetchCertificate(
           name: answer.name,
           certificate,
         }));
-      if (answer.kind === 'expired' || clock.monotonic() >= deadline)
-        return err(failure('pairing_expired', 'nobody approved in time: the request has expired', {}));
+      if (answer.kind === 'expired' || clock.monotonic() >= deadline) return err(expired());
       yield* wait(clock, answer.retryAfter * 1000, options.signal);
     }
   });

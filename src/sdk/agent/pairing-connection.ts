@@ -3,6 +3,7 @@ import { utf8 } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { parseJsonObject } from '../../domain/json.js';
+import { isLegacyError } from '../../domain/legacy-pairing.js';
 import { printable } from '../../domain/names.js';
 import {
   type ConfirmAnswer,
@@ -17,9 +18,10 @@ import type { TransportAnswer } from '../../ports/transport.js';
 import type { AgentContext } from './context.js';
 
 /** Standard TCP port of pairing mode. */
-const pairingPort = 7444;
-const connectTimeout = 10_000;
-const answerTimeout = 20_000;
+export const pairingPort = 7444;
+/** Milliseconds. */
+export const connectTimeout = 10_000;
+export const answerTimeout = 20_000;
 
 type Message = Readonly<Record<string, unknown>>;
 interface Answers {
@@ -38,6 +40,11 @@ export interface PairingConnection {
   installed(message: Message): ResultAsync<void, CtrlExecError>;
   /** The certificate that the dispatcher's TLS presented; only after the first answer. */
   leaf(): Certificate;
+  /**
+   * Whether the answer to M1 was a 404 or an error of version 1, and nothing said before that it knows version 2: then, and
+   * only then, version 1 may be tried (wire-protocol 2.2).
+   */
+  knowsVersion1Only(): boolean;
 }
 
 /** Where the dispatcher is. */
@@ -52,6 +59,12 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
   const { dispatcher, port = pairingPort, signal } = peer;
   const connectionKey = `pairing|${dispatcher}|${port}|${crypto.sha256(random.bytes(16)).join('')}`;
   let seen: Certificate | undefined;
+  /** Of the answers to M1. */
+  let version: 1 | 2 | undefined;
+
+  const judgeVersion = (answer: TransportAnswer) => {
+    if (version !== 2) version = answer.status === 404 || isLegacyError(answer.body) ? 1 : 2;
+  };
 
   const post = (step: string, message: Message): ResultAsync<TransportAnswer, CtrlExecError> =>
     transport
@@ -91,11 +104,12 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
 
   return {
     send: (step, kind, message) =>
-      post(step, message).andThen((answer) =>
-        answer.status === 200 || answer.status === 201
+      post(step, message).andThen((answer) => {
+        if (step === 'start') judgeVersion(answer);
+        return answer.status === 200 || answer.status === 201
           ? readPairingMessage(kind, answer.body).mapErr(notUnderstood)
-          : err(refusedBy(answer)),
-      ) as never,
+          : err(refusedBy(answer));
+      }) as never,
     confirm: (message) =>
       post('confirm', message).andThen((answer) =>
         [200, 202, 403, 410].includes(answer.status)
@@ -110,6 +124,7 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
       if (!seen) throw new Error('no answer yet');
       return seen;
     },
+    knowsVersion1Only: () => version === 1,
   };
 }
 
@@ -125,6 +140,7 @@ const meanings: ReadonlyMap<string, string> = new Map([
   ],
   ['unknown_session', 'it does not know this session any more; pairing mode may have been restarted'],
   ['not_found', 'it is no pairing port of version 2'],
+  ['invalid request', 'a legacy dispatcher says so, which pairs by version 1 only: see --allow-v1'],
 ]);
 
 function refusedBy(answer: TransportAnswer): CtrlExecError {

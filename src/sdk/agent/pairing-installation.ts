@@ -1,4 +1,4 @@
-import { err, ok, type Result } from 'neverthrow';
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
@@ -6,7 +6,8 @@ import { splitCertificates } from '../../domain/pem.js';
 import { addTrust, formatTrust, parseTrust } from '../../domain/trust.js';
 import type { KeyStoreContents } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
-import type { DispatcherIntroduction } from './pairing-judgement.js';
+import type { WhomToTrust } from './pairing-judgement.js';
+import type { ChosenKey } from './pairing-key.js';
 
 /** What a pairing installs, at once or not at all. */
 export const identityItems = [
@@ -16,7 +17,7 @@ export const identityItems = [
   'trusted-dispatchers',
   'dispatcher-certificates',
 ] as const;
-type Identity = KeyStoreContents<(typeof identityItems)[number]>;
+export type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 
 /**
  * Whether the present identity is of the same CA: then its CAs stay as they are, and a further dispatcher is trusted.
@@ -24,7 +25,7 @@ type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 export function mayInstall(
   context: AgentContext,
   present: Identity,
-  { cas }: DispatcherIntroduction,
+  { cas }: WhomToTrust,
   replace: boolean,
 ): Result<boolean, CtrlExecError> {
   const held = present['ca-certificate'];
@@ -44,9 +45,9 @@ export function mayInstall(
 }
 
 /** Of what the dispatcher sent, the CAs that issued something here; others are nobody's business. */
-export const neededCas = (
+const neededCas = (
   { crypto }: AgentContext,
-  { cas, dispatchers }: DispatcherIntroduction,
+  { cas, dispatchers }: WhomToTrust,
   own: Certificate,
 ): readonly string[] =>
   cas
@@ -54,30 +55,78 @@ export const neededCas = (
     .map(({ pem }) => pem);
 
 /** Those that are accepted already, and those that are needed: while a CA is being replaced, that may be another one. */
-export function casText(present: string, needed: readonly string[]): string {
+function casText(present: string, needed: readonly string[]): string {
   const kept = splitCertificates(present);
   return [...kept, ...needed.filter((pem) => !kept.includes(pem))].join('');
 }
 
-export const trustText = (present: string, { dispatchers, dispatcherId }: DispatcherIntroduction): string =>
+const trustText = (present: string, { serials, dispatcherId }: WhomToTrust): string =>
   formatTrust(
-    dispatchers.reduce(
-      (trust, { serial }) => addTrust(trust, { serial, dispatcherId }),
-      parseTrust(present).entries,
-    ),
+    serials.reduce((trust, serial) => addTrust(trust, { serial, dispatcherId }), parseTrust(present).entries),
   );
 
 /** The certificates behind the trust lines: what their keys sign later is judged by them. */
-export function certificatesText(present: string, { dispatchers }: DispatcherIntroduction): string {
+function certificatesText(present: string, { dispatchers }: WhomToTrust): string {
   const kept = splitCertificates(present).filter((pem) => !dispatchers.some((each) => each.pem === pem));
   return [...kept, ...dispatchers.map(({ pem }) => pem)].join('');
 }
+
+/** What a pairing has brought, and what of the present identity goes on. */
+export interface Installation {
+  readonly key: ChosenKey;
+  /** Whether the present identity is of the same CA; see `mayInstall`. */
+  readonly kept: boolean;
+  readonly certificate: Certificate;
+  readonly whom: WhomToTrust;
+}
+
+/**
+ * Installs key, certificate, CAs and trust at once or nothing.
+ * @param present as it was when the pairing began
+ */
+export function install(
+  context: AgentContext,
+  settings: AgentSettings,
+  present: Identity,
+  { key, kept, certificate, whom }: Installation,
+): ResultAsync<void, CtrlExecError> {
+  const keyStore = context.keyStore(settings);
+  return safeTry(async function* () {
+    // Read again: minutes have passed, and a rotation, a renewal or a person may have changed it.
+    const latest = yield* keyStore.read(identityItems);
+    if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
+    yield* keyStore.replace({
+      'agent-key': key.pem,
+      'agent-certificate': certificate.pem,
+      'ca-certificate': casText(
+        kept ? (latest['ca-certificate'] ?? '') : '',
+        neededCas(context, whom, certificate),
+      ),
+      'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', whom),
+      'dispatcher-certificates': certificatesText(
+        kept ? (latest['dispatcher-certificates'] ?? '') : '',
+        whom,
+      ),
+      // Those of another CA mean nothing under this one, and could not be read.
+      ...(!kept && { 'agent-revocation-lists': null }),
+    });
+    if (key.fresh) await beginReplayRecord(context, settings);
+    return ok(undefined);
+  });
+}
+
+const renewedMeanwhile = () =>
+  failure(
+    'identity_exists',
+    'the key of this host was renewed while it was pairing: nothing was installed, pair again',
+    { reason: 'renewed meanwhile' },
+  );
 
 /**
  * Nothing can have been signed for a key that has just been made. Where that cannot be noted the agent refuses requests for
  * its first half minute, and says why.
  */
-export async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
+async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
   const record = context.replayCache(settings);
   const begun = await record.begin();
   if (begun.isErr())

@@ -14,14 +14,20 @@ import type { AgentContext } from './context.js';
 
 type Judging = Pick<AgentContext, 'clock' | 'crypto'>;
 
-/** Who a dispatcher claims to be (M2), its certificates read and fitting together; not yet proven. */
-export interface DispatcherIntroduction {
-  readonly session: Uint8Array;
-  readonly commit: Uint8Array;
+/** The dispatcher that this host is to trust. */
+export interface WhomToTrust {
   readonly dispatcherId: string;
   readonly cas: readonly Certificate[];
-  /** The dispatcher certificates that this host is to trust. */
+  /** Canonical. */
+  readonly serials: readonly string[];
+  /** The certificates behind the serials, as far as they are known. */
   readonly dispatchers: readonly Certificate[];
+}
+
+/** Who a dispatcher claims to be (M2), its certificates read and fitting together; not yet proven. */
+export interface DispatcherIntroduction extends WhomToTrust {
+  readonly session: Uint8Array;
+  readonly commit: Uint8Array;
 }
 
 const invalid = (field: string, reason: string): CtrlExecError =>
@@ -47,7 +53,8 @@ export function judgeIntroduction(
           return err(invalid('dispatcher_pem', `not a certificate of ${message.dispatcher_id}`));
       }
       const { session, commit, dispatcher_id: dispatcherId } = message;
-      return ok({ session, commit, dispatcherId, cas, dispatchers });
+      const serials = dispatchers.map(({ serial }) => serial);
+      return ok({ session, commit, dispatcherId, cas, dispatchers, serials });
     }),
   );
 }

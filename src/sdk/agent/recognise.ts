@@ -13,6 +13,8 @@ export interface CallingDispatcher {
   readonly serial: string;
   readonly certificate: Certificate;
   readonly address: string;
+  /** It did not sign this request, as legacy dispatchers. Default false. */
+  readonly unsigned?: boolean;
 }
 
 /** Whoever has a good certificate of a dispatcher that is not trusted here: it may only prove that it follows a trusted one. */

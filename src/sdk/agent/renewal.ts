@@ -50,7 +50,9 @@ export function renewals(context: AgentContext, served: Served): Renewals {
       fields: { dispatcher: caller.id, ip: caller.address, path, reason },
     });
     const words = error.code === 'protocol_violation' ? error.reason : 'the agent could not store it';
-    return jsonAnswer(200, { status: 'error', error: words });
+    // Of the answer to this a legacy dispatcher looks at the status alone.
+    const status = caller.unsigned && path === '/renew-complete' ? 409 : 200;
+    return jsonAnswer(status, { status: 'error', error: words });
   };
 
   return {
@@ -91,7 +93,7 @@ export function renewals(context: AgentContext, served: Served): Renewals {
         // Asked again because the answer was lost.
         if (crypto.equal(certificate.der, identity.certificate.der)) return okAsync(undefined);
         const mine = pending?.owner === caller.id ? pending : undefined;
-        return judged(context, current, mine, certificate).map((change) => {
+        return judged(context, current, caller, mine, certificate).map((change) => {
           taken = { certificate, was: identity.certificate };
           return change;
         });
@@ -152,6 +154,7 @@ function whoCouldNotVerify(
 function judged(
   { clock, crypto }: AgentContext,
   { state, identity }: Current,
+  caller: CallingDispatcher,
   pending: Pending | undefined,
   certificate: Certificate,
 ): ResultAsync<KeyStoreChange, CtrlExecError> {
@@ -169,6 +172,11 @@ function judged(
   if (why) return refuse(`cert ${why}`);
   // A certificate of an imported CA may have no names at all; the one that follows it brings them.
   const named = identity.certificate.uris.length > 0;
-  if (named && !sameNames(certificate, identity.certificate)) return refuse('cert is in another name');
+  // One that a legacy CA issues has nothing but the common name of the CSR.
+  const bare = caller.unsigned && certificate.uris.length === 0 && certificate.dnsNames.length === 0;
+  const same = bare
+    ? certificate.commonName === nameOf(identity.certificate)
+    : !named || sameNames(certificate, identity.certificate);
+  if (!same) return refuse('cert is in another name');
   return okAsync({ 'agent-key': pending.key, 'agent-certificate': certificate.pem });
 }

@@ -2,6 +2,7 @@ import { okAsync } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { maxLegacyAnswer } from '../../domain/legacy-answer.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { ReplayCache } from '../../ports/replay-cache.js';
 import {
@@ -14,11 +15,14 @@ import {
 import { updateCas, updateRevocations } from './authority-updates.js';
 import type { AgentContext } from './context.js';
 import { rotateSerial, succeed, trustChange } from './dispatcher-serials.js';
+import { serialsByScript, whyNotUnsigned, withoutSchemas } from './legacy-dispatchers.js';
 import { type CallingDispatcher, mismatch, recognise, type Stranger } from './recognise.js';
 import type { Renewals } from './renewal.js';
 import { answerPing, capabilities } from './reports.js';
 import { type Runs, runBounded } from './runs.js';
 import type { Served } from './served.js';
+import type { AgentState } from './state.js';
+import { formatSigning } from './trust.js';
 
 /** What answering requests takes, for as long as an agent serves. */
 export interface Serving {
@@ -31,6 +35,8 @@ export interface Serving {
   readonly doubtfulBefore: number | undefined;
   /** After this moment of the monotonic clock none of them is accepted any more, whatever the other clock says. */
   readonly doubtfulUntil: number;
+  /** Ids of dispatchers that have signed a request since this agent serves. */
+  readonly signing: Set<string>;
   /** Dispatchers whose certificate could not be stored: not tried again with each request. */
   readonly notRemembered: Set<string>;
 }
@@ -56,14 +62,20 @@ async function verified(serving: Serving, request: IncomingRequest): Promise<Htt
     ownSpki: [request.peer.presented.spki],
     now: context.clock.now(),
   });
-  if (head.isErr()) return unverified(context, caller, request, head.error);
+  const refusal = head.isErr() ? againstUnsigned(serving, caller, request, head.error) : undefined;
+  if (refusal) return unverified(context, caller, request, refusal);
   const body = await request.body();
   if (body.isErr()) return bodyMissing(body.error);
-  const whole = checkRequestBody(context.crypto, head.value, body.value);
-  if (whole.isErr()) return unverified(context, caller, request, whole.error);
+  const whole = head.andThen((verified) => checkRequestBody(context.crypto, verified, body.value));
+  if (head.isOk() && whole.isErr()) return unverified(context, caller, request, whole.error);
   // The body took its time: what was revoked meanwhile is refused.
   const still = recognise(context, served.current(), request);
   if ('status' in still) return still;
+  if (head.isErr()) {
+    const since = againstUnsigned(serving, still, request, head.error);
+    if (since || 'stranger' in still) return unverified(context, still, request, since ?? head.error);
+    return route(serving, { ...still, unsigned: true }, request, body.value);
+  }
   if ('id' in still) await remember(serving, still);
   const once = () => refuseRepetition(serving, still, request, head.value);
   if ('stranger' in still) return (await succeed(context, served, still, body.value, once)) ?? mismatch();
@@ -71,18 +83,41 @@ async function verified(serving: Serving, request: IncomingRequest): Promise<Htt
   return repeated ?? route(serving, still, request, body.value);
 }
 
-/** The key of a trusted dispatcher is kept from its first request on: it may have to vouch for its successor. */
+/** What is against a request without a valid signature; undefined: it is one of a legacy dispatcher, and may be served. */
+function againstUnsigned(
+  { served, signing }: Serving,
+  caller: CallingDispatcher | Stranger,
+  request: IncomingRequest,
+  refusal: RequestRefusal,
+): RequestRefusal | undefined {
+  if ('stranger' in caller || refusal.error !== 'signature required') return refusal;
+  const { state } = served.current();
+  const why = whyNotUnsigned(state, new Set([...state.signing, ...signing]), caller, request);
+  return why === undefined ? undefined : { ...refusal, reason: `${refusal.reason}: ${why}` };
+}
+
+/**
+ * The key of a trusted dispatcher is kept from its first signed request on: it may have to vouch for its successor. So is that it
+ * signs: a legacy dispatcher, or whoever poses as one, is not accepted in its place any more.
+ */
 async function remember(
-  { context, served, notRemembered }: Serving,
+  { context, served, signing, notRemembered }: Serving,
   caller: CallingDispatcher,
 ): Promise<void> {
-  const { serial, certificate } = caller;
-  if (served.current().state.dispatchers.has(serial) || notRemembered.has(serial)) return;
+  const { id, serial, certificate } = caller;
+  const isKnown = ({ dispatchers, signing: stored }: AgentState) => dispatchers.has(serial) && stored.has(id);
+  signing.add(id);
+  if (isKnown(served.current().state) || notRemembered.has(serial)) return;
   const outcome = await served.change(caller, (current) =>
     okAsync(
-      current.state.dispatchers.has(serial)
+      isKnown(current.state)
         ? undefined
-        : trustChange(current, current.state.trust, [certificate]),
+        : {
+            ...trustChange(current, current.state.trust, [certificate]),
+            ...(!current.state.signing.has(id) && {
+              'signing-dispatchers': formatSigning(current.state.signing, id),
+            }),
+          },
     ),
   );
   if (outcome.isOk()) return;
@@ -100,12 +135,16 @@ async function route(
 ): Promise<HttpAnswer> {
   const current = served.current();
   switch (`${method} ${path}`) {
-    case 'GET /capabilities':
-      return capabilities(context, current.state, caller);
+    case 'GET /capabilities': {
+      const answer = await capabilities(context, current.state, caller);
+      return caller.unsigned && answer.body.length > maxLegacyAnswer ? withoutSchemas(answer) : answer;
+    }
     case 'POST /ping':
       return answerPing(context, current, caller, body);
-    case 'POST /run':
-      return runBounded(context, current.state, caller, runs, body);
+    case 'POST /run': {
+      const serials = caller.unsigned && (await serialsByScript(context, served, caller, body));
+      return serials || runBounded(context, current.state, caller, runs, body);
+    }
     case 'POST /rotate-serial':
       return rotateSerial(context, served, caller, body);
     case 'POST /renew':

@@ -3,6 +3,7 @@ import { judgeHook } from '../../domain/auth-hook.js';
 import { utf8 } from '../../domain/bytes.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import { parseJsonObject } from '../../domain/json.js';
+import { fittedForLegacy, maxLegacyAnswer } from '../../domain/legacy-answer.js';
 import { isReqid } from '../../domain/names.js';
 import type { AgentRuns, KnownRun } from '../../ports/agent-runs.js';
 import type { CapturedStream, ProcessOutcome } from '../../ports/process-runner.js';
@@ -144,7 +145,8 @@ async function once(
   { script: { name: script }, reqid }: Ask,
   run: () => Promise<HttpAnswer>,
 ): Promise<HttpAnswer> {
-  if (reqid === undefined) return run();
+  // A legacy dispatcher's reqid is no promise of it; unsigned requests are exempt.
+  if (reqid === undefined || caller.unsigned) return run();
   const key = { owner: caller.id, reqid };
   const now = clock.now();
   const { store } = runs;
@@ -218,17 +220,29 @@ async function execute(
       env: environment,
       stdinTimeout: settings.stdinTimeout * 1000,
       timeout,
-      maxOutput: settings.maxOutput,
+      maxOutput: caller.unsigned ? Math.min(settings.maxOutput, maxLegacyAnswer) : settings.maxOutput,
       signal: stopping,
     }),
   );
   const answer = outcome.match(
-    (ended) => ({
+    (ended) => {
+      const described = {
+        script: script.name,
+        ...(reqid !== undefined && { reqid }),
+        ...describeEnd(ended, timeout, stopping.aborted),
+        ...describeOutput(ended),
+      };
+      const totals = { stdout: ended.stdout.total, stderr: ended.stderr.total };
+      return caller.unsigned ? fittedForLegacy(described, totals) : described;
+    },
+    (error) => ({
       script: script.name,
-      ...describeEnd(ended, timeout, stopping.aborted),
-      ...describeOutput(ended),
+      ...(reqid !== undefined && { reqid }),
+      exit: 126,
+      error: error.message,
+      stdout: '',
+      stderr: '',
     }),
-    (error) => ({ script: script.name, exit: 126, error: error.message, stdout: '', stderr: '' }),
   );
   events.emit({
     action: 'run-end',
@@ -240,20 +254,21 @@ async function execute(
       error: 'error' in answer ? answer.error : undefined,
     },
   });
-  return jsonAnswer(200, { ...answer, ...(reqid !== undefined && { reqid }) });
+  return jsonAnswer(200, answer);
 }
 
 function describeEnd(
-  { end }: ProcessOutcome,
+  { end, stopped }: ProcessOutcome,
   timeout: number,
   stopping: boolean,
 ): { exit: number; error?: string } {
   if (end.kind === 'exited') return { exit: end.code };
-  const why = end.timedOut
-    ? `: ran longer than ${timeout / 1000} s`
-    : stopping
-      ? ': the agent was stopped'
-      : '';
+  const why =
+    stopped === 'timeout'
+      ? `: ran longer than ${timeout / 1000} s`
+      : stopping
+        ? ': the agent was stopped'
+        : '';
   return { exit: 126, error: `killed by ${end.signal}${why}` };
 }
 

@@ -69,6 +69,7 @@ export function serve(
       replay,
       doubtfulBefore,
       doubtfulUntil: clock.monotonic() + requestLife,
+      signing: new Set(),
       notRemembered: new Set(),
     };
     const closeStores = async () => {
@@ -116,6 +117,9 @@ export function serve(
         holder
           .reload()
           .map(() => {
+            // What is stored counts again: a person may have taken a line out.
+            serving.signing.clear();
+            serving.notRemembered.clear();
             events.emit({ action: 'reloaded', fields: { scripts: holder.current().state.scripts.size } });
             report();
           })

@@ -2,6 +2,7 @@ import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { hex } from '../../domain/bytes.js';
 import type { Certificate } from '../../domain/certificate.js';
+import { contentLines } from '../../domain/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { splitCertificates } from '../../domain/pem.js';
 import { parseRevokedSerials } from '../../domain/revocation.js';
@@ -32,6 +33,8 @@ export interface AgentTrust {
   readonly trust: readonly TrustEntry[];
   /** Certificates of trusted dispatchers as far as they are known, by serial. */
   readonly dispatchers: ReadonlyMap<string, Certificate>;
+  /** Ids of dispatchers that have signed a request: they must from then on. */
+  readonly signing: ReadonlySet<string>;
   /** Canonical serials, of the file that people write and of the revocation lists. */
   readonly revoked: ReadonlySet<string>;
   readonly revocationLists: readonly HeldList[];
@@ -45,6 +48,7 @@ const items = [
   'ca-certificate',
   'trusted-dispatchers',
   'dispatcher-certificates',
+  'signing-dispatchers',
   'revoked-serials',
   'agent-revocation-lists',
 ] as const;
@@ -71,6 +75,7 @@ export function loadTrust(
     return ok({
       trust: {
         trust: trust.entries,
+        signing: parseSigning(documents['signing-dispatchers']),
         dispatchers: readDispatchers(context, trust.entries, documents['dispatcher-certificates']),
         revoked: new Set(serials),
         revocationLists: lists,
@@ -112,6 +117,13 @@ function readIdentity(
     return ok({ credentials: { key, certificate: pem }, certificate, signer, cas, authorities });
   });
 }
+
+const parseSigning = (text: string | undefined): ReadonlySet<string> =>
+  new Set(contentLines(text ?? '').map((line) => line.text));
+
+/** With one id more. */
+export const formatSigning = (signing: ReadonlySet<string>, id: string): string =>
+  [...signing, id].map((each) => `${each}\n`).join('');
 
 /** What cannot be read is no harm: it is learnt again at that dispatcher's next contact. */
 function readDispatchers(

@@ -3,10 +3,12 @@ import { hex, utf8 } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { authority } from '../../domain/host-argument.js';
 import type { HeaderList } from '../../domain/http-message.js';
-import type { TransportAnswer, TransportError, TransportTarget } from '../../ports/transport.js';
-import { checkAnswer, signRequest } from '../message-signing.js';
+import type { TransportAnswer, TransportError } from '../../ports/transport.js';
+import { checkAnswer, isUnsigned, type RequestOnWire, signRequest } from '../message-signing.js';
+import type { AgentTarget } from './agent-target.js';
 import type { DispatcherContext } from './context.js';
 import type { Presence } from './identity.js';
+import { signsFromNowOn, whySigned } from './unsigned-answers.js';
 
 /** What contact with an agent can meet; `refused`: it said no to something that had to come first. */
 export type ContactError = TransportError | CtrlExecError<'refused'>;
@@ -25,6 +27,9 @@ export interface AgentRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Why a legacy agent is left behind when the CA is replaced (wire-protocol 2.4). */
+export const pairAgain = 'a legacy agent does not learn of another CA: pair it again';
+
 /** A fresh request id: 16 hex digits, unguessable. */
 export const freshReqid = (context: Pick<DispatcherContext, 'random'>): string =>
   hex(context.random.bytes(8));
@@ -34,15 +39,18 @@ export const shortRequest = { answerTimeout: 10_000, maxAnswer: 64 * 1024 } as c
 
 /**
  * Sends one request, signed for the very key that answers the connection, and verifies the answer (wire-protocol 2.3).
- * `unverified`: the answer's signature is missing or does not hold; nothing of it is used.
+ * `unverified`: the answer's signature does not hold, or is missing although its agent must sign; nothing of it is used.
  */
 export function sendSigned(
   context: DispatcherContext,
   { signer }: Presence,
-  target: TransportTarget,
+  target: AgentTarget,
   request: AgentRequest,
 ): ResultAsync<TransportAnswer, TransportError> {
-  const { clock, crypto, events, random, transport } = context;
+  const { clock, crypto, random, transport } = context;
+  // Many legacy agents end at a handshake that fails.
+  if (target.underOtherCa)
+    return errAsync(failure('tls_failed', pairAgain, { host: target.host, reason: 'OTHER_CA' }));
   const { method, path } = request;
   const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
   const headers: HeaderList = [
@@ -51,7 +59,7 @@ export function sendSigned(
     ...(body.length > 0 ? ([['content-type', 'application/json']] as const) : []),
   ];
   const onWire = { method, path, query: '', headers, body };
-  let sent = onWire;
+  let sent: RequestOnWire = onWire;
   return transport
     .request(target, {
       ...onWire,
@@ -69,18 +77,39 @@ export function sendSigned(
       maxAnswer: request.maxAnswer,
       ...(request.signal && { signal: request.signal }),
     })
-    .andThen((answer) =>
-      checkAnswer(crypto, answer, sent, { certificate: answer.peer, now: clock.now() }).match(
-        () => okAsync<TransportAnswer, TransportError>(answer),
-        (reason) => {
-          const { host, port } = target;
-          events.emit({
-            action: 'result-unverified',
-            level: 'error',
-            fields: { host: `${host}:${port}`, path, status: answer.status, reason },
-          });
-          return errAsync(failure('unverified', 'unverified result', { reason }));
-        },
-      ),
-    );
+    .mapErr((error) => explained(target, error))
+    .andThen((answer) => verified(context, target, sent, answer));
+}
+
+/** The answer, if it is signed by whom it came from, or comes from a legacy agent that may do without. */
+function verified(
+  context: DispatcherContext,
+  { host, port, record }: AgentTarget,
+  sent: RequestOnWire,
+  answer: TransportAnswer,
+): ResultAsync<TransportAnswer, TransportError> {
+  const { clock, crypto, events } = context;
+  const { peer, status } = answer;
+  const refuse = (reason: string): ResultAsync<TransportAnswer, TransportError> => {
+    events.emit({
+      action: 'result-unverified',
+      level: 'error',
+      fields: { host: `${host}:${port}`, path: sent.path, status, reason },
+    });
+    return errAsync(failure('unverified', 'unverified result', { reason }));
+  };
+  const checked = checkAnswer(crypto, answer, sent, { certificate: peer, now: clock.now() });
+  if (checked.isOk()) return signsFromNowOn(context, record, peer).map(() => answer);
+  if (!isUnsigned(answer)) return refuse(checked.error);
+  return whySigned(context, peer)
+    .mapErr((error): TransportError => error)
+    .andThen((reason) => (reason === undefined ? okAsync(answer) : refuse(reason)));
+}
+
+/** A legacy agent that has had enough connections only closes them; people must learn of it. */
+function explained({ record }: AgentTarget, error: TransportError): TransportError {
+  if (record?.standing.speaks !== 'unsigned' || error.code !== 'connection_failed') return error;
+  const limit =
+    'a legacy agent that was asked 10 times within a minute closes connections from this host for 5 minutes';
+  return { ...error, message: `${error.message} (${limit})` };
 }

@@ -1,11 +1,12 @@
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../../domain/agent-record.js';
-import { hex } from '../../domain/bytes.js';
 import { type Certificate, whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { printable } from '../../domain/names.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
+import { describe, spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';
+import { pinFirst } from './first-pin.js';
 import type { Presence } from './identity.js';
 import type { Permission } from './permission.js';
 
@@ -33,13 +34,17 @@ export const destinationOf = (record: AgentRecord, port?: number) => ({
 export interface Destination extends Pick<Addressed, 'host' | 'record' | 'dial'> {
   /** Take a certificate that is out of date, its key being the pinned one. Default false. */
   readonly allowExpired?: boolean;
+  /** Pin the key that answers, whatever its certificate names, where none is pinned yet. Default false. */
+  readonly pinWhoever?: boolean;
 }
 
-export const spkiDigest = (context: DispatcherContext, peer: Certificate) =>
-  hex(context.crypto.sha256(peer.spki));
-
-const describe = (peer: Certificate) =>
-  printable(peer.uris[0] ?? peer.dnsNames[0] ?? peer.commonName ?? `serial ${peer.serial}`);
+/** A connection to an agent. */
+export interface AgentTarget extends TransportTarget {
+  /** The agent, as far as it was known beforehand. */
+  readonly record: AgentRecord | undefined;
+  /** It is a legacy agent, and has never heard of the CA that this side's certificate is of. */
+  readonly underOtherCa: boolean;
+}
 
 export const hasKey = ({ pins }: AgentRecord, digest: string) =>
   pins.some((pin) => pin.spkiSha256 === digest);
@@ -85,8 +90,9 @@ function notRevoked(
  */
 function judge(
   context: DispatcherContext,
-  { host, record, dial, allowExpired }: Destination,
+  { host, record, dial, allowExpired, pinWhoever }: Destination,
   permission: Permission | undefined,
+  own: Certificate,
   peer: Certificate,
 ): ResultAsync<void, TransportError> {
   const { registry } = context;
@@ -97,17 +103,25 @@ function judge(
       failure('wrong_identity', `wrong identity: ${message}; nothing was sent`, { expected: host, found }),
     );
   if (record) {
+    const usable = () =>
+      notRevoked(context, record, peer).andThen(() =>
+        allowExpired ? okAsync(undefined) : inDate(context, record.name, peer, dial.host),
+      );
+    if (hasKey(record, digest)) return usable();
     // Its key may have been renewed since the record was read.
-    const pinned: ResultAsync<boolean, TransportError> = hasKey(record, digest)
-      ? okAsync(true)
-      : registry.find(record.name).map((latest) => latest !== undefined && hasKey(latest, digest));
-    return pinned.andThen((known) =>
-      known
-        ? notRevoked(context, record, peer).andThen(() =>
-            allowExpired ? okAsync(undefined) : inDate(context, record.name, peer, dial.host),
-          )
-        : wrong(`the host that answers for ${host} has the key of ${found}, not the one that was paired`),
-    );
+    return registry
+      .find(record.name)
+      .mapErr((error): TransportError => error)
+      .andThen((latest) => {
+        if (latest && hasKey(latest, digest)) return usable();
+        if (latest?.pins.length === 0)
+          return usable().andThen(() =>
+            pinFirst(context, latest, peer, { own, whoever: pinWhoever ?? false }),
+          );
+        return wrong(
+          `the host that answers for ${host} has the key of ${found}, not the one that was paired`,
+        );
+      });
   }
   return registry
     .findByKey(digest)
@@ -120,20 +134,41 @@ function judge(
     });
 }
 
+/** A legacy agent accepts one CA: one whose certificates are older than ours does not know ours (wire-protocol 2.4). */
+function isUnderOtherCa(
+  { crypto }: DispatcherContext,
+  own: Certificate,
+  cas: readonly string[],
+  { pins, standing }: AgentRecord,
+): boolean {
+  if (standing.speaks === 'signed' || pins.length === 0) return false;
+  const read = cas.flatMap((pem) =>
+    crypto.readCertificate(pem).match(
+      (ca) => [ca],
+      () => [],
+    ),
+  );
+  const issuer = read.find((ca) => crypto.issuedBy(own, ca));
+  return issuer !== undefined && pins.every(({ issuedAt }) => issuedAt < issuer.notBefore);
+}
+
 /** The connection to an agent, as one of this dispatcher's identities. */
 export function target(
   context: DispatcherContext,
-  { credentials }: Presence,
+  presence: Presence,
   cas: readonly string[],
   destination: Destination,
   permission?: Permission,
-): TransportTarget {
-  const { host, dial, allowExpired = false } = destination;
+): AgentTarget {
+  const { credentials, certificate } = presence;
+  const { host, record, dial, allowExpired = false } = destination;
   return {
     ...dial,
+    record,
+    underOtherCa: record !== undefined && isUnderOtherCa(context, certificate, cas, record),
     credentials,
     trust: cas,
-    judge: (peer) => judge(context, destination, permission, peer),
+    judge: (peer) => judge(context, destination, permission, certificate, peer),
     ...(allowExpired && { allowExpired }),
     connectionKey: JSON.stringify([dial.host, dial.port, host, ...(allowExpired ? ['expired'] : [])]),
   };

@@ -1,6 +1,7 @@
-import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import type { AgentRecord } from '../../domain/agent-record.js';
 import { hex } from '../../domain/bytes.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { wait } from '../wait.js';
 import type { DispatcherContext } from './context.js';
 import { readDispatcherIdentity, underPreviousCa } from './identity.js';
@@ -24,14 +25,19 @@ export interface CaRollover {
 /**
  * Replaces the CA without visiting an agent (wire-protocol 2.4): makes a new one, tells agents to accept both, issues every
  * certificate anew, and gives the old one up when nothing is of it any more. What cannot be done at once, maintenance goes
- * on with; a further call goes on as well.
+ * on with; a further call goes on as well. Legacy agents accept one CA and are lost by this: while there are some, it is
+ * `refused` without `insist`.
  */
-export function rotateCa(context: DispatcherContext): ResultAsync<CaRollover, CtrlExecError> {
+export function rotateCa(
+  context: DispatcherContext,
+  options: { readonly insist?: boolean } = {},
+): ResultAsync<CaRollover, CtrlExecError> {
   const { authority, clock, crypto, events, registry } = context;
   // Certificates carry whole seconds, and another process may be about to issue one by the old CA: neither must pass for
   // one of the new.
   const from = Math.ceil(clock.now() / 1000) * 1000 + grace;
   return safeTry<CaRollover, CtrlExecError>(async function* () {
+    if (!options.insist) yield* noneIsLost(yield* registry.list());
     yield* exclusively(context, () =>
       authority
         .succeed({ ...validFor(context, caDays), notBefore: from - backdate })
@@ -56,4 +62,20 @@ export function rotateCa(context: DispatcherContext): ResultAsync<CaRollover, Ct
     const remaining = underPreviousCa(identity, yield* registry.list()).map(({ name }) => name);
     return ok({ fingerprint, remaining, maintenance });
   });
+}
+
+/** Agents that are shown in a message. */
+const maxNamed = 10;
+
+function noneIsLost(records: readonly AgentRecord[]): Result<void, CtrlExecError<'refused'>> {
+  const legacy = records.filter(({ standing }) => standing.speaks !== 'signed').map(({ name }) => name);
+  if (legacy.length === 0) return ok(undefined);
+  const named = legacy.slice(0, maxNamed).join(', ') + (legacy.length > maxNamed ? ', …' : '');
+  return err(
+    failure(
+      'refused',
+      `legacy agents, or agents that were not seen yet, would have to be paired again: ${named}. Move or unpair them first (--force goes on all the same)`,
+      { status: 0, reason: 'legacy agents' },
+    ),
+  );
 }

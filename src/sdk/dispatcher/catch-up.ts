@@ -1,4 +1,5 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
+import type { AgentRecord } from '../../domain/agent-record.js';
 import { type AgentStanding, outlived } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
@@ -7,7 +8,8 @@ import type { DispatcherContext } from './context.js';
 import { type DispatcherIdentity, type Presence, readDispatcherIdentity } from './identity.js';
 import { introduce, introduceAgain, linesFor, overBridge } from './introduction.js';
 import { listsAt } from './revoked.js';
-import { addSerial, inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
+import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
+import { addSerial, type SerialChange, tellSerial } from './telling-serials.js';
 
 /**
  * Tells an agent what it has missed, before anything else is asked of it (wire-protocol 2.4): this dispatcher's present
@@ -42,7 +44,7 @@ const isAway = (
   error.code === 'aborted' ||
   (error.code === 'timed_out' && error.phase !== 'answer');
 
-/** The same, and whatever fails is the error. An agent that has forgotten this dispatcher is introduced to it again. */
+/** The same, and whatever fails is the error; an agent of which nothing is known yet is met first. One that has forgotten this dispatcher is introduced to it again. */
 export const tellAll = (
   context: DispatcherContext,
   identity: DispatcherIdentity,
@@ -50,29 +52,60 @@ export const tellAll = (
 ): ResultAsync<void, CtrlExecError> =>
   mustBeTold(context, identity, agent)
     .mapErr((error): CtrlExecError => error)
-    .andThen(() =>
-      tellTheRest(context, identity, agent).orElse((error) =>
+    .andThen(() => acquaintedWith(context, identity, agent))
+    .andThen((known) =>
+      tellTheRest(context, identity, known).orElse((error) =>
         isStranger(error)
-          ? introduceAgain(context, identity, agent).andThen((done) =>
-              done ? tellTheRest(context, identity, agent) : err<void, CtrlExecError>(error),
+          ? introduceAgain(context, identity, known).andThen((done) =>
+              done ? tellTheRest(context, identity, known) : err<void, CtrlExecError>(error),
             )
           : err<void, CtrlExecError>(error),
       ),
     );
 
+/** Whether an agent is a peer of ours shows with its first answer; then it is known what it can be told. */
+const acquaintedWith = (
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  agent: Known,
+): ResultAsync<Known, CtrlExecError> =>
+  agent.record.standing.speaks !== undefined
+    ? okAsync(agent)
+    : meet(context, identity, agent)
+        .mapErr((error): CtrlExecError => error)
+        .andThen(() => context.registry.find(agent.record.name))
+        .map((record) => (record ? { ...agent, record } : agent));
+
 const mustBeTold = (context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told =>
-  agent.record.standing.serials.includes(identity.own.current)
+  agent.record.standing.serials.includes(asKnownTo(identity, agent.record).certificate.serial)
     ? okAsync(undefined)
     : introduce(context, identity, agent);
+
+/**
+ * The identity to meet an agent with. A legacy one of 0.8 trusts one serial: as soon as it was told the next one, it is met
+ * with that, although it is not in use yet.
+ */
+export function asKnownTo(
+  identity: DispatcherIdentity,
+  { standing }: Pick<AgentRecord, 'standing'>,
+): DispatcherIdentity {
+  const { own, next } = identity;
+  const trusts = (serial: string) => standing.serials.includes(serial);
+  const ahead =
+    next && standing.speaks === 'unsigned' && !trusts(own.current) && trusts(next.certificate.serial);
+  return ahead ? { ...identity, ...next } : identity;
+}
 
 /** Whether there is nothing that an agent is to be told. */
 export const isUpToDate = ({ own, caSet, revision }: DispatcherIdentity, standing: AgentStanding): boolean =>
   standing.serials.includes(own.current) &&
   (own.next === undefined || standing.serials.includes(own.next)) &&
   outlived(standing, own).length === 0 &&
-  standing.caSet === caSet &&
-  // A list of a higher number than there is here hides what this dispatcher revokes: the agent's objection is to be seen.
-  standing.crlNumber === revision;
+  (standing.speaks === 'unsigned' ||
+    (standing.speaks === 'signed' &&
+      standing.caSet === caSet &&
+      // A list of a higher number than there is here hides what this dispatcher revokes: the agent's objection is to be seen.
+      standing.crlNumber === revision));
 
 /** A round trip, for what its answer shows of the agent's certificate. */
 export const meet = (
@@ -87,7 +120,10 @@ function tellTheRest(
   identity: DispatcherIdentity,
   agent: Known,
 ): ResultAsync<void, CtrlExecError> {
-  if (isUpToDate(identity, agent.record.standing)) return okAsync(undefined);
+  const { speaks } = agent.record.standing;
+  // Nobody knows yet what it understands: its first answer shows.
+  if (speaks === undefined || isUpToDate(identity, agent.record.standing)) return okAsync(undefined);
+  const takesLists = speaks === 'signed';
   return safeTry<void, CtrlExecError>(async function* () {
     const record = yield* context.registry.find(agent.record.name);
     if (!record) return ok(undefined);
@@ -95,14 +131,14 @@ function tellTheRest(
     // Read after the standing, for both may have changed since: what an agent was told meanwhile is not taken for outlived.
     const latest = yield* readDispatcherIdentity(context);
     const { own, next, caSet, revision } = latest;
-    const rotateSerial = (body: unknown) => tell(context, identity, latest, agent, '/rotate-serial', body);
+    const rotateSerial = (change: SerialChange) => tellSerial(context, identity, latest, agent, change);
     const cas =
-      standing.caSet === caSet
+      !takesLists || standing.caSet === caSet
         ? ok<void, CtrlExecError>(undefined)
         : await tellCasSomehow(context, identity, latest, agent);
     // Whoever does not accept a CA must not be told of a certificate of it; that of this very request is accepted.
     const acceptable =
-      next && (cas.isOk() || sameCa(context, latest, next.certificate, identity.certificate));
+      next && ((takesLists && cas.isOk()) || sameCa(context, latest, next.certificate, identity.certificate));
     return inOrder<CtrlExecError>([
       () => new ResultAsync(Promise.resolve(cas)),
       ...(acceptable && !standing.serials.includes(next.certificate.serial)
@@ -121,7 +157,7 @@ function tellTheRest(
               note(context, agent, { retired: [serial] }),
             ),
         ),
-      ...(standing.caSet === caSet && standing.crlNumber === revision
+      ...(!takesLists || (standing.caSet === caSet && standing.crlNumber === revision)
         ? []
         : [() => tellRevocations(context, identity, latest, agent)]),
     ]);

@@ -1,13 +1,14 @@
-import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { err, errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { agentPort } from '../../domain/agent-protocol.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { parseHostArgument } from '../../domain/host-argument.js';
 import { parseJsonObject } from '../../domain/json.js';
 import type { TransportAnswer } from '../../ports/transport.js';
+import { spkiDigest } from './agent-key.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
-import { type Addressed, destinationOf, hasKey, spkiDigest, target } from './agent-target.js';
-import { bringUpToDate } from './catch-up.js';
+import { type Addressed, destinationOf, hasKey, target } from './agent-target.js';
+import { asKnownTo, bringUpToDate } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
@@ -62,7 +63,10 @@ export function exchange(
   request: AgentRequest,
 ): ResultAsync<AgentAnswer, ContactError> {
   const permission = addressed.permit && permissionBy(context, addressed.permit, request.signal);
-  const attempt = (as = identity): ResultAsync<AgentAnswer, ContactError> => {
+  const { record } = addressed;
+  const attempt = (
+    as = record ? asKnownTo(identity, record) : identity,
+  ): ResultAsync<AgentAnswer, ContactError> => {
     const started = context.clock.monotonic();
     return sendSigned(context, as, target(context, as, as.cas, addressed, permission), request)
       .andThen((answer) => {
@@ -71,7 +75,6 @@ export function exchange(
       })
       .orElse((error) => permission?.decided()?.andThen(() => attempt(as)) ?? errAsync(error));
   };
-  const { record } = addressed;
   const { signal } = request;
   const ready: ResultAsync<void, ContactError> = record
     ? bringUpToDate(context, identity, { ...addressed, record, signal })
@@ -110,6 +113,13 @@ function acquainted(
     const { own } = latest.value;
     const replaced = own.current !== identity.own.current;
     if (replaced && record.standing.serials.includes(own.current)) return ok(latest.value);
+    const { speaks, serials } = record.standing;
+    if (speaks === 'unsigned' && own.next !== undefined && serials.includes(own.next)) {
+      const now = yield* registry
+        .note(record.name, { retired: [own.current] })
+        .orElse((error) => (error.code === 'agent_unknown' ? ok(record) : err(error)));
+      return ok(asKnownTo(latest.value, now));
+    }
     const done = yield* introduceAgain(context, latest.value, { ...addressed, record, signal });
     return ok(done ? latest.value : undefined);
   });

@@ -2,7 +2,7 @@ import { okAsync, type ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../../domain/agent-record.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
-import { spkiDigest } from './agent-target.js';
+import { spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';
 
 /** The first answer of a freshly issued certificate makes its pin active. */

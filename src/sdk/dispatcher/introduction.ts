@@ -12,7 +12,8 @@ import {
 import type { ContactError } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity, Presence } from './identity.js';
-import { addSerial, inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
+import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
+import { addSerial, tellSerial } from './telling-serials.js';
 import { validFor } from './validity.js';
 
 /** The present serial: by the identity before it, as long as that is known and trusted, else by succession. */
@@ -23,8 +24,10 @@ export function introduce(context: DispatcherContext, identity: DispatcherIdenti
   if (!previous || !standing.serials.includes(previous.certificate.serial))
     return bySuccession(context, identity, agent).andThen(told);
   return safeTry<void, ContactError>(async function* () {
-    if (standing.caSet !== identity.caSet) yield* tellCas(context, previous, identity, agent);
-    yield* tell(context, previous, identity, agent, '/rotate-serial', addSerial(identity));
+    // A legacy agent knows nothing of sets of CAs.
+    const takesCas = standing.speaks === 'signed';
+    if (takesCas && standing.caSet !== identity.caSet) yield* tellCas(context, previous, identity, agent);
+    yield* tellSerial(context, previous, identity, agent, addSerial(identity));
     return note(context, agent, { trusts: [own.current] });
   })
     .orElse((error) =>
@@ -50,7 +53,7 @@ function retireStrays(context: DispatcherContext, identity: DispatcherIdentity, 
   return inOrder(
     former.map(
       (serial) => () =>
-        tell(context, identity, identity, agent, '/rotate-serial', { serial, action: 'remove' }).andThen(() =>
+        tellSerial(context, identity, identity, agent, { serial, action: 'remove' }).andThen(() =>
           note(context, agent, { retired: [serial] }),
         ),
     ),
@@ -155,7 +158,7 @@ export function overBridge(
     );
     yield* note(context, agent, { trusts: [bridge.certificate.serial] });
     yield* tellCas(context, bridge, identity, agent);
-    yield* tell(context, bridge, identity, agent, '/rotate-serial', addSerial(identity));
+    yield* tellSerial(context, bridge, identity, agent, addSerial(identity));
     return note(context, agent, { trusts: [identity.own.current] });
   });
 }
@@ -178,7 +181,7 @@ function bridgeOf(
 /** The record that a certificate follows the identity that signs. */
 export function succession(
   { clock }: Pick<DispatcherContext, 'clock'>,
-  { signer, certificate }: Presence,
+  { signer, certificate }: Pick<Presence, 'signer' | 'certificate'>,
   next: Certificate,
 ): Succession {
   const step = { old: certificate.serial, new: next.serial, at: Math.floor(clock.now() / 1000) };

@@ -1,10 +1,11 @@
 import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
+import type { AgentRecord, KeyPin } from '../../domain/agent-record.js';
 import { serialState } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { renewalDue, rotationDue } from '../../domain/lifecycle.js';
 import { parallel } from '../parallel.js';
+import { pairAgain } from './agent-request.js';
 import { destinationOf } from './agent-target.js';
 import { isUpToDate, meet, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
@@ -121,12 +122,15 @@ function visit(
     const failed: Untold[] = [];
     await parallel(yield* unrevoked(context, records), settings.maxParallel, async (record) => {
       const { name, pins, standing } = record;
+      const legacy = standing.speaks === 'unsigned';
+      if (legacy && ofOldCa.has(name)) {
+        failed.push({ name, reason: pairAgain });
+        return;
+      }
+      const inUse = legacy ? latestOf(pins) : pins.find(({ state }) => state === 'active');
       const dueForRenewal =
         ofOldCa.has(name) ||
-        pins.some(
-          ({ state, issuedAt, notAfter }) =>
-            state === 'active' && renewalDue({ notBefore: issuedAt, notAfter }, clock.now()),
-        );
+        (inUse && renewalDue({ notBefore: inUse.issuedAt, notAfter: inUse.notAfter }, clock.now()));
       if (dueForRenewal) {
         const outcome = await renewAgent(context, identity, record);
         if (outcome.isOk()) renewed.push(name);
@@ -145,6 +149,10 @@ function visit(
     return ok({ renewed: renewed.sort(), told: told.sort(), failed });
   });
 }
+
+/** The last certificate that an agent was given: a legacy one puts it into use when it is restarted. */
+const latestOf = (pins: readonly KeyPin[]): KeyPin | undefined =>
+  pins.toSorted((a, b) => b.notAfter - a.notAfter)[0];
 
 /**
  * Gives the CA before the present one up once no certificate of it is needed: of no agent, and of this dispatcher neither its

@@ -25,6 +25,7 @@ export interface Approval {
 type DecisionFailure = CtrlExecError<
   | 'agent_exists'
   | 'codes_differ'
+  | 'downgrade_refused'
   | 'invalid_argument'
   | 'request_ambiguous'
   | 'request_not_ready'
@@ -85,7 +86,7 @@ export function approve(
     .andThen((request) => judgeCode(context, request, approval.code))
     .andThen((request) =>
       agentName(approval.name ?? request.host)
-        .asyncAndThen((name) => nameIsFree(context, name, approval.replace ?? false).map(() => name))
+        .asyncAndThen((name) => nameIsFree(context, request, name, approval.replace ?? false).map(() => name))
         .andThen((name) =>
           context.pairingQueue.decide(
             request.id,
@@ -134,9 +135,22 @@ function judgeCode(
   );
 }
 
-const nameIsFree = (context: DispatcherContext, name: string, replace: boolean) =>
-  context.registry.find(name).andThen((record) =>
-    record && !replace
+const nameIsFree = (
+  context: DispatcherContext,
+  { version }: PairingRequest,
+  name: string,
+  replace: boolean,
+): ResultAsync<void, DecisionFailure> =>
+  context.registry.find(name).andThen((record) => {
+    if (record?.pairing === 'v2' && version === 'v1')
+      return err(
+        failure(
+          'downgrade_refused',
+          `${name} has paired by version 2 before and cannot pair by version 1: give another --name, or deny`,
+          { name },
+        ),
+      );
+    return record && !replace
       ? err(
           failure(
             'agent_exists',
@@ -146,8 +160,8 @@ const nameIsFree = (context: DispatcherContext, name: string, replace: boolean) 
             },
           ),
         )
-      : ok(undefined),
-  );
+      : ok(undefined);
+  });
 
 /** Denies a request; the agent is told the reason. */
 export function deny(

@@ -2,6 +2,7 @@ import { err, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { maxLegacyBody } from '../../domain/legacy-pairing.js';
 import {
   maxPairingBody,
   pairingErrors,
@@ -11,14 +12,14 @@ import {
   writePairingMessage,
 } from '../../domain/pairing-messages.js';
 import type { PairingRequest } from '../../domain/pairing-request.js';
-import type { IncomingRequest } from '../../ports/listener.js';
+import type { IncomingRequest, ListenerAnswer } from '../../ports/listener.js';
 import { inTurn, once } from '../parallel.js';
 import { refusalLog } from '../refusals.js';
 import type { DispatcherContext } from './context.js';
 import { joinedBy } from './join-tokens.js';
 import { pairingAdmission } from './pairing-admission.js';
-import { codesDiffer } from './pairing-decisions.js';
 import { introduced, loadPairing, notRevoked } from './pairing-identity.js';
+import { legacyPairing } from './pairing-legacy.js';
 import {
   type ConfirmOutcome,
   type PairingIdentity,
@@ -27,6 +28,7 @@ import {
   type SessionFailure,
   startSession,
 } from './pairing-session.js';
+import { pairingVigil } from './pairing-vigil.js';
 import { dropLapsed } from './revoked.js';
 
 /** Milliseconds from M1 to M3 (wire-protocol 2.2). */
@@ -34,11 +36,6 @@ const startedLifetime = 15_000;
 const sessionLifetime = sessionSeconds * 1000;
 /** Seconds between two polls of an agent. */
 const retryAfter = 2;
-/** So many wrong codes end pairing mode (wire-protocol 2.2). */
-const maxWrongCodes = 3;
-
-/** Milliseconds between two looks at what other terminals decided. */
-const watchInterval = 1000;
 const enrolmentLifetime = 86_400_000;
 
 export interface PairingModeOptions {
@@ -46,6 +43,11 @@ export interface PairingModeOptions {
   readonly port?: number;
   /** Address to listen on. Default: `pairing_bind`. */
   readonly bind?: string;
+  /**
+   * Serve legacy agents too, by version 1, whose code whoever is between the hosts can forge. Default:
+   * `allow_legacy_pairing`.
+   */
+  readonly allowV1?: boolean;
   /** Called when a request has changed: its code is known, it was decided, its certificate was installed. */
   readonly onChange?: (request: PairingRequest) => void;
 }
@@ -54,6 +56,8 @@ export interface PairingModeOptions {
 export interface PairingMode {
   readonly port: number;
   readonly bind: string;
+  /** Whether legacy agents are served, too. */
+  readonly allowV1: boolean;
   /** Resolves when pairing mode has to end by itself: three wrong codes. The port refuses everybody from then on. */
   readonly ended: Promise<'wrong codes'>;
   /** Closes the port; requests that were not decided expire. */
@@ -77,6 +81,7 @@ export function openPairingMode(
 ): ResultAsync<PairingMode, PairingModeFailure> {
   const { clock, events, listener, pairingQueue, settings } = context;
   const bind = options.bind ?? settings.pairingBind;
+  const allowV1 = options.allowV1 ?? settings.allowLegacyPairing;
   return loadPairing(context)
     .andThen((loaded) => alone(context).map(() => loaded))
     .andThen((loaded) => pairingQueue.expire().map(() => loaded))
@@ -88,25 +93,33 @@ export function openPairingMode(
       const ended = new Promise<'wrong codes'>((resolve) => {
         stop = resolve;
       });
-      const sessions = pairingSessions(context, tlsSpki, options.onChange ?? (() => undefined), stop);
+      const onChange = options.onChange ?? (() => undefined);
+      const sessions = pairingSessions(context, tlsSpki, allowV1, onChange, stop);
+      const refused = refusalLog(clock, (ip, reason, more) =>
+        events.emit({ action: 'pairing-refused', level: 'warning', fields: { ip, reason, more } }),
+      );
       return listener
         .listen({
           bind,
           port: options.port ?? settings.pairingPort,
           credentials,
-          maxBody: maxPairingBody,
+          maxBody: allowV1 ? maxLegacyBody : maxPairingBody,
           maxConnections: 64,
           maxUnknownPerAddress: 8,
           handle: sessions.handle,
-          refused: refusalLog(clock, (ip, reason, more) =>
-            events.emit({ action: 'pairing-refused', level: 'warning', fields: { ip, reason, more } }),
-          ),
+          refused: (ip, reason) => {
+            // A legacy agent looks whether the port is there before it makes its key: that is nobody's attempt.
+            if (!(allowV1 && reason === 'CLOSED_AT_ONCE')) refused(ip, reason);
+          },
           failed: (error) =>
             events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
         })
         .map((listening) => {
           const { port } = listening;
-          events.emit({ action: 'pairing-mode', fields: { bind, port } });
+          events.emit({
+            action: 'pairing-mode',
+            fields: { bind, port, version: allowV1 ? 'v1 and v2' : undefined },
+          });
           const closePort = once(() =>
             ResultAsync.fromSafePromise(listening.close(1000)).map(() =>
               events.emit({ action: 'pairing-mode-closed', fields: { bind, port } }),
@@ -115,9 +128,12 @@ export function openPairingMode(
           return {
             port,
             bind,
+            allowV1,
             ended,
             close: () =>
-              closePort()
+              sessions
+                .endLegacy()
+                .andThen(closePort)
                 .andThen(() => sessions.end())
                 .andThen(() => context.locks.release(lockId)),
           };
@@ -143,6 +159,7 @@ const alone = ({ clock, locks }: DispatcherContext) =>
 function pairingSessions(
   context: DispatcherContext,
   tlsSpki: Uint8Array,
+  allowV1: boolean,
   onChange: (request: PairingRequest) => void,
   stop: (reason: 'wrong codes') => void,
 ) {
@@ -151,18 +168,17 @@ function pairingSessions(
   const cancels = new Map<string, () => void>();
   const inOrder = inTurn();
   const admit = pairingAdmission(context);
-  const openedAt = clock.now();
-  let attacked = false;
-
-  const changed = async (id: string) => {
-    const found = await pairingQueue.find(id);
-    try {
-      if (found.isOk() && found.value) onChange(found.value);
-    } catch (error) {
-      events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
-    }
-    await noAttack();
-  };
+  const vigil = pairingVigil(context, {
+    onChange,
+    stop,
+    waiting: () => sessions.size > 0 || legacy.waiting(),
+    look: () => legacy.look(),
+  });
+  const { changed, watch } = vigil;
+  /** One after the other: requests at the same moment cannot pass the limits together. */
+  const enter = <T>(address: string, work: () => ResultAsync<T, SessionFailure>) =>
+    inOrder(() => admit(address).andThen(vigil.noAttack).andThen(work));
+  const legacy = legacyPairing(context, { enter, vigil: () => vigil });
 
   /** A started session lives 15 s, an open one as long as was promised; a certificate can be fetched until then. */
   const expireAfter = (session: PairingSession, delay: number) => {
@@ -183,46 +199,11 @@ function pairingSessions(
     cancels.set(session.id, cancel);
   };
 
-  /** Three wrong codes are no accident: somebody is trying. */
-  const noAttack = (): ResultAsync<void, SessionFailure> =>
-    pairingQueue
-      .list(['open', 'denied'])
-      .mapErr((error): SessionFailure => error)
-      .andThen((requests) => {
-        const wrong = requests.filter(
-          ({ decision, createdAt }) =>
-            createdAt >= openedAt && decision?.verdict === 'deny' && decision.reason === codesDiffer,
-        );
-        if (wrong.length < maxWrongCodes) return ok(undefined);
-        if (!attacked)
-          events.emit({
-            action: 'pairing-mode-ended',
-            level: 'error',
-            fields: { reason: 'three wrong codes' },
-          });
-        attacked = true;
-        stop('wrong codes');
-        return err(refusal('queue_full', 'pairing mode has ended after three wrong codes'));
-      });
-
-  /** Other terminals decide through the store; while somebody waits it is looked into. */
-  let watching: (() => void) | undefined;
-  const watch = () => {
-    watching ??= clock.after(watchInterval, () => {
-      watching = undefined;
-      void noAttack().then(() => {
-        if (sessions.size > 0 && !attacked) watch();
-      });
-    });
-  };
-
   const begin = (
     message: StartMessage,
     address: string,
   ): ResultAsync<{ session: PairingSession; shown: PairingIdentity }, SessionFailure> =>
     safeTry(async function* () {
-      yield* admit(address);
-      yield* noAttack();
       const join = yield* joinedBy(context, message);
       const csr = yield* context.certificateRequests
         .read(message.csr_pem)
@@ -239,8 +220,7 @@ function pairingSessions(
 
   const start = (message: StartMessage, address: string): ResultAsync<HttpAnswer, SessionFailure> => {
     return safeTry(async function* () {
-      // One after the other: requests at the same moment cannot pass the limits together.
-      const { session, shown } = yield* inOrder(() => begin(message, address));
+      const { session, shown } = yield* enter(address, () => begin(message, address));
       sessions.set(session.id, session);
       watch();
       expireAfter(session, startedLifetime);
@@ -320,7 +300,8 @@ function pairingSessions(
       ),
   };
 
-  const handle = async (request: IncomingRequest): Promise<HttpAnswer> => {
+  const handle = async (request: IncomingRequest): Promise<ListenerAnswer> => {
+    if (allowV1 && request.method === 'POST' && request.path === '/pair') return legacy.handle(request);
     const route = request.method === 'POST' ? routes[request.path] : undefined;
     if (!route) return jsonAnswer(404, { status: 'error', error: 'not_found', reason: 'no such route' });
     if (request.peer.tlsVersion !== 'TLSv1.3')
@@ -329,6 +310,11 @@ function pairingSessions(
       .body()
       .mapErr(
         (error): SessionFailure => (error.code === 'too_large' ? refusal('too_large', error.message) : error),
+      )
+      .andThen((body) =>
+        body.length > maxPairingBody
+          ? err(refusal('too_large', `the request's body is larger than ${maxPairingBody} bytes`))
+          : ok(body),
       )
       .andThen((body) => route(body, request.peer.address))
       .match(
@@ -350,7 +336,7 @@ function pairingSessions(
 
   const end = () => {
     for (const cancel of cancels.values()) cancel();
-    watching?.();
+    vigil.end();
     for (const session of sessions.values()) session.end();
     const waiting = [...sessions.keys()];
     sessions.clear();
@@ -373,7 +359,7 @@ function pairingSessions(
       );
   };
 
-  return { handle, end };
+  return { handle, end, endLegacy: legacy.end };
 }
 
 const parsed = <K extends 'start' | 'nonce' | 'signed'>(kind: K, body: Uint8Array) =>

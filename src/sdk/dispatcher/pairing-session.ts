@@ -234,11 +234,12 @@ export function startSession(
         standing: newStanding(
           identity.dispatchers.map(({ serial }) => serial),
           caSetDigest(identity.cas.map(({ der }) => hex(sha256(der)))),
+          'signed',
         ),
         at: clock.now(),
       });
       if (enrolled.isErr()) {
-        if (enrolled.error.code !== 'agent_exists') return err(enrolled.error);
+        if (enrolled.error.code === 'store_failed') return err(enrolled.error);
         state = 'ended';
         yield* pairingQueue.advance(id, 'denied');
         return err(refusal('name_registered', enrolled.error.message));

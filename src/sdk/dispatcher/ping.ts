@@ -91,7 +91,9 @@ function lookAfter(
     const { revision } = identity;
     if (crlNumber !== undefined && crlNumber > revision && crlNumber - revision <= farAhead)
       yield* revocations.raise(crlNumber + 1);
-    if (renewalDue(peer, clock.now())) yield* renewAgent(context, identity, record);
+    // A legacy agent counts connections: maintenance renews it.
+    const signs = record.standing.speaks === 'signed';
+    if (signs && renewalDue(peer, clock.now())) yield* renewAgent(context, identity, record);
     return ok(undefined);
   }).orElse(() => ok(undefined));
 }

@@ -18,6 +18,8 @@ export interface AgentEdit {
   /** Operational port, 1 to 65535. */
   readonly port?: number;
   readonly lookupBy?: 'hostname' | 'ip';
+  /** Forget that it has signed answers: it is a legacy agent (again). */
+  readonly legacy?: boolean;
 }
 
 type EditFailure = CtrlExecError<'agent_exists' | 'agent_unknown' | 'invalid_argument' | 'store_failed'>;
@@ -37,7 +39,7 @@ export function editAgent(
     const to = edit.rename === undefined ? current : yield* agentName(edit.rename, 'rename');
     const endpoint = yield* changed(edit);
     const edited = yield* registry
-      .update(current, { name: to, endpoint })
+      .update(current, { name: to, endpoint, ...(edit.legacy && { unsigned: true as const }) })
       .orElse((error) => (error.code === 'agent_unknown' ? unknown(context, current) : errAsync(error)));
     const { host, ip, port, lookupBy } = edited.endpoint;
     const from = to === current ? undefined : current;
@@ -87,7 +89,7 @@ export function unpairAgent(
 }
 
 /** Nobody has this name; says whose is near it. */
-const unknown = ({ registry }: DispatcherContext, name: string) =>
+export const unknown = ({ registry }: DispatcherContext, name: string) =>
   registry
     .list()
     .map((records) =>

@@ -105,7 +105,9 @@ function renewed(
     if (!latest) return err(unknown(record.name));
     // It may have the certificate of a renewal whose end was not seen: that pin must not give way to the next one.
     yield* confirmed(context, latest, begun.peer);
-    const profile = { kind: 'agent', name } as const;
+    // It presents its certificate as a client, too, when it pings itself.
+    const asClientToo = latest.standing.speaks !== 'signed';
+    const profile = { kind: 'agent', name, asClientToo } as const;
     // Taken before: a CA that takes over meanwhile must find it to be of the former one.
     const issuedAt = clock.now();
     const certificate = yield* authority.issue(profile, csr.spki, validFor(context, settings.certDays));

@@ -90,6 +90,10 @@ function meant({ registry }: DispatcherContext, text: string): ResultAsync<Meant
     const record = name.isOk() ? yield* registry.find(name.value) : undefined;
     if (record) {
       const serials = [...new Set(record.pins.map(({ serial }) => serial))];
+      if (serials.length === 0) {
+        const reason = `${record.name} is unpinned, its certificate is not known: revoke it by its serial, or unpair it`;
+        return err(failure('invalid_argument', reason, { field: 'name', reason }));
+      }
       return ok({ name: record.name, serials, byName: true });
     }
     const serials = serialReadings(text);

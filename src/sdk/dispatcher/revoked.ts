@@ -10,14 +10,14 @@ const day = 86_400_000;
 /** Lists are in force until the next one, whatever they say; other readers of CRLs want a date. */
 const listDays = 365;
 
-/** The agents that have a certificate which is not revoked. */
+/** The agents that have a certificate which is not revoked, or none that is known yet. */
 export function unrevoked(
   { revocations }: DispatcherContext,
   records: readonly AgentRecord[],
 ): ResultAsync<readonly AgentRecord[], CtrlExecError<'store_failed'>> {
   return revocations.current().map(({ entries }) => {
     const revoked = new Set(entries.map(({ serial }) => serial));
-    return records.filter(({ pins }) => pins.some(({ serial }) => !revoked.has(serial)));
+    return records.filter(({ pins }) => pins.length === 0 || pins.some(({ serial }) => !revoked.has(serial)));
   });
 }
 

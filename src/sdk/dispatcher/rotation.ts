@@ -1,11 +1,13 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import type { AgentRecord } from '../../domain/agent-record.js';
 import { type SerialState, serialState } from '../../domain/agent-standing.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { overlapEnd, rotationDue } from '../../domain/lifecycle.js';
 import { formatRotation } from '../../domain/rotation.js';
 import { parallel } from '../parallel.js';
+import { pairAgain } from './agent-request.js';
 import { destinationOf } from './agent-target.js';
-import { sameCa, tellAll } from './catch-up.js';
+import { isUpToDate, meet, sameCa, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
@@ -169,16 +171,35 @@ async function tellAgents(
     const standing = latest.isOk() ? latest.value?.standing : record.standing;
     // It was unpaired meanwhile.
     if (!standing) return;
+    if (!ofPresentCa && standing.speaks !== 'signed') {
+      pending.push({ name, reason: pairAgain });
+      return;
+    }
     if (
       serialState(standing, identity.own) === 'current' &&
       (ofPresentCa || standing.caSet === identity.caSet)
-    )
+    ) {
       acknowledged.push(name);
-    else if (told.isErr() && !answered(told.error)) pending.push({ name, reason: told.error.message });
+      // It is stored there, and not in force before somebody starts the agent.
+      if (told.isOk() && (await stopped(context, identity, record, standing)))
+        pending.push({ name, reason: 'it took the serial and stopped, as legacy agents do: start it again' });
+    } else if (told.isErr() && !answered(told.error)) pending.push({ name, reason: told.error.message });
     else
       refused.push({ name, reason: told.isErr() ? told.error.message : 'it did not take the next serial' });
   });
   return ok({ acknowledged, pending, refused });
+}
+
+/** Whether a legacy agent that has just been told a serial is gone: a reload ends many of them. */
+async function stopped(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  record: AgentRecord,
+  standing: AgentRecord['standing'],
+): Promise<boolean> {
+  if (standing.speaks === 'signed' || isUpToDate(identity, record.standing)) return false;
+  const met = await meet(context, identity, destinationOf(record));
+  return met.isErr() && met.error.code === 'connection_refused';
 }
 
 type ResultOf<T> = Result<T, CtrlExecError>;

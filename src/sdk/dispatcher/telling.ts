@@ -52,12 +52,6 @@ export function tell(
   );
 }
 
-export const addSerial = ({ certificate }: Presence) => ({
-  serial: certificate.serial,
-  action: 'add',
-  pem: certificate.pem,
-});
-
 export function tellCas(
   context: DispatcherContext,
   presence: Presence,

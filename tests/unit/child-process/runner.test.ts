@@ -1,4 +1,12 @@
-import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { childProcessRunner } from '../../../src/adapters/child-process/runner.js';
@@ -68,6 +76,17 @@ describe('what a script finds', () => {
     expect(flags & 0o4000).toBe(0);
   });
 
+  test('no variable of this process reaches it, also not those that Node hands on', async () => {
+    const before = process.env['NODE_V8_COVERAGE'];
+    process.env['NODE_V8_COVERAGE'] = directory;
+    try {
+      expect(text((await run('/usr/bin/env', { env: { TZ: 'UTC' } })).stdout.bytes)).toBe('TZ=UTC\n');
+    } finally {
+      if (before === undefined) delete process.env['NODE_V8_COVERAGE'];
+      else process.env['NODE_V8_COVERAGE'] = before;
+    }
+  });
+
   test('the umask is that of this process', async () => {
     const before = process.umask(0o027);
     try {
@@ -131,6 +150,29 @@ describe('what cannot be started', () => {
 
   test('a NUL in the environment is an error and names the variable', async () => {
     expect(await refused(script, { env: { NAME: 'secret\0' } })).toBe('variable "NAME" holds a NUL');
+  });
+
+  test.each([
+    ['a binary', '/bin/true'],
+    ['a script', undefined],
+  ])('%s that somebody has open for writing', async (_what, original) => {
+    const busy = original === undefined ? shell('exit 0') : file('', 0o755);
+    if (original !== undefined) copyFileSync(original, busy);
+    const writer = openSync(busy, 'r+');
+    try {
+      expect(await refused(busy)).toBe('the file is open for writing (ETXTBSY)');
+    } finally {
+      closeSync(writer);
+    }
+    expect((await run(busy)).end).toEqual({ kind: 'exited', code: 0 });
+  });
+
+  test.each([
+    ['bytes that the kernel does not know', '\0\necho ran\n'],
+    ['an interpreter that is too long for the kernel', `#!/${'x'.repeat(300)}\necho ran\n`],
+    ['an interpreter behind a NUL', '#!\0/bin/sh\necho ran\n'],
+  ])('%s: no shell tries it', async (_what, content) => {
+    expect(await refused(file(content))).toBe('neither a binary nor a script that begins with #! (ENOEXEC)');
   });
 
   test('a link in a circle', async () => {
@@ -201,13 +243,102 @@ describe.each([
     const pidFile = join(directory, `daemon-${kind}`);
     const script = shell(`echo before; setsid sh -c 'echo $$ > "$0"; exec sleep 1000' "$1" & exit 3`);
     const began = performance.now();
-    const { end, stdout } = await run(script, { args: [pidFile] });
+    const { end, stdout, pipesHeldBy } = await run(script, { args: [pidFile] });
     expect(performance.now() - began).toBeLessThan(5_000);
     expect(end).toEqual({ kind: 'exited', code: 3 });
     expect(text(stdout.bytes)).toBe('before\n');
     const daemon = await pidIn(pidFile);
     expect(isAlive(daemon)).toBe(true);
+    expect(pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
     process.kill(daemon, 'SIGKILL');
+  });
+
+  test('what a script writes for a reader that takes its time waits in the script', async () => {
+    const progress = join(directory, `progress-${kind}`);
+    const script = node(
+      `const fs = require('fs'); let written = 0; const chunk = Buffer.alloc(65536, 'x');
+       const more = () => { if (written === 8388608) return;
+         process.stdout.write(chunk, () => { written += 65536; fs.writeFileSync('${progress}', String(written)); more(); }); };
+       more();`,
+    );
+    let release: () => void = () => undefined;
+    const held = new Promise<boolean>((resolve) => {
+      release = () => resolve(true);
+    });
+    let given = 0;
+    const running = run(script, {
+      maxOutput: 1000,
+      onOutput: (_stream, chunk) => {
+        given += chunk.length;
+        return held;
+      },
+    });
+    const told = () => Number(existsSync(progress) ? readFileSync(progress, 'utf8') : 0);
+    let before = -1;
+    // Until it gets no further in a tenth of a second: a pipe and a buffer or two are full.
+    while (before !== told() || given === 0) {
+      before = told();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(told()).toBeLessThan(1_000_000);
+    expect(given).toBeLessThanOrEqual(65_536);
+    release();
+    const { stdout, pipesHeldBy } = await running;
+    expect([stdout.total, given, pipesHeldBy]).toEqual([8_388_608, 8_388_608, undefined]);
+  });
+
+  test('a reader that is slower than the script gets all of it, after its end, too', async () => {
+    let given = 0;
+    const { stdout } = await run(shell('head -c 60000 /dev/zero'), {
+      onOutput: async (_stream, chunk) => {
+        await new Promise((resolve) => setTimeout(resolve, 800));
+        given += chunk.length;
+        return true;
+      },
+    });
+    expect([stdout.total, given]).toEqual([60_000, 60_000]);
+  });
+
+  test('a reader that never answers is given up, and the run is as if there were none', async () => {
+    const impatient = childProcessRunner({
+      sinkPatience: 100,
+      ...(kind === 'sockets' && { streams: sockets }),
+    });
+    let calls = 0;
+    const outcome = await impatient.run(
+      processRequest(shell('head -c 3000000 /dev/zero; echo end >&2'), {
+        onOutput: () => {
+          calls += 1;
+          return new Promise(() => undefined);
+        },
+      }),
+    );
+    const { stdout, stderr, end } = outcome._unsafeUnwrap();
+    expect([stdout.total, text(stderr.bytes), end]).toEqual([
+      3_000_000,
+      'end\n',
+      { kind: 'exited', code: 0 },
+    ]);
+    expect(calls).toBeLessThanOrEqual(2);
+  });
+
+  test('a daemon that goes on printing to a slow reader does not keep the answer', async () => {
+    const pidFile = join(directory, `flood-${kind}`);
+    const script = shell(`setsid sh -c 'echo $$ > "$0"; exec yes' "$1" & while [ ! -s "$1" ]; do :; done`);
+    const impatient = childProcessRunner({
+      sinkPatience: 300,
+      ...(kind === 'sockets' && { streams: sockets }),
+    });
+    const outcome = await impatient.run(
+      processRequest(script, {
+        args: [pidFile],
+        onOutput: () => new Promise((resolve) => setTimeout(resolve, 20, true)),
+      }),
+    );
+    const daemon = await pidIn(pidFile);
+    expect(outcome._unsafeUnwrap().pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
+    // Its pipe is closed now.
+    await eventually(() => !isAlive(daemon));
   });
 
   test('the answer does not wait for the grace when the output has ended', async () => {
@@ -224,7 +355,10 @@ describe('termination', () => {
     const outcome = await impatient.run(
       processRequest(shell("trap '' TERM; while :; do sleep 1000; done"), { timeout: 200 }),
     );
-    expect(outcome._unsafeUnwrap().end).toEqual({ kind: 'signalled', signal: 'SIGKILL', timedOut: true });
+    expect(outcome._unsafeUnwrap()).toMatchObject({
+      end: { kind: 'signalled', signal: 'SIGKILL' },
+      stopped: 'timeout',
+    });
   });
 
   test('grandchildren that ignore SIGTERM are killed, also when the script itself obeyed', async () => {
@@ -234,7 +368,10 @@ describe('termination', () => {
     const running = impatient.run(processRequest(script, { args: [pidFile], signal: controller.signal }));
     const grandchild = await pidIn(pidFile);
     controller.abort();
-    expect((await running)._unsafeUnwrap().end).toMatchObject({ signal: 'SIGTERM', timedOut: false });
+    expect((await running)._unsafeUnwrap()).toMatchObject({
+      end: { signal: 'SIGTERM' },
+      stopped: 'cancelled',
+    });
     await eventually(() => !isAlive(grandchild));
   });
 

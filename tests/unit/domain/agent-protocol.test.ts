@@ -101,12 +101,18 @@ describe('the answer to /ping', () => {
       reportedHostname: 'web-01',
       version: '0.9',
       expiry: 'Jun  7 16:28:00 2027 GMT',
+      staged: false,
     });
     expect(ping({ status: 'ok', version: 5 })._unsafeUnwrap()).toEqual({
       reportedHostname: '',
       version: '',
       expiry: '',
+      staged: false,
     });
+  });
+
+  it.each([true, 1])('says with %j that a renewed certificate waits for a restart', (staged) => {
+    expect(ping({ status: 'ok', staged })._unsafeUnwrap().staged).toBe(true);
   });
 
   it.each([{}, { status: 'error' }, { status: true }, { status: ['ok'] }])('%j is not understood', (body) => {

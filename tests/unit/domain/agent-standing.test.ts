@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  mayAnswerUnsigned,
   newStanding,
   outlived,
   type StandingChange,
@@ -16,6 +17,7 @@ const standings = fc.record({
   caSet: fc.option(fc.constantFrom('x', 'x,y'), { nil: undefined }),
   crlNumber: fc.nat(5),
   lastContact: fc.option(fc.nat(1_000_000), { nil: undefined }),
+  speaks: fc.constantFrom('signed' as const, 'unsigned' as const, undefined),
 });
 const changes = fc.record(
   {
@@ -24,6 +26,7 @@ const changes = fc.record(
     caSet: fc.constantFrom('x', 'x,y'),
     crlNumber: fc.nat(5),
     lastContact: fc.nat(1_000_000),
+    speaks: fc.constantFrom('signed', 'unsigned'),
   },
   { requiredKeys: [] },
 ) as fc.Arbitrary<StandingChange>;
@@ -35,6 +38,7 @@ describe('the standing of an agent', () => {
       caSet: undefined,
       crlNumber: 0,
       lastContact: undefined,
+      speaks: undefined,
     });
   });
 
@@ -117,5 +121,28 @@ describe('serials', () => {
     expect(outlived({ serials: ['z', 'a', 'b', 'c'] }, { ...own, next: 'c' })).toEqual(['z']);
     expect(outlived({ serials: ['a', 'b'] }, { ...own, previous: undefined })).toEqual(['a']);
     expect(outlived({ serials: [] }, own)).toEqual([]);
+  });
+});
+
+describe('an answer without a signature', () => {
+  const agent = (name: string, speaks?: 'signed' | 'unsigned') => ({ name, standing: { speaks } });
+
+  it('is accepted of agents that the operator names, and of all with *', () => {
+    expect(mayAnswerUnsigned(agent('old-01'), ['old-01', 'old-02'])).toBe(true);
+    expect(mayAnswerUnsigned(agent('old-01', 'unsigned'), '*')).toBe(true);
+    expect(mayAnswerUnsigned(agent('old-03'), ['old-01', 'old-02'])).toBe(false);
+    expect(mayAnswerUnsigned(agent('old-01'), [])).toBe(false);
+  });
+
+  it('is accepted of no agent that has signed once, however it is named', () => {
+    expect(mayAnswerUnsigned(agent('old-01', 'signed'), ['old-01'])).toBe(false);
+    expect(mayAnswerUnsigned(agent('old-01', 'signed'), '*')).toBe(false);
+  });
+
+  it('does not undo a signature of before', () => {
+    const signed = withChange(newStanding(), { speaks: 'signed' });
+    expect(withChange(signed, { speaks: 'unsigned' }).speaks).toBe('signed');
+    expect(worthKeeping(signed, { speaks: 'unsigned' })).toBeUndefined();
+    expect(withChange(newStanding(), { speaks: 'unsigned' }).speaks).toBe('unsigned');
   });
 });

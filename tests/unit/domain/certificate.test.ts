@@ -43,25 +43,27 @@ describe('a certificate is usable', () => {
 });
 
 describe('profileNames', () => {
-  it('are those of wire-protocol 2.1, with one usage each', () => {
+  it('are those of wire-protocol 2.1, with their usages', () => {
     expect(profileNames({ kind: 'dispatcher', dispatcherId: 'control' })).toEqual({
       commonName: 'control',
       dnsNames: [],
       uris: ['ctrl-exec:dispatcher:control'],
-      usage: 'clientAuth',
+      usages: ['clientAuth'],
     });
     expect(profileNames({ kind: 'pairing', dispatcherId: 'control' })).toEqual({
       commonName: 'control',
       dnsNames: [],
       uris: ['ctrl-exec:pairing:control'],
-      usage: 'serverAuth',
+      usages: ['serverAuth'],
     });
     expect(profileNames({ kind: 'agent', name: 'web-01' })).toEqual({
       commonName: 'web-01',
       dnsNames: ['web-01'],
       uris: ['ctrl-exec:agent:web-01'],
-      usage: 'serverAuth',
+      usages: ['serverAuth'],
     });
+    const { usages } = profileNames({ kind: 'agent', name: 'web-01', asClientToo: true });
+    expect(usages).toEqual(['serverAuth', 'clientAuth']);
   });
 });
 

@@ -45,8 +45,8 @@ describe('timeouts', () => {
   });
 
   it('a script that ran too long says how long it was given', async () => {
-    const end = { kind: 'signalled', signal: 'SIGTERM', timedOut: true } as const;
-    const { ask } = await watched({ outcome: processOutcome(end) });
+    const end = { kind: 'signalled', signal: 'SIGTERM' } as const;
+    const { ask } = await watched({ outcome: processOutcome(end, '', '', 'timeout') });
     expect((await ask({ body: { script: 'greet', timeout: 5 } })).json).toMatchObject({
       exit: 126,
       error: 'killed by SIGTERM: ran longer than 5 s',

@@ -171,7 +171,7 @@ describe('the rows of wire-protocol 1.2', () => {
   });
 
   it('killed by a signal: exit 126 and which', async () => {
-    const end = { kind: 'signalled', signal: 'SIGKILL', timedOut: false } as const;
+    const end = { kind: 'signalled', signal: 'SIGKILL' } as const;
     const { ask } = await watched({ outcome: processOutcome(end, 'so far', '') });
     expect((await ask({ body: { script: 'greet', reqid } })).json).toEqual({
       script: 'greet',

@@ -6,7 +6,7 @@ import { parseJsonObject } from '../../../src/domain/json.js';
 import { writePairingMessage } from '../../../src/domain/pairing-messages.js';
 import type { ListenOptions } from '../../../src/ports/listener.js';
 import type { Credentials, Transport } from '../../../src/ports/transport.js';
-import type { PairingCode } from '../../../src/sdk/agent/pair.js';
+import type { PairingCode } from '../../../src/sdk/agent/pairing-options.js';
 import { createAgent } from '../../../src/sdk/agent.js';
 import type { PairingMode } from '../../../src/sdk/dispatcher/pairing-mode.js';
 import { dispatcherOver, withPorts } from '../../support/memory-agents.js';
@@ -370,6 +370,7 @@ describe('a downgrade at pairing', () => {
           path: `/pair/v2/${step}`,
           query: '',
           headers: [],
+          httpVersion: '1.1',
           peer: { address: '198.51.100.66', certificate: undefined, presented, tlsVersion },
           body: () => okAsync(utf8(body)),
         });

@@ -3,17 +3,18 @@ import { errAsync, ok, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readCatalogue } from '../../../scripts/events-doc.mjs';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
+import { newStanding } from '../../../src/domain/agent-standing.js';
 import { failure } from '../../../src/domain/errors.js';
 import type { LogEvent } from '../../../src/domain/event.js';
 import { jsonAnswer } from '../../../src/domain/http-message.js';
 import { parseJoinToken } from '../../../src/domain/join-token.js';
 import { logLine } from '../../../src/domain/log-line.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
-import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pair.js';
+import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing-options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { eventsOf } from '../../support/events.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/lifecycle.js';
-import { identify, scriptedAgent } from '../../support/memory-agents.js';
+import { identify, type Seen, scriptedAgent } from '../../support/memory-agents.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -47,6 +48,7 @@ async function everything() {
   await fleet.clock.advance(120_000);
   await unreported(fleet, control, agent('web-04'), mode);
   await wrongCodes(fleet, control, agent);
+  await takenOver(fleet, control);
 
   const later = await ageing();
 
@@ -57,6 +59,19 @@ async function everything() {
     agents: [...agents.flatMap(({ events }) => events.events), ...later.agents],
     secrets: [...secrets, ...later.secrets],
   };
+}
+
+/** An agent of another installation, seen for the first time. */
+async function takenOver(fleet: Fleet, control: TestDispatcher) {
+  const reqids = ({ body }: Seen) => jsonAnswer(200, { exit: 0, reqid: body['reqid'] });
+  await scriptedAgent(fleet, control, 'old-01', reqids, { registered: false });
+  const { registry, keyStore, crypto } = control.context;
+  const own = (await keyStore.read(['dispatcher-certificate']))._unsafeUnwrap()['dispatcher-certificate'];
+  const { serial } = crypto.readCertificate(own ?? '')._unsafeUnwrap();
+  const endpoint = { host: 'old-01', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
+  const agent = { name: 'old-01', endpoint, tags: {}, standing: newStanding([serial]), pairedAt: 1 };
+  (await registry.adopt([agent]))._unsafeUnwrap();
+  (await control.dispatcher.run({ hosts: ['old-01'], script: 'greet' }))._unsafeUnwrap();
 }
 
 /** What happens to keys and certificates within years, and what is refused of it. */

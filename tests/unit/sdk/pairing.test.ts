@@ -1,7 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { failure } from '../../../src/domain/errors.js';
-import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pair.js';
+import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pairing-options.js';
 import type { PairingMode } from '../../../src/sdk/dispatcher/pairing-mode.js';
 import {
   dispatcherHost,

@@ -18,7 +18,7 @@ const enrolment = (agent: string): Enrolment => ({
   pin: { spkiSha256: `key of ${agent}`, state: 'issued', serial: '1', notAfter: 2, issuedAt: 1 },
   pairing: 'v2',
   replace: false,
-  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined },
+  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined, speaks: undefined },
   at: 1,
 });
 

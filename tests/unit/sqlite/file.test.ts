@@ -23,7 +23,7 @@ const enrolment = (name: string): Enrolment => ({
   pin: { spkiSha256: `key of ${name}`, state: 'issued', serial: '1', notAfter: 2, issuedAt: 1 },
   pairing: 'v2',
   replace: false,
-  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined },
+  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined, speaks: undefined },
   at: 1,
 });
 

@@ -21,7 +21,7 @@ const agents: readonly AgentRecord[] = [
     pairing: 'v2',
     pairedAt: 3,
     tags: {},
-    standing: newStanding(),
+    standing: newStanding([], undefined, 'signed'),
   },
   {
     name: 'web-01',

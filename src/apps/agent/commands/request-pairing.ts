@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
-import type { PairingOptions, PairingTrust } from '../../../sdk/agent/pair.js';
+import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../sdk/agent/pairing-options.js';
 import { reportedEnd } from '../../../sdk/agent/pairing-report.js';
 import type { Agent } from '../../../sdk/agent.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
@@ -20,6 +20,7 @@ export interface RequestPairingOptions {
   readonly trustOnFirstUse?: boolean;
   readonly replace?: boolean;
   readonly newKey?: boolean;
+  readonly allowV1?: boolean;
   readonly background?: boolean;
   readonly timeout?: number;
 }
@@ -37,28 +38,28 @@ export async function requestPairing(agent: Agent, options: RequestPairingOption
   const stop = new AbortController();
   const trust = trustOf(options, stop.signal);
   if (trust.isErr()) return report(trust.error);
+  const pairing = { dispatcher, trust: trust.value, signal: stop.signal, ...given(options) };
+  const judged = judgeOptions(pairing);
+  if (judged.isErr()) return report(judged.error);
   if (options.background && !inBackground()) return continueInBackground();
 
   const onSignal = () => stop.abort();
   process.once('SIGINT', onSignal);
   process.once('SIGTERM', onSignal);
-  const outcome = await pairAndReport(agent, {
-    dispatcher,
-    trust: trust.value,
-    signal: stop.signal,
-    ...given(options),
-  });
+  const outcome = await pairAndReport(agent, pairing);
   process.off('SIGINT', onSignal);
   process.off('SIGTERM', onSignal);
-  return outcome.match(({ name, dispatcherId }) => {
-    say(`Paired with ${dispatcherId} as ${name}`);
+  return outcome.match(({ name, dispatcherId, version, acceptsUnsigned }) => {
+    say(`Paired with ${dispatcherId} as ${name}${version === 'v1' ? ', by version 1' : ''}`);
+    if (version === 'v1' && !acceptsUnsigned)
+      say('It signs nothing: to serve it, accept_legacy_dispatchers = yes is needed in agent.conf');
     say('An agent that serves already takes this over at SIGHUP');
     return exitCodes.ok;
   }, failed);
 }
 
 function given(options: RequestPairingOptions): Partial<PairingOptions> {
-  const { port, agentPort, name, lookupBy, replace, newKey, timeout } = options;
+  const { port, agentPort, name, lookupBy, replace, newKey, allowV1, timeout } = options;
   return {
     ...(port !== undefined && { port }),
     ...(agentPort !== undefined && { agentPort }),
@@ -66,6 +67,7 @@ function given(options: RequestPairingOptions): Partial<PairingOptions> {
     ...(lookupBy !== undefined && { lookupBy }),
     ...(replace !== undefined && { replace }),
     ...(newKey !== undefined && { newKey }),
+    ...(allowV1 !== undefined && { allowV1 }),
     ...(timeout !== undefined && { timeout }),
   };
 }
@@ -119,9 +121,13 @@ async function pairAndReport(agent: Agent, options: PairingOptions) {
   let noted: Promise<void> = Promise.resolve();
   const outcome = await agent.pair({
     ...options,
-    onCode: ({ code, request, dispatcherId }) => {
+    onCode: ({ code, request, dispatcherId, version }) => {
       shown = { request, code };
-      say(`Request ${request.slice(0, 8)} to dispatcher ${dispatcherId}`);
+      say(
+        version === 'v1'
+          ? `Request ${request.slice(0, 16)} by version 1, whose code proves nothing`
+          : `Request ${request.slice(0, 8)} to dispatcher ${dispatcherId}`,
+      );
       say(`Pairing code: ${code}`);
       noted = note({ state: 'waiting', ...shown, pid: process.pid }).then(() => letParentGo());
     },

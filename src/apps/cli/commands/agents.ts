@@ -24,10 +24,11 @@ export async function listAgents(
 
 interface Listed {
   readonly record: AgentRecord;
-  readonly state: 'active' | 'issued' | 'revoked' | 'expired';
+  readonly state: 'active' | 'issued' | 'revoked' | 'expired' | 'unpinned';
 }
 
 function stateOf({ pins }: AgentRecord, revoked: ReadonlySet<string>): Listed['state'] {
+  if (pins.length === 0) return 'unpinned';
   if (pins.every(({ serial }) => revoked.has(serial))) return 'revoked';
   if (pins.every(({ notAfter }) => notAfter < Date.now())) return 'expired';
   return pins.some(({ state }) => state === 'active') ? 'active' : 'issued';
@@ -47,12 +48,12 @@ const asTable = (listed: readonly Listed[]): string =>
       String(endpoint.port),
       state,
       moment(pairedAt),
-      moment(Math.max(...pins.map((pin) => pin.notAfter))),
+      pins.length === 0 ? '-' : moment(Math.max(...pins.map((pin) => pin.notAfter))),
       tagText(tags),
     ]),
   );
 
-const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, tags }, state }: Listed) => ({
+const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, standing, tags }, state }: Listed) => ({
   name,
   state,
   hostname: endpoint.host,
@@ -60,6 +61,8 @@ const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, tags }, sta
   port: endpoint.port,
   lookup_by: endpoint.lookupBy,
   pairing,
+  // Null: it has not been seen yet.
+  signed: standing.speaks === undefined ? null : standing.speaks === 'signed',
   paired: new Date(pairedAt).toISOString(),
   keys: pins.map(({ spkiSha256, state: pinned, serial, notAfter }) => ({
     spki_sha256: spkiSha256,
@@ -76,6 +79,8 @@ export interface EditAgentOptions {
   readonly ip?: string;
   readonly agentPort?: number;
   readonly lookupBy?: 'hostname' | 'ip';
+  readonly pin?: boolean;
+  readonly legacy?: boolean;
 }
 
 export async function editAgent(
@@ -84,17 +89,25 @@ export async function editAgent(
   options: EditAgentOptions,
 ): Promise<ExitCode> {
   if (Object.keys(options).length === 0) {
-    complain('nothing to change: give --rename, --hostname, --ip, --agent-port or --lookup-by');
+    complain(
+      'nothing to change: give --rename, --hostname, --ip, --agent-port, --lookup-by, --pin or --legacy',
+    );
     return exitCodes.usage;
   }
-  const { hostname: host, agentPort: port, ...others } = options;
+  const { hostname: host, agentPort: port, pin, ...others } = options;
   return dispatcher
     .editAgent(name, { ...others, ...(host !== undefined && { host }), ...(port !== undefined && { port }) })
     .match(({ name: now, endpoint }) => {
       say(`${now}: ${endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host} port ${endpoint.port}`);
-      return exitCodes.ok;
+      return pin ? pinAgent(dispatcher, now) : exitCodes.ok;
     }, report);
 }
+
+const pinAgent = (dispatcher: Dispatcher, name: string): Promise<ExitCode> =>
+  dispatcher.pinAgent(name).match(({ pin }) => {
+    say(`${name}: pinned the key with SHA-256 ${pin.spkiSha256} (certificate ${pin.serial})`);
+    return exitCodes.ok;
+  }, report);
 
 export function unpair(dispatcher: Dispatcher, name: string): Promise<ExitCode> {
   return dispatcher.unpair(name).match((record) => {

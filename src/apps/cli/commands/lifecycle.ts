@@ -141,9 +141,12 @@ const rolloverLines = ({ fingerprint, remaining, maintenance }: CaRollover): str
     : `${counted(remaining.length, 'agent')} with a certificate of the former CA: ${remaining.join(' ')} (maintain goes on)`,
 ];
 
-export async function rotateCa(dispatcher: Dispatcher, options: GovernedOptions): Promise<ExitCode> {
+export async function rotateCa(
+  dispatcher: Dispatcher,
+  options: GovernedOptions & { force?: boolean },
+): Promise<ExitCode> {
   return asking(options)
-    .asyncAndThen((asked) => dispatcher.rotateCa(asked))
+    .asyncAndThen((asked) => dispatcher.rotateCa({ ...asked, insist: options.force ?? false }))
     .match((rollover) => {
       print(options, rollover, rolloverLines(rollover));
       return ended(rollover.remaining.length > 0);

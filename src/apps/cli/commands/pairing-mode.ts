@@ -2,10 +2,12 @@ import { createInterface } from 'node:readline';
 import type { PairingRequest } from '../../../domain/pairing-request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, untilStopped } from '../../command-line.js';
+import { forgeable } from './requests.js';
 
 interface PairingModeCommand {
   readonly port?: number;
   readonly timeout?: number;
+  readonly allowV1?: boolean;
 }
 
 /**
@@ -16,6 +18,7 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   const desk = process.stdin.isTTY ? pairingDesk(dispatcher) : undefined;
   const opened = await dispatcher.openPairing({
     ...(options.port !== undefined && { port: options.port }),
+    ...(options.allowV1 !== undefined && { allowV1: options.allowV1 }),
     onChange: (request) => desk?.changed(request),
   });
   if (opened.isErr()) {
@@ -24,6 +27,7 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
   }
   const mode = opened.value;
   say(`Pairing mode on ${mode.bind}:${mode.port}${options.timeout ? ` for ${options.timeout} s` : ''}`);
+  if (mode.allowV1) say(`Version 1 is served, too. ${forgeable}`);
   if (desk) say('a approve, d deny, s skip, a1/d2 by number, list, quit');
   desk?.prompt();
   const timer = options.timeout
@@ -52,6 +56,8 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
 function pairingDesk(dispatcher: Dispatcher) {
   const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: 'pairing> ' });
   const waiting = new Map<number, PairingRequest>();
+  /** Those of version 1 that were approved here and are not known to have got their certificate. */
+  const approved = new Set<string>();
   let numbers = 0;
   let shown: number | undefined;
   const ended = new Promise<void>((resolve) => lines.once('close', resolve));
@@ -63,12 +69,15 @@ function pairingDesk(dispatcher: Dispatcher) {
     say(`  host     ${request.host}`);
     say(`  address  ${request.ip}`);
     say(`  code     ${request.code ?? 'not known yet'}`);
+    if (request.version === 'v1') say(`  version  1. ${forgeable}`);
     say('Approve only if the agent shows the same code: [a]pprove, [d]eny, [s]kip');
   };
   const list = () => {
     if (waiting.size === 0) say('no request is waiting');
-    for (const [number, { id, host, ip, code }] of waiting)
-      say(`${number}  ${id.slice(0, 8)}  ${host}  ${ip}  ${code ?? '-'}`);
+    for (const [number, { id, host, ip, code, version }] of waiting)
+      say(
+        `${number}  ${id.slice(0, 8)}  ${host}  ${ip}  ${code ?? '-'}${version === 'v1' ? '  version 1' : ''}`,
+      );
   };
   /** After a decision of the operator's own: the one that waits longest after `number`, else from the start. */
   const showNext = (number: number) => {
@@ -88,7 +97,12 @@ function pairingDesk(dispatcher: Dispatcher) {
       else say(`\nRequest ${short} of ${request.host} is waiting too, number ${numbers} (list shows all)`);
     } else {
       if (known !== undefined) waiting.delete(known);
+      const awaited = approved.delete(request.id);
       if (request.state === 'active') say(`\nPaired: ${nameOf(request)}`);
+      else if (awaited && request.state === 'issued')
+        say(`\n${nameOf(request)} has its certificate: the first contact shows whether it took it`);
+      else if (awaited)
+        say(`\nRequest ${short} was approved and is ${request.state} all the same: see the log`);
       else if (known !== undefined) say(`\nRequest ${short} (number ${known}) is ${request.state}`);
       if (known !== undefined && shown === known) {
         shown = undefined;
@@ -107,6 +121,7 @@ function pairingDesk(dispatcher: Dispatcher) {
     if (outcome.isErr()) return complain(outcome.error.message);
     const short = request.id.slice(0, 8);
     waiting.delete(number);
+    if (verb === 'a' && request.version === 'v1') approved.add(request.id);
     say(verb === 'a' ? `Approved ${short}: waiting for the agent's side` : `Denied ${short}`);
     if (shown === number) showNext(number);
   };

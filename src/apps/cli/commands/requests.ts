@@ -1,10 +1,15 @@
 import type { PairingRequest } from '../../../domain/pairing-request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
-import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
+
+/** What has to be known before a request of version 1 is approved (wire-protocol 2.2). */
+export const forgeable =
+  'The code of version 1 proves nothing: whoever is between the two hosts can forge it. Approve only where nobody can be';
 
 export function listRequests(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
   return dispatcher.pairingRequests().match((requests) => {
+    if (!options.json && requests.some(({ version }) => version === 'v1')) complain(forgeable);
     process.stdout.write(
       options.json ? `${JSON.stringify({ ok: 1, requests: requests.map(asJson) })}\n` : asTable(requests),
     );
@@ -14,7 +19,7 @@ export function listRequests(dispatcher: Dispatcher, options: { json?: boolean }
 
 const asTable = (requests: readonly PairingRequest[]): string =>
   table(
-    ['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES'],
+    ['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES', 'VERSION'],
     requests.map((request) => [
       request.id,
       request.host,
@@ -22,15 +27,28 @@ const asTable = (requests: readonly PairingRequest[]): string =>
       request.code ?? '-',
       request.decision?.verdict === 'approve' ? 'approved' : request.state,
       moment(request.expiresAt),
+      request.version === 'v1' ? '1' : '2',
     ]),
   );
 
-const asJson = ({ id, host, ip, port, code, state, decision, createdAt, expiresAt }: PairingRequest) => ({
+const asJson = ({
+  id,
+  host,
+  ip,
+  port,
+  code,
+  version,
+  state,
+  decision,
+  createdAt,
+  expiresAt,
+}: PairingRequest) => ({
   id,
   host,
   ip,
   port,
   code: code ?? null,
+  version: version === 'v1' ? 1 : 2,
   state: decision?.verdict === 'approve' ? 'approved' : state,
   created: new Date(createdAt).toISOString(),
   expires: new Date(expiresAt).toISOString(),
@@ -49,8 +67,11 @@ export function approve(dispatcher: Dispatcher, id: string, options: ApproveOpti
   return dispatcher.approve({ id, ...others, ...(port !== undefined && { port }) }).match((request) => {
     const name = request.decision?.verdict === 'approve' ? request.decision.name : request.host;
     say(
-      `Approved ${request.id.slice(0, 8)} as ${name}: it is paired once the agent's side has confirmed the code`,
+      request.version === 'v1'
+        ? `Approved ${request.id.slice(0, 8)} as ${name}, by version 1: its certificate goes out at once`
+        : `Approved ${request.id.slice(0, 8)} as ${name}: it is paired once the agent's side has confirmed the code`,
     );
+    if (request.version === 'v1') complain(forgeable);
     return exitCodes.ok;
   }, report);
 }

@@ -1,0 +1,185 @@
+import { isIP } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { failure } from '../../domain/errors.js';
+import type { HttpAnswer } from '../../domain/http-message.js';
+import { aeadSuites } from '../../domain/tls-suites.js';
+import type { Crypto } from '../../ports/crypto.js';
+import type {
+  LegacyExchange,
+  LegacyPairing,
+  LegacyPairingError,
+  LegacyPairingRequest,
+} from '../../ports/legacy-pairing.js';
+import { maxBody, type NoAnswer, takeAnswer } from './legacy-answers.js';
+
+type Answered = Result<HttpAnswer, LegacyPairingError>;
+type Place = Pick<LegacyPairingRequest, 'host' | 'port'>;
+
+const placeOf = ({ host, port }: Place) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+
+const aborted = () => failure('aborted', 'the request was aborted', {});
+
+function timedOut(place: Place, phase: 'connect' | 'answer' | 'pairing', timeout: number) {
+  const seconds = timeout / 1000;
+  const what = phase === 'connect' ? 'no connection to' : 'no answer from';
+  return failure('timed_out', `${what} ${placeOf(place)} within ${seconds} s`, { phase, seconds });
+}
+
+/** What Node and OpenSSL say before the request was sent. */
+function notConnected(asked: Place, thrown: NodeJS.ErrnoException): LegacyPairingError {
+  const { host, port } = asked;
+  const errors = (thrown as { errors?: readonly NodeJS.ErrnoException[] }).errors ?? [];
+  const code = errors.find((each) => each.code === 'ECONNREFUSED')?.code ?? thrown.code ?? 'unknown';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return failure('host_unresolved', `the host name ${host} does not resolve`, { host });
+  if (code === 'ECONNREFUSED')
+    return failure('connection_refused', `nothing listens on ${placeOf(asked)}`, { host, port });
+  if (/^(ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO)/.test(code))
+    return failure('tls_failed', `TLS with ${placeOf(asked)} failed: ${code}`, { host, reason: code });
+  return failure('connection_failed', `no connection to ${placeOf(asked)}: ${code}`, { host, reason: code });
+}
+
+const noAnswer = (asked: Place, { reason, tooLarge }: NoAnswer): LegacyPairingError =>
+  tooLarge
+    ? failure('too_large', `the answer of ${placeOf(asked)} is larger than ${maxBody} bytes`, {
+        what: 'the answer',
+        limit: maxBody,
+      })
+    : failure('protocol_violation', `${placeOf(asked)} did not answer as version 1 demands: ${reason}`, {
+        reason,
+      });
+
+/** The answers of a connection, one after the other. */
+function answersOf(socket: TLSSocket, asked: Place) {
+  let bytes: Buffer = Buffer.alloc(0);
+  let ended: LegacyPairingError | undefined;
+  let settle: ((answered: Answered) => void) | undefined;
+
+  const end = (error: LegacyPairingError) => {
+    ended ??= error;
+    socket.destroy();
+    settle?.(err(ended));
+  };
+  const look = () => {
+    if (!settle) return;
+    takeAnswer(bytes).match(
+      (taken) => {
+        if (!taken) return;
+        bytes = taken.rest;
+        settle?.(ok(taken.answer));
+      },
+      (reason) => end(noAnswer(asked, reason)),
+    );
+  };
+  socket.on('data', (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk]);
+    look();
+    // The second answer may come before anybody asks for it; nobody needs to take in more than one.
+    if (!settle && bytes.length > 2 * maxBody) socket.pause();
+  });
+  const closed = (reason: string) => () =>
+    end(
+      failure('connection_failed', `${placeOf(asked)} closed the connection before its answer (${reason})`, {
+        host: asked.host,
+        reason,
+      }),
+    );
+  socket.on('error', (error: NodeJS.ErrnoException) => closed(error.code ?? 'unknown')());
+  socket.on('end', closed('closed'));
+  socket.on('close', closed('closed'));
+
+  return {
+    end,
+    next: (phase: 'answer' | 'pairing', timeout: number): Promise<Answered> =>
+      new Promise<Answered>((resolve) => {
+        const timer = setTimeout(() => end(timedOut(asked, phase, timeout)), timeout);
+        settle = (answered) => {
+          settle = undefined;
+          clearTimeout(timer);
+          resolve(answered);
+        };
+        look();
+        if (ended) settle?.(err(ended));
+        socket.resume();
+      }),
+  };
+}
+
+const connected = (asked: LegacyPairingRequest): Promise<Result<TLSSocket, LegacyPairingError>> =>
+  new Promise((resolve) => {
+    const { host, port, signal, connectTimeout } = asked;
+    const socket = connect({
+      host,
+      port,
+      ...(isIP(host) ? {} : { servername: host }),
+      // It cannot be verified yet: whom the certificate belongs to is judged when its CA is known.
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.2',
+      ciphers: aeadSuites,
+    });
+    const settle = (result: Result<TLSSocket, LegacyPairingError>) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      if (result.isErr()) socket.destroy();
+      resolve(result);
+    };
+    const onAbort = () => settle(err(aborted()));
+    const timer = setTimeout(() => settle(err(timedOut(asked, 'connect', connectTimeout))), connectTimeout);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    socket.on('error', (error) => settle(err(notConnected(asked, error))));
+    socket.once('secureConnect', () => settle(ok(socket)));
+    if (signal?.aborted) onAbort();
+  });
+
+/** As a deployed agent writes it, byte for byte. */
+const requestBytes = (body: Uint8Array): Buffer =>
+  Buffer.concat([
+    Buffer.from(
+      `POST /pair HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`,
+      'latin1',
+    ),
+    body,
+  ]);
+
+/** Pairing version 1 over `node:tls`: no HTTP client reads two answers to one request. */
+export const tlsLegacyPairing = (ports: { crypto: Crypto }): LegacyPairing => {
+  const exchange = async (
+    asked: LegacyPairingRequest,
+  ): Promise<Result<LegacyExchange, LegacyPairingError>> => {
+    const { signal } = asked;
+    const connection = await connected(asked);
+    if (connection.isErr()) return err(connection.error);
+    const socket = connection.value;
+    const shown = socket.getPeerX509Certificate();
+    const peer = shown && ports.crypto.readCertificate(shown.raw);
+    if (!peer?.isOk()) {
+      socket.destroy();
+      const reason = 'its certificate cannot be read';
+      return err(
+        failure('tls_failed', `TLS with ${placeOf(asked)} failed: ${reason}`, { host: asked.host, reason }),
+      );
+    }
+    const answers = answersOf(socket, asked);
+    const onAbort = () => answers.end(aborted());
+    signal?.addEventListener('abort', onAbort, { once: true });
+    socket.once('close', () => signal?.removeEventListener('abort', onAbort));
+    if (signal?.aborted) onAbort();
+    else socket.write(requestBytes(asked.body));
+    const first = await answers.next('answer', asked.answerTimeout);
+    if (first.isErr()) return err(first.error);
+    return ok({
+      peer: peer.value,
+      first: first.value,
+      second: (timeout) =>
+        new ResultAsync(
+          answers.next('pairing', timeout).then((answered) => {
+            answers.end(aborted());
+            return answered;
+          }),
+        ),
+      close: onAbort,
+    });
+  };
+  return { request: (asked) => new ResultAsync(exchange(asked)) };
+};

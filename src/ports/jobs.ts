@@ -1,0 +1,94 @@
+import type { ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../domain/errors.js';
+import type { CapturedStream, ProcessOutcome, Program } from './process-runner.js';
+
+type JobAnswer<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
+  T,
+  CtrlExecError<'file_failed' | Code>
+>;
+
+/** A job, by the dispatcher that submitted it. */
+export interface JobKey {
+  /** `dispatcher_id` of the caller. */
+  readonly owner: string;
+  readonly reqid: string;
+}
+
+export interface JobHeader extends JobKey {
+  /** Name in the allowlist: of the jobs of one name at most one runs at a time. */
+  readonly script: string;
+  /** Epoch milliseconds, as `start` was told. */
+  readonly startedAt: number;
+}
+
+export type JobState =
+  | { readonly status: 'running' }
+  | {
+      /** `cancelled`: it was running, or had not begun, when it was told to end. */
+      readonly status: 'done' | 'cancelled';
+      /** Epoch milliseconds. */
+      readonly finishedAt: number;
+      /** How it ended; or why the program could not be executed, one line. */
+      readonly result: ProcessOutcome | { readonly notRun: string };
+      /** Why output is missing that the limits would have let in (a full disk), one line. */
+      readonly outputLost: string | undefined;
+    }
+  | {
+      /** Nobody knows how it ended: the machine or what watched over the job went down. */
+      readonly status: 'lost';
+      /** Epoch milliseconds: when that was found out. */
+      readonly finishedAt: number;
+      /** What happened, and whether the program may still be running; one line. */
+      readonly reason: string;
+      /** What was kept by then: the head only where there was more; `total` is what is known of it. */
+      readonly stdout: CapturedStream;
+      readonly stderr: CapturedStream;
+    };
+
+export type Job = JobHeader & JobState;
+
+export type JobStart =
+  | { readonly kind: 'accepted' }
+  /** This key was started before; nothing was started now. */
+  | { readonly kind: 'known'; readonly job: Job }
+  /** A job of this script still runs: this one. */
+  | { readonly kind: 'busy'; readonly running: JobHeader }
+  /** `jobCapacity` jobs are kept. */
+  | { readonly kind: 'full' };
+
+/**
+ * Jobs that outlive the process that started them (wire-protocol 1.2, `"async":true`; `/v2/cancel`, `/result`).
+ *
+ * Contract: of several `start` for one key, concurrent or not, at most one starts the program, also across `kill -9` and a
+ * restart in between, until the key is forgotten by `purge`. A job is recorded before it is started; where that is
+ * interrupted it is `lost` for the next process, or unknown, and not run. `accepted` says that the record would survive a
+ * power cut and that something watches over the job. An end is recorded durably by that watcher, whether or not the
+ * starting process still lives. A job without a watcher and without a record of its end becomes `lost` when it is next
+ * looked at: never `running` for ever; what can be identified of its program is ended first. A program that could not be
+ * executed is a job that is `done`. Nobody but the owner finds a job by its key.
+ *
+ * Errors: `spawn_failed` where nothing could be started to watch over the job, `file_failed` where it could not be
+ * recorded: then nothing was started, and the key is as good as new. A damaged record is a job that is `lost`; strange
+ * files are left alone and harm nothing.
+ */
+export interface Jobs {
+  start(job: JobHeader & { readonly program: Program }): JobAnswer<JobStart, 'spawn_failed'>;
+  /** The job with its output, as it is at this moment. */
+  find(key: JobKey): JobAnswer<Job | undefined>;
+  /** Those that run, of every owner, by `startedAt`. */
+  running(): JobAnswer<readonly JobHeader[]>;
+  /** The job once it has ended; as it is when `signal` is aborted or `close` is called. */
+  wait(key: JobKey, signal?: AbortSignal): JobAnswer<Job | undefined>;
+  /**
+   * Has a job ended: SIGTERM to the group of its program, 5 s later SIGKILL. Durable: it also reaches a job that is just
+   * starting. Answers at once; one that ends by itself meanwhile is `done`.
+   */
+  cancel(key: JobKey): JobAnswer<'cancelling' | 'ended' | 'unknown'>;
+  /** Forgets jobs that ended before this moment, epoch milliseconds, and clears up after crashes; returns how many jobs. */
+  purge(finishedBefore: number): JobAnswer<number>;
+  /** Jobs run on; this process no longer waits for them. */
+  close(): Promise<void>;
+}
+
+/** Jobs that are kept at most, running and ended. */
+export const jobCapacity = 10_000;

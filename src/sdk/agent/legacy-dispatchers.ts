@@ -1,0 +1,81 @@
+import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { parseJsonObject } from '../../domain/json.js';
+import type { IncomingRequest } from '../../ports/listener.js';
+import { isUnsigned } from '../message-signing.js';
+import type { AgentContext } from './context.js';
+import { rotateSerial } from './dispatcher-serials.js';
+import type { CallingDispatcher } from './recognise.js';
+import type { Served } from './served.js';
+import type { AgentState } from './state.js';
+
+/** What a legacy dispatcher may ask for without a signature (wire-protocol 1.2). */
+const legacyRoutes = [
+  /^POST \/(run|ping|rotate-serial|renew|renew-complete)$/,
+  /^GET \/(capabilities|result\/[A-Za-z0-9_-]+)$/,
+];
+
+/**
+ * Why a request without a signature is not served; undefined: it may be (wire-protocol 2.3). Its caller is a dispatcher that is
+ * trusted by its serial, which has never signed anything, and an operator has said that there are such.
+ * @param signing ids of dispatchers that have signed a request
+ */
+export function whyNotUnsigned(
+  { settings }: Pick<AgentState, 'settings'>,
+  signing: ReadonlySet<string>,
+  caller: CallingDispatcher,
+  request: Pick<IncomingRequest, 'method' | 'path' | 'headers'>,
+): string | undefined {
+  if (!isUnsigned(request)) return 'it has a signature';
+  if (!settings.acceptLegacyDispatchers) return 'accept_legacy_dispatchers is off';
+  if (signing.has(caller.id)) return `dispatcher ${caller.id} has signed before`;
+  const route = `${request.method} ${request.path}`;
+  return legacyRoutes.some((form) => form.test(route)) ? undefined : 'only ours ask for this';
+}
+
+/** The script by which dispatchers older than 0.11 announce their next serial. */
+const serialScript = 'update-ctrl-exec-serial';
+
+/**
+ * A legacy dispatcher that changes its serials by the script does here what it would do by `/rotate-serial`: under its own
+ * identity, whatever the script would have been told. Undefined: that is not what it asks for.
+ */
+export async function serialsByScript(
+  context: AgentContext,
+  served: Served,
+  caller: CallingDispatcher,
+  body: Uint8Array,
+): Promise<HttpAnswer | undefined> {
+  const parsed = parseJsonObject(body);
+  if (parsed.isErr() || parsed.value['script'] !== serialScript) return undefined;
+  const { args, reqid } = parsed.value;
+  const [first, second] = Array.isArray(args) ? (args as readonly unknown[]) : [];
+  const change =
+    first === '--remove' ? { action: 'remove', serial: second } : { action: 'add', serial: first };
+  const answer = await rotateSerial(
+    context,
+    served,
+    caller,
+    new TextEncoder().encode(JSON.stringify(change)),
+  );
+  const outcome = parseJsonObject(answer.body);
+  const { status, error } = outcome.isOk() ? outcome.value : {};
+  return jsonAnswer(200, {
+    script: serialScript,
+    exit: status === 'ok' ? 0 : 2,
+    stdout: '',
+    stderr: typeof error === 'string' ? `${error}\n` : '',
+    ...(typeof reqid === 'string' && { reqid: reqid.slice(0, 64) }),
+  });
+}
+
+/** Schemas are left out where with them the answer would be more than a legacy dispatcher can take. */
+export function withoutSchemas(answer: HttpAnswer): HttpAnswer {
+  const parsed = parseJsonObject(answer.body);
+  const scripts = parsed.isOk() ? parsed.value['scripts'] : undefined;
+  if (parsed.isErr() || !Array.isArray(scripts)) return answer;
+  const bare = scripts.map((script: Readonly<Record<string, unknown>>) => {
+    const { schema: _, schema_version: __, ...others } = script;
+    return others;
+  });
+  return jsonAnswer(answer.status, { ...parsed.value, scripts: bare });
+}
