@@ -34,6 +34,8 @@ export interface Link {
   readonly target: TransportTarget;
   readonly server: Certificate;
   readonly client: Certificate | undefined;
+  /** False: it ends with its first answer. */
+  readonly known: boolean;
 }
 
 const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
@@ -147,6 +149,7 @@ export const memoryTransport = (
     link.station.underWay.add(answering);
     const answer = await answering;
     link.station.underWay.delete(answering);
+    if (!link.known) link.station.links.delete(link);
     if (answer.body.length > request.maxAnswer) {
       const limit = request.maxAnswer;
       const message = `the answer of ${link.target.host} is larger than ${limit} bytes`;

@@ -1,9 +1,8 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
-import { refusalLog } from '../refusals.js';
+import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
-import { isAllowed, notAllowed } from './recognise.js';
 import { renewals } from './renewal.js';
 import { answerRequest, type Serving } from './requests.js';
 import type { Runs } from './runs.js';
@@ -22,7 +21,10 @@ export interface ServingAgent {
    * connection. Err: something does not parse, and everything stays as it was. Port and bind need a restart.
    */
   reload(): ResultAsync<void, CtrlExecError>;
-  /** Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. */
+  /**
+   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. A further call
+   * can only shorten that.
+   */
   close(grace?: number): Promise<void>;
 }
 
@@ -56,11 +58,9 @@ export function serve(
       purgedAt: undefined,
     };
     const bind = options.bind ?? settings.bind;
-    const refused = refusalLog(clock, (ip, reason, more) =>
-      events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),
-    );
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
+    const admission = yield* admissionOf(context, holder.current);
     const serving: Serving = {
       context,
       served: holder,
@@ -73,6 +73,7 @@ export function serve(
       notRemembered: new Set(),
     };
     const closeStores = async () => {
+      await admission.close();
       await replay.close();
       await runs.store.close();
     };
@@ -84,12 +85,9 @@ export function serve(
       maxBody: maxRequestBody,
       maxConnections: settings.maxConnections,
       maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-      accept: (address) => {
-        const allowed = isAllowed(holder.current().state, address);
-        if (!allowed) refused(address, notAllowed);
-        return allowed;
-      },
-      refused,
+      accept: admission.accept,
+      knows: admission.knows,
+      refused: admission.refused,
       handle: (request) => answerRequest(serving, request),
       failed: (error) =>
         events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
@@ -105,6 +103,12 @@ export function serve(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
+    let closing: Promise<void> | undefined;
+    const stop = async (grace: number) => {
+      await listening.close(grace + killTime);
+      await closeStores();
+      events.emit({ action: 'stopped', fields: { port: listening.port } });
+    };
     return ok({
       port: listening.port,
       bind,
@@ -125,10 +129,9 @@ export function serve(
           }),
       close: async (grace = 30_000) => {
         const cancel = clock.after(grace, () => runs.stopping.abort());
-        await listening.close(grace + killTime);
+        closing ??= stop(grace);
+        await closing;
         cancel();
-        await closeStores();
-        events.emit({ action: 'stopped', fields: { port: listening.port } });
       },
     } satisfies ServingAgent);
   });
