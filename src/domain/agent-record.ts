@@ -36,8 +36,7 @@ export interface AgentRecord {
   readonly name: string;
   readonly endpoint: AgentEndpoint;
   /**
-   * The active one, then one of a renewal, then one of a pairing. Empty: unpinned, as an agent that was taken over from another
-   * installation is until its key was seen.
+   * At least one, unless it is `adopted`: the active one, then one of a renewal, then one of a pairing.
    */
   readonly pins: readonly KeyPin[];
   readonly pairing: 'v1' | 'v2';
@@ -46,4 +45,6 @@ export interface AgentRecord {
   /** As last reported by the agent; empty until the first discovery. */
   readonly tags: Readonly<Record<string, string>>;
   readonly standing: AgentStanding;
+  /** It was taken over from another installation, and its key was not seen yet: none is active. */
+  readonly adopted?: true;
 }

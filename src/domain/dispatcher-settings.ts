@@ -142,5 +142,7 @@ export function dispatcherSettings(
     reject('api_cert', 'is set without api_key, expected both or neither');
   if (settings.apiKey && !settings.apiCert)
     reject('api_key', 'is set without api_cert, expected both or neither');
+  // A key of older versions; the limit holds all the same.
+  read('pairing_rate_limit_disable', boolean, false);
   return finish(settings, []);
 }

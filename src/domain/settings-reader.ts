@@ -17,6 +17,7 @@ export const keysWithoutEffect: ReadonlySet<string> = new Set([
   'async_ttl',
   'auth_deny_generic',
   'cert_check_interval',
+  'pairing_rate_limit_disable',
 ]);
 
 export interface SettingsAndWarnings<S> {

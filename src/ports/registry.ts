@@ -63,11 +63,14 @@ export interface Registry {
    */
   enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists' | 'downgrade_refused'>;
   /**
-   * Adds agents without a pin, all or none; one whose name is registered is left as it is. Returns the names that were added.
+   * Adds agents without a pin, all or none; a name that is registered, or was before it was renamed or removed, is left out.
+   * Returns the names that were added.
    */
   adopt(agents: readonly Adoption[]): StoreResult<readonly string[]>;
+  /** Names that were registered, and are so no more: they were renamed or removed. Sorted. */
+  formerNames(): StoreResult<readonly string[]>;
   /**
-   * The first pin of an agent that has none, `active` at once. The key that it has active already is no change; where it has
+   * The first active pin of an agent that has none, `active` at once. The key that it has active already is no change; where it has
    * another, or another name has this one, that is `agent_exists` with the name that has it.
    */
   pin(
@@ -91,7 +94,7 @@ export interface Registry {
    * `lastContact` may lag by a minute, and a change that says nothing else new is not written.
    */
   note(name: string, change: StandingChange): StoreResult<AgentRecord, 'agent_unknown'>;
-  /** Drops `issued` pins of pairings older than `issuedBefore` (epoch ms), and records that this leaves without a pin; returns what went. */
+  /** Drops `issued` pins of pairings older than `issuedBefore` (epoch ms), and records that this leaves without a pin, unless they were adopted; returns what went. */
   dropStaleEnrolments(issuedBefore: number): StoreResult<readonly { name: string; pin: KeyPin }[]>;
   /** All of a change or nothing of it; `agent_exists` when another agent has the new name. */
   update(name: string, change: AgentChange): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;

@@ -666,7 +666,13 @@ export function registryContract(
       const added = await registry.adopt([adoption('old-02'), adoption('web-01'), adoption('old-01')]);
       expect(added._unsafeUnwrap()).toEqual(['old-02', 'old-01']);
       const { name, ...kept } = adoption('old-01');
-      expect(await find(registry, name)).toStrictEqual({ name, ...kept, pins: [], pairing: 'v1' });
+      expect(await find(registry, name)).toStrictEqual({
+        name,
+        ...kept,
+        pins: [],
+        pairing: 'v1',
+        adopted: true,
+      });
       expect(await find(registry)).toStrictEqual(before);
       expect((await registry.list())._unsafeUnwrap().map((each) => each.name)).toEqual([
         'old-01',
@@ -683,6 +689,29 @@ export function registryContract(
       (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
       (await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
       expect((await registry.list())._unsafeUnwrap().map(({ name }) => name)).toEqual(['old-01']);
+    });
+
+    it('an adopted agent stays, and unpinned, when a pairing for its name lapses', async () => {
+      const registry = await open();
+      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
+      const again = enrolment('old-01', key('a'), { pairing: 'v1', replace: true });
+      expect((await registry.enrol(again))._unsafeUnwrap()).toMatchObject({ adopted: true });
+      (await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
+      expect(await find(registry, 'old-01')).toMatchObject({ pins: [], adopted: true });
+      (await registry.enrol(again))._unsafeUnwrap();
+      const paired = (await registry.activate('old-01', key('a')))._unsafeUnwrap();
+      expect('adopted' in paired).toBe(false);
+    });
+
+    it('a name that was renamed or removed is former, and is not adopted again', async () => {
+      const registry = await open();
+      (await registry.adopt([adoption('old-01'), adoption('old-02')]))._unsafeUnwrap();
+      (await registry.update('old-01', { name: 'new-01' }))._unsafeUnwrap();
+      (await registry.remove('old-02'))._unsafeUnwrap();
+      expect((await registry.formerNames())._unsafeUnwrap()).toEqual(['old-01', 'old-02']);
+      expect((await registry.adopt([adoption('old-01'), adoption('old-02')]))._unsafeUnwrap()).toEqual([]);
+      (await registry.enrol(enrolment('old-02', key('b'))))._unsafeUnwrap();
+      expect((await registry.formerNames())._unsafeUnwrap()).toEqual(['old-01']);
     });
 
     it('the first pin is active at once, and found; the same again changes nothing', async () => {

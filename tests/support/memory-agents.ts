@@ -54,14 +54,14 @@ export interface Issued {
 }
 
 /** A fresh key and an agent certificate for it, from the dispatcher's CA. */
-export async function issueAgent({ context }: TestDispatcher, name: string): Promise<Issued> {
+export async function issueAgent({ context }: TestDispatcher, name: string, days = 1): Promise<Issued> {
   const key = (await context.crypto.generateKey('p256'))._unsafeUnwrap();
   const { spki } = context.crypto.signingKey(key)._unsafeUnwrap();
   const now = context.clock.now();
   const certificate = (
     await context.authority.issue({ kind: 'agent', name }, spki, {
       notBefore: now - 60_000,
-      notAfter: now + 86_400_000,
+      notAfter: now + days * 86_400_000,
     })
   )._unsafeUnwrap();
   return {

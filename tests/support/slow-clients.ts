@@ -24,7 +24,7 @@ const again = 250;
 
 const needsTime = (stage: SlowStage) => /^sends|^does not read/.test(stage);
 
-const maxUnread = 20;
+const maxUnread = 4;
 
 interface SlowOptions {
   readonly port: number;
@@ -115,7 +115,7 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
 
   for (let index = 0; index < count; index += 1) {
     const at = slowStages[index % slowStages.length] ?? 'says nothing';
-    // An answer that nobody reads stays in memory: as many as there are runs at a time, and no more.
+    // An answer that nobody reads stays in memory for as long as that is borne: a few are enough.
     const stage =
       at === 'does not read its answer' && index > maxUnread * slowStages.length ? slowStages[0] : at;
     begin(stage, addresses[Math.floor(index / slowStages.length) % addresses.length] ?? '127.0.0.1');

@@ -52,7 +52,10 @@ const withRenewal = ({ record }: Entry, { renewal: _, ...pin }: KeyPin): AgentRe
 });
 
 /** With the pin of a pairing become the only one; never back to v1. */
-const withPairing = ({ record, brought }: Entry, { endpoint, ...pin }: KeyPin): AgentRecord => ({
+const withPairing = (
+  { record: { adopted: _, ...record }, brought }: Entry,
+  { endpoint, ...pin }: KeyPin,
+): AgentRecord => ({
   ...record,
   endpoint: endpoint ?? record.endpoint,
   pins: [{ ...pin, state: 'active' }],
@@ -64,8 +67,12 @@ const withPairing = ({ record, brought }: Entry, { endpoint, ...pin }: KeyPin): 
 /** The agents, for as long as the process lives. */
 export const memoryRegistry = (): Registry => {
   const agents = new Map<string, Entry>();
-  /** Names that paired by version 2, also when they are registered no more. */
-  const v2Names = new Set<string>();
+  /** Names that were registered, and how they had paired at last. */
+  const former = new Map<string, 'v1' | 'v2'>();
+  const remember = ({ name, pairing }: AgentRecord) => {
+    // Never back to v1.
+    former.set(name, former.get(name) === 'v2' ? 'v2' : pairing);
+  };
 
   const records = (): AgentRecord[] =>
     [...agents.values()].map(({ record }) => record).sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -76,8 +83,6 @@ export const memoryRegistry = (): Registry => {
   // Copies both ways: nobody else changes what is kept.
   const keep = (record: AgentRecord, { pairing, standing }: Brought): AgentRecord => {
     agents.set(record.name, structuredClone({ record, brought: { pairing, standing } }));
-    // A pairing that nobody completed leaves nothing behind.
-    if (record.pairing === 'v2' && record.pins.some(active)) v2Names.add(record.name);
     return structuredClone(record);
   };
 
@@ -101,7 +106,7 @@ export const memoryRegistry = (): Registry => {
       const taken = otherHolder(name, pin.spkiSha256);
       if (taken) return errAsync(taken);
       const existing = agents.get(name)?.record;
-      if (enrolment.pairing === 'v1' && (existing?.pairing === 'v2' || v2Names.has(name)))
+      if (enrolment.pairing === 'v1' && (existing?.pairing === 'v2' || former.get(name) === 'v2'))
         return errAsync(failure('downgrade_refused', `"${name}" has paired by version 2 before`, { name }));
       if (existing !== undefined && !replace) {
         return errAsync(failure('agent_exists', `"${name}" is already registered`, { name }));
@@ -110,11 +115,16 @@ export const memoryRegistry = (): Registry => {
     },
 
     adopt: (adopted) => {
-      const added = adopted.filter(({ name }) => !agents.has(name));
+      const added = adopted.filter(({ name }) => !agents.has(name) && !former.has(name));
       for (const agent of added)
-        keep({ ...agent, pins: [], pairing: 'v1' }, { pairing: 'v1', standing: agent.standing });
+        keep(
+          { ...agent, pins: [], pairing: 'v1', adopted: true },
+          { pairing: 'v1', standing: agent.standing },
+        );
       return okAsync(added.map(({ name }) => name));
     },
+
+    formerNames: () => okAsync([...former.keys()].filter((name) => !agents.has(name)).sort()),
 
     pin: (name, { spkiSha256, serial, notAfter, issuedAt }) => {
       const entry = agents.get(name);
@@ -124,8 +134,9 @@ export const memoryRegistry = (): Registry => {
       const { record, brought } = entry;
       const present = record.pins.find(active);
       if (present === undefined) {
+        const { adopted: _, ...known } = record;
         const first: KeyPin = { spkiSha256, state: 'active', serial, notAfter, issuedAt };
-        return okAsync(keep({ ...record, pins: [first, ...record.pins] }, brought));
+        return okAsync(keep({ ...known, pins: [first, ...record.pins] }, brought));
       }
       if (present.spkiSha256 === spkiSha256) return okAsync(structuredClone(record));
       return errAsync(failure('agent_exists', `"${name}" has another key`, { name }));
@@ -169,7 +180,7 @@ export const memoryRegistry = (): Registry => {
         if (stale.length === 0) continue;
         dropped.push(...stale.map((pin) => ({ name: record.name, pin })));
         const pins = record.pins.filter((pin) => !stale.includes(pin));
-        if (pins.length === 0) agents.delete(record.name);
+        if (pins.length === 0 && !record.adopted) agents.delete(record.name);
         else keep({ ...record, pins }, record);
       }
       return okAsync(structuredClone(dropped));
@@ -182,6 +193,7 @@ export const memoryRegistry = (): Registry => {
         return errAsync(failure('agent_exists', `"${to}" is already registered`, { name: to }));
       const { record, brought } = entry;
       agents.delete(name);
+      if (to !== name) remember(record);
       const changed = {
         name: to,
         endpoint: { ...record.endpoint, ...endpoint },
@@ -195,6 +207,7 @@ export const memoryRegistry = (): Registry => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
       agents.delete(name);
+      remember(entry.record);
       return okAsync(entry.record);
     },
   };

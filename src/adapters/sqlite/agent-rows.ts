@@ -21,6 +21,7 @@ interface AgentRow {
   readonly paired_at: number;
   readonly tags: Readonly<Record<string, string>>;
   readonly standing: StoredStanding;
+  readonly adopted: number;
 }
 
 export interface PinRow {
@@ -58,6 +59,7 @@ const isAgentRow = shape<AgentRow>(
     paired_at: integer,
     tags: dictionaryOf(text),
     standing: isStanding,
+    adopted: integer,
   },
   {},
 );
@@ -107,6 +109,7 @@ const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({
   pairedAt: row.paired_at,
   tags: row.tags,
   standing: standingOf(row.standing),
+  ...(row.adopted === 1 && { adopted: true as const }),
 });
 
 /** Of one agent or of all: the active one, that of a renewal, that of a pairing, as far as there are such. */
@@ -139,7 +142,7 @@ export const readRecords = (tx: Transaction, name?: string): Result<readonly Age
     const pins = yield* readPins(tx, name);
     const records = agents.map((row) => recordOf(row, pins.get(row.name) ?? []));
     // Only an agent that was taken over can be without a pin.
-    const whole = records.every((record) => record.pins.length > 0 || record.pairing === 'v1');
+    const whole = records.every((record) => record.pins.length > 0 || record.adopted);
     return whole ? ok(records) : err(tx.damaged());
   });
 

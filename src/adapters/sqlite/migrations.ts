@@ -113,7 +113,8 @@ const migrations: readonly string[] = [
   INSERT INTO revocation_revision (id, revision) VALUES (1, 0);
   `,
   `
-  CREATE TABLE former_v2_names (name TEXT PRIMARY KEY) STRICT;
+  CREATE TABLE former_names (name TEXT PRIMARY KEY, pairing TEXT NOT NULL) STRICT;
+  ALTER TABLE agents ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0;
   UPDATE agents SET standing = json_set(standing, '$.speaks', 'signed') WHERE pairing = 'v2';
   UPDATE pins SET standing = json_set(standing, '$.speaks', 'signed')
     WHERE pairing = 'v2' AND standing IS NOT NULL;

@@ -15,7 +15,7 @@ import {
 } from './agent-rows.js';
 import type { Database, Transaction } from './database.js';
 import type { StoreFailed } from './failures.js';
-import { shape, text } from './shape.js';
+import { oneOf, shape, text } from './shape.js';
 
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });
@@ -41,12 +41,12 @@ const json = (value: unknown): string => JSON.stringify(value);
 const insertAgent = (
   tx: Transaction,
   { name, endpoint, tags, standing, pairedAt }: Adoption,
-  pairing: 'v1' | 'v2',
+  how: { readonly pairing: 'v1' | 'v2'; readonly adopted: 0 | 1 },
 ): Result<number, StoreFailed> => {
   const row = {
     name,
     endpoint: json(endpoint),
-    pairing,
+    ...how,
     paired_at: pairedAt,
     tags: json(tags),
     standing: json(standing),
@@ -54,33 +54,40 @@ const insertAgent = (
   return tx.change(tx.query.insertInto('agents').values(row));
 };
 
-/** A name that paired by version 2 and goes: version 1 must not take it. */
-const rememberV2 = (
+/** A name that goes: it is not brought back by an import, and version 1 does not take one that paired by version 2. */
+const remember = (
   tx: Transaction,
   { name, pairing }: Pick<AgentRecord, 'name' | 'pairing'>,
 ): Result<number, StoreFailed> =>
-  pairing === 'v1'
-    ? ok(0)
-    : tx.change(
-        tx.query
-          .insertInto('former_v2_names')
-          .values({ name })
-          .onConflict((conflict) => conflict.doNothing()),
-      );
+  tx.change(
+    tx.query
+      .insertInto('former_names')
+      .values({ name, pairing })
+      // Never back to v1.
+      .onConflict((conflict) =>
+        pairing === 'v2' ? conflict.column('name').doUpdateSet({ pairing }) : conflict.doNothing(),
+      ),
+  );
+
+const isFormer = shape<{ name: string; pairing: 'v1' | 'v2' }>(
+  { name: text, pairing: oneOf('v1', 'v2') },
+  {},
+);
+
+const formerNames = (tx: Transaction) =>
+  tx.rows(tx.query.selectFrom('former_names').selectAll().orderBy('name'), isFormer);
+
+const former = (tx: Transaction, name: string) =>
+  tx
+    .rows(tx.query.selectFrom('former_names').selectAll().where('name', '=', name), isFormer)
+    .map(([row]) => row);
 
 const pairedByV2 = (
   tx: Transaction,
   name: string,
   existing: AgentRecord | undefined,
 ): Result<boolean, StoreFailed> =>
-  existing?.pairing === 'v2'
-    ? ok(true)
-    : tx
-        .rows(
-          tx.query.selectFrom('former_v2_names').selectAll().where('name', '=', name),
-          shape<{ name: string }>({ name: text }, {}),
-        )
-        .map((rows) => rows.length > 0);
+  existing?.pairing === 'v2' ? ok(true) : former(tx, name).map((row) => row?.pairing === 'v2');
 
 /** What a pin is issued with, beside the certificate. */
 interface Issue {
@@ -136,7 +143,8 @@ const enrol = (
     const existing = yield* readRecord(tx, name);
     if (pairing === 'v1' && (yield* pairedByV2(tx, name, existing)))
       return err(failure('downgrade_refused', `"${name}" has paired by version 2 before`, { name }));
-    if (existing === undefined) yield* insertAgent(tx, { ...enrolment, tags: {}, pairedAt }, pairing);
+    if (existing === undefined)
+      yield* insertAgent(tx, { ...enrolment, tags: {}, pairedAt }, { pairing, adopted: 0 });
     else if (!enrolment.replace) {
       return err(failure('agent_exists', `"${name}" is already registered`, { name }));
     }
@@ -151,12 +159,16 @@ const adopt = (tx: Transaction, agents: readonly Adoption[]): Result<readonly st
   safeTry(function* () {
     const added: string[] = [];
     for (const agent of agents) {
-      if ((yield* readRecord(tx, agent.name)) !== undefined) continue;
-      yield* insertAgent(tx, agent, 'v1');
+      if ((yield* readRecord(tx, agent.name)) ?? (yield* former(tx, agent.name))) continue;
+      yield* insertAgent(tx, agent, { pairing: 'v1', adopted: 1 });
       added.push(agent.name);
     }
     return ok(added);
   });
+
+/** Its key is known from now on. */
+const seen = (tx: Transaction, name: string): Result<number, StoreFailed> =>
+  tx.change(tx.query.updateTable('agents').set({ adopted: 0 }).where('name', '=', name));
 
 const pin = (
   tx: Transaction,
@@ -184,6 +196,7 @@ const pin = (
       );
     else if (present.spkiSha256 !== spkiSha256)
       return err(failure('agent_exists', `"${name}" has another key`, { name }));
+    yield* seen(tx, name);
     return knownRecord(tx, name);
   });
 
@@ -220,6 +233,7 @@ const activatePairing = (tx: Transaction, record: AgentRecord, pin: PinRow): Res
     pairing: record.pairing === 'v2' ? 'v2' : pin.pairing,
     paired_at: pin.issued_at,
     standing: json(pin.standing ?? record.standing),
+    adopted: 0,
   };
   return tx
     .change(others)
@@ -268,7 +282,7 @@ const note = (
 /** The agent and its pins under another name. */
 const rename = (tx: Transaction, name: string, to: string): Result<void, StoreFailed> =>
   safeTry(function* () {
-    const kept = ['endpoint', 'pairing', 'paired_at', 'tags', 'standing'] as const;
+    const kept = ['endpoint', 'pairing', 'paired_at', 'tags', 'standing', 'adopted'] as const;
     const copied = tx.query
       .selectFrom('agents')
       .select((row) => [row.val(to).as('name'), ...kept])
@@ -297,7 +311,7 @@ const update = (
       if ((yield* readRecord(tx, to)) !== undefined)
         return err(failure('agent_exists', `"${to}" is already registered`, { name: to }));
       yield* rename(tx, name, to);
-      yield* rememberV2(tx, record);
+      yield* remember(tx, record);
     }
     const change = {
       endpoint: json({ ...record.endpoint, ...endpoint }),
@@ -331,6 +345,7 @@ const dropStaleEnrolments = (
       tx.query
         .deleteFrom('agents')
         .where('name', 'in', names)
+        .where('adopted', '=', 0)
         .where('name', 'not in', tx.query.selectFrom('pins').select('name')),
     );
     return ok(rows.map((row) => ({ name: row.name, pin: pinOf(row) })));
@@ -355,6 +370,15 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   adopt: (agents) => database.write('registry.adopt', (tx) => adopt(tx, agents)),
 
+  formerNames: () =>
+    database.read('registry.formerNames', (tx) =>
+      formerNames(tx).andThen((rows) =>
+        readRecords(tx).map((records) =>
+          rows.map(({ name }) => name).filter((name) => !records.some((record) => record.name === name)),
+        ),
+      ),
+    ),
+
   pin: (name, first) => database.write('registry.pin', (tx) => pin(tx, name, first)),
 
   renew: (name, renewed) => database.write('registry.renew', (tx) => renew(tx, name, renewed)),
@@ -378,7 +402,7 @@ export const sqliteRegistry = (database: Database): Registry => ({
     database.write('registry.remove', (tx) =>
       safeTry(function* () {
         const record = yield* knownRecord(tx, name);
-        yield* rememberV2(tx, record);
+        yield* remember(tx, record);
         yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
         return ok(record);
       }),

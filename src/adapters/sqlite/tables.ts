@@ -7,6 +7,8 @@ export interface Tables {
     paired_at: number;
     tags: string;
     standing: string;
+    /** 1: taken over, and not seen yet. */
+    adopted: number;
   };
   pins: {
     name: string;
@@ -21,8 +23,8 @@ export interface Tables {
     pairing: string;
     standing: string | null;
   };
-  /** Names that paired by version 2 and are registered as such no more. */
-  former_v2_names: { name: string };
+  /** Names that were registered, and are so no more; how they had paired at last. */
+  former_names: { name: string; pairing: string };
   pairing_requests: {
     id: string;
     state: string;

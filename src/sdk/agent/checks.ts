@@ -98,7 +98,7 @@ export async function whyNotStarted(files: AgentContext['files'], path: string):
 
 function checkIdentity(
   { clock, crypto }: AgentContext,
-  { identity, trust, revoked }: AgentState,
+  { identity, revoked, settings, signing, trust }: AgentState,
 ): readonly Check[] {
   if (!identity)
     return [{ name: 'certificate', ok: false, detail: 'this agent is not paired: request-pairing' }];
@@ -112,6 +112,9 @@ function checkIdentity(
     ),
   );
   const living = trust.filter(({ serial }) => !revoked.has(serial));
+  const accepts = settings.acceptLegacyDispatchers;
+  const may = [...new Set(living.map(({ dispatcherId }) => dispatcherId))].filter((id) => !signing.has(id));
+  const unsignedFrom = `accepted without a signature (accept_legacy_dispatchers): ${may.join(', ') || 'none, all have signed'}`;
   return [
     { name: 'certificate', ok: why === undefined, detail: why ?? `valid until ${until}` },
     {
@@ -125,6 +128,7 @@ function checkIdentity(
       detail:
         living.map(({ dispatcherId }) => dispatcherId).join(', ') || 'none: every dispatcher is refused',
     },
+    ...(accepts ? [{ name: 'legacy dispatchers', ok: true, detail: unsignedFrom }] : []),
   ];
 }
 

@@ -8,7 +8,7 @@ import type { AgentContext } from './context.js';
 import { planAllowlist, planConfiguration } from './import-configuration.js';
 import { planIdentity } from './import-identity.js';
 import { readAgentHost } from './import-sources.js';
-import { beginReplayRecord } from './pairing-installation.js';
+import { beginReplayRecord, hasReplayRecord } from './pairing-installation.js';
 
 export interface AgentImportOptions {
   /** The other installation: its configuration directory with its state beside it, or one directory with everything. */
@@ -78,8 +78,10 @@ export function importState(
     if (identity.closed !== undefined) yield* keyStore.replace({ 'agent-key': identity.closed });
     if (Object.keys(identity.change).length > 0) {
       yield* keyStore.replace(identity.change, { onlyIfAbsent: true });
-      if (identity.change['agent-key'] !== undefined) await beginReplayRecord(context, settings);
     }
+    // In place the key may be all there: no agent that verifies has served with it as long as there is no record.
+    if (lines.imported.length > 0 && !(await hasReplayRecord(context, settings)))
+      await beginReplayRecord(context, settings);
     if (lines.imported.length > 0)
       events.emit({
         action: 'state-imported',

@@ -1,10 +1,12 @@
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import { parseJsonObject } from '../../domain/json.js';
+import { maxLegacyAnswer } from '../../domain/legacy-answer.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import { isUnsigned } from '../message-signing.js';
 import type { AgentContext } from './context.js';
 import { rotateSerial } from './dispatcher-serials.js';
 import type { CallingDispatcher } from './recognise.js';
+import { authoriseRun } from './run-script.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
 
@@ -37,7 +39,8 @@ const serialScript = 'update-ctrl-exec-serial';
 
 /**
  * A legacy dispatcher that changes its serials by the script does here what it would do by `/rotate-serial`: under its own
- * identity, whatever the script would have been told. Undefined: that is not what it asks for.
+ * identity, whatever the script would have been told; the hook is asked as for a run, the allowlist is not. Undefined: that is
+ * not what it asks for.
  */
 export async function serialsByScript(
   context: AgentContext,
@@ -45,12 +48,28 @@ export async function serialsByScript(
   caller: CallingDispatcher,
   body: Uint8Array,
 ): Promise<HttpAnswer | undefined> {
+  const { settings } = served.current().state;
   const parsed = parseJsonObject(body);
   if (parsed.isErr() || parsed.value['script'] !== serialScript) return undefined;
-  const { args, reqid } = parsed.value;
+  const { args, reqid, username, token } = parsed.value;
   const [first, second] = Array.isArray(args) ? (args as readonly unknown[]) : [];
   const change =
     first === '--remove' ? { action: 'remove', serial: second } : { action: 'add', serial: first };
+  const words = Array.isArray(args) ? args.filter((word): word is string => typeof word === 'string') : [];
+  const text = (value: unknown) => (typeof value === 'string' ? value : '');
+  const verdict = await authoriseRun(context, settings, caller, {
+    script: serialScript,
+    args: words,
+    username: text(username),
+    token: text(token),
+  });
+  if (!verdict.allowed)
+    return jsonAnswer(200, {
+      script: serialScript,
+      exit: -1,
+      error: `not authorised: ${verdict.reason}`,
+      ...(typeof reqid === 'string' && { reqid: reqid.slice(0, 64) }),
+    });
   const answer = await rotateSerial(
     context,
     served,
@@ -68,8 +87,9 @@ export async function serialsByScript(
   });
 }
 
-/** Schemas are left out where with them the answer would be more than a legacy dispatcher can take. */
-export function withoutSchemas(answer: HttpAnswer): HttpAnswer {
+/** Without schemas, where with them it would be more than a legacy dispatcher can take; if it still is, it gets nothing. */
+export function fittedCapabilities(answer: HttpAnswer): HttpAnswer {
+  if (answer.body.length <= maxLegacyAnswer) return answer;
   const parsed = parseJsonObject(answer.body);
   const scripts = parsed.isOk() ? parsed.value['scripts'] : undefined;
   if (parsed.isErr() || !Array.isArray(scripts)) return answer;
@@ -77,5 +97,7 @@ export function withoutSchemas(answer: HttpAnswer): HttpAnswer {
     const { schema: _, schema_version: __, ...others } = script;
     return others;
   });
-  return jsonAnswer(answer.status, { ...parsed.value, scripts: bare });
+  const fitted = jsonAnswer(answer.status, { ...parsed.value, scripts: bare });
+  const tooMuch = `more than ${maxLegacyAnswer} bytes: more scripts than a legacy dispatcher can take`;
+  return fitted.body.length <= maxLegacyAnswer ? fitted : jsonAnswer(413, { error: tooMuch });
 }

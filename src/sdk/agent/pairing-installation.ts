@@ -3,7 +3,13 @@ import type { AgentSettings } from '../../domain/agent-settings.js';
 import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { splitCertificates } from '../../domain/pem.js';
-import { addTrust, formatTrust, parseTrust } from '../../domain/trust.js';
+import {
+  addTrust,
+  formatTrust,
+  legacyDispatcherId,
+  parseTrust,
+  type TrustEntry,
+} from '../../domain/trust.js';
 import type { KeyStoreContents } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import type { WhomToTrust } from './pairing-judgement.js';
@@ -62,10 +68,18 @@ function casText(present: string, needed: readonly string[]): string {
   return [...kept, ...needed.filter((pem) => !kept.includes(pem))].join('');
 }
 
-const trustText = (present: string, { serials, dispatcherId }: WhomToTrust): string =>
-  formatTrust(
-    serials.reduce((trust, serial) => addTrust(trust, { serial, dispatcherId }), parseTrust(present).entries),
+/** A serial that was trusted without a name, as 0.8 has it, gets the one of its dispatcher. */
+function trustText(present: string, { serials, dispatcherId }: WhomToTrust): string {
+  const named = parseTrust(present).entries.filter(
+    (entry) => entry.dispatcherId !== legacyDispatcherId || !serials.includes(entry.serial),
   );
+  return formatTrust(
+    serials.reduce<readonly TrustEntry[]>(
+      (trust, serial) => addTrust(trust, { serial, dispatcherId }),
+      named,
+    ),
+  );
+}
 
 /** The certificates behind the trust lines: what their keys sign later is judged by them. */
 function certificatesText(present: string, { dispatchers }: WhomToTrust): string {
@@ -73,10 +87,10 @@ function certificatesText(present: string, { dispatchers }: WhomToTrust): string
   return [...kept, ...dispatchers.map(({ pem }) => pem)].join('');
 }
 
-/** Null: none of them signs. Whom a person has paired by version 1 again may be a legacy dispatcher again. */
+/** Null: none of them signs. */
 function signingText(present: string, id: string, signs: boolean): string | null {
-  const others = [...parseSigning(present)].filter((each) => each !== id);
-  const text = signs ? formatSigning(new Set(others), id) : others.map((each) => `${each}\n`).join('');
+  const known = parseSigning(present);
+  const text = signs && !known.has(id) ? formatSigning(known, id) : present;
   return text === '' ? null : text;
 }
 
@@ -106,6 +120,9 @@ export function install(
     // Read again: minutes have passed, and a rotation, a renewal or a person may have changed it.
     const latest = yield* keyStore.read(identityItems);
     if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
+    const { dispatcherId } = whom;
+    if (kept && !signs && parseSigning(latest['signing-dispatchers']).has(dispatcherId))
+      return err(hasSigned(dispatcherId));
     yield* keyStore.replace({
       'agent-key': key.pem,
       'agent-certificate': certificate.pem,
@@ -120,7 +137,7 @@ export function install(
       ),
       'signing-dispatchers': signingText(
         kept ? (latest['signing-dispatchers'] ?? '') : '',
-        whom.dispatcherId,
+        dispatcherId,
         signs,
       ),
       // Those of another CA mean nothing under this one, and could not be read.
@@ -130,6 +147,13 @@ export function install(
     return ok(undefined);
   });
 }
+
+const hasSigned = (name: string) =>
+  failure(
+    'downgrade_refused',
+    `dispatcher ${name} has signed before, and this one does not: nothing was installed. Pair by version 2; if it is a legacy dispatcher again, take its line out of signing-dispatchers first`,
+    { name },
+  );
 
 const renewedMeanwhile = () =>
   failure(
@@ -148,4 +172,12 @@ export async function beginReplayRecord(context: AgentContext, settings: AgentSe
   if (begun.isErr())
     context.events.emit({ action: 'warning', level: 'warning', fields: { reason: begun.error.message } });
   await record.close();
+}
+
+/** Whether there is a record of requests that can be relied on. */
+export async function hasReplayRecord(context: AgentContext, settings: AgentSettings): Promise<boolean> {
+  const record = context.replayCache(settings);
+  const complete = await record.complete();
+  await record.close();
+  return complete.unwrapOr(false);
 }

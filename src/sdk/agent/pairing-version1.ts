@@ -18,14 +18,7 @@ import { answerTimeout, connectTimeout, pairingPort } from './pairing-connection
 import { type Identity, install, mayInstall } from './pairing-installation.js';
 import { type ChosenKey, chooseKey } from './pairing-key.js';
 import { judgeVersion1 } from './pairing-legacy-judgement.js';
-import {
-  deadlineOf,
-  denied,
-  expired,
-  type Paired,
-  type PairingOptions,
-  retryDelay,
-} from './pairing-options.js';
+import { deadlineOf, denied, type Paired, type PairingOptions, retryDelay } from './pairing-options.js';
 
 /** What pairing had begun with when the dispatcher turned out to know version 1 only. */
 interface Begun {
@@ -142,8 +135,8 @@ function decision(
 
 /** A deployed dispatcher says nothing when it cannot sign what was approved. */
 function unanswered({ signing }: ChosenKey): CtrlExecError<'pairing_expired'> {
-  if (signing.algorithm === 'rsa-pss-sha512') return expired();
-  const { message } = expired();
+  const message = 'nobody approved in time; the dispatcher may still show the request: deny it there';
+  if (signing.algorithm === 'rsa-pss-sha512') return failure('pairing_expired', message, {});
   const hint = 'legacy dispatchers from 0.12 on sign RSA keys only, which --new-key makes by version 1';
   return failure('pairing_expired', `${message}; if somebody did: ${hint}`, {});
 }

@@ -2,7 +2,6 @@ import { okAsync } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { maxLegacyAnswer } from '../../domain/legacy-answer.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { ReplayCache } from '../../ports/replay-cache.js';
 import {
@@ -15,7 +14,7 @@ import {
 import { updateCas, updateRevocations } from './authority-updates.js';
 import type { AgentContext } from './context.js';
 import { rotateSerial, succeed, trustChange } from './dispatcher-serials.js';
-import { serialsByScript, whyNotUnsigned, withoutSchemas } from './legacy-dispatchers.js';
+import { fittedCapabilities, serialsByScript, whyNotUnsigned } from './legacy-dispatchers.js';
 import { type CallingDispatcher, mismatch, recognise, type Stranger } from './recognise.js';
 import type { Renewals } from './renewal.js';
 import { answerPing, capabilities } from './reports.js';
@@ -35,7 +34,7 @@ export interface Serving {
   readonly doubtfulBefore: number | undefined;
   /** After this moment of the monotonic clock none of them is accepted any more, whatever the other clock says. */
   readonly doubtfulUntil: number;
-  /** Ids of dispatchers that have signed a request since this agent serves. */
+  /** Ids of dispatchers that have signed a request, as far as that could not be stored. */
   readonly signing: Set<string>;
   /** Dispatchers whose certificate could not be stored: not tried again with each request. */
   readonly notRemembered: Set<string>;
@@ -106,8 +105,9 @@ async function remember(
 ): Promise<void> {
   const { id, serial, certificate } = caller;
   const isKnown = ({ dispatchers, signing: stored }: AgentState) => dispatchers.has(serial) && stored.has(id);
+  if (isKnown(served.current().state)) return;
   signing.add(id);
-  if (isKnown(served.current().state) || notRemembered.has(serial)) return;
+  if (notRemembered.has(serial)) return;
   const outcome = await served.change(caller, (current) =>
     okAsync(
       isKnown(current.state)
@@ -120,7 +120,11 @@ async function remember(
           },
     ),
   );
-  if (outcome.isOk()) return;
+  if (outcome.isOk()) {
+    // Stored: there a person may take it out again.
+    signing.delete(id);
+    return;
+  }
   notRemembered.add(serial);
   context.events.emit({ action: 'warning', level: 'warning', fields: { reason: outcome.error.message } });
 }
@@ -137,7 +141,7 @@ async function route(
   switch (`${method} ${path}`) {
     case 'GET /capabilities': {
       const answer = await capabilities(context, current.state, caller);
-      return caller.unsigned && answer.body.length > maxLegacyAnswer ? withoutSchemas(answer) : answer;
+      return caller.unsigned ? fittedCapabilities(answer) : answer;
     }
     case 'POST /ping':
       return answerPing(context, current, caller, body);

@@ -1,5 +1,6 @@
 import { err, ok, okAsync, type Result } from 'neverthrow';
-import { judgeHook } from '../../domain/auth-hook.js';
+import type { AgentSettings } from '../../domain/agent-settings.js';
+import { type HookVerdict, judgeHook } from '../../domain/auth-hook.js';
 import { utf8 } from '../../domain/bytes.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import { parseJsonObject } from '../../domain/json.js';
@@ -64,21 +65,8 @@ export async function runScript(
     return notRun(asked.error);
   }
   const { script, args, reqid, username, token } = asked.value;
-  const verdict = await context
-    .hook(state.settings)
-    .ask({
-      action: 'run',
-      script: script.name,
-      hosts: [],
-      args,
-      username,
-      token,
-      sourceIp: caller.address,
-      timestamp: timestamp(context.clock.now()),
-      dispatcher: { id: caller.id, serial: caller.serial },
-    })
-    .map((outcome) => judgeHook(outcome, 'allow'))
-    .unwrapOr({ allowed: false, reason: 'hook failed', code: undefined });
+  const question = { script: script.name, args, username, token };
+  const verdict = await authoriseRun(context, state.settings, caller, question);
   if (!verdict.allowed) {
     const error = `not authorised: ${verdict.reason}`;
     logRefusal(context, caller, script.name, reqid, error);
@@ -88,6 +76,25 @@ export async function runScript(
     execute(context, state, caller, asked.value, runs.stopping.signal),
   );
 }
+
+/** What the hook says of a run. */
+export const authoriseRun = (
+  { clock, hook }: AgentContext,
+  settings: AgentSettings,
+  { id, serial, address }: CallingDispatcher,
+  question: Pick<Ask, 'args' | 'username' | 'token'> & { readonly script: string },
+): Promise<HookVerdict> =>
+  hook(settings)
+    .ask({
+      action: 'run',
+      hosts: [],
+      sourceIp: address,
+      timestamp: timestamp(clock.now()),
+      dispatcher: { id, serial },
+      ...question,
+    })
+    .map((outcome) => judgeHook(outcome, 'allow'))
+    .unwrapOr({ allowed: false, reason: 'hook failed', code: undefined });
 
 function readAsk(state: AgentState, body: Uint8Array): Result<Ask, NotRun> {
   const parsed = parseJsonObject(body);

@@ -117,8 +117,6 @@ export function serve(
         holder
           .reload()
           .map(() => {
-            // What is stored counts again: a person may have taken a line out.
-            serving.signing.clear();
             serving.notRemembered.clear();
             events.emit({ action: 'reloaded', fields: { scripts: holder.current().state.scripts.size } });
             report();

@@ -8,7 +8,7 @@ import { checkAnswer, isUnsigned, type RequestOnWire, signRequest } from '../mes
 import type { AgentTarget } from './agent-target.js';
 import type { DispatcherContext } from './context.js';
 import type { Presence } from './identity.js';
-import { signsFromNowOn, whySigned } from './unsigned-answers.js';
+import { signsFromNowOn, whyUnacceptable } from './unsigned-answers.js';
 
 /** What contact with an agent can meet; `refused`: it said no to something that had to come first. */
 export type ContactError = TransportError | CtrlExecError<'refused'>;
@@ -26,9 +26,6 @@ export interface AgentRequest {
   readonly maxAnswer: number;
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Why a legacy agent is left behind when the CA is replaced (wire-protocol 2.4). */
-export const pairAgain = 'a legacy agent does not learn of another CA: pair it again';
 
 /** A fresh request id: 16 hex digits, unguessable. */
 export const freshReqid = (context: Pick<DispatcherContext, 'random'>): string =>
@@ -48,9 +45,9 @@ export function sendSigned(
   request: AgentRequest,
 ): ResultAsync<TransportAnswer, TransportError> {
   const { clock, crypto, random, transport } = context;
-  // Many legacy agents end at a handshake that fails.
-  if (target.underOtherCa)
-    return errAsync(failure('tls_failed', pairAgain, { host: target.host, reason: 'OTHER_CA' }));
+  const { wouldRefuse } = target;
+  if (wouldRefuse !== undefined)
+    return errAsync(failure('tls_failed', wouldRefuse, { host: target.host, reason: 'WOULD_BE_REFUSED' }));
   const { method, path } = request;
   const body = request.body === undefined ? new Uint8Array() : utf8(JSON.stringify(request.body));
   const headers: HeaderList = [
@@ -84,7 +81,7 @@ export function sendSigned(
 /** The answer, if it is signed by whom it came from, or comes from a legacy agent that may do without. */
 function verified(
   context: DispatcherContext,
-  { host, port, record }: AgentTarget,
+  { host, port, record, ownSerial }: AgentTarget,
   sent: RequestOnWire,
   answer: TransportAnswer,
 ): ResultAsync<TransportAnswer, TransportError> {
@@ -101,15 +98,16 @@ function verified(
   const checked = checkAnswer(crypto, answer, sent, { certificate: peer, now: clock.now() });
   if (checked.isOk()) return signsFromNowOn(context, record, peer).map(() => answer);
   if (!isUnsigned(answer)) return refuse(checked.error);
-  return whySigned(context, peer)
+  const trusts = status === 200 || status === 202 || status === 409 ? ownSerial : undefined;
+  return whyUnacceptable(context, { peer, trusts })
     .mapErr((error): TransportError => error)
     .andThen((reason) => (reason === undefined ? okAsync(answer) : refuse(reason)));
 }
 
-/** A legacy agent that has had enough connections only closes them; people must learn of it. */
+/** A legacy agent that has had enough only closes the connection; people must learn what that may mean. */
 function explained({ record }: AgentTarget, error: TransportError): TransportError {
   if (record?.standing.speaks !== 'unsigned' || error.code !== 'connection_failed') return error;
-  const limit =
-    'a legacy agent that was asked 10 times within a minute closes connections from this host for 5 minutes';
-  return { ...error, message: `${error.message} (${limit})` };
+  const causes =
+    'a legacy agent that was asked 10 times within a minute closes connections from this host for 5 minutes; it also closes where a script ended without reading its input: that one has run';
+  return { ...error, message: `${error.message} (${causes})` };
 }

@@ -42,8 +42,10 @@ export interface Destination extends Pick<Addressed, 'host' | 'record' | 'dial'>
 export interface AgentTarget extends TransportTarget {
   /** The agent, as far as it was known beforehand. */
   readonly record: AgentRecord | undefined;
-  /** It is a legacy agent, and has never heard of the CA that this side's certificate is of. */
-  readonly underOtherCa: boolean;
+  /** It is a legacy agent, and this side's certificate would be refused in the handshake, for this reason. */
+  readonly wouldRefuse: string | undefined;
+  /** Serial of this side's certificate. */
+  readonly ownSerial: string;
 }
 
 export const hasKey = ({ pins }: AgentRecord, digest: string) =>
@@ -114,10 +116,10 @@ function judge(
       .mapErr((error): TransportError => error)
       .andThen((latest) => {
         if (latest && hasKey(latest, digest)) return usable();
-        if (latest?.pins.length === 0)
-          return usable().andThen(() =>
-            pinFirst(context, latest, peer, { own, whoever: pinWhoever ?? false }),
-          );
+        if (latest?.adopted)
+          return notRevoked(context, latest, peer)
+            .andThen(() => inDate(context, latest.name, peer, dial.host))
+            .andThen(() => pinFirst(context, latest, peer, { own, whoever: pinWhoever ?? false }));
         return wrong(
           `the host that answers for ${host} has the key of ${found}, not the one that was paired`,
         );
@@ -134,14 +136,23 @@ function judge(
     });
 }
 
-/** A legacy agent accepts one CA: one whose certificates are older than ours does not know ours (wire-protocol 2.4). */
-function isUnderOtherCa(
-  { crypto }: DispatcherContext,
+/** Why a legacy agent is left behind when the CA is replaced (wire-protocol 2.4). */
+export const pairAgain = 'a legacy agent does not learn of another CA: pair it again';
+
+/**
+ * Why the handshake would fail that many legacy agents do not survive. They accept one CA: one whose certificates are older than
+ * ours does not know ours.
+ */
+function whyRefused(
+  { clock, crypto }: DispatcherContext,
   own: Certificate,
   cas: readonly string[],
   { pins, standing }: AgentRecord,
-): boolean {
-  if (standing.speaks === 'signed' || pins.length === 0) return false;
+): string | undefined {
+  if (standing.speaks === 'signed') return undefined;
+  const unusable = whyUnusable(own, 'clientAuth', clock.now());
+  if (unusable !== undefined)
+    return `the certificate of this dispatcher ${unusable}: a legacy agent would refuse it, and may end by that; pair it again`;
   const read = cas.flatMap((pem) =>
     crypto.readCertificate(pem).match(
       (ca) => [ca],
@@ -149,7 +160,8 @@ function isUnderOtherCa(
     ),
   );
   const issuer = read.find((ca) => crypto.issuedBy(own, ca));
-  return issuer !== undefined && pins.every(({ issuedAt }) => issuedAt < issuer.notBefore);
+  const older = pins.length > 0 && pins.every(({ issuedAt }) => issuer && issuedAt < issuer.notBefore);
+  return older ? pairAgain : undefined;
 }
 
 /** The connection to an agent, as one of this dispatcher's identities. */
@@ -165,7 +177,8 @@ export function target(
   return {
     ...dial,
     record,
-    underOtherCa: record !== undefined && isUnderOtherCa(context, certificate, cas, record),
+    ownSerial: certificate.serial,
+    wouldRefuse: record && whyRefused(context, certificate, cas, record),
     credentials,
     trust: cas,
     judge: (peer) => judge(context, destination, permission, certificate, peer),

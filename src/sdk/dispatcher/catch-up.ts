@@ -6,7 +6,7 @@ import type { CtrlExecError } from '../../domain/errors.js';
 import { type ContactError, freshReqid } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
 import { type DispatcherIdentity, type Presence, readDispatcherIdentity } from './identity.js';
-import { introduce, introduceAgain, linesFor, overBridge } from './introduction.js';
+import { canBeIntroduced, introduce, introduceAgain, linesFor, overBridge } from './introduction.js';
 import { listsAt } from './revoked.js';
 import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './telling.js';
 import { addSerial, type SerialChange, tellSerial } from './telling-serials.js';
@@ -22,6 +22,8 @@ export function bringUpToDate(
   identity: DispatcherIdentity,
   agent: Known,
 ): ResultAsync<void, ContactError> {
+  // What else a legacy agent is to know, rotation and maintenance tell it: it counts connections.
+  if (agent.record.standing.speaks !== 'signed') return mustBeTold(context, identity, agent);
   return mustBeTold(context, identity, agent).andThen(() =>
     tellTheRest(context, identity, agent).orElse((error) => {
       if (isAway(error)) return err(error);
@@ -76,14 +78,16 @@ const acquaintedWith = (
         .andThen(() => context.registry.find(agent.record.name))
         .map((record) => (record ? { ...agent, record } : agent));
 
-const mustBeTold = (context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told =>
-  agent.record.standing.serials.includes(asKnownTo(identity, agent.record).certificate.serial)
-    ? okAsync(undefined)
-    : introduce(context, identity, agent);
+function mustBeTold(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
+  const { serials } = agent.record.standing;
+  if (serials.includes(asKnownTo(identity, agent.record).certificate.serial)) return okAsync(undefined);
+  // What a legacy agent trusts is not known for certain: it is asked all the same.
+  return canBeIntroduced(context, identity, agent) ? introduce(context, identity, agent) : okAsync(undefined);
+}
 
 /**
- * The identity to meet an agent with. A legacy one of 0.8 trusts one serial: as soon as it was told the next one, it is met
- * with that, although it is not in use yet.
+ * The identity to meet an agent with. A legacy one of 0.8 trusts one serial: once it does not trust the present one any more and was
+ * told the next, it is met with that, although it is not in use yet.
  */
 export function asKnownTo(
   identity: DispatcherIdentity,
@@ -100,9 +104,10 @@ export function asKnownTo(
 export const isUpToDate = ({ own, caSet, revision }: DispatcherIdentity, standing: AgentStanding): boolean =>
   standing.serials.includes(own.current) &&
   (own.next === undefined || standing.serials.includes(own.next)) &&
-  outlived(standing, own).length === 0 &&
+  // A legacy agent is told as little as possible: many of them end when they take something over.
   (standing.speaks === 'unsigned' ||
     (standing.speaks === 'signed' &&
+      outlived(standing, own).length === 0 &&
       standing.caSet === caSet &&
       // A list of a higher number than there is here hides what this dispatcher revokes: the agent's objection is to be seen.
       standing.crlNumber === revision));
@@ -149,7 +154,7 @@ function tellTheRest(
               ),
           ]
         : []),
-      ...outlived(standing, own)
+      ...(takesLists ? outlived(standing, own) : [])
         .filter((serial) => serial !== identity.own.current)
         .map(
           (serial) => () =>

@@ -1,19 +1,21 @@
-import { err, errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { agentPort } from '../../domain/agent-protocol.js';
+import { mayAnswerUnsigned } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { parseHostArgument } from '../../domain/host-argument.js';
 import { parseJsonObject } from '../../domain/json.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import { spkiDigest } from './agent-key.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
 import { type Addressed, destinationOf, hasKey, target } from './agent-target.js';
-import { asKnownTo, bringUpToDate } from './catch-up.js';
+import { asKnownTo, bringUpToDate, meet } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
-import { introduceAgain } from './introduction.js';
+import { canBeIntroduced, introduceAgain } from './introduction.js';
 import { permissionBy } from './permission.js';
+import type { Known } from './telling.js';
 
 /** From so many arguments on the whole registry is read at once. */
 const manyHosts = 32;
@@ -77,7 +79,9 @@ export function exchange(
   };
   const { signal } = request;
   const ready: ResultAsync<void, ContactError> = record
-    ? bringUpToDate(context, identity, { ...addressed, record, signal })
+    ? bringUpToDate(context, identity, { ...addressed, record, signal }).andThen(() =>
+        mustSign(context, identity, { ...addressed, record, signal }, request),
+      )
     : okAsync(undefined);
   return ready
     .andThen(() => attempt())
@@ -89,6 +93,30 @@ export function exchange(
           )
         : okAsync(first),
     );
+}
+
+/**
+ * Nothing is begun at an agent whose answer could not be accepted: whether one that was not seen yet signs shows a ping. A legacy
+ * agent that nobody allows is told apart by that.
+ */
+function mustSign(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  agent: Known,
+  { path }: AgentRequest,
+): ResultAsync<void, ContactError> {
+  const { record } = agent;
+  const certain = record.standing.speaks === 'signed' || path === '/ping';
+  if (certain || mayAnswerUnsigned(record, context.settings.allowLegacyAgents)) return okAsync(undefined);
+  return meet(context, identity, agent).mapErr((error) =>
+    error.code === 'unverified'
+      ? failure(
+          'unverified',
+          `${record.name} does not sign its answers, so nothing was asked of it: if it is a legacy agent, name it in allow_legacy_agents`,
+          { reason: error.reason },
+        )
+      : error,
+  );
 }
 
 /**
@@ -114,12 +142,12 @@ function acquainted(
     const replaced = own.current !== identity.own.current;
     if (replaced && record.standing.serials.includes(own.current)) return ok(latest.value);
     const { speaks, serials } = record.standing;
-    if (speaks === 'unsigned' && own.next !== undefined && serials.includes(own.next)) {
-      const now = yield* registry
-        .note(record.name, { retired: [own.current] })
-        .orElse((error) => (error.code === 'agent_unknown' ? ok(record) : err(error)));
-      return ok(asKnownTo(latest.value, now));
-    }
+    // What a legacy agent was told it takes into use when it is started again, and 0.8 forgets the serial of before.
+    const other = [latest.value.next, latest.value.previous].find(
+      (each) => each && serials.includes(each.certificate.serial),
+    );
+    if (speaks === 'unsigned' && other) return ok({ ...latest.value, ...other });
+    if (!canBeIntroduced(context, latest.value, { ...addressed, record })) return ok(undefined);
     const done = yield* introduceAgain(context, latest.value, { ...addressed, record, signal });
     return ok(done ? latest.value : undefined);
   });

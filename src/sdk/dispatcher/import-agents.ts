@@ -62,10 +62,15 @@ export function readAgents(
   return [...read.values()];
 }
 
-/** Which of them are new here. @param registered those that are here already */
+/**
+ * Which of them are new here.
+ * @param registered those that are here already
+ * @param former names that were here, until they were renamed or unpaired
+ */
 export function planAgents(
   agents: readonly KnownAgent[],
   registered: readonly AgentRecord[],
+  former: readonly string[],
   now: number,
   lines: ImportLines,
 ): readonly Adoption[] {
@@ -87,6 +92,14 @@ export function planAgents(
         detail: same
           ? 'is registered already'
           : `is registered as ${ours.host}, ${ours.ip}, port ${ours.port}, by ${ours.lookupBy} (there: ${there}); edit-agent changes it`,
+      });
+      return [];
+    }
+    if (former.includes(name)) {
+      lines.kept.push({
+        what: `agent ${name}`,
+        detail:
+          'was registered here, and was renamed or unpaired since: it is not brought back; pair it again',
       });
       return [];
     }

@@ -93,7 +93,8 @@ function plan(
     const agents = readAgents(sources, held, lines);
     // Where nothing has begun there is no registry, and looking would make one.
     const registered: readonly AgentRecord[] = dry && !identity.begun ? [] : yield* context.registry.list();
-    const adoptions = planAgents(agents, registered, context.clock.now(), lines);
+    const formerNames = dry && !identity.begun ? [] : yield* context.registry.formerNames();
+    const adoptions = planAgents(agents, registered, formerNames, context.clock.now(), lines);
     const useful = former !== undefined && agents.some(({ serial }) => serial === former.certificate.serial);
     const previous = useful && own ? yield* planFormer(context, own, former, lines) : {};
     if (own) {

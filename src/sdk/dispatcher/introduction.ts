@@ -16,20 +16,41 @@ import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from 
 import { addSerial, tellSerial } from './telling-serials.js';
 import { validFor } from './validity.js';
 
+/**
+ * Whether there is a way to make an agent trust the present serial. A legacy one takes it only of the identity before, as long as it
+ * trusts that, and only where it can use it: it knows one CA.
+ */
+export function canBeIntroduced(
+  { crypto }: DispatcherContext,
+  { authorities, certificate, previous }: DispatcherIdentity,
+  { record: { standing } }: Known,
+): boolean {
+  if (standing.speaks === 'signed') return true;
+  const former = previous?.certificate;
+  return (
+    former !== undefined &&
+    standing.serials.includes(former.serial) &&
+    authorities.some((ca) => crypto.issuedBy(former, ca) && crypto.issuedBy(certificate, ca))
+  );
+}
+
 /** The present serial: by the identity before it, as long as that is known and trusted, else by succession. */
 export function introduce(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
   const { previous, own } = identity;
   const { standing } = agent.record;
   const told = () => retireStrays(context, identity, agent);
+  // A legacy agent knows nothing of sets of CAs, nor of successions, and is told as little as possible.
+  const legacy = standing.speaks !== 'signed';
+  const byPrevious = (before: Presence) =>
+    safeTry<void, ContactError>(async function* () {
+      if (!legacy && standing.caSet !== identity.caSet) yield* tellCas(context, before, identity, agent);
+      yield* tellSerial(context, before, identity, agent, addSerial(identity));
+      return note(context, agent, { trusts: [own.current] });
+    });
+  if (legacy) return previous ? byPrevious(previous) : errAsync(noChain());
   if (!previous || !standing.serials.includes(previous.certificate.serial))
     return bySuccession(context, identity, agent).andThen(told);
-  return safeTry<void, ContactError>(async function* () {
-    // A legacy agent knows nothing of sets of CAs.
-    const takesCas = standing.speaks === 'signed';
-    if (takesCas && standing.caSet !== identity.caSet) yield* tellCas(context, previous, identity, agent);
-    yield* tellSerial(context, previous, identity, agent, addSerial(identity));
-    return note(context, agent, { trusts: [own.current] });
-  })
+  return byPrevious(previous)
     .orElse((error) =>
       error.code === 'refused' || error.code === 'connection_failed'
         ? bySuccession(context, identity, agent)

@@ -29,7 +29,7 @@ export function pairingVigil(context: DispatcherContext, options: VigilOptions) 
   /** Three wrong codes are no accident: somebody is trying. */
   const noAttack = (): ResultAsync<void, SessionFailure> =>
     pairingQueue
-      .list(['open', 'denied'])
+      .list(['open', 'denied', 'expired'])
       .mapErr((error): SessionFailure => error)
       .andThen((requests) => {
         const wrong = requests.filter(

@@ -25,7 +25,7 @@ export function pinAgent(context: DispatcherContext, name: string): ResultAsync<
     const known = yield* agentName(name);
     const record = yield* registry.find(known);
     if (!record) return unknown(context, known);
-    if (record.pins.length > 0) {
+    if (!record.adopted) {
       const reason = `${known} has a pinned key already: another one comes by pairing`;
       return err(failure('invalid_argument', `--pin: ${reason}`, { field: 'pin', reason }));
     }
@@ -38,7 +38,7 @@ export function pinAgent(context: DispatcherContext, name: string): ResultAsync<
       ...shortRequest,
       maxAnswer: maxPingAnswer,
     });
-    const [pin] = (yield* registry.find(known))?.pins ?? [];
+    const pin = (yield* registry.find(known))?.pins.find(({ state }) => state === 'active');
     // What it says to a ping is another matter; its key is known.
     if (pin) return ok({ name: known, pin });
     yield* met;

@@ -17,7 +17,7 @@ export function unrevoked(
 ): ResultAsync<readonly AgentRecord[], CtrlExecError<'store_failed'>> {
   return revocations.current().map(({ entries }) => {
     const revoked = new Set(entries.map(({ serial }) => serial));
-    return records.filter(({ pins }) => pins.length === 0 || pins.some(({ serial }) => !revoked.has(serial)));
+    return records.filter(({ adopted, pins }) => adopted || pins.some(({ serial }) => !revoked.has(serial)));
   });
 }
 

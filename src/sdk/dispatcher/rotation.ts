@@ -1,18 +1,18 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentRecord } from '../../domain/agent-record.js';
-import { type SerialState, serialState } from '../../domain/agent-standing.js';
+import { type AgentStanding, type SerialState, serialState } from '../../domain/agent-standing.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { overlapEnd, rotationDue } from '../../domain/lifecycle.js';
 import { formatRotation } from '../../domain/rotation.js';
 import { parallel } from '../parallel.js';
-import { pairAgain } from './agent-request.js';
-import { destinationOf } from './agent-target.js';
-import { isUpToDate, meet, sameCa, tellAll } from './catch-up.js';
+import { destinationOf, pairAgain } from './agent-target.js';
+import { meet, sameCa, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
 import { succession } from './introduction.js';
 import { unrevoked } from './revoked.js';
+import { isStranger } from './telling.js';
 import { validFor } from './validity.js';
 
 /** An agent that could not be told, and why. */
@@ -180,9 +180,8 @@ async function tellAgents(
       (ofPresentCa || standing.caSet === identity.caSet)
     ) {
       acknowledged.push(name);
-      // It is stored there, and not in force before somebody starts the agent.
-      if (told.isOk() && (await stopped(context, identity, record, standing)))
-        pending.push({ name, reason: 'it took the serial and stopped, as legacy agents do: start it again' });
+      const reason = told.isOk() ? await whyNotInUse(context, identity, record, standing) : undefined;
+      if (reason !== undefined) pending.push({ name, reason });
     } else if (told.isErr() && !answered(told.error)) pending.push({ name, reason: told.error.message });
     else
       refused.push({ name, reason: told.isErr() ? told.error.message : 'it did not take the next serial' });
@@ -190,16 +189,26 @@ async function tellAgents(
   return ok({ acknowledged, pending, refused });
 }
 
-/** Whether a legacy agent that has just been told a serial is gone: a reload ends many of them. */
-async function stopped(
+/**
+ * What stands between a legacy agent that has just been told the next serial and its use: many end at a reload, others take it
+ * into use only when they are started again. Undefined: nothing.
+ */
+async function whyNotInUse(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   record: AgentRecord,
-  standing: AgentRecord['standing'],
-): Promise<boolean> {
-  if (standing.speaks === 'signed' || isUpToDate(identity, record.standing)) return false;
-  const met = await meet(context, identity, destinationOf(record));
-  return met.isErr() && met.error.code === 'connection_refused';
+  standing: AgentStanding,
+): Promise<string | undefined> {
+  const { next } = identity;
+  const known = next && record.standing.serials.includes(next.certificate.serial);
+  if (standing.speaks === 'signed' || !next || known) return undefined;
+  const met = await meet(context, { ...identity, ...next }, destinationOf(record));
+  if (met.isOk()) return undefined;
+  if (met.error.code === 'connection_refused')
+    return 'it took the serial and stopped, as legacy agents do: start it again';
+  return isStranger(met.error)
+    ? 'it has stored the serial, and takes it into use when it is started again'
+    : met.error.message;
 }
 
 type ResultOf<T> = Result<T, CtrlExecError>;

@@ -37,12 +37,10 @@ export function tellSerial(
 ): Told {
   const legacy = agent.record.standing.speaks !== 'signed';
   return tell(context, presence, identity, agent, '/rotate-serial', change).orElse((error) => {
-    const unknown = legacy && error.code === 'refused' && error.status === 404;
+    const unknown = legacy && change.action === 'add' && error.code === 'refused' && error.status === 404;
     if (!unknown) return errAsync(error);
     const { serial } = change;
     const run = (args: readonly string[]) => runSerialScript(context, presence, identity, agent, args);
-    // 0.8 trusts one serial, whichever it was told last: there is none to retire.
-    if (change.action === 'remove') return run(['--remove', serial]).andThen(() => okAsync(undefined));
     return run([serial, context.settings.dispatcherId])
       .andThen((ended) => (ended.exit === usageError ? run([serial]) : okAsync(ended)))
       .andThen(judged);
@@ -55,13 +53,11 @@ const usageError = 1;
 const notReloaded = 3;
 
 function judged({ exit, error, stderr }: RunAnswer): Result<void, CtrlExecError<'refused'>> {
-  if (exit === 0) return ok(undefined);
+  // Stored, but nobody was there to be told to take it into use: the next start does.
+  if (exit === 0 || exit === notReloaded) return ok(undefined);
   const why = error ?? (stderr.trim().split('\n')[0] || `exit ${exit}`);
   const reason = printable(`${serialScript}: ${why}`, 200);
-  const hint =
-    exit === notReloaded
-      ? 'it is stored; restart the agent there'
-      : `an agent older than 0.11 needs ${serialScript} in its scripts.conf`;
+  const hint = `an agent older than 0.11 needs ${serialScript} in its scripts.conf`;
   return err(failure('refused', `refused by the agent: ${reason} (${hint})`, { status: 200, reason }));
 }
 

@@ -1,21 +1,20 @@
 import { ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import type { AgentRecord } from '../../domain/agent-record.js';
-import { mayAnswerUnsigned } from '../../domain/agent-standing.js';
+import { mayAnswerUnsigned, type StandingChange } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';
+import { confirmed } from './first-contact.js';
 
-type Failed = CtrlExecError<'store_failed'>;
+type Failed = CtrlExecError<'agent_unknown' | 'store_failed'>;
 
-/** What could not be noted is noted at the next answer; the answer stands. */
+/** What could not be noted is noted at the next answer; the answer stands. An agent that was unpaired meanwhile has nothing to note. */
 const noted = (
-  { events, registry }: DispatcherContext,
-  name: string,
-  speaks: 'signed' | 'unsigned',
+  { events }: DispatcherContext,
+  noting: ResultAsync<unknown, Failed>,
 ): ResultAsync<void, never> =>
-  registry
-    .note(name, { speaks })
+  noting
     .map(() => undefined)
     .orElse((error) => {
       if (error.code === 'store_failed')
@@ -34,25 +33,38 @@ export function signsFromNowOn(
   peer: Certificate,
 ): ResultAsync<void, never> {
   if (record?.standing.speaks === 'signed') return okAsync(undefined);
-  return context.registry
-    .findByKey(spkiDigest(context, peer))
-    .orElse(() => ok(undefined))
-    .andThen((known) =>
-      known === undefined || known.standing.speaks === 'signed'
-        ? okAsync(undefined)
-        : noted(context, known.name, 'signed').map(() =>
-            context.events.emit({ action: 'signature-required', fields: { host: known.name } }),
-          ),
-    );
+  const { events, registry } = context;
+  const noting = safeTry<void, Failed>(async function* () {
+    const known = yield* registry.findByKey(spkiDigest(context, peer));
+    if (!known) return ok(undefined);
+    // First: a pairing that becomes active brings a standing of its own.
+    yield* confirmed(context, known, peer);
+    const { standing } = yield* registry.note(known.name, {});
+    if (standing.speaks === 'signed') return ok(undefined);
+    yield* registry.note(known.name, { speaks: 'signed' });
+    events.emit({ action: 'signature-required', fields: { host: known.name } });
+    return ok(undefined);
+  });
+  return noted(context, noting);
 }
 
-/** Why an answer without a signature cannot be accepted of this peer; undefined: it is a legacy agent that may. */
-export function whySigned(
+/** How an answer without a signature came. */
+export interface Unsigned {
+  readonly peer: Certificate;
+  /** Serial of this side's certificate, where the agent has shown that it trusts it. */
+  readonly trusts: string | undefined;
+}
+
+/**
+ * Why an answer without a signature cannot be accepted; undefined: it is one of a legacy agent that may do without. What such
+ * an agent trusts shows by its answering: nobody else tells.
+ */
+export function whyUnacceptable(
   context: DispatcherContext,
-  peer: Certificate,
-): ResultAsync<string | undefined, Failed> {
+  { peer, trusts }: Unsigned,
+): ResultAsync<string | undefined, CtrlExecError<'store_failed'>> {
   const { registry, settings } = context;
-  return safeTry<string | undefined, Failed>(async function* () {
+  return safeTry<string | undefined, CtrlExecError<'store_failed'>>(async function* () {
     // As it is stored now: it may have signed something since the request was made.
     const known = yield* registry.findByKey(spkiDigest(context, peer));
     if (!known) return ok('the answer is not signed');
@@ -63,7 +75,11 @@ export function whySigned(
           ? `the answer is not signed, and ${name} has signed before: edit-agent ${name} --legacy, if it is a legacy agent again`
           : `the answer is not signed, and allow_legacy_agents does not name ${name}`,
       );
-    if (standing.speaks === undefined) yield* noted(context, name, 'unsigned');
+    const change: StandingChange = { speaks: 'unsigned', ...(trusts !== undefined && { trusts: [trusts] }) };
+    yield* noted(
+      context,
+      confirmed(context, known, peer).andThen(() => registry.note(name, change)),
+    );
     return ok(undefined);
   });
 }

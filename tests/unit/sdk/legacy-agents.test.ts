@@ -109,12 +109,16 @@ describe('an agent that does not sign', () => {
     expect((await record('old-01')).standing.speaks).toBe('unsigned');
   });
 
-  it('gives no result where it is not named', async () => {
+  it('is asked for nothing but a ping where it is not named, and it is said why', async () => {
     await dispatcher('allow_legacy_agents = old-02');
     const { seen } = await start('old-01', legacy('0.8'));
     await adopt('old-01');
-    expect(await runOn('old-01')).toMatchObject({ exit: -1, stdout: '', error: 'unverified result' });
-    expect(seen).toHaveLength(1);
+    const { exit, error } = await runOn('old-01');
+    expect({ exit, error }).toEqual({
+      exit: -1,
+      error: expect.stringContaining('old-01 does not sign its answers, so nothing was asked of it'),
+    });
+    expect(paths(seen)).toEqual(['/ping']);
     const [logged] = eventsOf(control.events, 'result-unverified');
     expect(logged?.fields.reason).toContain('allow_legacy_agents does not name old-01');
   });
@@ -235,5 +239,83 @@ describe('a rotation with legacy agents', () => {
     const { state, refused } = (await rotate(control.context))._unsafeUnwrap();
     expect(state).toBe('waiting');
     expect(refused[0]?.reason).toContain('needs update-ctrl-exec-serial in its scripts.conf');
+  });
+
+  it('takes no serial away from it when the overlap has ended: it would stop', async () => {
+    const issued = await issueAgent(control, 'old-01', 400);
+    const { seen } = await scriptedAgent(fleet, control, 'old-01', legacy('0.11'), {
+      registered: false,
+      issued,
+      sign: unsigned,
+    });
+    await adopt('old-01');
+    await runOn('old-01');
+    (await rotate(control.context))._unsafeUnwrap();
+    await fleet.clock.advance(31 * 86_400_000);
+    const told = seen.length;
+    expect(await pingOf('old-01')).toMatchObject({ status: 'ok' });
+    expect((await maintain(control.context))._unsafeUnwrap()).toMatchObject({ failed: [], told: [] });
+    expect(paths(seen.slice(told))).toEqual(['/ping']);
+  });
+});
+
+describe('a legacy agent of which it is not known what it trusts', () => {
+  /** Trusts nobody until it is told by hand. */
+  const doubting =
+    (state: { trusts: boolean }): Answering =>
+    (request) =>
+      state.trusts
+        ? legacy('0.8')(request)
+        : jsonAnswer(403, { error: 'serial mismatch', status: 'forbidden' });
+
+  it('is asked all the same, and what it trusts is learnt by that', async () => {
+    const { seen } = await start('old-01', legacy('0.8'));
+    const endpoint = { host: 'old-01', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
+    const agent = { name: 'old-01', endpoint, tags: {}, standing: newStanding(), pairedAt: 1 };
+    (await control.context.registry.adopt([agent]))._unsafeUnwrap();
+    expect(await runOn('old-01')).toMatchObject({ exit: 0 });
+    expect((await record('old-01')).standing.serials).toEqual([await ownSerial()]);
+    expect(paths(seen)).toEqual(['/run']);
+  });
+
+  it('that has refused once answers again as soon as it is mended, and nothing else was asked of it', async () => {
+    const state = { trusts: true };
+    const { seen } = await start('old-01', doubting(state));
+    await adopt('old-01');
+    expect(await runOn('old-01')).toMatchObject({ exit: 0 });
+    state.trusts = false;
+    expect((await runOn('old-01')).error).toContain('serial mismatch');
+    state.trusts = true;
+    expect(await runOn('old-01')).toMatchObject({ exit: 0 });
+    expect(paths(seen)).toEqual(['/run', '/run', '/run']);
+  });
+
+  it('that was paired by version 1 and signs its first answer has to sign from then on', async () => {
+    const issued = await issueAgent(control, 'web-01');
+    const { signedBy, signerOf } = await import('../../support/memory-agents.js');
+    const sign = signedBy(signerOf(issued.credentials), () => fleet.clock.now());
+    let signs = true;
+    await scriptedAgent(fleet, control, 'web-01', legacy('0.12'), {
+      registered: false,
+      issued,
+      sign: (answer, request) => (signs ? sign(answer, request) : answer),
+    });
+    const { spkiSha256, certificate } = issued;
+    const { serial, notAfter } = certificate;
+    const endpoint = { host: 'web-01', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
+    (
+      await control.context.registry.enrol({
+        name: 'web-01',
+        endpoint,
+        pin: { spkiSha256, state: 'issued', serial, notAfter, issuedAt: fleet.clock.now() },
+        pairing: 'v1',
+        replace: false,
+        standing: newStanding([await ownSerial()]),
+        at: fleet.clock.now(),
+      })
+    )._unsafeUnwrap();
+    expect(await runOn('web-01')).toMatchObject({ exit: 0 });
+    signs = false;
+    expect(await runOn('web-01')).toMatchObject({ exit: -1, error: 'unverified result' });
   });
 });

@@ -27,8 +27,8 @@ interface Listed {
   readonly state: 'active' | 'issued' | 'revoked' | 'expired' | 'unpinned';
 }
 
-function stateOf({ pins }: AgentRecord, revoked: ReadonlySet<string>): Listed['state'] {
-  if (pins.length === 0) return 'unpinned';
+function stateOf({ pins, adopted }: AgentRecord, revoked: ReadonlySet<string>): Listed['state'] {
+  if (adopted) return 'unpinned';
   if (pins.every(({ serial }) => revoked.has(serial))) return 'revoked';
   if (pins.every(({ notAfter }) => notAfter < Date.now())) return 'expired';
   return pins.some(({ state }) => state === 'active') ? 'active' : 'issued';
