@@ -85,7 +85,8 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: join(settings.stateDir, 'rotation.json'),
+    // Not rotation.json: the older version keeps something else under that name, in the same directory.
+    rotation: join(settings.stateDir, 'successions.json'),
     'pairing-key': settings.pairingKey,
     'pairing-certificate': settings.pairingCert,
     'agent-key': inHome('agent.key'),
@@ -110,7 +111,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: inHome('rotation.json'),
+    rotation: inHome('successions.json'),
     'pairing-key': inHome('pairing.key'),
     'pairing-certificate': inHome('pairing.crt'),
     'agent-key': settings.key,

@@ -177,6 +177,8 @@ interface AgentEvents {
 }
 
 interface SharedEvents {
+  /** What another installation had in the directory `from` was taken over: identity and trust, on a dispatcher also `agents` that are new to its registry. @remarks If nobody ran `import-state`, somebody else is root here. */
+  'state-imported': { from: string; serial: string | undefined; agents: number | undefined };
   /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */
   'internal-error': { reason: string };
   /** The log could not be written where `event_log` says. Lines go to standard error until it works again. @remarks Mend what `reason` names. */

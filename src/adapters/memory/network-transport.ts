@@ -39,7 +39,7 @@ export interface Link {
 const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
 
 /** Any number of requests may share a signal. */
-function listenTo(signal: AbortSignal | undefined, listener: () => void, done: AbortSignal): void {
+export function listenTo(signal: AbortSignal | undefined, listener: () => void, done: AbortSignal): void {
   if (!signal) return;
   setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { signal: done });

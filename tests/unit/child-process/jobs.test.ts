@@ -187,6 +187,15 @@ describe('cancelling', () => {
     await eventually(() => lines(pids).every((pid) => !isAlive(Number(pid))));
   });
 
+  test('children that ignore SIGTERM are killed, also when the program itself obeyed', async () => {
+    const pids = await up(`(trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & wait`);
+    const watcher = watcherOf();
+    await jobs.cancel(key());
+    expect(await wait()).toMatchObject({ status: 'cancelled', result: { end: { signal: 'SIGTERM' } } });
+    await eventually(() => !isAlive(Number(lines(pids)[0])));
+    await eventually(() => !isAlive(watcher));
+  });
+
   test('a program that cleans up and exits with 0 was cancelled all the same', async () => {
     await up(`trap 'echo cleaned; exit 0' TERM; echo $$ >PIDS; sleep 1000 & wait`);
     await jobs.cancel(key());
@@ -211,6 +220,7 @@ describe('when what watches over a job is killed', () => {
       `echo before; echo $$ >PIDS; (trap '' TERM; sh -c 'echo $$ >>PIDS; while :; do sleep 1000; done') & wait`,
     );
     await eventually(() => lines(pids).length === 2);
+    await eventually(() => lines(join(jobDirectory(), 'stdout'))[0] === 'before');
     process.kill(watcherOf(), 'SIGKILL');
     const job = await wait();
     expect(reason(job)).toBe('what watched over it was killed; the program was ended');
@@ -291,7 +301,7 @@ describe('after the machine went down', () => {
 
   test('ids that the same boot gave out again are not taken for theirs', async () => {
     const others = await pretend({ started: '1' });
-    expect(reason(await find())).toBe(
+    expect(reason(await wait())).toBe(
       'what watched over it was killed; nothing of the program is left that can be identified',
     );
     expect(others.every(isAlive)).toBe(true);

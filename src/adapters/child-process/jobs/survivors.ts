@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isOver } from '../../../domain/process-stat.js';
 import { pipeHolders } from '../pipe-holders.js';
 import { type ProcessIdentity, stateOf, statOf } from '../process-identity.js';
 import type { ProgramRecord } from './records.js';
@@ -23,17 +24,20 @@ const isAlive = (process: ProcessIdentity | undefined): process is ProcessIdenti
  * holds the pipes and leads one.
  */
 const findSurvivors = async ({ pipes, process }: ProgramRecord): Promise<Survivors> => {
-  const holders = await pipeHolders(pipes, process?.pid ?? 0, searchTime);
-  const sessions = new Map(holders.map((pid) => [pid, statOf(pid)?.session]));
-  const isOwn = (pid: number): boolean => {
-    const session = sessions.get(pid);
-    if (session === undefined) return false;
-    return process === undefined ? session !== 0 && sessions.has(session) : session === process.pid;
-  };
+  const sessions = new Map<number, number>();
+  for (const pid of await pipeHolders(pipes, process?.pid ?? 0, searchTime)) {
+    const stat = statOf(pid);
+    // Otherwise it has ended since it was found.
+    if (stat !== undefined && !isOver(stat)) sessions.set(pid, stat.session);
+  }
+  const holders = [...sessions];
+  const isOwn = (session: number): boolean =>
+    process === undefined ? session !== 0 && sessions.has(session) : session === process.pid;
   const leader = isAlive(process) ? [process.pid] : [];
+  const own = holders.filter(([, session]) => isOwn(session)).map(([pid]) => pid);
   return {
-    own: [...new Set([...leader, ...holders.filter(isOwn)])],
-    strangers: holders.filter((pid) => !isOwn(pid)),
+    own: [...new Set([...leader, ...own])],
+    strangers: holders.filter(([, session]) => !isOwn(session)).map(([pid]) => pid),
   };
 };
 
