@@ -873,7 +873,7 @@ export const defences = [
     named: 'an answer that has another body than was signed is no result',
     without: {
       file: 'src/domain/answer-signature.ts',
-      from: 'return contentDigestOf(by.bodySha256) === signature.contentDigest ?',
+      from: 'return by.contentDigest === signature.contentDigest ?',
       to: 'return by ?',
     },
   },
