@@ -332,8 +332,8 @@ export const defences = [
     named: 'listener: node-tls, asked by undici refuses a client of another CA',
     without: {
       file: 'src/adapters/node-tls/client-certificate.ts',
-      from: 'if (!socket.authorized) return',
-      to: 'if (false) return',
+      from: 'socket.authorized ? undefined :',
+      to: 'true ? undefined :',
     },
   },
   {

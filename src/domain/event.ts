@@ -114,6 +114,16 @@ interface AgentEvents {
   'pairing-report-failed': { dispatcher: string; request: string; attempt: number; reason: string };
   /** A connection was refused before any request: its address is not allowed, there are too many, or the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
   'connection-refused': { ip: string; reason: string; more: number | undefined };
+  /** More connections of one source (an IPv4 address, an IPv6 /64) came to nothing than a limit allows: `rate_limit_volume`, or `rate_limit_probe` for failed handshakes. For `seconds` its connections are closed at once (`effect` blocked), or, where a trusted dispatcher came from within a day, wait (`slowed`). @remarks Find out what runs there. If it should get through, mend what the `connection-refused` before it names; a reload with `rate_limit_disable` lets it in at once. */
+  'source-limited': {
+    source: string;
+    limit: string;
+    effect: string;
+    seconds: number;
+    more: number | undefined;
+  };
+  /** A source may connect again; its block met so many connections as `met` says. @remarks Nothing. */
+  'source-released': { source: string; limit: string; met: number; more: number | undefined };
   /** A request came with a good certificate of the CA that is not trusted here, or is revoked. Nothing of it was read. @remarks Pair with that dispatcher, or find out who has its key. */
   'request-refused': {
     ip: string;

@@ -16,9 +16,6 @@ export const keysWithoutEffect: ReadonlySet<string> = new Set([
   'api_socket',
   'auth_deny_generic',
   'cert_check_interval',
-  'rate_limit_disable',
-  'rate_limit_probe',
-  'rate_limit_volume',
 ]);
 
 export interface SettingsAndWarnings<S> {

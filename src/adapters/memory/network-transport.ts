@@ -34,6 +34,8 @@ export interface Link {
   readonly target: TransportTarget;
   readonly server: Certificate;
   readonly client: Certificate | undefined;
+  /** False: it ends with its first answer. */
+  readonly known: boolean;
 }
 
 const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
@@ -201,6 +203,7 @@ export const memoryTransport = (
     link.station.underWay.add(answering);
     const answer = await answering;
     link.station.underWay.delete(answering);
+    if (!link.known) link.station.links.delete(link);
     if (answer === undefined) {
       const reason = 'closed';
       const message = `${link.target.host} closed the connection before the end of its answer`;

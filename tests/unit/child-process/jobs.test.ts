@@ -43,7 +43,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const job of (await jobs.running()).unwrapOr([])) {
     await jobs.cancel(job);
-    await jobs.wait(job);
+    await jobs.wait(job, AbortSignal.timeout(10_000));
   }
   await jobs.close();
   for (const decoy of decoys.splice(0)) decoy.kill('SIGKILL');
@@ -71,7 +71,8 @@ const submit = (path: string, reqid = 'r1', changes: Partial<Program> = {}, of =
 const start = async (path: string, reqid?: string, changes?: Partial<Program>) =>
   expect((await submit(path, reqid, changes))._unsafeUnwrap()).toEqual({ kind: 'accepted' });
 const find = async (reqid?: string) => (await jobs.find(key(reqid)))._unsafeUnwrap();
-const wait = async (reqid?: string) => (await jobs.wait(key(reqid)))._unsafeUnwrap();
+const wait = async (reqid?: string) =>
+  (await jobs.wait(key(reqid), AbortSignal.timeout(20_000)))._unsafeUnwrap();
 const printed = (job: Job | undefined): string => {
   if (job === undefined || job.status === 'running') throw new Error('it has not ended');
   if (job.status === 'lost') return text(job.stdout.bytes);
@@ -250,7 +251,7 @@ describe('when what watches over a job is killed', () => {
   });
 
   test('what was killed before it knew the process finds it by its pipes', async () => {
-    const pids = await up(`sh -c 'echo $$ >PIDS; exec sleep 1000' & wait`);
+    const pids = await up(`(trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & wait`);
     const { process: _, ...program } = record('program');
     process.kill(watcherOf(), 'SIGSTOP');
     write('program', program);
