@@ -83,14 +83,20 @@ async function runScript(
   };
   if (ask.mode === 'sync') return (await run()).answer;
   if (!signer) throw new Error('nobody can sign what is streamed');
-  const { answer, sink, end } = streamedRun(context, signer, request, () =>
+  const { answer, sink, end, breakOff } = streamedRun(context, signer, request, () =>
     context.events.emit({
       action: 'run-unfollowed',
       level: 'warning',
       fields: { script: ask.script.name, reqid: ask.reqid, dispatcher: caller.id, ip: caller.address },
     }),
   );
-  runs.track(run(sink).then(({ result, totals }) => end(result, totals)));
+  const streamed = run(sink).then(({ result, totals }) => end(result, totals));
+  runs.track(
+    streamed.catch((error: unknown) => {
+      context.events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
+      breakOff();
+    }),
+  );
   return answer;
 }
 

@@ -24,6 +24,8 @@ export interface StreamedRun {
     result: Readonly<Record<string, unknown>>,
     totals: { readonly stdout: number; readonly stderr: number },
   ): Promise<void>;
+  /** Ends the stream without its last line. */
+  breakOff(): void;
 }
 
 const over = { done: true, value: undefined } as const;
@@ -150,5 +152,6 @@ export function streamedRun(
       } else if (state === 'open') leave('closing');
       await settled;
     },
+    breakOff: close,
   };
 }
