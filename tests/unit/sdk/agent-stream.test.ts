@@ -111,8 +111,9 @@ describe('a streamed run', () => {
       }
       end(processOutcome(0));
     })();
+    // Four lines a piece.
     for (let taken = 0; taken < 100; taken += 1) {
-      await lines(1);
+      await lines(4);
       expect(printed - taken).toBeLessThanOrEqual(6);
     }
     await printing;
@@ -146,6 +147,24 @@ describe('a streamed run', () => {
     expect((await lines()).every(({ kind }) => kind === 'output')).toBe(true);
     expect(reader.whyIncomplete()).toBe('it stopped before its end line');
     await vi.waitFor(async () => expect((await result())['stdout']).toHaveLength(1024 * 1024));
+  });
+
+  it('waits for a reader that takes little, as long as it takes something', async () => {
+    const { follow, run, clock } = await serving();
+    const { lines, verified } = await follow();
+    const { print, end } = await run();
+    let done = false;
+    const printing = (async () => {
+      for (let piece = 0; piece < 20; piece += 1) await print('stdout', 'x'.repeat(64 * 1024));
+      done = true;
+    })();
+    while (!done) {
+      await lines(1);
+      await clock.advance(20_000);
+    }
+    await printing;
+    end(processOutcome(0));
+    verified((await lines()).at(-1));
   });
 
   it('that is asked for again is answered with its result, in one', async () => {
