@@ -32,22 +32,29 @@ export async function sendStream(
   stall: number,
 ): Promise<boolean> {
   const iterator = stream[Symbol.asyncIterator]();
-  let leave: (left: undefined) => void = () => undefined;
-  const gone = new Promise<undefined>((resolve) => {
-    leave = resolve;
-  });
-  const onClose = () => leave(undefined);
+  let gone = response.destroyed;
+  let leave = () => {};
+  const onClose = () => {
+    gone = true;
+    leave();
+  };
+  // Not a race with one promise that says so: that would keep everything that was ever sent until then.
+  const next = () =>
+    new Promise<IteratorResult<Uint8Array> | undefined>((resolve, reject) => {
+      leave = () => resolve(undefined);
+      if (gone) leave();
+      else iterator.next().then(resolve, reject);
+    });
   response.once('close', onClose);
-  if (response.destroyed) onClose();
   try {
     let chunk = body;
     for (;;) {
       for (let at = 0; at < chunk.length; at += pieceSize)
         if (!(await written(response, chunk.subarray(at, at + pieceSize), stall))) return await end(iterator);
-      const next = await Promise.race([gone, iterator.next()]);
-      if (next === undefined) return await end(iterator);
-      if (next.done === true) return true;
-      chunk = next.value;
+      const given = await next();
+      if (given === undefined) return await end(iterator);
+      if (given.done === true) return true;
+      chunk = given.value;
     }
   } finally {
     response.off('close', onClose);

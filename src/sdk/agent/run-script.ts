@@ -138,18 +138,13 @@ async function askHook(
   return notRun({ script: script.name, reqid, error });
 }
 
-/** `AbortSignal.any`, but that nothing of it is left at a signal that lives as long as the agent. */
-function either(...signals: readonly (AbortSignal | undefined)[]) {
+/** Aborted when the run is cancelled, or the agent ends it. Nothing of it is left at what lives as long as the agent. */
+function endOf(runs: Runs, cancelled: AbortSignal | undefined) {
   const controller = new AbortController();
   const abort = () => controller.abort();
-  const given = signals.filter((signal) => signal !== undefined);
-  for (const signal of given) {
-    signal.addEventListener('abort', abort);
-    if (signal.aborted) abort();
-  }
-  const release = () => {
-    for (const signal of given) signal.removeEventListener('abort', abort);
-  };
+  const release = runs.onStopping(abort);
+  cancelled?.addEventListener('abort', abort);
+  if (cancelled?.aborted) abort();
   return { signal: controller.signal, release };
 }
 
@@ -177,7 +172,7 @@ async function execute(
   const about = { script: script.name, reqid, dispatcher: caller.id, ip: caller.address };
   events.emit({ action: 'run-start', fields: { ...about, username: username || undefined } });
   const stopping = runs.stopping.signal;
-  const { signal, release } = either(stopping, begun.cancelled);
+  const { signal, release } = endOf(runs, begun.cancelled);
   const outcome = await scriptPath(context, state.settings, script.path).andThen((path) =>
     runner.run({
       ...programOf(context, state, caller, ask),

@@ -23,6 +23,8 @@ export interface Runs {
   readonly jobs: Jobs;
   /** Aborted when the agent stops and has waited long enough: it ends what is not async. */
   readonly stopping: AbortController;
+  /** Calls back when `stopping` is aborted; returns what takes that back. Many runs at one signal would be a warning of Node. */
+  onStopping(callback: () => void): () => void;
   /** The agent stops: nothing is begun any more. */
   closing: boolean;
   /** When the store was last rid of what is too old, epoch milliseconds. */
@@ -53,6 +55,11 @@ export const liveKey = (owner: string, reqid: string): string => `${owner} ${req
 export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
   const held = new Map<string, number>();
   const tracked = new Set<Promise<unknown>>();
+  const stopping = new AbortController();
+  const endings = new Set<() => void>();
+  stopping.signal.addEventListener('abort', () => {
+    for (const end of endings) end();
+  });
   let all = 0;
 
   const occupy = (owner: string): Place => {
@@ -82,7 +89,12 @@ export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
   return {
     store,
     jobs,
-    stopping: new AbortController(),
+    stopping,
+    onStopping(callback) {
+      endings.add(callback);
+      if (stopping.signal.aborted) callback();
+      return () => endings.delete(callback);
+    },
     closing: false,
     purgedAt: undefined,
     live: new Map(),

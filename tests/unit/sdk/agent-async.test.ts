@@ -457,3 +457,20 @@ it('an agent that stops refuses new runs, lets what runs finish, and leaves its 
   expect(eventsOf(events, 'job-end')).toEqual([]);
   expect([...shelf.values()].map(({ state }) => state.status)).toEqual(['running']);
 });
+
+it('many runs at a time are no warning of Node', async () => {
+  const warnings: string[] = [];
+  const onWarning = ({ name }: Error) => warnings.push(name);
+  process.on('warning', onWarning);
+  const names = Array.from({ length: 16 }, (_, index) => `slow${index}`);
+  const { ask, submit, run, ended } = await serving({
+    scripts: names.map((name) => `${name} = /opt/slow\n`).join(''),
+  });
+  for (const name of names) await submit(name, name);
+  const sync = names.map((name) => ask({ body: { script: name, reqid: `${name}-sync` } }));
+  for (let index = 0; index < 2 * names.length; index += 1) (await run(index)).end();
+  await Promise.all(sync);
+  await ended(names.length);
+  process.off('warning', onWarning);
+  expect(warnings).toEqual([]);
+});
