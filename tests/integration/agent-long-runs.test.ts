@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { type AgentOnDisk, type Started, temporaryDirectory } from '../support/commands.js';
 import { dispatcherCredentials, eventually, gate, pairedHost } from '../support/fleet.js';
-import { askOver } from '../support/raw-http.js';
+import { askOver, bytesOf, requestOf, signedFor } from '../support/raw-http.js';
 import { followRun, outputOf } from '../support/raw-stream.js';
 import { openTls } from '../support/raw-tls.js';
 
@@ -259,3 +259,23 @@ it('run_timeout ends an async run, and what a run leaves behind is named', async
     left_behind: { count: 1, pids: [expect.any(Number)] },
   });
 }, 60_000);
+
+it('a stream of any length needs no memory', async () => {
+  const agent = await fresh('max_output = 1000\n');
+  agent.script('flood', '#!/bin/sh\nyes 0123456789012345678901234567890123456789 | head -c 300000000\n');
+  const daemon = await agent.serve();
+  const who = dispatcherCredentials(host.control());
+  const socket = await openTls(agent.port, who);
+  const reqid = newId();
+  const request = requestOf('/run', JSON.stringify({ script: 'flood', reqid, stream: true }));
+  socket.write(bytesOf(signedFor(socket, who, request)));
+  let taken = 0;
+  socket.on('data', (chunk: Buffer) => {
+    taken += chunk.length;
+  });
+  await daemon.shows(new RegExp(`ACTION=run-end .*REQID=${reqid} `), 'stderr');
+  await eventually(() => expect(taken).toBeGreaterThan(300_000_000));
+  socket.destroy();
+  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${daemon.child.pid}/status`, 'utf8'))?.[1];
+  expect(Number(peak) / 1024).toBeLessThan(256);
+}, 120_000);
