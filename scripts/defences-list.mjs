@@ -433,9 +433,9 @@ export const defences = [
     test: `${unit}agent-signatures.test.ts`,
     named: 'a request id is the own of each dispatcher, whatever serials that has',
     without: {
-      file: `${agent}run-script.ts`,
-      from: 'owner: caller.id, reqid };',
-      to: "owner: 'any', reqid };",
+      file: `${agent}run-once.ts`,
+      from: 'owner: caller.id, reqid: ask.reqid };',
+      to: "owner: 'any', reqid: ask.reqid };",
     },
   },
   {
@@ -444,7 +444,7 @@ export const defences = [
     test: `${unit}agent-run.test.ts`,
     named: 'the name "/opt/greet": script not permitted',
     without: {
-      file: `${agent}run-script.ts`,
+      file: `${agent}run-ask.ts`,
       from: "typeof name === 'string' ? state.scripts.get(name) : undefined;",
       to: "typeof name === 'string' ? (state.scripts.get(name) ?? { name, path: name, profile: undefined, schema: undefined, schemaVersion: undefined }) : undefined;",
     },
@@ -803,9 +803,9 @@ export const defences = [
     test: `${unit}agent-signatures.test.ts`,
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
-      file: `${agent}run-script.ts`,
-      from: 'if (reqid === undefined || caller.unsigned) return run();',
-      to: 'if (store) return run();',
+      file: `${agent}run-once.ts`,
+      from: "if (reqid === undefined || (caller.unsigned && ask.mode !== 'async')) return forgotten;",
+      to: 'if (ask) return forgotten;',
     },
   },
   {
@@ -873,7 +873,7 @@ export const defences = [
     named: 'an answer that has another body than was signed is no result',
     without: {
       file: 'src/domain/answer-signature.ts',
-      from: 'return contentDigestOf(by.bodySha256) === signature.contentDigest ?',
+      from: 'return by.contentDigest === signature.contentDigest ?',
       to: 'return by ?',
     },
   },
@@ -1050,6 +1050,85 @@ export const defences = [
       file: 'src/adapters/child-process/process-identity.ts',
       from: 'return stat.started === started &&',
       to: 'return',
+    },
+  },
+  {
+    threat:
+      'Malicious dispatcher, trusted: fetches the result of a run of another, or learns that there is one',
+    stoppedBy: 'runs are looked for under the id of who asks; what is not found there is unknown',
+    test: `${unit}agent-async.test.ts`,
+    named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
+    without: {
+      file: `${agent}run-result.ts`,
+      from: 'const key = { owner: caller.id, reqid };',
+      to: "const key = { owner: 'control', reqid };",
+    },
+  },
+  {
+    threat: 'Malicious dispatcher, trusted: stops the runs of another',
+    stoppedBy: 'only runs of who asks are looked for',
+    test: `${unit}agent-async.test.ts`,
+    named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
+    without: {
+      file: `${agent}run-cancel.ts`,
+      from: 'owner: caller.id, reqid });',
+      to: "owner: 'control', reqid });",
+    },
+  },
+  {
+    threat: 'Malicious dispatcher, trusted: takes all places for runs, so that no other one gets any',
+    stoppedBy: 'the last quarter of the places is none that one of several can have taken',
+    test: `${unit}agent-async.test.ts`,
+    named: 'places of the last quarter no dispatcher can take where several are trusted',
+    without: {
+      file: `${agent}run-script.ts`,
+      from: 'return several ? limit - Math.floor(limit / 4) : limit;',
+      to: 'return several ? limit : limit;',
+    },
+  },
+  {
+    threat:
+      'A request id that was used for an async run is used for another one, when the other record of it is gone',
+    stoppedBy: 'the jobs are asked before every run',
+    test: `${unit}agent-async.test.ts`,
+    named: 'at most once holds where only the jobs remember, and where only the other record does',
+    without: {
+      file: `${agent}run-once.ts`,
+      from: 'if (job.value !== undefined) return repeated(context, caller, ask, job.value);',
+      to: 'if (job.value === null) return repeated(context, caller, ask, job.value);',
+    },
+  },
+  {
+    threat: 'The output of a streamed run is altered on its way, or a part of it is missing',
+    stoppedBy: 'the last line has a digest of all before it, which is signed',
+    test: 'unit/domain/output-stream.test.ts',
+    named: 'a stream is not taken where a byte is another one',
+    without: {
+      file: 'src/domain/output-stream.ts',
+      from: 'read.digest === found\n',
+      to: 'found\n',
+    },
+  },
+  {
+    threat: 'The result of a streamed run is altered',
+    stoppedBy: 'the digest of the result is signed together with that of the output',
+    test: `${unit}stream-signing.test.ts`,
+    named: 'the end line of a streamed run does not verify with another exit',
+    without: {
+      file: 'src/sdk/message-signing.ts',
+      from: 'crypto.sha256(utf8(canonicalJson(result)))',
+      to: "crypto.sha256(utf8(''))",
+    },
+  },
+  {
+    threat: 'Who follows a run reads slowly, or not at all, to fill the memory of the agent',
+    stoppedBy: 'the program waits for its reader',
+    test: `${unit}agent-stream.test.ts`,
+    named: 'a streamed run slows its program down to the pace of its reader, and holds little',
+    without: {
+      file: `${agent}run-stream.ts`,
+      from: "if (size < highWater || state !== 'open') return resolve(state === 'open');",
+      to: "if (size >= 0) return resolve(state === 'open');",
     },
   },
   {

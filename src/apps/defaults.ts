@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { err, type Result, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
+import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { fileAgentRuns } from '../adapters/files/agent-runs.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
@@ -27,6 +28,7 @@ import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher.js';
 import { once } from '../sdk/parallel.js';
+import { jobSupervisorFile } from './job-supervisor-file.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
@@ -238,6 +240,8 @@ export function agentFactories(
     files: nodeFileSystem,
     hook: () => (settings) =>
       processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    jobs: () => (settings) =>
+      supervisedJobs({ directory: join(settings.asyncRunsDir, 'jobs'), supervisor: jobSupervisorFile() }),
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),

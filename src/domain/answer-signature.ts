@@ -10,7 +10,6 @@ import {
 import {
   clockTolerance,
   contentDigestIn,
-  contentDigestOf,
   covered,
   covers,
   findSignature,
@@ -20,6 +19,7 @@ import {
   shortened,
   signatureLabel,
   singleHeaders,
+  streamDigestIn,
   whyNotKey,
 } from './message-signature.js';
 import { readRequestSignature } from './request-signature.js';
@@ -83,7 +83,7 @@ export interface AnswerSignature {
   readonly created: number;
   readonly keyid: string;
   readonly algorithm: string;
-  /** The header's value: `sha-256=:…:`. */
+  /** The header's value: `sha-256=:…:`; of a streamed run two of them. */
   readonly contentDigest: string;
   /** Whether it covers the signature of the request, and with it the nonce: it can then be the answer to nothing else. */
   readonly bound: boolean;
@@ -112,7 +112,7 @@ function readAnswer(answer: ResponseMessage, found: LabelledSignature): Result<A
   const parameters = readParameters(found, parameterNames);
   if (parameters.isErr()) return err(parameters.error);
   const { created, keyid, alg } = parameters.value;
-  const digest = contentDigestIn(answer.headers);
+  const digest = contentDigestIn(answer.headers) ?? streamDigestIn(answer.headers);
   if (digest === undefined) return err('content-digest is not the one of sha-256');
   return signatureBase(answer, found).map((base) => ({
     base,
@@ -131,7 +131,8 @@ export function judgeAnswer(
   by: {
     readonly keyid: string;
     readonly algorithm: string | undefined;
-    readonly bodySha256: Uint8Array;
+    /** What `contentDigest` must be. */
+    readonly contentDigest: string;
     readonly now: number;
   },
 ): Result<void, string> {
@@ -140,5 +141,5 @@ export function judgeAnswer(
   // What is bound to the request needs no clock: a result is not thrown away because two of them differ.
   const apart = Math.abs(signature.created - by.now) / 1000;
   if (!signature.bound && apart > clockTolerance) return err(`created ${apart} s from now`);
-  return contentDigestOf(by.bodySha256) === signature.contentDigest ? ok(undefined) : err('digest differs');
+  return by.contentDigest === signature.contentDigest ? ok(undefined) : err('digest differs');
 }

@@ -180,6 +180,30 @@ interface AgentEvents {
     ms: number;
     error: string | undefined;
   };
+  /** An async run was begun: it outlives the connection and the agent. @remarks Nothing: `job-end` follows, if the agent lives then. */
+  'run-accepted': {
+    script: string;
+    reqid: string;
+    dispatcher: string;
+    ip: string;
+    username: string | undefined;
+  };
+  /** An async run has ended after `ms` milliseconds; `status` is done, cancelled or lost. @remarks With `error` it was killed, cancelled or lost, or could not be started. At `lost` nobody knows how it ended: `error` says why, and whether something of it may still run. */
+  'job-end': {
+    script: string;
+    reqid: string;
+    dispatcher: string;
+    status: string;
+    exit: number;
+    ms: number;
+    error: string | undefined;
+  };
+  /** The dispatcher that followed a run went away, or took its output too slowly. The run goes on, and its result is kept. @remarks Nothing: `ctrl-exec status` fetches the result. */
+  'run-unfollowed': { script: string; reqid: string | undefined; dispatcher: string; ip: string };
+  /** A dispatcher asked what became of a run of its own. @remarks Nothing. */
+  'result-given': { reqid: string; script: string; dispatcher: string; ip: string; status: string };
+  /** A dispatcher asked to stop a run; `status` is cancelling, done (it had ended) or unknown. @remarks Nothing: the end of the run follows. */
+  'cancel-asked': { reqid: string; dispatcher: string; ip: string; status: string };
   /** A ping was answered. @remarks Nothing. */
   'ping-answered': { reqid: string | undefined; dispatcher: string; ip: string };
   /** A dispatcher was told the scripts and tags. @remarks Nothing. */

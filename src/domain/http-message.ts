@@ -14,6 +14,12 @@ export interface HttpAnswer {
   readonly status: number;
   readonly headers: HeaderList;
   readonly body: Uint8Array;
+  /**
+   * What is sent after `body`, as it comes, chunked; only to a client of HTTP/1.1. Its end is the answer's end; one that fails
+   * breaks the connection off. Who reads slowly slows it; it is ended by `return()` when nobody reads any more. Such an answer has no
+   * signature in its headers, for they go out first.
+   */
+  readonly stream?: AsyncIterable<Uint8Array>;
 }
 
 const encoder = new TextEncoder();

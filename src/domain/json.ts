@@ -130,3 +130,18 @@ function objectionTo(name: string, object: Open | undefined): string | undefined
   object?.names?.add(name);
   return undefined;
 }
+
+/**
+ * JSON with the names of every object sorted by UTF-16 code units and no insignificant space, numbers and strings as
+ * JavaScript writes them (RFC 8785).
+ * @param value plain JSON data, not nested without bound; what JSON cannot hold is left out or becomes `null`
+ */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item)).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const members = Object.entries(value)
+    .filter(([, member]) => member !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`);
+  return `{${members.join(',')}}`;
+}

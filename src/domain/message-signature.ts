@@ -39,13 +39,28 @@ export const targetOf = (spkiSha256: Uint8Array): string => base64url(spkiSha256
 export const contentDigestOf = (bodySha256: Uint8Array): string =>
   `sha-256=${serializeByteSequence(bodySha256)}`;
 
+/**
+ * What stands in the place of `content-digest` in the signature of a streamed run: the digest of all lines before the last,
+ * and that of the canonical JSON of the result in the last one (wire-protocol 2.5).
+ */
+export const streamDigestOf = (lines: string, resultSha256: Uint8Array): string =>
+  `${lines},${contentDigestOf(resultSha256)}`;
+
+const digestForm = 'sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:';
 /** With exactly the digest of sha-256. */
-const contentDigestForm = /^sha-256=:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=:$/;
+const contentDigestForm = new RegExp(`^${digestForm}$`);
+const streamDigestForm = new RegExp(`^${digestForm},${digestForm}$`);
 
 /** The value of content-digest, if it has the one form that is accepted. */
 export function contentDigestIn(headers: HeaderList): string | undefined {
   const value = headerValue(headers, 'content-digest');
   return value !== undefined && contentDigestForm.test(value) ? value : undefined;
+}
+
+/** The same of a streamed run. */
+export function streamDigestIn(headers: HeaderList): string | undefined {
+  const value = headerValue(headers, 'content-digest');
+  return value !== undefined && streamDigestForm.test(value) ? value : undefined;
 }
 
 /** A component that is known to be valid. */

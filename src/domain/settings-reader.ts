@@ -14,7 +14,6 @@ export const keysWithoutEffect: ReadonlySet<string> = new Set([
   'api_max_concurrent',
   'api_port',
   'api_socket',
-  'async_ttl',
   'auth_deny_generic',
   'cert_check_interval',
   'pairing_rate_limit_disable',

@@ -1,6 +1,7 @@
 import type { Result, ResultAsync } from 'neverthrow';
 import type { Certificate, KeyType } from '../domain/certificate.js';
 import type { CtrlExecError } from '../domain/errors.js';
+import type { RunningDigest } from '../domain/output-stream.js';
 
 /** Signature algorithms of the HTTP Signature Algorithms registry (RFC 9421 section 6.2) that this product speaks. */
 export type SignatureAlgorithm = 'ecdsa-p256-sha256' | 'ecdsa-p384-sha384' | 'ed25519' | 'rsa-pss-sha512';
@@ -22,6 +23,8 @@ export interface SigningKey {
  */
 export interface Crypto {
   sha256(data: Uint8Array): Uint8Array;
+  /** SHA-256 over what comes in parts. */
+  runningSha256(): RunningDigest;
   hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
   /** RFC 5869. */
   hkdfSha256(secret: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Uint8Array;

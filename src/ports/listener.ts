@@ -88,7 +88,9 @@ export interface Listening {
  *
  * Contract: at most 32 header lines, else 431; an HTTP/1.0 request is answered in kind, byte for byte as legacy peers do
  * (header names capitalised, nothing added but the length), and its connection closed; a client that is refused gets no
- * byte of its request used. TLS 5 s, headers 5 s, body 30 s, else closed.
+ * byte of its request used. TLS 5 s, headers 5 s, body 30 s, else closed. An answer with a `stream` may last as long as it likes; the
+ * stream is asked for more when what it gave was taken, and ended by `return()` when the client has gone, or has taken
+ * nothing for 30 s of what waits for it.
  */
 export interface Listener {
   listen(

@@ -5,7 +5,9 @@ import type { Certificate } from '../domain/certificate.js';
 import type { Message } from '../domain/http-component.js';
 import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
 import { type SignatureInput, signatureBase, signatureHeaders } from '../domain/http-signature.js';
-import { contentDigestOf, keyIdOf, targetOf } from '../domain/message-signature.js';
+import { canonicalJson } from '../domain/json.js';
+import { contentDigestOf, keyIdOf, streamDigestOf, targetOf } from '../domain/message-signature.js';
+import { type StreamEnd, streamType } from '../domain/output-stream.js';
 import {
   judgeRequest,
   judgeRequestBody,
@@ -140,6 +142,60 @@ export const checkRequestBody = (
 ): Result<void, RequestRefusal> =>
   judgeRequestBody(verified, { sha256: crypto.sha256(body), length: body.length });
 
+/** An answer as far as its headers tell of it. */
+type AnswerHead = Pick<HttpAnswer, 'status' | 'headers'>;
+
+/** Content-digest, signature-input and signature, after the headers that the answer has of its own. */
+function signedHeaders(
+  crypto: Crypto,
+  signer: Signer,
+  answer: AnswerHead & { readonly contentDigest: string },
+  request: HttpRequestHead,
+  now: number,
+): { readonly own: HeaderList; readonly signature: HeaderList } {
+  const own: HeaderList = [
+    ...answer.headers.filter(([name]) => !signatureFields.has(name)),
+    ['content-digest', answer.contentDigest],
+  ];
+  const { method, path, query } = request;
+  const message = {
+    status: answer.status,
+    headers: own,
+    request: { method, path, query, headers: request.headers, scheme: 'https' },
+  } as const;
+  const input = answerInput(message, {
+    created: Math.floor(now / 1000),
+    keyid: keyId(crypto, signer.certificate),
+    algorithm: signer.key.algorithm,
+  });
+  return { own, signature: signed(signer, message, input) };
+}
+
+function checkSigned(
+  crypto: Crypto,
+  answer: AnswerHead & { readonly contentDigest: string },
+  request: HttpRequestHead,
+  by: { certificate: Certificate; now: number },
+): Result<void, string> {
+  const { method, path, query, headers } = request;
+  return readAnswerSignature({
+    status: answer.status,
+    headers: answer.headers,
+    request: { method, path, query, headers, scheme: 'https' },
+  }).andThen((found) =>
+    judgeAnswer(found, {
+      keyid: keyId(crypto, by.certificate),
+      algorithm: crypto.algorithmOf(by.certificate.spki),
+      contentDigest: answer.contentDigest,
+      now: by.now,
+    }).andThen(() =>
+      crypto.verify(by.certificate.spki, utf8(found.base), found.signature)
+        ? ok(undefined)
+        : err('the signature does not hold'),
+    ),
+  );
+}
+
 /**
  * The answer with content-digest, signature-input and signature. It is bound to the request as far as that is possible:
  * to its signature where it has a well-formed one.
@@ -152,22 +208,10 @@ export function signAnswer(
   request: HttpRequestHead,
   now: number,
 ): HttpAnswer {
-  const headers: HeaderList = [
-    ...answer.headers.filter(([name]) => !signatureFields.has(name)),
-    ['content-digest', contentDigestOf(crypto.sha256(answer.body))],
-  ];
-  const { method, path, query } = request;
-  const message = {
-    status: answer.status,
-    headers,
-    request: { method, path, query, headers: request.headers, scheme: 'https' },
-  } as const;
-  const input = answerInput(message, {
-    created: Math.floor(now / 1000),
-    keyid: keyId(crypto, signer.certificate),
-    algorithm: signer.key.algorithm,
-  });
-  return { ...answer, headers: [...headers, ...signed(signer, message, input)] };
+  const contentDigest = contentDigestOf(crypto.sha256(answer.body));
+  const { status, headers } = answer;
+  const { own, signature } = signedHeaders(crypto, signer, { status, headers, contentDigest }, request, now);
+  return { ...answer, headers: [...own, ...signature] };
 }
 
 /**
@@ -182,23 +226,60 @@ export function checkAnswer(
   request: RequestOnWire,
   by: { certificate: Certificate; now: number },
 ): Result<void, string> {
-  const { method, path, query, headers } = request;
-  return readAnswerSignature({
-    status: answer.status,
-    headers: answer.headers,
-    request: { method, path, query, headers, scheme: 'https' },
-  }).andThen((found) =>
-    judgeAnswer(found, {
-      keyid: keyId(crypto, by.certificate),
-      algorithm: crypto.algorithmOf(by.certificate.spki),
-      bodySha256: crypto.sha256(answer.body),
-      now: by.now,
-    }).andThen(() =>
-      crypto.verify(by.certificate.spki, utf8(found.base), found.signature)
-        ? ok(undefined)
-        : err('the signature does not hold'),
-    ),
-  );
+  const contentDigest = contentDigestOf(crypto.sha256(answer.body));
+  return checkSigned(crypto, { ...answer, contentDigest }, request, by);
+}
+
+const streamHead: AnswerHead = { status: 200, headers: [['content-type', streamType]] };
+
+const endDigest = (crypto: Crypto, { result, digest }: Pick<StreamEnd, 'result' | 'digest'>): string =>
+  streamDigestOf(digest, crypto.sha256(utf8(canonicalJson(result))));
+
+/**
+ * The last line of a streamed answer, signed as an answer is whose content-digest is the digest of all lines before, a comma,
+ * and the digest of the canonical JSON of the result (wire-protocol 2.5).
+ * @param request the request, with its signature: what has none is not streamed
+ * @param linesSha256 SHA-256 over all bytes before this line
+ * @param now epoch milliseconds
+ */
+export function signStreamEnd(
+  crypto: Crypto,
+  signer: Signer,
+  end: { readonly result: Readonly<Record<string, unknown>>; readonly linesSha256: Uint8Array },
+  request: HttpRequestHead,
+  now: number,
+): StreamEnd {
+  const { result } = end;
+  const digest = contentDigestOf(end.linesSha256);
+  const contentDigest = endDigest(crypto, { result, digest });
+  const { signature } = signedHeaders(crypto, signer, { ...streamHead, contentDigest }, request, now);
+  const value = (name: string) => signature.find(([key]) => key === name)?.[1] ?? '';
+  return { result, digest, signature: { input: value('signature-input'), signature: value('signature') } };
+}
+
+/**
+ * Checks the last line of a streamed answer, whose digest a `streamReader` has compared with the bytes before it. Err says why
+ * it does not verify: then nothing of the stream was authenticated.
+ * @param answer status and headers as they came: 200 and a content type of `streamType` are what is signed
+ * @param request as it was sent, with the headers that signing added
+ * @param by.certificate of the TLS peer
+ * @param by.now epoch milliseconds
+ */
+export function checkStreamEnd(
+  crypto: Crypto,
+  answer: AnswerHead,
+  end: StreamEnd,
+  request: RequestOnWire,
+  by: { certificate: Certificate; now: number },
+): Result<void, string> {
+  const contentDigest = endDigest(crypto, end);
+  const headers: HeaderList = [
+    ...answer.headers.filter(([name]) => !signatureFields.has(name)),
+    ['content-digest', contentDigest],
+    ['signature-input', end.signature.input],
+    ['signature', end.signature.signature],
+  ];
+  return checkSigned(crypto, { status: answer.status, headers, contentDigest }, request, by);
 }
 
 /** Whether a message has no signature at all, as those of legacy peers. */

@@ -28,6 +28,24 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         );
       });
 
+      it('SHA-256 over parts is that of the whole, whatever the parts are', () => {
+        for (const parts of [[], ['abc'], ['a', '', 'bc'], ['a', 'b', 'c']]) {
+          const running = open().runningSha256();
+          for (const part of parts) running.update(text(part));
+          expect(hex(running.digest())).toBe(hex(open().sha256(text(parts.join('')))));
+        }
+      });
+
+      it('two digests over parts know nothing of each other, nor of what becomes of their input', () => {
+        const crypto = open();
+        const [one, other] = [crypto.runningSha256(), crypto.runningSha256()];
+        const part = text('abc');
+        one.update(part);
+        other.update(text('x'));
+        part.fill(0);
+        expect(hex(one.digest())).toBe(hex(crypto.sha256(text('abc'))));
+      });
+
       it.each([
         [
           '1',

@@ -404,6 +404,96 @@ export function listenerContract(name: string, open: () => Network): void {
       await Promise.all([listening.close(1_000), listening.close(1_000)]);
     });
 
+    describe('an answer that streams', () => {
+      const text = (value: string) => new TextEncoder().encode(value);
+      const head = {
+        status: 200,
+        headers: [['content-type', 'application/x-ndjson']],
+        body: text('0'),
+      } as const;
+
+      it('is sent as it comes, after its body, and the connection goes on', async () => {
+        const { ask, failed } = await serve({
+          handle: async ({ path }) => ({
+            ...head,
+            stream: (async function* () {
+              for (let part = 1; part < 5; part += 1) yield text(`${part}${path}`);
+              yield new Uint8Array();
+              yield new Uint8Array(100_000).fill(46);
+            })(),
+          }),
+        });
+        for (const path of ['/a', '/b']) {
+          const answer = (await ask({ path }))._unsafeUnwrap();
+          expect(answer.status).toBe(200);
+          expect(answer.headers).toContainEqual(['content-type', 'application/x-ndjson']);
+          expect(Buffer.from(answer.body).toString()).toBe(
+            `01${path}2${path}3${path}4${path}${'.'.repeat(100_000)}`,
+          );
+        }
+        expect(failed).toEqual([]);
+      });
+
+      /** Gives some, then nothing, until it is ended. */
+      function endless() {
+        const ended = deferred();
+        const begun = deferred();
+        let given = 0;
+        const stream: AsyncIterable<Uint8Array> = {
+          [Symbol.asyncIterator]: () => ({
+            next: async () => {
+              given += 1;
+              if (given < 3) return { done: false, value: text('x') };
+              begun.resolve();
+              await ended.promise;
+              return { done: true, value: undefined };
+            },
+            return: async () => {
+              ended.resolve();
+              return { done: true, value: undefined };
+            },
+          }),
+        };
+        return { stream, ended: ended.promise, begun: begun.promise };
+      }
+
+      it('is ended when the asker goes away', async () => {
+        const { stream, ended, begun } = endless();
+        const { ask, failed } = await serve({ handle: async () => ({ ...head, stream }) });
+        const leaving = new AbortController();
+        const asking = ask({ signal: leaving.signal });
+        await begun;
+        leaving.abort();
+        expect((await asking)._unsafeUnwrapErr().code).toBe('aborted');
+        await ended;
+        expect(failed).toEqual([]);
+      });
+
+      it('is ended when the listener closes and its grace is over', async () => {
+        const { stream, ended, begun } = endless();
+        const { ask, listening } = await serve({ handle: async () => ({ ...head, stream }) });
+        const asking = ask();
+        await begun;
+        await listening.close(0);
+        await ended;
+        expect((await asking).isErr()).toBe(true);
+      });
+
+      it('that fails is broken off, and is never taken for whole', async () => {
+        const { ask, failed } = await serve({
+          handle: async () => ({
+            ...head,
+            // biome-ignore lint/correctness/useYield: it fails before it has given anything more
+            stream: (async function* (): AsyncGenerator<Uint8Array> {
+              throw new Error('a bug');
+            })(),
+          }),
+        });
+        expect((await ask()).isErr()).toBe(true);
+        expect(failed).toEqual([new Error('a bug')]);
+      });
+    });
+
     it('says that a port is taken', async () => {
       const { network, listening, all } = await serve();
       const second = await network.listener.listen({ ...all, port: listening.port });

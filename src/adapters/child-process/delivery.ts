@@ -26,28 +26,32 @@ const nobody: Delivery = {
 export const delivery = (sink: OutputSink | undefined, patience: number): Delivery => {
   if (sink === undefined) return nobody;
   const open = new Set<Promise<void>>();
-  let endAll: () => void = () => undefined;
-  const ended = new Promise<void>((resolve) => {
-    endAll = resolve;
-  });
+  /** What ends the calls that wait. Not a race with one promise for all: that would keep something of each of them. */
+  const endings = new Set<() => void>();
   let gone = false;
   let announce: () => void = () => undefined;
   let next = never;
 
   const end = (): void => {
     gone = true;
-    endAll();
+    for (const each of endings) each();
   };
 
   const offer = async (stream: OutputStream, chunk: Uint8Array): Promise<void> => {
     const cancel = later(patience, end);
+    let give: () => void = () => undefined;
     try {
-      // What the pipe gives is the receiver's to keep; what is captured must not change with it.
-      const wanted = await Promise.race([sink(stream, chunk.slice()), ended]);
+      const wanted = await new Promise<boolean>((resolve, reject) => {
+        give = () => resolve(false);
+        endings.add(give);
+        // What the pipe gives is the receiver's to keep; what is captured must not change with it.
+        sink(stream, chunk.slice()).then(resolve, reject);
+      });
       if (wanted !== true) end();
     } catch {
       end();
     } finally {
+      endings.delete(give);
       cancel();
     }
   };

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { ok, okAsync, ResultAsync } from 'neverthrow';
 import {
   type Job,
@@ -37,6 +38,7 @@ const jobOf = ({ header, state }: Kept): Job => ({ ...header, ...state });
 export const memoryJobs = (options: MemoryJobsOptions): Jobs => {
   const { runner, capacity = jobCapacity, now = Date.now, shelf = new Map<string, Kept>() } = options;
   const closing = new AbortController();
+  setMaxListeners(0, closing.signal);
 
   const running = (): Kept[] => [...shelf.values()].filter(({ state }) => state.status === 'running');
 

@@ -94,6 +94,57 @@ async function answerOf(link: Link, from: string, request: TransportRequest): Pr
   return handledBy(station, () => station.options.handle(incoming));
 }
 
+/**
+ * An answer with all that streams after its body; as far as it has come where that is more than `limit`, or the asker gives up.
+ * Undefined: the stream failed.
+ */
+async function collected(
+  { options, closed }: Station,
+  { stream, ...answer }: HttpAnswer,
+  limit: number,
+  given: AbortSignal,
+): Promise<HttpAnswer | undefined> {
+  if (!stream) return answer;
+  const parts = [answer.body];
+  let length = answer.body.length;
+  const iterator = stream[Symbol.asyncIterator]();
+  const gone = new AbortController();
+  const left = new Promise<undefined>((resolve) => {
+    gone.signal.addEventListener('abort', () => resolve(undefined));
+  });
+  const stop = new AbortController();
+  for (const signal of [given, closed.signal]) {
+    listenTo(signal, () => gone.abort(), stop.signal);
+    if (signal.aborted) gone.abort();
+  }
+  try {
+    while (length <= limit) {
+      const next = await Promise.race([left, iterator.next()]);
+      if (next?.done === true) return { ...answer, body: joined(parts) };
+      if (next === undefined) break;
+      parts.push(next.value.slice());
+      length += next.value.length;
+    }
+    await iterator.return?.();
+    return { ...answer, body: joined(parts) };
+  } catch (error) {
+    options.failed?.(error);
+    return undefined;
+  } finally {
+    stop.abort();
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
 /** A transport of the host at address `from`. */
 export const memoryTransport = (
   from: string,
@@ -144,12 +195,20 @@ export const memoryTransport = (
   const exchange = async (
     link: Link,
     request: TransportRequest,
+    done: AbortSignal,
   ): Promise<Result<TransportAnswer, TransportError>> => {
-    const answering = answerOf(link, from, request);
+    const answering = answerOf(link, from, request).then((answer) =>
+      collected(link.station, answer, request.maxAnswer, done),
+    );
     link.station.underWay.add(answering);
     const answer = await answering;
     link.station.underWay.delete(answering);
     if (!link.known) link.station.links.delete(link);
+    if (answer === undefined) {
+      const reason = 'closed';
+      const message = `${link.target.host} closed the connection before the end of its answer`;
+      return err(failure('connection_failed', message, { host: link.target.host, reason }));
+    }
     if (answer.body.length > request.maxAnswer) {
       const limit = request.maxAnswer;
       const message = `the answer of ${link.target.host} is larger than ${limit} bytes`;
@@ -169,7 +228,7 @@ export const memoryTransport = (
     if (stop.signal.aborted || request.signal?.aborted) return aborted();
     const done = new AbortController();
     const end = await Promise.race([
-      exchange(linked.value, request),
+      exchange(linked.value, request, done.signal),
       givenUp(linked.value, request, done.signal),
     ]);
     done.abort();

@@ -32,6 +32,13 @@ export const nodeCrypto = (): Crypto => {
   const certificates = certificateReader();
   return {
     sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
+    runningSha256: () => {
+      const hash = createHash('sha256');
+      return {
+        update: (data) => void hash.update(data),
+        digest: () => new Uint8Array(hash.digest()),
+      };
+    },
     hmacSha256: (key, data) => new Uint8Array(createHmac('sha256', key).update(data).digest()),
     hkdfSha256: (secret, salt, info, length) =>
       new Uint8Array(hkdfSync('sha256', secret, salt, info, length)),

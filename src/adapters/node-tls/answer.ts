@@ -13,7 +13,7 @@ const framing = new Set([
   'transfer-encoding',
 ]);
 
-/** The headers of an answer with its exact length. Throws where a handler made one that HTTP cannot carry. */
+/** The headers of an answer, with its exact length where that is known. Throws where a handler made one that HTTP cannot carry. */
 export function answerHeaders(answer: HttpAnswer): HeaderList {
   const { status } = answer;
   if (!Number.isInteger(status) || status < 200 || status > 599) throw new Error(`no such status: ${status}`);
@@ -22,7 +22,7 @@ export function answerHeaders(answer: HttpAnswer): HeaderList {
     validateHeaderName(name);
     validateHeaderValue(name, value);
   }
-  return status === 204 ? own : [...own, ['content-length', String(answer.body.length)]];
+  return status === 204 || answer.stream ? own : [...own, ['content-length', String(answer.body.length)]];
 }
 
 /** `content-type` as `Content-Type`: readers of deployed peers compare header names as they are written there. */

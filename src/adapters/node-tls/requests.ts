@@ -6,6 +6,7 @@ import type { IncomingRequest, ListenerAnswer, ListenOptions } from '../../ports
 import { answerBytes, answerHeaders, sendLast } from './answer.js';
 import type { Connection, Connections } from './connections.js';
 import { requestBody } from './request-body.js';
+import { sendStream } from './stream.js';
 import type { ListenerTimings } from './timings.js';
 
 const maxHeaderLines = 32;
@@ -88,11 +89,16 @@ export function serveRequests(
   options: ListenOptions,
   timings: ListenerTimings,
 ): void {
-  const ask = async <A extends HttpAnswer>(work: () => Promise<A>): Promise<A | HttpAnswer> => {
+  const ask = async <A extends HttpAnswer>(
+    work: () => Promise<A>,
+    http10: boolean,
+  ): Promise<A | HttpAnswer> => {
     try {
       const answer = await work();
       answerHeaders(answer);
-      return answer;
+      if (!(answer.stream && http10)) return answer;
+      await answer.stream[Symbol.asyncIterator]().return?.();
+      throw new Error('a stream in answer to a request of HTTP/1.0');
     } catch (error) {
       options.failed?.(error);
       return refusal(500, 'internal error');
@@ -126,9 +132,46 @@ export function serveRequests(
     // A peer that vanished without a word would hold its place until the handler gives up.
     socket.setKeepAlive(true, timings.stall);
     if (!socket.destroyed) socket.write(answerBytes('1.0', first));
-    const last = await ask(() => next(gone.signal));
+    const last = await ask(() => next(gone.signal), true);
     socket.off('close', onClose);
     if (!socket.destroyed) endWith(socket, last, '1.0');
+  };
+
+  /** The answer is being written to its end; then the connection may bring another request. */
+  const finishing = (connection: Connection, response: ServerResponse) => {
+    const { socket } = response;
+    connection.state = 'answering';
+    response.once('finish', () => {
+      if (connection.state === 'answering') connection.state = 'idle';
+      if (connection.last) socket?.destroy();
+    });
+  };
+
+  /** Sends an answer whose end is not known yet. Until then the connection is in `handling`: a request that comes is not done. */
+  const answerInParts = async (
+    connection: Connection,
+    response: ServerResponse,
+    answer: HttpAnswer & Required<Pick<HttpAnswer, 'stream'>>,
+    isLast: boolean,
+  ): Promise<void> => {
+    const { socket } = response;
+    if (isLast) response.shouldKeepAlive = false;
+    socket?.setTimeout(0);
+    // A reader that vanished without a word shows by this where nothing is to be sent for a while.
+    socket?.setKeepAlive(true, timings.stall);
+    response.writeHead(answer.status, answerHeaders(answer).flat());
+    response.on('error', () => socket?.destroy());
+    response.flushHeaders();
+    try {
+      if (await sendStream(response, answer, timings.stall)) {
+        finishing(connection, response);
+        socket?.setTimeout(timings.stall);
+        response.end();
+      } else socket?.destroy();
+    } catch (error) {
+      options.failed?.(error);
+      socket?.destroy();
+    }
   };
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
@@ -151,11 +194,16 @@ export function serveRequests(
     connection.state = 'handling';
     const body = requestBody(request, options.maxBody, timings.body);
     const refused = whyNotHandled(request);
-    const answer: ListenerAnswer =
-      refused ?? (await ask(() => options.handle(incoming(request, connection, body.read))));
     const http10 = request.httpVersionMinor === 0;
+    const answer: ListenerAnswer =
+      refused ?? (await ask(() => options.handle(incoming(request, connection, body.read)), http10));
     if (answer.next && http10) {
       await answerTwice(socket, connection, answer, (gone) => answer.next?.(gone) ?? Promise.resolve(answer));
+      return;
+    }
+    const { stream } = answer;
+    if (stream) {
+      await answerInParts(connection, response, { ...answer, stream }, connection.last || !body.isWhole());
       return;
     }
     if (socket.destroyed) return;
@@ -164,11 +212,7 @@ export function serveRequests(
       endWith(socket, answer, http10 ? '1.0' : '1.1', request);
       return;
     }
-    connection.state = 'answering';
-    response.once('finish', () => {
-      if (connection.state === 'answering') connection.state = 'idle';
-      if (connection.last) socket.destroy();
-    });
+    finishing(connection, response);
     socket.setTimeout(timings.stall);
     response.writeHead(answer.status, answerHeaders(answer).flat());
     response.end(answer.body);

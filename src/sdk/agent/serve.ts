@@ -5,7 +5,8 @@ import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
 import { renewals } from './renewal.js';
 import { answerRequest, type Serving } from './requests.js';
-import type { Runs } from './runs.js';
+import { adoptJobs, purgeJobs } from './run-jobs.js';
+import { type Runs, runsOf } from './runs.js';
 import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
@@ -22,8 +23,8 @@ export interface ServingAgent {
    */
   reload(): ResultAsync<void, CtrlExecError>;
   /**
-   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. A further call
-   * can only shorten that.
+   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then ends it and closes; async runs go on.
+   * Default: 30,000. A further call can only shorten that.
    */
   close(grace?: number): Promise<void>;
 }
@@ -51,12 +52,7 @@ export function serve(
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
     const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
-    const runs: Runs = {
-      underWay: 0,
-      stopping: new AbortController(),
-      store: context.runs(settings),
-      purgedAt: undefined,
-    };
+    const runs = runsOf(context.runs(settings), context.jobs(settings));
     const bind = options.bind ?? settings.bind;
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
@@ -76,6 +72,7 @@ export function serve(
       await admission.close();
       await replay.close();
       await runs.store.close();
+      await runs.jobs.close();
     };
     const listened = await context.listener.listen({
       bind,
@@ -103,9 +100,14 @@ export function serve(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
+    const adopting = adoptJobs(context, runs);
+    const stopPurging = purgeJobs(context, runs, () => holder.current().state.settings.asyncTtl);
     let closing: Promise<void> | undefined;
     const stop = async (grace: number) => {
-      await listening.close(grace + killTime);
+      // A run goes on when its connection has gone.
+      await Promise.all([listening.close(grace + killTime), settled(context, runs, grace + killTime)]);
+      await adopting;
+      await stopPurging();
       await closeStores();
       events.emit({ action: 'stopped', fields: { port: listening.port } });
     };
@@ -126,6 +128,7 @@ export function serve(
             return error;
           }),
       close: async (grace = 30_000) => {
+        runs.closing = true;
         const cancel = clock.after(grace, () => runs.stopping.abort());
         closing ??= stop(grace);
         await closing;
@@ -134,6 +137,16 @@ export function serve(
     } satisfies ServingAgent);
   });
 }
+
+/** Resolves when nothing runs any more that the agent would end by ending, at the latest after `limit` milliseconds. */
+const settled = ({ clock }: AgentContext, runs: Runs, limit: number): Promise<void> =>
+  new Promise((resolve) => {
+    const cancel = clock.after(limit, resolve);
+    void runs.settled().then(() => {
+      cancel();
+      resolve();
+    });
+  });
 
 /** Milliseconds that a script has between SIGTERM and SIGKILL, and some for its answer. */
 const killTime = 7000;

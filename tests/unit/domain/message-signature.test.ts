@@ -153,7 +153,12 @@ describe('the vectors of wire-protocol 2.3', () => {
     const found = readAnswerSignature(answerOf(one))._unsafeUnwrap();
     expect(found.base).toBe(response.signature_base);
     expect(verify(null, utf8(found.base), publicKey, found.signature)).toBe(true);
-    const judged = { keyid: agent, algorithm: 'ed25519', bodySha256: sha256(response.body), now };
+    const judged = {
+      keyid: agent,
+      algorithm: 'ed25519',
+      contentDigest: contentDigestOf(sha256(response.body)),
+      now,
+    };
     expect(judgeAnswer(found, judged).isOk()).toBe(true);
   });
 
@@ -436,7 +441,12 @@ describe('the form of an answer signature', () => {
     const judged = (changes: Partial<typeof found>, at = now) =>
       judgeAnswer(
         { ...found, ...changes },
-        { keyid: agent, algorithm: 'ed25519', bodySha256: sha256(run.response.body), now: at },
+        {
+          keyid: agent,
+          algorithm: 'ed25519',
+          contentDigest: contentDigestOf(sha256(run.response.body)),
+          now: at,
+        },
       );
     const at = (seconds: number, bound: boolean) => judged({ created: now + seconds * 1000, bound }).isOk();
     expect([29, 30, 31, -29, -30, -31].map((seconds) => at(seconds, false))).toEqual([

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, parseSidecar, sidecarLimit } from '../../../src/domain/sidecar.js';
+import { canonicalJson } from '../../../src/domain/json.js';
+import { parseSidecar, sidecarLimit } from '../../../src/domain/sidecar.js';
 
 const version = (body: unknown) => parseSidecar(JSON.stringify(body))._unsafeUnwrap().version;
 

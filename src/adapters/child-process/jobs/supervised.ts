@@ -1,6 +1,6 @@
+import { setMaxListeners } from 'node:events';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../../../ports/jobs.js';
 import type { Program } from '../../../ports/process-runner.js';
 import { ownIdentity } from '../process-identity.js';
+import { later } from '../timer.js';
 import { announceStart, giveUp } from './inspect.js';
 import { launchWatcher } from './launch.js';
 import {
@@ -43,8 +44,9 @@ export interface SupervisedJobsOptions {
 
 type StartError = CtrlExecError<'file_failed' | 'spawn_failed'>;
 
-/** Milliseconds between two looks at a job that is waited for; the end of a watcher of this process is noticed at once. */
-const lookInterval = 250;
+/** Milliseconds between two looks at a job that is waited for, at first and at most; the end of a watcher of this process is noticed at once. */
+const firstLook = 250;
+const lookInterval = 2_000;
 
 /** False: there is no such job any more. */
 const requestCancel = async (job: string): Promise<boolean> => {
@@ -83,6 +85,8 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
   const { directory, capacity = jobCapacity, killAfter = 5_000, patience = 30_000 } = options;
   const watcher = { path: options.node ?? process.execPath, args: [options.supervisor] };
   const closing = new AbortController();
+  // Any number of jobs may be waited for.
+  setMaxListeners(0, closing.signal);
   const inTurn = serial();
   const launching = new Map<string, Promise<unknown>>();
   const exits = new Map<string, Promise<unknown>>();
@@ -183,14 +187,26 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
 
   const waitFor = async (on: Shelf, key: JobKey, given: AbortSignal): Promise<Job | undefined> => {
     const name = directoryName(key);
-    for (;;) {
-      const job = await on.job(key);
-      if (job?.status !== 'running' || given.aborted) return job;
-      const interval = new AbortController();
-      const signal = AbortSignal.any([given, interval.signal]);
-      const pause = delay(lookInterval, undefined, { signal }).catch(() => undefined);
-      await Promise.race([pause, exits.get(name) ?? pause]);
-      interval.abort();
+    let wake: () => void = () => undefined;
+    const onWake = (): void => wake();
+    given.addEventListener('abort', onWake);
+    // Once, and no race at every look: what is waited for may live for weeks, and would keep something of each.
+    void exits.get(name)?.then(onWake, onWake);
+    try {
+      for (let interval = firstLook; ; interval = Math.min(interval * 1.5, lookInterval)) {
+        const job = await on.job(key);
+        if (job?.status !== 'running' || given.aborted) return job;
+        await new Promise<void>((resolve) => {
+          const cancel = later(interval, resolve);
+          wake = () => {
+            cancel();
+            resolve();
+          };
+          if (given.aborted) wake();
+        });
+      }
+    } finally {
+      given.removeEventListener('abort', onWake);
     }
   };
 
