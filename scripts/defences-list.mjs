@@ -403,8 +403,8 @@ export const defences = [
     named: 'an answer that is not understood is exit -1 and says why another reqid',
     without: {
       file: 'src/domain/agent-protocol.ts',
-      from: 'if (answered !== undefined && answered !== reqid) return',
-      to: 'if (false) return',
+      from: "body['reqid'] !== undefined && body['reqid'] !== reqid;",
+      to: 'false;',
     },
   },
   {
@@ -414,8 +414,8 @@ export const defences = [
     named: 'results are kept under the registered name when the agent claims to be another',
     without: {
       file: `${dispatcher}run.ts`,
-      from: '          ...base,\n          ...read,',
-      to: '          ...base,\n          host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host,\n          ...read,',
+      from: 'resultOf({ ...base, rtt }, read, name)',
+      to: 'resultOf({ ...base, rtt, host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host }, read, name)',
     },
   },
   {
