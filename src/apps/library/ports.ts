@@ -42,6 +42,8 @@ export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';
 export type { PurgeLimits, RunNews, RunStore } from '../../ports/run-store.js';
 export type {
+  AnswerHead,
+  BodyConsumer,
   Credentials,
   Transport,
   TransportAnswer,
