@@ -645,7 +645,7 @@ export function transportContract(name: string, open: () => Network): void {
         expect(answer._unsafeUnwrapErr()).toBe(enough);
         expect(calls).toBe(3);
         await expect.poll(() => ended).toBe(true);
-        await ask({}, { connectionKey: 'another' });
+        await ask({ maxAnswer: 10 }, { connectionKey: 'another' });
         expect(connections()).toBe(2);
       });
 
