@@ -192,7 +192,8 @@ export const defences = [
   // Pairing: downgrade
   {
     threat: 'Downgrade at pairing: answers in version 1',
-    stoppedBy: 'messages of another version are not understood; the agent knows none to fall back to',
+    stoppedBy:
+      'messages of another version are not understood; the agent falls back to none unless it is told to (`--allow-v1`)',
     test: `${unit}defences-pairing.test.ts`,
     named: 'messages of another version are not understood, whatever else they say',
     without: {
@@ -210,6 +211,94 @@ export const defences = [
       file: 'src/domain/pairing-transcript.ts',
       from: "      transcript.offer.join(','),\n",
       to: '',
+    },
+  },
+  {
+    threat: 'Downgrade at pairing: has a dispatcher that knows version 2 seem not to, in the midst of it',
+    stoppedBy: 'version 1 is tried after the answer to M1 only, and not where one before it was of version 2',
+    test: `${unit}pairing-version1-agent.test.ts`,
+    named: 'after a 404 of a dispatcher that has shown before that it knows version 2',
+    without: {
+      file: `${agent}pairing-connection.ts`,
+      from: 'if (version !== 2) version =',
+      to: 'version =',
+    },
+  },
+  {
+    threat: 'Downgrade at pairing: version 1 where people compare codes',
+    stoppedBy: '`--allow-v1` needs the fingerprint of the CA, or the word that nobody can be between',
+    test: `${unit}pairing-version1-agent.test.ts`,
+    named: 'where people compare codes',
+    without: {
+      file: `${agent}pairing-options.ts`,
+      from: "!allowV1 || trust.kind === 'ca-sha256'",
+      to: "true || trust.kind === 'ca-sha256'",
+    },
+  },
+  {
+    threat: 'Downgrade at pairing: a name that has paired by version 2 asks by version 1',
+    stoppedBy: 'such an approval is refused',
+    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    named: 'take the place of a name that is paired by version 2',
+    without: {
+      file: `${dispatcher}pairing-decisions.ts`,
+      from: "record?.pairing === 'v2' && version === 'v1'",
+      to: 'false',
+    },
+  },
+  {
+    threat: 'Pairing by version 1 where nobody switched it on',
+    stoppedBy: 'its route is unknown then',
+    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    named: 'is unknown to a dispatcher that does not serve it, as any other route',
+    without: {
+      file: `${dispatcher}pairing-mode.ts`,
+      from: 'if (allowV1 && request.method',
+      to: 'if (request.method',
+    },
+  },
+  {
+    threat: 'Pairing by version 1: an approval that was made for another request',
+    stoppedBy: 'it must have the nonce of the request',
+    test: `${unit}pairing-version1-agent.test.ts`,
+    named: 'with another nonce, ""',
+    without: {
+      file: `${agent}pairing-legacy-judgement.ts`,
+      from: 'if (!crypto.equal(utf8(approval.nonce), utf8(nonce)))',
+      to: 'if (false)',
+    },
+  },
+  {
+    threat: 'Pairing by version 1: shows the CA of the true dispatcher without a certificate of it',
+    stoppedBy: 'with `--ca-sha256` the certificate of TLS must be of that CA',
+    test: `${unit}pairing-version1-agent.test.ts`,
+    named: 'from who does not hold a certificate of the CA with this fingerprint',
+    without: {
+      file: `${agent}pairing-legacy-judgement.ts`,
+      from: 'if (!crypto.issuedBy(leaf, ca))',
+      to: 'if (false)',
+    },
+  },
+  {
+    threat: 'Pairing by version 1: an agent poses as the dispatcher',
+    stoppedBy: 'a certificate that names somebody must name the dispatcher (those of legacy CAs name nobody)',
+    test: `${unit}pairing-version1-agent.test.ts`,
+    named: 'from who holds the certificate of an agent',
+    without: {
+      file: `${agent}pairing-legacy-judgement.ts`,
+      from: 'leaf.uris.length > 0 &&',
+      to: 'false &&',
+    },
+  },
+  {
+    threat: 'Pairing by version 1: requests that wait fill the queue',
+    stoppedBy: 'they have the places of version 2, two for an address, until their agent is gone',
+    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    named: 'fill the queue',
+    without: {
+      file: `${dispatcher}pairing-mode.ts`,
+      from: 'inOrder(() => admit(address).andThen(vigil.noAttack).andThen(work))',
+      to: 'inOrder(() => vigil.noAttack().andThen(work))',
     },
   },
   {
@@ -243,8 +332,8 @@ export const defences = [
     named: 'listener: node-tls, asked by undici refuses a client of another CA',
     without: {
       file: 'src/adapters/node-tls/client-certificate.ts',
-      from: 'if (!socket.authorized) return',
-      to: 'if (false) return',
+      from: 'socket.authorized ? undefined :',
+      to: 'true ? undefined :',
     },
   },
   {
@@ -784,7 +873,7 @@ export const defences = [
     named: 'an answer that has another body than was signed is no result',
     without: {
       file: 'src/domain/answer-signature.ts',
-      from: 'return contentDigestOf(by.bodySha256) === signature.contentDigest ?',
+      from: 'return by.contentDigest === signature.contentDigest ?',
       to: 'return by ?',
     },
   },
@@ -936,6 +1025,31 @@ export const defences = [
       file: 'src/adapters/child-process/refusal.ts',
       from: 'return sample !== undefined && lacksInterpreter(sample);',
       to: 'return false;',
+    },
+  },
+  {
+    threat:
+      'The agent is killed between accepting a job and starting it, and the job is run after it was said to be lost',
+    stoppedBy:
+      'who may run it is decided by one file that appears once, made by its watcher or by who gives it up',
+    test: 'unit/child-process/jobs.test.ts',
+    named: 'a start that was interrupted is lost, and whoever comes late to run it does not',
+    without: {
+      file: 'src/adapters/child-process/jobs/watch.ts',
+      from: ": { kind: 'gone' };",
+      to: ": { kind: 'taken', files };",
+    },
+  },
+  {
+    threat:
+      'The system gives the id of a dead process out again, and a stranger is signalled, or believed in, for it',
+    stoppedBy: 'a process is its id, its start time and the boot in which it ran',
+    test: 'unit/child-process/jobs.test.ts',
+    named: 'ids that the same boot gave out again are not taken for theirs',
+    without: {
+      file: 'src/adapters/child-process/process-identity.ts',
+      from: 'return stat.started === started &&',
+      to: 'return',
     },
   },
   {

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { err, type Result, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
+import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { fileAgentRuns } from '../adapters/files/agent-runs.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
@@ -27,6 +28,7 @@ import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher.js';
 import { once } from '../sdk/parallel.js';
+import { jobSupervisorFile } from './job-supervisor-file.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
@@ -85,7 +87,8 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: join(settings.stateDir, 'rotation.json'),
+    // Not rotation.json: the older version keeps something else under that name, in the same directory.
+    rotation: join(settings.stateDir, 'successions.json'),
     'pairing-key': settings.pairingKey,
     'pairing-certificate': settings.pairingCert,
     'agent-key': inHome('agent.key'),
@@ -110,7 +113,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
     'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
     'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: inHome('rotation.json'),
+    rotation: inHome('successions.json'),
     'pairing-key': inHome('pairing.key'),
     'pairing-certificate': inHome('pairing.crt'),
     'agent-key': settings.key,
@@ -237,6 +240,8 @@ export function agentFactories(
     files: nodeFileSystem,
     hook: () => (settings) =>
       processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    jobs: () => (settings) =>
+      supervisedJobs({ directory: join(settings.asyncRunsDir, 'jobs'), supervisor: jobSupervisorFile() }),
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),

@@ -131,6 +131,16 @@ interface AgentEvents {
   'pairing-report-failed': { dispatcher: string; request: string; attempt: number; reason: string };
   /** A connection was refused before any request: its address is not allowed, there are too many, or the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
   'connection-refused': { ip: string; reason: string; more: number | undefined };
+  /** More connections of one source (an IPv4 address, an IPv6 /64) came to nothing than a limit allows: `rate_limit_volume`, or `rate_limit_probe` for failed handshakes. For `seconds` its connections are closed at once (`effect` blocked), or, where a trusted dispatcher came from within a day, wait (`slowed`). @remarks Find out what runs there. If it should get through, mend what the `connection-refused` before it names; a reload with `rate_limit_disable` lets it in at once. */
+  'source-limited': {
+    source: string;
+    limit: string;
+    effect: string;
+    seconds: number;
+    more: number | undefined;
+  };
+  /** A source may connect again; its block met so many connections as `met` says. @remarks Nothing. */
+  'source-released': { source: string; limit: string; met: number; more: number | undefined };
   /** A request came with a good certificate of the CA that is not trusted here, or is revoked. Nothing of it was read. @remarks Pair with that dispatcher, or find out who has its key. */
   'request-refused': {
     ip: string;
@@ -187,6 +197,30 @@ interface AgentEvents {
     ms: number;
     error: string | undefined;
   };
+  /** An async run was begun: it outlives the connection and the agent. @remarks Nothing: `job-end` follows, if the agent lives then. */
+  'run-accepted': {
+    script: string;
+    reqid: string;
+    dispatcher: string;
+    ip: string;
+    username: string | undefined;
+  };
+  /** An async run has ended after `ms` milliseconds; `status` is done, cancelled or lost. @remarks With `error` it was killed, cancelled or lost, or could not be started. At `lost` nobody knows how it ended: `error` says why, and whether something of it may still run. */
+  'job-end': {
+    script: string;
+    reqid: string;
+    dispatcher: string;
+    status: string;
+    exit: number;
+    ms: number;
+    error: string | undefined;
+  };
+  /** The dispatcher that followed a run went away, or took its output too slowly. The run goes on, and its result is kept. @remarks Nothing: `ctrl-exec status` fetches the result. */
+  'run-unfollowed': { script: string; reqid: string | undefined; dispatcher: string; ip: string };
+  /** A dispatcher asked what became of a run of its own. @remarks Nothing. */
+  'result-given': { reqid: string; script: string; dispatcher: string; ip: string; status: string };
+  /** A dispatcher asked to stop a run; `status` is cancelling, done (it had ended) or unknown. @remarks Nothing: the end of the run follows. */
+  'cancel-asked': { reqid: string; dispatcher: string; ip: string; status: string };
   /** A ping was answered. @remarks Nothing. */
   'ping-answered': { reqid: string | undefined; dispatcher: string; ip: string };
   /** A dispatcher was told the scripts and tags. @remarks Nothing. */
@@ -194,6 +228,8 @@ interface AgentEvents {
 }
 
 interface SharedEvents {
+  /** What another installation had in the directory `from` was taken over: identity and trust, on a dispatcher also `agents` that are new to its registry. @remarks If nobody ran `import-state`, somebody else is root here. */
+  'state-imported': { from: string; serial: string | undefined; agents: number | undefined };
   /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */
   'internal-error': { reason: string };
   /** The log could not be written where `event_log` says. Lines go to standard error until it works again. @remarks Mend what `reason` names. */

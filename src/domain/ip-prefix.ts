@@ -105,3 +105,18 @@ function shares({ bytes, length }: Prefix, other: readonly number[]): boolean {
     return (byte ^ (other[index] ?? 0)) >> (8 - counted) === 0;
   });
 }
+
+/**
+ * Who is counted as one: an IPv4 address by itself, of IPv6 the /64 (`2001:db8:0:1::/64`), for whoever has one address of
+ * it has all. The zone of a link-local address is kept; what is not an address is a source of its own.
+ */
+export function sourceOf(address: string): string {
+  const shortest = shortestAddress(address);
+  if (shortest === undefined || !shortest.includes(':')) return shortest ?? address;
+  const { address: plain, zone } = withoutZone(shortest);
+  const network = parseAddress(plain)
+    ?.toByteArray()
+    .map((byte, index) => (index < 8 ? byte : 0));
+  const text = ipaddr.fromByteArray(network ?? []).toString();
+  return `${shortestAddress(text) ?? text}${zone === undefined ? '' : `%${zone}`}/64`;
+}

@@ -19,7 +19,9 @@ const parse = Result.fromThrowable(
 
 /**
  * Reads exactly one JSON object (RFC 8259, I-JSON's rule on names): valid UTF-8, nested at most 64 deep, at most
- * 500,000 members and elements in all, no name twice in one object, no `__proto__`. Takes time linear in the input. The error is a reason that quotes no value of the text.
+ * 500,000 members and elements in all, no name twice in one object, no `__proto__` and no `constructor` with a `prototype`
+ * (what would reach the engine's own objects where objects are copied), no half of a surrogate pair, no number beyond
+ * those that there are. Takes time linear in the input. The error is a reason that quotes no value of the text.
  */
 export function parseJsonObject(input: string | Uint8Array): Result<Record<string, unknown>, string> {
   const text = typeof input === 'string' ? ok<string, string>(input) : decode(input);
@@ -34,23 +36,38 @@ export function parseJsonObject(input: string | Uint8Array): Result<Record<strin
   });
 }
 
+interface Open {
+  /** The names seen so far; undefined: it is an array. */
+  readonly names: Set<string> | undefined;
+  /** It is the value of a member `constructor`. */
+  readonly ofConstructor: boolean;
+}
+
+/** The `u` flag takes a whole pair for one character that is none of these. */
+const half = /\p{Surrogate}/u;
+const halfOfPair = 'half of a surrogate pair';
+const escapedHalf = /\\u[dD][89A-Fa-f]/;
+
 /**
- * Looks for what `JSON.parse` lets pass: depth, repeated names, `__proto__`. Right for every valid text; of an invalid
- * one it may say anything or nothing, that is found by parsing.
+ * Looks for what `JSON.parse` lets pass: depth, repeated names, `__proto__`, halves of pairs, numbers that become
+ * infinite. Right for every valid text; of an invalid one it may say anything or nothing, that is found by parsing.
  */
 function scan(text: string): string | undefined {
-  /** The names seen in each object that is open; undefined for an array. */
-  const open: Array<Set<string> | undefined> = [];
+  if (half.test(text)) return halfOfPair;
+  const open: Open[] = [];
   let nameExpected = false;
+  let lastName = '';
   let separators = 0;
   for (let at = 0; at < text.length; at++) {
     switch (text[at]) {
       case '{':
-      case '[':
+      case '[': {
         if (open.length === jsonDepthLimit) return `nested deeper than ${jsonDepthLimit}`;
+        const ofConstructor = open.at(-1)?.names !== undefined && lastName === 'constructor';
         nameExpected = text[at] === '{';
-        open.push(nameExpected ? new Set() : undefined);
+        open.push({ names: nameExpected ? new Set() : undefined, ofConstructor });
         break;
+      }
       case '}':
       case ']':
         open.pop();
@@ -59,19 +76,39 @@ function scan(text: string): string | undefined {
       case ',':
         separators += 1;
         if (separators >= jsonItemLimit) return `more than ${jsonItemLimit} members and elements`;
-        nameExpected = open.at(-1) !== undefined;
+        nameExpected = open.at(-1)?.names !== undefined;
         break;
       case '"': {
         const end = endOfString(text, at);
-        const objection = nameExpected ? objectionTo(text.slice(at, end), open.at(-1)) : undefined;
-        if (objection !== undefined) return objection;
+        const literal = text.slice(at, end);
+        if (nameExpected) {
+          const name = nameIn(literal);
+          const objection = name === undefined ? 'not valid JSON' : objectionTo(name, open.at(-1));
+          if (objection !== undefined) return objection;
+          lastName = name ?? '';
+        }
+        if (escapedHalf.test(literal) && half.test(String(parse(literal).unwrapOr('')))) return halfOfPair;
         nameExpected = false;
         at = end - 1;
         break;
       }
+      default: {
+        const token = numberAt(text, at);
+        if (Math.abs(Number(token)) === Number.POSITIVE_INFINITY) return 'a number is too large';
+        at += Math.max(0, token.length - 1);
+      }
     }
   }
   return undefined;
+}
+
+const inNumber = /[-+.0-9Ee]*/y;
+
+/** The number that begins here; empty: none does. */
+function numberAt(text: string, start: number): string {
+  if (!/[-0-9]/.test(text[start] ?? '')) return '';
+  inNumber.lastIndex = start;
+  return inNumber.exec(text)?.[0] ?? '';
 }
 
 /** Just behind the closing quote of the string that begins here, or the end of the text. */
@@ -81,12 +118,16 @@ function endOfString(text: string, start: number): number {
   return Math.min(at + 1, text.length);
 }
 
-function objectionTo(literal: string, seen: Set<string> | undefined): string | undefined {
+function nameIn(literal: string): string | undefined {
   const name = literal.includes('\\') ? parse(literal).unwrapOr(undefined) : literal.slice(1, -1);
-  if (typeof name !== 'string') return 'not valid JSON';
+  return typeof name === 'string' ? name : undefined;
+}
+
+function objectionTo(name: string, object: Open | undefined): string | undefined {
   if (name === '__proto__') return 'the name "__proto__" is not allowed';
-  if (seen?.has(name)) return `the name "${printable(name, 60)}" occurs twice in one object`;
-  seen?.add(name);
+  if (name === 'prototype' && object?.ofConstructor) return 'a "prototype" in a "constructor" is not allowed';
+  if (object?.names?.has(name)) return `the name "${printable(name, 60)}" occurs twice in one object`;
+  object?.names?.add(name);
   return undefined;
 }
 

@@ -14,12 +14,8 @@ export const keysWithoutEffect: ReadonlySet<string> = new Set([
   'api_max_concurrent',
   'api_port',
   'api_socket',
-  'async_ttl',
   'auth_deny_generic',
   'cert_check_interval',
-  'rate_limit_disable',
-  'rate_limit_probe',
-  'rate_limit_volume',
 ]);
 
 export interface SettingsAndWarnings<S> {

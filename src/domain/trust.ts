@@ -22,14 +22,15 @@ export interface Trust {
 }
 
 /**
- * Reads the trust file (wire-protocol 1.4): lines `<serial-hex> <dispatcher_id>`, or a serial alone. Serials are hex also
+ * Reads the trust file (wire-protocol 1.4): lines `<serial-hex> <dispatcher_id>`, or a serial alone; `#` begins a comment, also behind an entry. Serials are hex also
  * when all digits. A line that is not understood trusts nobody and is a warning, as is a serial that already has another id.
  */
 export function parseTrust(text: string): Trust {
   let entries: readonly TrustEntry[] = [];
   const warnings: string[] = [];
   for (const { line, text: content } of contentLines(text)) {
-    const [first = '', second = legacyDispatcherId, ...rest] = content.split(/\s+/);
+    const [said = ''] = content.split('#', 1);
+    const [first = '', second = legacyDispatcherId, ...rest] = said.trim().split(/\s+/);
     const serial = canonicalSerial(first);
     const id = dispatcherId(second);
     if (serial === undefined || id.isErr() || rest.length > 0) {

@@ -4,7 +4,7 @@ import type { CtrlExecError } from '../domain/errors.js';
 type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 
 /**
- * Files that people write and that this product reads: configuration, allowlists, sidecars.
+ * Files that people write and that this product reads: configuration, allowlists, sidecars, what another installation has left.
  *
  * Contract: `reason` of an error is the system's code (`ENOENT`, `EACCES`, `EISDIR`, …). `replace` writes a temporary file
  * in the same directory, syncs it, renames it and syncs the directory, keeping the mode of a file that was there.
@@ -16,6 +16,8 @@ export interface FileSystem {
   readText(path: string, limit: number): FileResult<string | undefined>;
   /** The first bytes of a regular file, at most `length`. */
   head(path: string, length: number): FileResult<Uint8Array>;
+  /** Names of everything in a directory, sorted; undefined when there is no such directory. What is not a directory: `ENOTDIR`. */
+  list(path: string): FileResult<readonly string[] | undefined>;
   /** The path with every link resolved. */
   realPath(path: string): FileResult<string>;
   /** Whether it is a regular file that this process may execute. */

@@ -63,9 +63,9 @@ export type JobStart =
  * restart in between, until the key is forgotten by `purge`. A job is recorded before it is started; where that is
  * interrupted it is `lost` for the next process, or unknown, and not run. `accepted` says that the record would survive a
  * power cut and that something watches over the job. An end is recorded durably by that watcher, whether or not the
- * starting process still lives. A job without a watcher and without a record of its end becomes `lost` when it is next
- * looked at: never `running` for ever; what can be identified of its program is ended first. A program that could not be
- * executed is a job that is `done`. Nobody but the owner finds a job by its key.
+ * starting process still lives. A job without a watcher and without a record of its end becomes `lost` once somebody
+ * looks at it, never `running` for ever; what can be identified of its program is ended first, and until then it runs. A
+ * program that could not be executed is a job that is `done`. Nobody but the owner finds a job by its key.
  *
  * Errors: `spawn_failed` where nothing could be started to watch over the job, `file_failed` where it could not be
  * recorded: then nothing was started, and the key is as good as new. A damaged record is a job that is `lost`; strange

@@ -22,6 +22,14 @@ export interface IncomingRequest extends HttpRequestHead {
   body(): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
 }
 
+/**
+ * How a connection of a preferred address is served: it gets a place among the handshakes also where there is none left,
+ * at the cost of another one, and its handshake begins `delay` milliseconds later, unless places run short.
+ */
+export interface Preferred {
+  readonly delay: number;
+}
+
 /** What a handler answers. */
 export interface ListenerAnswer extends HttpAnswer {
   /**
@@ -45,17 +53,23 @@ export interface ListenOptions {
   /** Connections at a time; further ones are closed at once. */
   readonly maxConnections: number;
   /**
-   * Connections at a time of one address that have shown no client certificate: those in their handshake and, where no
-   * certificate is asked for, all. Default: no limit of its own.
+   * Connections at a time of one source (an IPv4 address, an IPv6 /64) that are unknown: those in their handshake, those
+   * that `knows` said no to and, where no certificate is asked for, all. Default: no limit of its own.
    */
   readonly maxUnknownPerAddress?: number;
   /** Asked as soon as TCP stands, before TLS; false closes. */
-  accept?(address: string): boolean;
+  accept?(address: string): boolean | Preferred;
   /**
-   * A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …); `CLOSED_AT_ONCE`
-   * where the client left without having sent a byte.
+   * Asked when a client has shown a certificate that chains to one of the CAs. False: the connection stays among the
+   * unknown ones, and ends with its first answer. Default: whoever has shown one is known.
    */
-  refused?(address: string, reason: string): void;
+  knows?(peer: ConnectionPeer): boolean;
+  /**
+   * A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …) and the
+   * certificate whose key the client has proved to have, if it came that far; `CLOSED_AT_ONCE` where the client left
+   * without having sent a byte.
+   */
+  refused?(address: string, reason: string, certificate?: Certificate): void;
   /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
   handle(request: IncomingRequest): Promise<ListenerAnswer>;
   failed?(error: unknown): void;

@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
 import type { AgentSettings } from '../domain/agent-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
+import type { ImportReport } from '../domain/import-report.js';
 import {
   type Check,
   type PairingStatus,
@@ -10,6 +11,7 @@ import {
   selfPing,
 } from './agent/checks.js';
 import type { AgentContext } from './agent/context.js';
+import { type AgentImportOptions, importState } from './agent/import-state.js';
 import { pair } from './agent/pair.js';
 import type { Paired, PairingOptions } from './agent/pairing-options.js';
 import { type PairingReport, readReport, writeReport } from './agent/pairing-report.js';
@@ -22,6 +24,8 @@ type Answer<T> = ResultAsync<T, CtrlExecError>;
 export interface Agent extends AsyncDisposable {
   /** The settings as they are written now, and the warnings of the configuration. */
   configuration(): Answer<{ settings: AgentSettings; warnings: readonly string[] }>;
+  /** Takes over identity, trust, configuration and allowlist of another installation; nothing that is here is overwritten. */
+  importState(options: AgentImportOptions): Answer<ImportReport>;
   /** Pairs with a dispatcher that is in pairing mode. */
   pair(options: PairingOptions): Answer<Paired>;
   pairingStatus(): Answer<PairingStatus>;
@@ -45,6 +49,7 @@ export function createAgent(context: AgentContext): Agent {
   return {
     configuration: () => loadSettings(context),
     pair: (options) => loadSettings(context).andThen(({ settings }) => pair(context, settings, options)),
+    importState: (options) => importState(context, options),
     pairingStatus: () => pairingStatus(context),
     pairingReport: () => loadSettings(context).andThen(({ settings }) => readReport(context, settings)),
     reportPairing: (report) =>

@@ -2,6 +2,7 @@ import type { ResultAsync } from 'neverthrow';
 import type { AgentRecord } from '../domain/agent-record.js';
 import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
+import type { ImportReport } from '../domain/import-report.js';
 import type { PairingRequest } from '../domain/pairing-request.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
@@ -12,6 +13,7 @@ import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
 import { type Cancellation, type CancelOptions, cancel } from './dispatcher/cancel.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
+import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
 import { type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
@@ -70,6 +72,8 @@ export interface Dispatcher extends AsyncDisposable {
   ca(): Answer<CaSummary>;
   /** Creates this dispatcher's identity; `identity_exists` if there is one and `replace` is not set. */
   setup(options?: SetupDispatcherOptions): Answer<DispatcherSummary>;
+  /** Takes over CA, identity, agents and configuration of another installation; nothing that is here is overwritten. */
+  importState(options: ImportOptions): Answer<ImportReport>;
   /** Opens the pairing port until it is closed. */
   openPairing(options?: PairingModeOptions): Answer<PairingMode>;
   /** Pairing requests that wait. */
@@ -159,6 +163,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     setupCa: () => within(setupCa),
     ca: () => within(caSummary),
     setup: (options) => within((context) => setupDispatcher(context, options)),
+    importState: (options) => within((context) => importState(context, options)),
     openPairing: (options) => within((context) => openPairingMode(context, options)),
     pairingRequests: () => within(listRequests),
     approve: (approval) => within((context) => approve(context, approval)),

@@ -81,6 +81,24 @@ export function fileSystemContract(
       expect((await subject.files.readText(at('scripts/backup'), 100))._unsafeUnwrap()).toBe('#!/bin/sh\n');
     });
 
+    it('a directory is listed with files and directories, sorted; without one there is no list', async () => {
+      expect((await subject.files.list(subject.directory))._unsafeUnwrap()).toEqual([
+        'agent.conf',
+        'scripts',
+        'umlaut',
+      ]);
+      expect((await subject.files.list(at('scripts')))._unsafeUnwrap()).toEqual(['backup', 'open']);
+      expect((await subject.files.list(at('none')))._unsafeUnwrap()).toBeUndefined();
+      (await subject.files.makeDirectory(at('none'), 0o700))._unsafeUnwrap();
+      expect((await subject.files.list(at('none')))._unsafeUnwrap()).toEqual([]);
+      for (const path of ['agent.conf', 'agent.conf/none'])
+        expect((await subject.files.list(at(path)))._unsafeUnwrapErr()).toMatchObject({
+          code: 'file_failed',
+          path: at(path),
+          reason: 'ENOTDIR',
+        });
+    });
+
     it('the real path has no dots, and a path that does not exist has none', async () => {
       expect((await subject.files.realPath(at('scripts/../agent.conf')))._unsafeUnwrap()).toBe(
         at('agent.conf'),

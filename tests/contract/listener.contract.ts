@@ -222,6 +222,43 @@ export function listenerContract(name: string, open: () => Network): void {
       expect(handled).toEqual([]);
     });
 
+    it('tells who was refused and what that one has shown', async () => {
+      const shown: (string | undefined)[] = [];
+      const { ask, askAs } = await serve({
+        refused: (_address, _reason, certificate) => shown.push(certificate?.commonName),
+      });
+      expect((await askAs(identities.agent)).isErr()).toBe(true);
+      expect((await ask()).isOk()).toBe(true);
+      expect(shown).toEqual(['agent']);
+    });
+
+    it('answers once whom `knows` does not know, and closes; it is asked with each connection', async () => {
+      const asked: (string | undefined)[] = [];
+      const { ask, askAs, handled, network } = await serve({
+        knows({ address, certificate, presented }) {
+          expect([address, presented]).toEqual([network.address, certificateOf(identities.agent)]);
+          asked.push(certificate?.commonName);
+          return certificate?.commonName === 'dispatcher';
+        },
+      });
+      const stranger = await identities.ca.issue({ commonName: 'stranger', usages: ['clientAuth'] });
+      for (const count of [1, 2, 3]) {
+        expect(jsonOf((await askAs(stranger))._unsafeUnwrap())['client']).toBe('stranger');
+        expect((await ask())._unsafeUnwrap().status).toBe(200);
+        expect(handled).toHaveLength(2 * count);
+      }
+      expect(asked.sort()).toEqual(['dispatcher', 'stranger', 'stranger', 'stranger']);
+      expect((await askAs(await identities.otherCa.issue())).isErr()).toBe(true);
+      expect(asked).toHaveLength(4);
+    });
+
+    it('serves whom `accept` prefers, at once or later', async () => {
+      for (const delay of [0, 20]) {
+        const { ask } = await serve({ accept: () => ({ delay }) });
+        expect((await ask({ body: new Uint8Array(100_000) }))._unsafeUnwrap().status).toBe(200);
+      }
+    });
+
     it('closes connections above the limit at once', async () => {
       const { ask, refused, refusal, network } = await serve({ maxConnections: 2 });
       for (const connectionKey of ['a', 'b']) expect((await ask({}, { connectionKey })).isOk()).toBe(true);

@@ -15,6 +15,7 @@ import {
   wasReadOnly,
 } from '../support/kill/disk.js';
 import { control, copy, succeeds, type Templates, templatesIn } from '../support/kill/fleet.js';
+import { importTrials } from '../support/kill/import-trials.js';
 import { pairingTrials } from '../support/kill/pairing-trials.js';
 import { registryTrials } from '../support/kill/registry-trials.js';
 import type { Trial } from '../support/kill/rounds.js';
@@ -50,6 +51,7 @@ const trials = [
   ...setupTrials(templates.made),
   ...pairingTrials(templates.made),
   ...registryTrials(templates.made),
+  ...importTrials(templates.made),
 ];
 const named = (name: string): Trial => {
   const trial = trials.find((each) => each.name === name);
@@ -71,6 +73,8 @@ const cases: readonly [name: string, home: 'dispatcher' | 'agent'][] = [
   ['unpair', 'dispatcher'],
   ['discovery', 'dispatcher'],
   ['run', 'dispatcher'],
+  ['import-state of a control host', 'dispatcher'],
+  ['import-state of an agent', 'agent'],
 ];
 
 /** Those whose changes are gone through one by one; what the others do is among it. */

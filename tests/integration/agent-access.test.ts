@@ -28,7 +28,7 @@ const { fresh, ask, running } = host;
 describe('trust', () => {
   it('a revoked serial is refused with that reason, in whatever form it is written', async () => {
     const control = host.control();
-    const agent = await fresh();
+    const agent = await fresh('rate_limit_disable = on\n');
     agent.script('hello', '#!/bin/sh\necho hello\n');
     const daemon = await agent.serve();
     const serial = serialOf(dispatcherCredentials(control));

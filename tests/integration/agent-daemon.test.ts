@@ -317,6 +317,21 @@ describe('the end', () => {
     },
   );
 
+  it('the second SIGTERM ends what runs, which is answered, exit 0', async () => {
+    const agent = await fresh();
+    const busy = gate();
+    agent.script('busy', busy.script);
+    const daemon = await agent.serve();
+    const running = ask(agent, 'busy');
+    await busy.started();
+    daemon.child.kill('SIGTERM');
+    await eventually(async () => expect(await accepts(agent.port)).toBe(false));
+    daemon.child.kill('SIGTERM');
+    expect(await running).toMatchObject({ exit: 126, error: expect.stringContaining('SIGTERM') });
+    expect(await daemon.ended).toMatchObject({ code: 0, signal: null });
+    expect(daemon.output('stderr').match(/^ACTION=stopped /gm)).toHaveLength(1);
+  });
+
   it('is not held up by a connection that asks nothing', async () => {
     const agent = await fresh();
     const daemon = await agent.serve();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { agentOnDisk, shared } from '../support/commands.js';
+import { capturedPairing, legacyAgent } from '../support/legacy-peer.js';
 import { deferred } from '../support/network.js';
 import {
   ask,
@@ -61,6 +62,21 @@ describe.skipIf(noTerminal)(`pairing mode on a terminal${skipped}`, () => {
     await desk.shows(/Paired: web-01/);
     expect((await agent.ended).code).toBe(0);
     expect(await control.agents()).toMatchObject([{ name: 'web-01', keys: [{ state: 'active' }] }]);
+  });
+
+  it('marks a request of version 1, warns of its code, and says when its certificate has gone out', async () => {
+    const { control, desk, port } = await openDesk('--allow-v1');
+    const { next } = await legacyAgent(port, capturedPairing().bytes);
+    await desk.shows(/\[s\]kip/);
+    expect(readable(desk.output())).toMatch(
+      /\n {2}host {5}vm\n {2}address {2}127\.0\.0\.1\n {2}code {5}393588\n {2}version {2}1\. .*forge/,
+    );
+    await tell(desk, 'list', /vm .* 393588 {2}version 1/);
+    await tell(desk, 'a', /Approved [0-9a-f]{8}/);
+    await desk.shows(/vm has its certificate/);
+    await next();
+    expect((await next()).body['status']).toBe('approved');
+    expect(await control.agents()).toMatchObject([{ name: 'vm', keys: [{ state: 'issued' }] }]);
   });
 
   it('`d` denies the request that is shown, and shows the next one', async () => {

@@ -73,7 +73,7 @@ export async function ran(library: Dispatcher, host: string, script: string): Pr
 
 /** As if the last rotation had been so many days earlier. */
 export function backdateSwitch({ home }: DispatcherOnDisk, days: number): void {
-  const file = join(home, 'state/rotation.json');
+  const file = join(home, 'state/successions.json');
   const rotation = JSON.parse(readFileSync(file, 'utf8'));
   expect(rotation.switched_at).toBeTypeOf('number');
   writeFileSync(file, JSON.stringify({ ...rotation, switched_at: rotation.switched_at - days * day }));
@@ -89,7 +89,7 @@ const fileNames: Record<KeyStoreItem, string> = {
   'dispatcher-next-certificate': 'ctrl-exec-next.crt',
   'dispatcher-previous-key': 'ctrl-exec-previous.key',
   'dispatcher-previous-certificate': 'ctrl-exec-previous.crt',
-  rotation: 'state/rotation.json',
+  rotation: 'state/successions.json',
   'pairing-key': 'pairing.key',
   'pairing-certificate': 'pairing.crt',
   'agent-key': 'agent.key',

@@ -5,6 +5,7 @@ import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { manualClock } from '../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../src/adapters/memory/file-system.js';
+import { type MemoryJobShelf, memoryJobs } from '../../src/adapters/memory/jobs.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
 import { memoryNetwork } from '../../src/adapters/memory/network.js';
 import { memoryProcessRunner } from '../../src/adapters/memory/process-runner.js';
@@ -280,6 +281,9 @@ export async function agentContext(options: AgentOptions = {}) {
   };
   const replay = memoryReplayCache({ complete: true });
   const runs = memoryAgentRuns();
+  const runner = memoryProcessRunner(options.programs ?? {});
+  /** What becomes of jobs when the agent goes. */
+  const shelf: MemoryJobShelf = new Map();
   const context: AgentContext = {
     certificateRequests: x509CertificateRequests(),
     clock,
@@ -289,6 +293,7 @@ export async function agentContext(options: AgentOptions = {}) {
     files,
     hook: () => hook,
     hostName: 'vm-7a3f',
+    jobs: () => memoryJobs({ runner, shelf, now: clock.now }),
     keyStore: () => keyStore,
     legacyPairing: network.legacyPairing('127.0.0.1'),
     listener: {
@@ -314,7 +319,7 @@ export async function agentContext(options: AgentOptions = {}) {
     random: { bytes: (length) => new Uint8Array(length) },
     replayCache: () => replay,
     revocationLists: x509RevocationLists({ crypto }),
-    runner: memoryProcessRunner(options.programs ?? {}),
+    runner,
     runs: () => runs,
     transport: network.transport('127.0.0.1'),
     version: '1.2.3',

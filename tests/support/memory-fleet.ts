@@ -4,6 +4,7 @@ import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { type ManualClock, manualClock } from '../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../src/adapters/memory/file-system.js';
+import { memoryJobs } from '../../src/adapters/memory/jobs.js';
 import { memoryJoinTokens } from '../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
 import { memoryLocks } from '../../src/adapters/memory/locks.js';
@@ -141,6 +142,10 @@ function testAgent(
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
   const replay = memoryReplayCache({ complete: true });
   const runs = memoryAgentRuns();
+  const runner = memoryProcessRunner({
+    '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
+    '/opt/fail': () => processOutcome(3, '', 'broken'),
+  });
   const context: AgentContext = {
     certificateRequests: x509CertificateRequests(),
     clock,
@@ -150,6 +155,7 @@ function testAgent(
     files,
     hook: () => memoryAuthHook(() => fleet.hook),
     hostName: host,
+    jobs: () => memoryJobs({ runner, now: clock.now }),
     keyStore: () => keyStore,
     legacyPairing: network.legacyPairing('192.0.2.77'),
     listener: network.listener(host),
@@ -158,10 +164,7 @@ function testAgent(
     replayCache: () => replay,
     revocationLists: x509RevocationLists({ crypto }),
     runs: () => runs,
-    runner: memoryProcessRunner({
-      '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
-      '/opt/fail': () => processOutcome(3, '', 'broken'),
-    }),
+    runner,
     transport: network.transport('192.0.2.77'),
     version: '1.2.3',
   };

@@ -84,7 +84,7 @@ export function mustVerify(answer: HttpAnswer, request: RequestOnWire, certifica
 }
 
 /** The next answer on a connection that stays open. */
-const nextAnswer = (socket: TLSSocket): Promise<HttpAnswer> =>
+export const nextAnswer = (socket: TLSSocket): Promise<HttpAnswer> =>
   new Promise((resolve, reject) => {
     let text = '';
     const settle = (work: () => void) => {

@@ -9,6 +9,7 @@ import {
   KeyUsageFlags,
   KeyUsagesExtension,
   Name,
+  PublicKey,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
@@ -31,6 +32,8 @@ interface TestCertificate {
   readonly notAfter?: Date;
   /** Default a fresh P-256 key. */
   readonly keys?: TestKeys;
+  /** SubjectPublicKeyInfo of somebody else's key, DER, in place of `keys`: nobody here has the private half. */
+  readonly spki?: Uint8Array;
   /** As legacy CAs issue them: X.509 version 1, no extensions, whatever else is asked for. */
   readonly version1?: boolean;
 }
@@ -180,7 +183,7 @@ export async function testCa(
           issuer: distinguished(commonName),
           notBefore: asked.notBefore ?? new Date(Date.now() - hour),
           notAfter: asked.notAfter ?? new Date(Date.now() + 24 * hour),
-          publicKey: subjectKeys.pair.publicKey,
+          publicKey: asked.spki ? new PublicKey(asked.spki.slice()) : subjectKeys.pair.publicKey,
           signingKey: keys.pair.privateKey,
           signingAlgorithm,
           extensions: await extensionsOf(asked, keys),

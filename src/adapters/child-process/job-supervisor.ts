@@ -43,4 +43,6 @@ const main = async (): Promise<number> => {
   }
 };
 
-process.exit(await main());
+process.exitCode = await main();
+// What is left to do keeps this process by itself: children of the program that ignore SIGTERM have 5 s until SIGKILL.
+setTimeout(() => process.exit(), 15_000).unref();

@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs';
-import { access, type FileHandle, open, realpath, stat } from 'node:fs/promises';
+import { access, type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
 import type { FileSystem } from '../../ports/file-system.js';
 import { ensureDirectory, replaceFile } from './atomic-write.js';
 import { attempt, codeOf, unless } from './system-failure.js';
@@ -16,6 +16,7 @@ export const nodeFileSystem = (): FileSystem => ({
       return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
     }),
   head: (path, length) => attempt(path, 'read', () => readHead(path, length)),
+  list: (path) => attempt(path, 'list', async () => (await unless(['ENOENT'], readdir(path)))?.toSorted()),
   realPath: (path) => attempt(path, 'resolve', () => realpath(path)),
   isExecutable: (path) => attempt(path, 'inspect', () => executable(path)),
   isWritableByAll: (path) => attempt(path, 'inspect', async () => ((await stat(path)).mode & 0o002) !== 0),

@@ -57,6 +57,18 @@ export const memoryFileSystem = (
       ),
     head: (path, length) =>
       later(read(path, Number.POSITIVE_INFINITY).map(({ bytes }) => bytes.slice(0, length))),
+    list: (path) => {
+      const directory = posix.resolve('/', path);
+      if (!isDirectory(directory)) {
+        const why = files.has(directory) ? 'ENOTDIR' : absence(directory);
+        return later(why === 'ENOENT' ? ok(undefined) : refused(path, 'list', why));
+      }
+      const prefix = directory === '/' ? '/' : `${directory}/`;
+      const below = [...files.keys(), ...made].filter((each) => each.startsWith(prefix) && each !== prefix);
+      return later(
+        ok([...new Set(below.map((each) => each.slice(prefix.length).split('/', 1)[0] ?? ''))].sort()),
+      );
+    },
     realPath: (path) => {
       const resolved = posix.resolve('/', path);
       if (files.has(resolved) || isDirectory(resolved)) return later(ok(resolved));

@@ -9,7 +9,7 @@ import type {
 } from '../../ports/legacy-pairing.js';
 import type { ListenerAnswer } from '../../ports/listener.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
-import { handledBy, incomingFrom, type Link } from './network-transport.js';
+import { handledBy, incomingFrom, type Link, listenTo } from './network-transport.js';
 
 const maxBody = 65_536;
 
@@ -57,7 +57,7 @@ export const memoryLegacyPairing = (
       host,
       reason: 'closed',
     });
-    station.closed.signal.addEventListener('abort', () => hangUp(closed), { signal: gone.signal });
+    listenTo(station.closed.signal, () => hangUp(closed), gone.signal);
 
     /** What is waited for, or what ends the connection before. */
     const within = (

@@ -35,12 +35,14 @@ export interface Link {
   readonly target: TransportTarget;
   readonly server: Certificate;
   readonly client: Certificate | undefined;
+  /** False: it ends with its first answer. */
+  readonly known: boolean;
 }
 
 const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
 
 /** Any number of requests may share a signal. */
-function listenTo(signal: AbortSignal | undefined, listener: () => void, done: AbortSignal): void {
+export function listenTo(signal: AbortSignal | undefined, listener: () => void, done: AbortSignal): void {
   if (!signal) return;
   setMaxListeners(0, signal);
   signal.addEventListener('abort', listener, { signal: done });
@@ -241,6 +243,7 @@ export const memoryTransport = (
     station.underWay.add(answering);
     const { head, complete } = await answering;
     station.underWay.delete(answering);
+    if (!link.known) station.links.delete(link);
     if (bug) throw bug.thrown;
     if (objection) return err(objection);
     if (!complete) {

@@ -115,11 +115,13 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     if (clientCas) {
       const refused = shown ? whyUntrusted(crypto, shown, clientCas, 'clientAuth') : 'NO_CERTIFICATE';
       if (refused) {
-        options.refused?.(from, refused);
+        options.refused?.(from, refused, shown);
         return closed('it may not trust the certificate of this side');
       }
     }
-    const link = { station, target, server, client: shown };
+    const peer = { address: from, certificate: shown, presented: server, tlsVersion: 'TLSv1.3' };
+    const known = !shown || (options.knows?.(peer) ?? true);
+    const link = { station, target, server, client: shown, known };
     station.links.add(link);
     return ok(link);
   };

@@ -2,6 +2,7 @@ import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Certificate, whyUnusable } from '../../domain/certificate.js';
+import { sourceOf } from '../../domain/ip-prefix.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { ConnectionPeer, ListenOptions } from '../../ports/listener.js';
 import { clientCertificate } from './client-certificate.js';
@@ -20,6 +21,9 @@ export interface Connection {
 
 interface Handshake {
   readonly socket: Socket;
+  readonly address: string;
+  readonly source: string;
+  readonly preferred: boolean;
   readonly deadline: NodeJS.Timeout;
   reason: string;
   /** It is unknown no longer, or gone. */
@@ -41,19 +45,31 @@ const ends = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
 
 /**
  * Puts a condition before what already listens to an event. The listeners of `node:https` are what feeds bytes to TLS
- * and to the HTTP parser: a socket that is not admitted never reaches them.
+ * and to the HTTP parser: a socket that is not admitted never reaches them. A socket that is to wait is admitted by
+ * `proceed`.
  */
 function gate<S extends Socket>(
   server: Server,
   event: 'connection' | 'secureConnection',
-  admits: (s: S) => boolean,
+  admits: (socket: S, proceed: () => void) => boolean | 'later',
+  failed: ListenOptions['failed'],
 ) {
   const inner = server.listeners(event);
   server.removeAllListeners(event);
   server.on(event, (socket: S) => {
     socket.on('error', () => {});
-    if (!admits(socket)) socket.destroy();
-    else for (const listener of inner) listener.call(server, socket);
+    const proceed = () => {
+      for (const listener of inner) listener.call(server, socket);
+    };
+    try {
+      const admitted = admits(socket, proceed);
+      if (admitted === false) socket.destroy();
+      else if (admitted === true) proceed();
+    } catch (error) {
+      // Thrown in an event, it would end the process.
+      failed?.(error);
+      socket.destroy();
+    }
   });
 }
 
@@ -65,25 +81,63 @@ export function connectionsOf(
   handshakeTimeout: number,
 ) {
   const handshakes = new Map<string, Handshake>();
-  /** By address: connections that have shown no certificate. */
+  /** By source: connections of which nobody knows whose they are. */
   const unknown = new Map<string, number>();
+  let unknownInAll = 0;
   const established = new Map<TLSSocket, Connection>();
   const mutual = options.clientCas !== undefined;
-  const maxHandshakes = mutual ? Math.ceil(options.maxConnections / 2) : options.maxConnections;
+  const maxUnknown = mutual ? Math.ceil(options.maxConnections / 2) : options.maxConnections;
+  const maxOfSource = options.maxUnknownPerAddress ?? Number.POSITIVE_INFINITY;
+  /** Where the known ones come from there may be more at once, but never so many that others find no place. */
+  const maxOfPreferred = Math.max(maxOfSource, Math.floor((maxUnknown * 3) / 4));
 
-  const refuse = (address: string, reason: string) => {
-    options.refused?.(address, reason);
+  const refuse = (address: string, reason: string, certificate?: Certificate) => {
+    options.refused?.(address, reason, certificate);
     return false;
   };
 
-  gate<Socket>(server, 'connection', (socket) => {
+  const countUnknown = (source: string, by: 1 | -1) => {
+    count(unknown, source, by);
+    unknownInAll += by;
+  };
+
+  /** Ends the oldest handshake that may be ended for another one. Whether there was one. */
+  const endOne = (mayEnd: (handshake: Handshake) => boolean): boolean => {
+    for (const [key, handshake] of handshakes) {
+      if (!mayEnd(handshake)) continue;
+      handshakes.delete(key);
+      handshake.forget();
+      handshake.socket.destroy();
+      refuse(handshake.address, 'GAVE_WAY');
+      return true;
+    }
+    return false;
+  };
+
+  /**
+   * Why there is no place for a connection. A preferred one takes that of the oldest handshake of its own source, and of
+   * any other where all are taken: who is quick gets through between those that are slow on purpose.
+   */
+  const whyNoPlace = (source: string, preferred: boolean): string | undefined => {
+    if ((unknown.get(source) ?? 0) >= (preferred ? maxOfPreferred : maxOfSource)) {
+      const made = preferred && endOne((other) => other.source === source);
+      return made ? undefined : 'TOO_MANY_OF_THIS_ADDRESS';
+    }
+    if (unknownInAll < maxUnknown) return undefined;
+    const made = preferred && (endOne((other) => !other.preferred) || endOne(() => true));
+    return made ? undefined : 'TOO_MANY_HANDSHAKES';
+  };
+
+  const onConnection = (socket: Socket, proceed: () => void) => {
     if (socket.remoteAddress === undefined) return false;
     const address = plainAddress(socket.remoteAddress);
-    if (handshakes.size >= maxHandshakes) return refuse(address, 'TOO_MANY_HANDSHAKES');
-    if (options.accept && !options.accept(address)) return false;
-    if ((unknown.get(address) ?? 0) >= (options.maxUnknownPerAddress ?? Number.POSITIVE_INFINITY))
-      return refuse(address, 'TOO_MANY_OF_THIS_ADDRESS');
-    count(unknown, address, 1);
+    const source = sourceOf(address);
+    const reception = options.accept?.(address) ?? true;
+    if (reception === false) return false;
+    const preferred = reception !== true;
+    const full = whyNoPlace(source, preferred);
+    if (full !== undefined) return refuse(address, full);
+    countUnknown(source, 1);
     const key = ends(socket);
     const deadline = setTimeout(() => {
       handshake.reason = 'HANDSHAKE_TIMEOUT';
@@ -91,21 +145,27 @@ export function connectionsOf(
     }, handshakeTimeout);
     let counted = true;
     const forget = () => {
-      if (counted) count(unknown, address, -1);
+      if (counted) countUnknown(source, -1);
       counted = false;
     };
-    const handshake: Handshake = { socket, deadline, reason: closedInHandshake, forget };
+    const reason = closedInHandshake;
+    const handshake: Handshake = { socket, address, source, preferred, deadline, reason, forget };
     handshakes.set(key, handshake);
+    // Where places run short they go to who is quick, and nobody is quick who has to wait.
+    const delay = preferred && (unknown.get(source) ?? 0) <= maxOfSource / 2 ? reception.delay : 0;
+    const late = delay > 0 ? setTimeout(proceed, delay) : undefined;
     socket.once('close', () => {
       clearTimeout(deadline);
+      clearTimeout(late);
       handshake.forget();
       if (handshakes.get(key) !== handshake) return;
       handshakes.delete(key);
       const silent = handshake.reason === closedInHandshake && socket.bytesRead === 0;
       refuse(address, silent ? 'CLOSED_AT_ONCE' : handshake.reason);
     });
-    return true;
-  });
+    return late === undefined || 'later';
+  };
+  gate(server, 'connection', onConnection, options.failed);
 
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     const handshake = handshakes.get(ends(socket));
@@ -113,7 +173,7 @@ export function connectionsOf(
     socket.destroy();
   });
 
-  gate<TLSSocket>(server, 'secureConnection', (socket) => {
+  const onSecureConnection = (socket: TLSSocket) => {
     const key = ends(socket);
     const handshake = handshakes.get(key);
     if (!handshake || socket.remoteAddress === undefined) return false;
@@ -123,23 +183,32 @@ export function connectionsOf(
     let certificate: Certificate | undefined;
     if (mutual) {
       const judged = clientCertificate(socket, ports.crypto);
-      if (judged.isErr()) return refuse(address, judged.error);
+      if (judged.isErr()) return refuse(address, judged.error.reason, judged.error.certificate);
       certificate = judged.value;
-      handshake.forget();
     }
     const own = socket.getX509Certificate();
     const presented = own && ports.crypto.readCertificate(own.raw);
     if (!presented?.isOk()) return refuse(address, 'NO_CERTIFICATE_OF_OURS');
     const tlsVersion = socket.getProtocol() ?? 'unknown';
     const peer = { address, certificate, presented: presented.value, tlsVersion };
-    established.set(socket, { peer, state: 'idle', last: false });
+    const known = mutual && (options.knows?.(peer) ?? true);
+    if (known) handshake.forget();
+    established.set(socket, { peer, state: 'idle', last: mutual && !known });
     socket.once('close', () => established.delete(socket));
     return true;
-  });
+  };
+  gate(server, 'secureConnection', onSecureConnection, options.failed);
 
   server.on('drop', (data) => {
     if (data?.remoteAddress) refuse(plainAddress(data.remoteAddress), 'TOO_MANY_CONNECTIONS');
   });
+
+  const endHandshakes = () => {
+    for (const handshake of handshakes.values()) {
+      handshake.reason = 'CLOSING';
+      handshake.socket.destroy();
+    }
+  };
 
   const end = (socket: TLSSocket, connection: Connection) => {
     connection.last = true;
@@ -160,11 +229,11 @@ export function connectionsOf(
     },
     /** Ends all, after the answers that are under way. */
     endAll() {
-      for (const { socket } of handshakes.values()) socket.destroy();
+      endHandshakes();
       for (const [socket, connection] of established) end(socket, connection);
     },
     closeAll() {
-      for (const { socket } of handshakes.values()) socket.destroy();
+      endHandshakes();
       for (const socket of established.keys()) socket.destroy();
     },
   };

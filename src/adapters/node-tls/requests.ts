@@ -11,12 +11,30 @@ import type { ListenerTimings } from './timings.js';
 
 const maxHeaderLines = 32;
 
+/** Two of them would be read in one way here and in another elsewhere. */
+const onlyOnce = new Set([
+  'content-digest',
+  'content-length',
+  'content-type',
+  'ctrl-exec-target',
+  'host',
+  'signature',
+  'signature-input',
+  'transfer-encoding',
+]);
+
+function repeatsWhatComesOnce({ rawHeaders }: IncomingMessage): boolean {
+  const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
+  return names.some((name, index) => onlyOnce.has(name) && names.indexOf(name) !== index);
+}
+
 const refusal = (status: number, error: string) => jsonAnswer(status, { error });
 
 /** What is answered without asking the handler. */
 function whyNotHandled(request: IncomingMessage): HttpAnswer | undefined {
   if (request.rawHeaders.length / 2 > maxHeaderLines) return refusal(431, 'too many headers');
   if (request.httpVersionMajor !== 1) return refusal(505, 'HTTP version not supported');
+  if (repeatsWhatComesOnce(request)) return refusal(400, 'bad request');
   const encoding = request.headers['transfer-encoding'];
   if (encoding !== undefined && (request.httpVersionMinor === 0 || encoding.toLowerCase() !== 'chunked'))
     return refusal(400, 'bad request');
@@ -203,7 +221,12 @@ export function serveRequests(
   const refuseWith = (status: number, error: string) => (request: IncomingMessage) =>
     endWith(request.socket, refusal(status, error), request.httpVersionMinor === 0 ? '1.0' : '1.1', request);
 
-  server.on('request', serve);
+  server.on('request', (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      options.failed?.(error);
+      request.socket.destroy();
+    });
+  });
   server.on('checkContinue', refuseWith(417, 'expectations are not supported'));
   server.on('checkExpectation', refuseWith(417, 'expectations are not supported'));
   server.on('upgrade', refuseWith(400, 'upgrades are not supported'));

@@ -10,6 +10,7 @@ import {
 } from '../command-line.js';
 import { version } from '../version.js';
 import type { PairingStatusOptions } from './commands/checks.js';
+import type { ImportStateOptions } from './commands/import-state.js';
 import type { RequestPairingOptions } from './commands/request-pairing.js';
 
 interface Place {
@@ -79,6 +80,29 @@ cli
   .action((options: RequestPairingOptions) =>
     withAgent(async (agent) =>
       (await import('./commands/request-pairing.js')).requestPairing(agent, options),
+    ),
+  );
+
+cli
+  .command('import-state')
+  .description(
+    'take over the identity of an older installation, so that it need not pair again; nothing of it is changed',
+  )
+  .argument('<dir>', 'its configuration directory, or one directory with everything')
+  .option('--state <dir>', 'its state directory, where that is not beside it')
+  .option(
+    '--dispatcher-serial <hex>',
+    "serial of the dispatcher's certificate, where the report says that two may be meant",
+  )
+  .option(
+    '--accept-legacy-dispatchers',
+    'set accept_legacy_dispatchers: its dispatcher is of an older version',
+  )
+  .option('--dry-run', 'say what would be done, and write nothing')
+  .option('--json', 'print JSON')
+  .action((directory: string, options: ImportStateOptions) =>
+    withAgent(async (agent) =>
+      (await import('./commands/import-state.js')).importState(agent, directory, options),
     ),
   );
 

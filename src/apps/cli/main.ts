@@ -5,6 +5,7 @@ import type { EditAgentOptions } from './commands/agents.js';
 import type { GovernedOptions } from './commands/lifecycle.js';
 import type { ApproveOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
+import type { ImportStateOptions } from './commands/setup.js';
 import type { TargetOptions } from './options.js';
 
 /** Options of every command. */
@@ -90,6 +91,19 @@ cli
   .action((options: { yes?: boolean; force?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/setup.js')).setupDispatcher(dispatcher, options),
+    ),
+  );
+
+cli
+  .command('import-state')
+  .description('take over CA, identity and agents of an older installation; nothing of it is changed')
+  .argument('<dir>', 'its configuration directory, or one directory with everything')
+  .option('--state <dir>', 'its state directory, where that is not beside it')
+  .option('--dry-run', 'say what would be done, and write nothing')
+  .option('--json', 'print JSON')
+  .action((directory: string, options: ImportStateOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/setup.js')).importState(dispatcher, directory, options),
     ),
   );
 

@@ -11,6 +11,7 @@ export type { AgentStanding, SerialState } from '../../domain/agent-standing.js'
 export type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
+export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing-request.js';
 export type { HostResult, HostState, HostStatus, RunMode } from '../../domain/run-record.js';
 export type { EventLog } from '../../ports/event-log.js';
@@ -21,6 +22,7 @@ export type { Caller } from '../../sdk/dispatcher/authorise.js';
 export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/cancel.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
+export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
 export type { Maintenance } from '../../sdk/dispatcher/maintain.js';
 export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';

@@ -83,7 +83,7 @@ async function checkHook({ files }: AgentContext, { authHook }: AgentSettings): 
 }
 
 /** Why this cannot be started, and what to do about it. Of what may be executed but not read nothing more is known. */
-async function whyNotStarted(files: AgentContext['files'], path: string): Promise<string | undefined> {
+export async function whyNotStarted(files: AgentContext['files'], path: string): Promise<string | undefined> {
   const head = await files.head(path, programHead);
   const reason = head.isErr() ? head.error.reason : undefined;
   if (reason === 'ENOENT' || reason === 'ENOTDIR')

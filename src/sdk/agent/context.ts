@@ -6,6 +6,7 @@ import type { Clock } from '../../ports/clock.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { FileSystem } from '../../ports/file-system.js';
+import type { Jobs } from '../../ports/jobs.js';
 import type { KeyStore } from '../../ports/key-store.js';
 import type { LegacyPairing } from '../../ports/legacy-pairing.js';
 import type { Listener } from '../../ports/listener.js';
@@ -24,6 +25,8 @@ export interface AgentPorts {
   readonly files: FileSystem;
   /** The hook that these settings name. */
   hook(settings: AgentSettings): AuthHook;
+  /** Opened with the state of these settings. */
+  jobs(settings: AgentSettings): Jobs;
   /** The store at the paths that these settings name. */
   keyStore(settings: AgentSettings): KeyStore;
   readonly legacyPairing: LegacyPairing;

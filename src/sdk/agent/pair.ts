@@ -82,7 +82,7 @@ export function pair(
       options,
     );
 
-    yield* install(context, settings, present, { key, kept, certificate, whom: introduction });
+    yield* install(context, settings, present, { key, kept, certificate, whom: introduction, signs: true });
     await reportInstalled(context, connection, introduction, session, certificate, key.signing);
     const { serial, notAfter } = certificate;
     const { dispatcherId } = introduction;

@@ -106,7 +106,7 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
     send: (step, kind, message) =>
       post(step, message).andThen((answer) => {
         if (step === 'start') judgeVersion(answer);
-        return answer.status === 200 || answer.status === 201
+        return (answer.status === 200 || answer.status === 201) && !isLegacyError(answer.body)
           ? readPairingMessage(kind, answer.body).mapErr(notUnderstood)
           : err(refusedBy(answer));
       }) as never,

@@ -8,6 +8,7 @@ import type { KeyStoreContents } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import type { WhomToTrust } from './pairing-judgement.js';
 import type { ChosenKey } from './pairing-key.js';
+import { formatSigning, parseSigning } from './trust.js';
 
 /** What a pairing installs, at once or not at all. */
 export const identityItems = [
@@ -16,6 +17,7 @@ export const identityItems = [
   'ca-certificate',
   'trusted-dispatchers',
   'dispatcher-certificates',
+  'signing-dispatchers',
 ] as const;
 export type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 
@@ -71,6 +73,13 @@ function certificatesText(present: string, { dispatchers }: WhomToTrust): string
   return [...kept, ...dispatchers.map(({ pem }) => pem)].join('');
 }
 
+/** Null: none of them signs. Whom a person has paired by version 1 again may be a legacy dispatcher again. */
+function signingText(present: string, id: string, signs: boolean): string | null {
+  const others = [...parseSigning(present)].filter((each) => each !== id);
+  const text = signs ? formatSigning(new Set(others), id) : others.map((each) => `${each}\n`).join('');
+  return text === '' ? null : text;
+}
+
 /** What a pairing has brought, and what of the present identity goes on. */
 export interface Installation {
   readonly key: ChosenKey;
@@ -78,6 +87,8 @@ export interface Installation {
   readonly kept: boolean;
   readonly certificate: Certificate;
   readonly whom: WhomToTrust;
+  /** Whether the dispatcher is one of ours: then it must sign from its first request on. */
+  readonly signs: boolean;
 }
 
 /**
@@ -88,7 +99,7 @@ export function install(
   context: AgentContext,
   settings: AgentSettings,
   present: Identity,
-  { key, kept, certificate, whom }: Installation,
+  { key, kept, certificate, whom, signs }: Installation,
 ): ResultAsync<void, CtrlExecError> {
   const keyStore = context.keyStore(settings);
   return safeTry(async function* () {
@@ -106,6 +117,11 @@ export function install(
       'dispatcher-certificates': certificatesText(
         kept ? (latest['dispatcher-certificates'] ?? '') : '',
         whom,
+      ),
+      'signing-dispatchers': signingText(
+        kept ? (latest['signing-dispatchers'] ?? '') : '',
+        whom.dispatcherId,
+        signs,
       ),
       // Those of another CA mean nothing under this one, and could not be read.
       ...(!kept && { 'agent-revocation-lists': null }),
@@ -126,7 +142,7 @@ const renewedMeanwhile = () =>
  * Nothing can have been signed for a key that has just been made. Where that cannot be noted the agent refuses requests for
  * its first half minute, and says why.
  */
-async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
+export async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
   const record = context.replayCache(settings);
   const begun = await record.begin();
   if (begun.isErr())

@@ -70,7 +70,7 @@ export function pairByVersion1(
     });
     const { certificate, name, whom } = judged;
     const kept = yield* mayInstall(context, present, whom, options.replace ?? false);
-    yield* install(context, settings, present, { key, kept, certificate, whom });
+    yield* install(context, settings, present, { key, kept, certificate, whom, signs: false });
     const { serial, notAfter } = certificate;
     const { dispatcherId } = whom;
     events.emit({

@@ -33,7 +33,7 @@ export const isAllowed = ({ settings: { allowedIps } }: AgentState, address: str
 /** Which CAs a certificate was found to be of: that takes a signature check, and connections bring many requests. */
 const vouched = new WeakMap<Certificate, readonly Certificate[]>();
 
-function isOfOurCas(
+export function isOfOurCas(
   { crypto }: AgentContext,
   certificate: Certificate,
   cas: readonly Certificate[],
@@ -89,7 +89,7 @@ export function recognise(
 }
 
 /** A serial is trusted for the one certificate that was seen with it: any CA that is accepted here could issue another. */
-function isTheKnown(
+export function isTheKnown(
   { crypto }: AgentContext,
   { dispatchers }: AgentState,
   certificate: Certificate,

@@ -19,7 +19,10 @@ import { serialsByScript, whyNotUnsigned, withoutSchemas } from './legacy-dispat
 import { type CallingDispatcher, mismatch, recognise, type Stranger } from './recognise.js';
 import type { Renewals } from './renewal.js';
 import { answerPing, capabilities } from './reports.js';
-import { type Runs, runBounded } from './runs.js';
+import { answerCancel } from './run-cancel.js';
+import { answerResult } from './run-result.js';
+import { answerRun } from './run-script.js';
+import type { Runs } from './runs.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
 import { formatSigning } from './trust.js';
@@ -46,7 +49,10 @@ export async function answerRequest(serving: Serving, request: IncomingRequest):
   const { context, served } = serving;
   const answer = await verified(serving, request);
   const signer = served.signerOf(request.peer.presented);
-  return signer ? signAnswer(context.crypto, signer, answer, request, context.clock.now()) : answer;
+  // What streams is signed at its end.
+  return signer && !answer.stream
+    ? signAnswer(context.crypto, signer, answer, request, context.clock.now())
+    : answer;
 }
 
 /**
@@ -127,13 +133,18 @@ async function remember(
 
 const changesSomething = ({ method, path }: IncomingRequest) => method !== 'GET' && path !== '/ping';
 
+const resultPath = /^\/result\/([A-Za-z0-9_-]{1,64})$/;
+
 async function route(
   { context, served, runs, renewals }: Serving,
   caller: CallingDispatcher,
-  { method, path }: IncomingRequest,
+  request: IncomingRequest,
   body: Uint8Array,
 ): Promise<HttpAnswer> {
   const current = served.current();
+  const { method, path } = request;
+  const [, reqid] = (method === 'GET' && resultPath.exec(path)) || [];
+  if (reqid !== undefined) return answerResult(context, current.state, caller, runs, reqid);
   switch (`${method} ${path}`) {
     case 'GET /capabilities': {
       const answer = await capabilities(context, current.state, caller);
@@ -143,7 +154,8 @@ async function route(
       return answerPing(context, current, caller, body);
     case 'POST /run': {
       const serials = caller.unsigned && (await serialsByScript(context, served, caller, body));
-      return serials || runBounded(context, current.state, caller, runs, body);
+      const signer = served.signerOf(request.peer.presented);
+      return serials || answerRun(context, current.state, runs, { caller, request, body, signer });
     }
     case 'POST /rotate-serial':
       return rotateSerial(context, served, caller, body);
@@ -151,6 +163,8 @@ async function route(
       return renewals.begin(caller, body);
     case 'POST /renew-complete':
       return renewals.complete(caller, body);
+    case 'POST /v2/cancel':
+      return answerCancel(context, caller, runs, body);
     case 'POST /v2/crl':
       return updateRevocations(context, served, caller, body);
     case 'POST /v2/cas':

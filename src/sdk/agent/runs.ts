@@ -1,41 +1,101 @@
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import type { AgentContext } from './context.js';
-import type { CallingDispatcher } from './recognise.js';
-import { type Running, runScript } from './run-script.js';
-import type { AgentState } from './state.js';
+import type { AgentRuns } from '../../ports/agent-runs.js';
+import type { Jobs } from '../../ports/jobs.js';
 
-/** The runs of an agent that serves. */
-export interface Runs extends Running {
-  underWay: number;
+/** A run that this process has begun, as long as it is under way. */
+interface LiveRun {
+  readonly cancel: AbortController;
+  /** Its program has ended; it is being recorded. */
+  ended: boolean;
 }
 
-/** Answers `POST /run`, as long as there are not too many under way. */
-export async function runBounded(
-  context: AgentContext,
-  state: AgentState,
-  caller: CallingDispatcher,
-  runs: Runs,
-  body: Uint8Array,
-): Promise<HttpAnswer> {
-  const limit = state.settings.maxRuns;
-  if (runs.underWay >= limit) {
-    context.events.emit({
-      action: 'run-refused',
-      level: 'warning',
-      fields: {
-        script: undefined,
-        reqid: undefined,
-        dispatcher: caller.id,
-        ip: caller.address,
-        reason: `${limit} runs at a time`,
+/** A place among the runs that may be under way at a time. */
+export interface Place {
+  /** It is left when this is settled, whatever `leave` says. */
+  holdUntil(done: Promise<unknown>): void;
+  leave(): void;
+}
+
+/** The runs of an agent that serves. */
+export interface Runs {
+  /** What makes a request id run at most once. */
+  readonly store: AgentRuns;
+  /** The async ones, which outlive the agent. */
+  readonly jobs: Jobs;
+  /** Aborted when the agent stops and has waited long enough: it ends what is not async. */
+  readonly stopping: AbortController;
+  /** The agent stops: nothing is begun any more. */
+  closing: boolean;
+  /** When the store was last rid of what is too old, epoch milliseconds. */
+  purgedAt: number | undefined;
+  /** By owner and request id. */
+  readonly live: Map<string, LiveRun>;
+  /** To be cancelled as soon as their beginning is recorded. */
+  readonly doomed: Set<string>;
+  /** Scripts that async runs are being started of, and of which run. */
+  readonly starting: Map<string, string>;
+  /**
+   * Takes a place; undefined: there is none.
+   * @param most places of this owner, of `limit` in all
+   */
+  take(owner: string, most: number, limit: number): Place | undefined;
+  /** Takes a place for what runs already, whether there is one or not. */
+  occupy(owner: string): Place;
+  /** Keeps the agent from being closed before this is settled. */
+  track(run: Promise<unknown>): void;
+  /** Resolves when everything that is tracked is settled. */
+  settled(): Promise<void>;
+}
+
+export const liveKey = (owner: string, reqid: string): string => `${owner} ${reqid}`;
+
+export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
+  const held = new Map<string, number>();
+  const tracked = new Set<Promise<unknown>>();
+  let all = 0;
+
+  const occupy = (owner: string): Place => {
+    let taken = true;
+    let holding = false;
+    all += 1;
+    held.set(owner, (held.get(owner) ?? 0) + 1);
+    const free = () => {
+      if (!taken) return;
+      taken = false;
+      all -= 1;
+      const left = (held.get(owner) ?? 1) - 1;
+      if (left > 0) held.set(owner, left);
+      else held.delete(owner);
+    };
+    return {
+      holdUntil(done) {
+        holding = true;
+        done.then(free, free);
       },
-    });
-    return jsonAnswer(503, { error: `busy: ${limit} runs are under way` }, [['retry-after', '5']]);
-  }
-  runs.underWay += 1;
-  try {
-    return await runScript(context, state, caller, runs, body);
-  } finally {
-    runs.underWay -= 1;
-  }
+      leave() {
+        if (!holding) free();
+      },
+    };
+  };
+
+  return {
+    store,
+    jobs,
+    stopping: new AbortController(),
+    closing: false,
+    purgedAt: undefined,
+    live: new Map(),
+    doomed: new Set(),
+    starting: new Map(),
+    take: (owner, most, limit) =>
+      all >= limit || (held.get(owner) ?? 0) >= most ? undefined : occupy(owner),
+    occupy,
+    track(run) {
+      tracked.add(run);
+      const done = () => tracked.delete(run);
+      run.then(done, done);
+    },
+    async settled() {
+      while (tracked.size > 0) await Promise.allSettled(tracked);
+    },
+  };
 }

@@ -1,12 +1,12 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
-import { refusalLog } from '../refusals.js';
+import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
-import { isAllowed, notAllowed } from './recognise.js';
 import { renewals } from './renewal.js';
 import { answerRequest, type Serving } from './requests.js';
-import type { Runs } from './runs.js';
+import { adoptJobs, purgeJobs } from './run-jobs.js';
+import { type Runs, runsOf } from './runs.js';
 import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
@@ -22,7 +22,10 @@ export interface ServingAgent {
    * connection. Err: something does not parse, and everything stays as it was. Port and bind need a restart.
    */
   reload(): ResultAsync<void, CtrlExecError>;
-  /** Refuses new work, lets what runs finish for at most `grace` milliseconds, then closes. Default: 30,000. */
+  /**
+   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then ends it and closes; async runs go on.
+   * Default: 30,000. A further call can only shorten that.
+   */
   close(grace?: number): Promise<void>;
 }
 
@@ -49,18 +52,11 @@ export function serve(
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
     const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
-    const runs: Runs = {
-      underWay: 0,
-      stopping: new AbortController(),
-      store: context.runs(settings),
-      purgedAt: undefined,
-    };
+    const runs = runsOf(context.runs(settings), context.jobs(settings));
     const bind = options.bind ?? settings.bind;
-    const refused = refusalLog(clock, (ip, reason, more) =>
-      events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),
-    );
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
+    const admission = yield* admissionOf(context, holder.current);
     const serving: Serving = {
       context,
       served: holder,
@@ -73,8 +69,10 @@ export function serve(
       notRemembered: new Set(),
     };
     const closeStores = async () => {
+      await admission.close();
       await replay.close();
       await runs.store.close();
+      await runs.jobs.close();
     };
     const listened = await context.listener.listen({
       bind,
@@ -84,12 +82,9 @@ export function serve(
       maxBody: maxRequestBody,
       maxConnections: settings.maxConnections,
       maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-      accept: (address) => {
-        const allowed = isAllowed(holder.current().state, address);
-        if (!allowed) refused(address, notAllowed);
-        return allowed;
-      },
-      refused,
+      accept: admission.accept,
+      knows: admission.knows,
+      refused: admission.refused,
       handle: (request) => answerRequest(serving, request),
       failed: (error) =>
         events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
@@ -105,6 +100,18 @@ export function serve(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
+    const adopted = await adoptJobs(context, runs);
+    if (adopted.isErr())
+      events.emit({ action: 'warning', level: 'warning', fields: { reason: adopted.error.message } });
+    const stopPurging = purgeJobs(context, runs, () => holder.current().state.settings.asyncTtl);
+    let closing: Promise<void> | undefined;
+    const stop = async (grace: number) => {
+      // A run goes on when its connection has gone.
+      await Promise.all([listening.close(grace + killTime), settled(context, runs, grace + killTime)]);
+      await stopPurging();
+      await closeStores();
+      events.emit({ action: 'stopped', fields: { port: listening.port } });
+    };
     return ok({
       port: listening.port,
       bind,
@@ -124,15 +131,25 @@ export function serve(
             return error;
           }),
       close: async (grace = 30_000) => {
+        runs.closing = true;
         const cancel = clock.after(grace, () => runs.stopping.abort());
-        await listening.close(grace + killTime);
+        closing ??= stop(grace);
+        await closing;
         cancel();
-        await closeStores();
-        events.emit({ action: 'stopped', fields: { port: listening.port } });
       },
     } satisfies ServingAgent);
   });
 }
+
+/** Resolves when nothing runs any more that the agent would end by ending, at the latest after `limit` milliseconds. */
+const settled = ({ clock }: AgentContext, runs: Runs, limit: number): Promise<void> =>
+  new Promise((resolve) => {
+    const cancel = clock.after(limit, resolve);
+    void runs.settled().then(() => {
+      cancel();
+      resolve();
+    });
+  });
 
 /** Milliseconds that a script has between SIGTERM and SIGKILL, and some for its answer. */
 const killTime = 7000;

@@ -9,7 +9,7 @@ import { readScripts, type Script } from './scripts.js';
 import { type AgentIdentity, type AgentTrust, loadTrust } from './trust.js';
 
 /** Bytes of a configuration file or allowlist that are read. */
-const maxFile = 4 * 1024 * 1024;
+export const maxFile = 4 * 1024 * 1024;
 
 /** Everything that an agent decides by; replaced as a whole by a reload. */
 export interface AgentState extends AgentTrust {

@@ -118,7 +118,8 @@ function readIdentity(
   });
 }
 
-const parseSigning = (text: string | undefined): ReadonlySet<string> =>
+/** Ids, one a line. */
+export const parseSigning = (text: string | undefined): ReadonlySet<string> =>
   new Set(contentLines(text ?? '').map((line) => line.text));
 
 /** With one id more. */

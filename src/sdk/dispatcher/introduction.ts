@@ -181,7 +181,7 @@ function bridgeOf(
 /** The record that a certificate follows the identity that signs. */
 export function succession(
   { clock }: Pick<DispatcherContext, 'clock'>,
-  { signer, certificate }: Presence,
+  { signer, certificate }: Pick<Presence, 'signer' | 'certificate'>,
   next: Certificate,
 ): Succession {
   const step = { old: certificate.serial, new: next.serial, at: Math.floor(clock.now() / 1000) };

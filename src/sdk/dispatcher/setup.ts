@@ -7,7 +7,7 @@ import type { DispatcherContext } from './context.js';
 import { caDays, validFor } from './validity.js';
 
 /** SHA-256 of a certificate's DER as hex pairs with colons, as people compare it. */
-const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
+export const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
   (hex(context.crypto.sha256(certificate.der)).match(/../g) ?? []).join(':').toUpperCase();
 
 export interface CaSummary {
@@ -125,7 +125,7 @@ export function setupDispatcher(
     });
 }
 
-const issuePairing = (context: DispatcherContext, key: string) =>
+export const issuePairing = (context: DispatcherContext, key: string) =>
   context.crypto
     .signingKey(key)
     .asyncAndThen(({ spki }) =>

@@ -6,8 +6,8 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../../src/adapters/child-process/jobs/supervised.js';
+import { jobSupervisorFile } from '../../../src/apps/job-supervisor-file.js';
 import { bundle } from '../bundle.js';
-import { jobSupervisor } from '../job-supervisor.js';
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32). */
 const random = (seed: number) => {
@@ -31,7 +31,7 @@ const longest = 400;
 export function describeKilledJobs(rounds: number, seed: number): void {
   describe(`jobs whose agent or watcher is killed, ${rounds} times, seed ${seed}`, () => {
     const next = random(seed);
-    const supervisor = jobSupervisor();
+    const supervisor = jobSupervisorFile();
     const tally: Record<string, number> = {};
     const count = (what: string) => {
       tally[what] = (tally[what] ?? 0) + 1;

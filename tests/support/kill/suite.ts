@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Templates, templatesIn } from './fleet.js';
+import { importTrials } from './import-trials.js';
 import { type KeyWatch, watchKeys } from './key-watch.js';
 import { pairingTrials } from './pairing-trials.js';
 import { registryTrials } from './registry-trials.js';
@@ -63,9 +64,12 @@ export function describeKilledCommands(rounds: number, seed: string, names?: rea
       );
     });
 
-    const trials = [...setupTrials(made), ...pairingTrials(made), ...registryTrials(made)].filter(
-      ({ name }) => names?.includes(name) ?? true,
-    );
+    const trials = [
+      ...setupTrials(made),
+      ...pairingTrials(made),
+      ...registryTrials(made),
+      ...importTrials(made),
+    ].filter(({ name }) => names?.includes(name) ?? true);
     const counts = shares(
       trials.map(({ weight }) => weight),
       rounds,

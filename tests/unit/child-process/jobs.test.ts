@@ -43,7 +43,7 @@ beforeEach(() => {
 afterEach(async () => {
   for (const job of (await jobs.running()).unwrapOr([])) {
     await jobs.cancel(job);
-    await jobs.wait(job);
+    await jobs.wait(job, AbortSignal.timeout(10_000));
   }
   await jobs.close();
   for (const decoy of decoys.splice(0)) decoy.kill('SIGKILL');
@@ -71,7 +71,8 @@ const submit = (path: string, reqid = 'r1', changes: Partial<Program> = {}, of =
 const start = async (path: string, reqid?: string, changes?: Partial<Program>) =>
   expect((await submit(path, reqid, changes))._unsafeUnwrap()).toEqual({ kind: 'accepted' });
 const find = async (reqid?: string) => (await jobs.find(key(reqid)))._unsafeUnwrap();
-const wait = async (reqid?: string) => (await jobs.wait(key(reqid)))._unsafeUnwrap();
+const wait = async (reqid?: string) =>
+  (await jobs.wait(key(reqid), AbortSignal.timeout(20_000)))._unsafeUnwrap();
 const printed = (job: Job | undefined): string => {
   if (job === undefined || job.status === 'running') throw new Error('it has not ended');
   if (job.status === 'lost') return text(job.stdout.bytes);
@@ -187,6 +188,15 @@ describe('cancelling', () => {
     await eventually(() => lines(pids).every((pid) => !isAlive(Number(pid))));
   });
 
+  test('children that ignore SIGTERM are killed, also when the program itself obeyed', async () => {
+    const pids = await up(`(trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & wait`);
+    const watcher = watcherOf();
+    await jobs.cancel(key());
+    expect(await wait()).toMatchObject({ status: 'cancelled', result: { end: { signal: 'SIGTERM' } } });
+    await eventually(() => !isAlive(Number(lines(pids)[0])));
+    await eventually(() => !isAlive(watcher));
+  });
+
   test('a program that cleans up and exits with 0 was cancelled all the same', async () => {
     await up(`trap 'echo cleaned; exit 0' TERM; echo $$ >PIDS; sleep 1000 & wait`);
     await jobs.cancel(key());
@@ -211,6 +221,7 @@ describe('when what watches over a job is killed', () => {
       `echo before; echo $$ >PIDS; (trap '' TERM; sh -c 'echo $$ >>PIDS; while :; do sleep 1000; done') & wait`,
     );
     await eventually(() => lines(pids).length === 2);
+    await eventually(() => lines(join(jobDirectory(), 'stdout'))[0] === 'before');
     process.kill(watcherOf(), 'SIGKILL');
     const job = await wait();
     expect(reason(job)).toBe('what watched over it was killed; the program was ended');
@@ -240,7 +251,7 @@ describe('when what watches over a job is killed', () => {
   });
 
   test('what was killed before it knew the process finds it by its pipes', async () => {
-    const pids = await up(`sh -c 'echo $$ >PIDS; exec sleep 1000' & wait`);
+    const pids = await up(`(trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & wait`);
     const { process: _, ...program } = record('program');
     process.kill(watcherOf(), 'SIGSTOP');
     write('program', program);
@@ -291,7 +302,7 @@ describe('after the machine went down', () => {
 
   test('ids that the same boot gave out again are not taken for theirs', async () => {
     const others = await pretend({ started: '1' });
-    expect(reason(await find())).toBe(
+    expect(reason(await wait())).toBe(
       'what watched over it was killed; nothing of the program is left that can be identified',
     );
     expect(others.every(isAlive)).toBe(true);

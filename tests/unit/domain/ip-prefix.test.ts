@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { contains, parsePrefixes, shortestAddress } from '../../../src/domain/ip-prefix.js';
+import { contains, parsePrefixes, shortestAddress, sourceOf } from '../../../src/domain/ip-prefix.js';
 
 const within = (address: string, ...list: string[]) => contains(parsePrefixes(list)._unsafeUnwrap(), address);
 
@@ -152,6 +152,35 @@ describe('shortestAddress', () => {
         contains(parsePrefixes([given]).unwrapOr([]), given);
       }),
       { numRuns: 3000 },
+    );
+  });
+});
+
+describe('sourceOf', () => {
+  it.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::ffff:c000:201', '192.0.2.1'],
+    ['2001:db8:0:1::5', '2001:db8:0:1::/64'],
+    ['2001:DB8:0:1:ffff:ffff:ffff:ffff', '2001:db8:0:1::/64'],
+    ['2001:db8:0:2::5', '2001:db8:0:2::/64'],
+    ['::1', '::/64'],
+    ['fe80::1%eth0', 'fe80::%eth0/64'],
+    ['no address', 'no address'],
+  ])('%s is counted as %s', (address, source) => expect(sourceOf(address)).toBe(source));
+
+  it('two addresses are one source if and only if they share the first 64 bits', () => {
+    const word = fc.integer({ min: 0, max: 0xffff });
+    const half = fc.tuple(word, word, word, word);
+    const text = (words: readonly number[]) => words.map((each) => each.toString(16)).join(':');
+    // Below 0x100 in front: not ::ffff:0:0/96.
+    const network = half.map(([first, ...rest]) => [first | 0x2000, ...rest]);
+    fc.assert(
+      fc.property(network, network, half, half, (one, other, left, right) => {
+        const source = sourceOf(text([...one, ...left]));
+        expect(sourceOf(text([...one, ...right]))).toBe(source);
+        expect(sourceOf(text([...other, ...right])) === source).toBe(text(one) === text(other));
+      }),
     );
   });
 });

@@ -38,12 +38,33 @@ describe('parseJsonObject', () => {
     ['{"\\n":1,"\\n":1}', 'the name "\\n" occurs twice in one object'],
     ['{"__proto__":{}}', 'the name "__proto__" is not allowed'],
     ['{"a":[{"\\u005f_proto__":1}]}', 'the name "__proto__" is not allowed'],
+    ['{"constructor":{"prototype":{"a":1}}}', 'a "prototype" in a "constructor" is not allowed'],
+    [
+      '{"a":[{"\\u0063onstructor":{"x":1,"prototype":1}}]}',
+      'a "prototype" in a "constructor" is not allowed',
+    ],
+    ['{"a":"\\ud800"}', 'half of a surrogate pair'],
+    ['{"a":["\\udc00\\ud800"]}', 'half of a surrogate pair'],
+    ['{"\\uDFFF":1}', 'half of a surrogate pair'],
+    ['{"a":"\ud800"}', 'half of a surrogate pair'],
+    ['{"a":1e999}', 'a number is too large'],
+    ['{"a":[-1E+400]}', 'a number is too large'],
+    [`{"a":${'9'.repeat(400)}}`, 'a number is too large'],
   ])('%s is refused', (text, expected) => expect(reason(text)).toBe(expected));
 
   it('the same text as a name and a value, or in different objects, is no repetition', () => {
     const text = '{"a":"a","b":["a","a",{"a":1},{"a":1}],"c":"__proto__"}';
     expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text));
   });
+
+  it.each([
+    '{"constructor":"x","prototype":{"constructor":{}}}',
+    '{"constructor":{"a":{"prototype":1}},"b":{"prototype":1}}',
+    '{"a":"\\ud83d\\ude00","b":"\\\\ud800","c":"😀"}',
+    '{"a":1e308,"b":-0,"c":1E-999,"d":"1e999","e":12345678901234567890}',
+  ])('%s is no such thing', (text) =>
+    expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text)),
+  );
 
   it('may be nested up to the limit and not deeper', () => {
     expect(parseJsonObject(nested(jsonDepthLimit)).isOk()).toBe(true);
@@ -67,6 +88,9 @@ describe('parseJsonObject', () => {
     parseJsonObject('\\'.repeat(1_000_000));
     parseJsonObject('{"'.repeat(500_000));
     parseJsonObject('[],'.repeat(300_000));
+    parseJsonObject('1'.repeat(1_000_000));
+    parseJsonObject('-'.repeat(1_000_000));
+    parseJsonObject(`{"a":"${'\\ud83d\\ude00'.repeat(80_000)}"}`);
     expect(performance.now() - began).toBeLessThan(2000);
   });
 

@@ -185,14 +185,16 @@ async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host:
   (await serving.reload())._unsafeUnwrap();
   control.context.transport.forget();
   await ask();
-  await web.files.replace('/etc/ctrl-exec-agent/agent.conf', '', 0o644);
+  await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'rate_limit_probe = 1/1/1\n', 0o644);
 
   const { serial } = (await control.context.keyStore.read(['dispatcher-certificate']))
     .andThen((documents) => control.context.crypto.readCertificate(documents['dispatcher-certificate'] ?? ''))
     ._unsafeUnwrap();
   (await keyStoreOf(web).replace({ 'revoked-serials': `${serial}\n` }))._unsafeUnwrap();
   (await serving.reload())._unsafeUnwrap();
+  control.context.transport.forget();
   await ask();
+  await fleet.clock.advance(2_000);
   (await keyStoreOf(web).replace({ 'revoked-serials': '' }))._unsafeUnwrap();
   (await serving.reload())._unsafeUnwrap();
   Object.assign(web.context.runner, {

@@ -56,7 +56,8 @@ const showsLife = async (directory: string): Promise<boolean> => {
   return status !== undefined && Math.abs(Date.now() - status.mtimeMs) < lifeTime;
 };
 
-const afterWatcher = async (directory: string, killAfter: number): Promise<Loss> => {
+const afterWatcher = async (directory: string, killAfter: number, ending: () => void): Promise<Loss> => {
+  ending();
   const program = await readProgram(directory);
   const left = await endSurvivors(program === 'damaged' ? undefined : program, killAfter);
   return lost(`what watched over it was killed; ${left}`);
@@ -67,6 +68,7 @@ const lossOf = async (
   job: JobRecord,
   watcher: WatcherRecord | 'damaged' | undefined,
   killAfter: number,
+  ending: () => void,
 ): Promise<Loss> => {
   if (watcher === undefined) return beforeWatcher(directory, job);
   if (watcher === 'nobody') return lost('it was not started: the agent went down before');
@@ -82,18 +84,19 @@ const lossOf = async (
       return lost('the machine went down while it ran');
     case 'dead':
       // It may have recorded the end just before.
-      return (await readEnd(directory)) === undefined ? afterWatcher(directory, killAfter) : running;
+      return (await readEnd(directory)) === undefined ? afterWatcher(directory, killAfter, ending) : running;
   }
 };
 
 /**
- * How a job ended; undefined: it runs. One that is lost is recorded as such, where the disk has room for it. May take some
- * time longer than `killAfter`, when a program has to be ended that nobody watches over any more.
+ * How a job ended; undefined: it runs. One that is lost is recorded as such, where the disk has room for it. Where a
+ * program has to be ended first that nobody watches over any more, `ending` is called, and it may take twice `killAfter`.
  */
 export const inspect = async (
   directory: string,
   job: JobRecord,
   killAfter: number,
+  ending: () => void,
 ): Promise<EndRecord | undefined> => {
   const watcher = await readWatcher(directory);
   const end = await readEnd(directory);
@@ -101,7 +104,7 @@ export const inspect = async (
   const loss =
     end === 'damaged'
       ? lost('the record of its end is damaged')
-      : await lossOf(directory, job, watcher, killAfter);
+      : await lossOf(directory, job, watcher, killAfter, ending);
   if (loss.kind === 'running') {
     // A watcher that was dead when it was looked at has recorded an end before.
     const now = await readEnd(directory);

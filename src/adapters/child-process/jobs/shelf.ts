@@ -3,7 +3,14 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Job, JobHeader, JobKey } from '../../../ports/jobs.js';
 import { inspect } from './inspect.js';
-import { directoryName, isDirectoryName, prepareDirectory, removeWhole, unlessMissing } from './layout.js';
+import {
+  codeOf,
+  directoryName,
+  isDirectoryName,
+  prepareDirectory,
+  removeWhole,
+  unlessMissing,
+} from './layout.js';
 import { type EndRecord, type JobRecord, readJob, stateOfEnd } from './records.js';
 
 /** A job that is kept, as far as it was looked at. */
@@ -57,7 +64,11 @@ export const openShelf = async (directory: string, killAfter: number): Promise<S
   const aside = (): string => pathOf(`${asidePrefix}${Date.now()}-${randomBytes(8).toString('hex')}`);
 
   const load = async (name: string): Promise<void> => {
-    const record = await readJob(pathOf(name));
+    const record = await readJob(pathOf(name)).catch((thrown) => {
+      // What is short of something may be read later; what cannot be read at all is of no more use than a damaged one.
+      if (['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(codeOf(thrown))) throw thrown;
+      return 'damaged' as const;
+    });
     // Without a record it is none of ours: a job has it from the beginning.
     if (record === undefined) return;
     if (record !== 'damaged') return void kept.set(name, { record, end: undefined });
@@ -68,13 +79,20 @@ export const openShelf = async (directory: string, killAfter: number): Promise<S
   const look = async (name: string): Promise<EndRecord | undefined> => {
     const found = kept.get(name);
     if (found?.record === undefined || found.end !== undefined) return found?.end;
-    let open = looking.get(name);
-    if (open === undefined) {
-      open = inspect(pathOf(name), found.record, killAfter).finally(() => looking.delete(name));
-      looking.set(name, open);
-    }
-    found.end ??= await open;
-    return found.end;
+    const before = looking.get(name);
+    if (before !== undefined) return before;
+    const { record } = found;
+    const looked = new Promise<EndRecord | undefined>((resolve, reject) => {
+      // A program that has to be ended takes its time: until then the job runs.
+      inspect(pathOf(name), record, killAfter, () => resolve(undefined))
+        .finally(() => looking.delete(name))
+        .then((end) => {
+          found.end ??= end;
+          resolve(found.end);
+        }, reject);
+    });
+    looking.set(name, looked);
+    return looked;
   };
 
   const refresh = async (): Promise<void> => {

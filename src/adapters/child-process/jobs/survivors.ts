@@ -1,10 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isOver } from '../../../domain/process-stat.js';
 import { pipeHolders } from '../pipe-holders.js';
-import { type ProcessIdentity, stateOf, statOf } from '../process-identity.js';
+import { identityOf, type ProcessIdentity, stateOf, statOf } from '../process-identity.js';
 import type { ProgramRecord } from './records.js';
 
 const searchTime = 2_000;
 const pollInterval = 50;
+/** Milliseconds that the system may take to end what was killed: it may be inside a system call. */
+const deathPatience = 5_000;
 
 /** Processes of a program whose watcher is gone. */
 interface Survivors {
@@ -19,21 +22,22 @@ const isAlive = (process: ProcessIdentity | undefined): process is ProcessIdenti
 
 /**
  * Its first process is known by its id and start time; the others by the pipes that they hold: their session alone would
- * not do, since its number may be another's by now. Before the first process was known, its session is that of whoever
- * holds the pipes and leads one.
+ * not do, since its number may be another's by now.
  */
 const findSurvivors = async ({ pipes, process }: ProgramRecord): Promise<Survivors> => {
-  const holders = await pipeHolders(pipes, process?.pid ?? 0, searchTime);
-  const sessions = new Map(holders.map((pid) => [pid, statOf(pid)?.session]));
-  const isOwn = (pid: number): boolean => {
-    const session = sessions.get(pid);
-    if (session === undefined) return false;
-    return process === undefined ? session !== 0 && sessions.has(session) : session === process.pid;
-  };
+  const sessions = new Map<number, number>();
+  for (const pid of await pipeHolders(pipes, process?.pid ?? 0, searchTime)) {
+    const stat = statOf(pid);
+    // Otherwise it has ended since it was found.
+    if (stat !== undefined && !isOver(stat)) sessions.set(pid, stat.session);
+  }
+  const holders = [...sessions];
+  const isOwn = (session: number): boolean => session === process?.pid;
   const leader = isAlive(process) ? [process.pid] : [];
+  const own = holders.filter(([, session]) => isOwn(session)).map(([pid]) => pid);
   return {
-    own: [...new Set([...leader, ...holders.filter(isOwn)])],
-    strangers: holders.filter((pid) => !isOwn(pid)),
+    own: [...new Set([...leader, ...own])],
+    strangers: holders.filter(([, session]) => !isOwn(session)).map(([pid]) => pid),
   };
 };
 
@@ -51,26 +55,46 @@ const signalAll = (program: ProgramRecord, own: readonly number[], signal: NodeJ
   for (const pid of own) if (pid !== program.process?.pid) send(pid, signal);
 };
 
+/**
+ * A watcher that was killed just after the start may not have noted the first process: it is the one that holds the pipes
+ * and leads a session, the oldest of several. It is looked for once: it may be gone before its children.
+ */
+const identified = async (program: ProgramRecord): Promise<ProgramRecord> => {
+  if (program.process !== undefined) return program;
+  const holders = await pipeHolders(program.pipes, 0, searchTime);
+  const [first] = holders
+    .filter((pid) => pid > 1 && statOf(pid)?.session === pid)
+    .map(identityOf)
+    .sort((one, other) => Number(one.started) - Number(other.started));
+  return { ...program, process: first };
+};
+
+/** Sends a signal and waits for at most so many milliseconds until nothing of its own is left; what there is then. */
+const endWith = async (
+  program: ProgramRecord,
+  found: Survivors,
+  signal: NodeJS.Signals,
+  patience: number,
+): Promise<Survivors> => {
+  signalAll(program, found.own, signal);
+  const deadline = performance.now() + patience;
+  let left = found;
+  do {
+    await delay(pollInterval);
+    left = await findSurvivors(program);
+  } while (left.own.length > 0 && performance.now() < deadline);
+  return left;
+};
+
 /** Ends what can be identified of a program: SIGTERM, `killAfter` milliseconds later SIGKILL. What is left is one line. */
-export const endSurvivors = async (
-  program: ProgramRecord | undefined,
-  killAfter: number,
-): Promise<string> => {
-  if (program === undefined) return 'whether the program was started, and still runs, is not known';
+export const endSurvivors = async (noted: ProgramRecord | undefined, killAfter: number): Promise<string> => {
+  if (noted === undefined) return 'whether the program was started, and still runs, is not known';
+  const program = await identified(noted);
   let found = await findSurvivors(program);
   if (found.own.length === 0 && found.strangers.length === 0)
     return 'nothing of the program is left that can be identified';
-  const begun = performance.now();
-  let signal: NodeJS.Signals = 'SIGTERM';
-  signalAll(program, found.own, signal);
-  while (found.own.length > 0 && performance.now() - begun < 2 * killAfter) {
-    await delay(pollInterval);
-    if (signal === 'SIGTERM' && performance.now() - begun >= killAfter) {
-      signal = 'SIGKILL';
-      signalAll(program, found.own, signal);
-    }
-    found = await findSurvivors(program);
-  }
+  found = await endWith(program, found, 'SIGTERM', killAfter);
+  if (found.own.length > 0) found = await endWith(program, found, 'SIGKILL', deathPatience);
   const left = [...found.own, ...found.strangers];
   return left.length === 0
     ? 'the program was ended'

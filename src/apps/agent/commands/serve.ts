@@ -2,7 +2,7 @@ import type { Agent } from '../../../sdk/agent.js';
 import { complain, type ExitCode, exitCodes, say, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 
-/** Serves until SIGTERM or SIGINT; then what runs is finished. SIGHUP reloads and never ends the process. */
+/** Serves until SIGTERM or SIGINT; then what runs is finished, or at the second one ended. SIGHUP reloads and never ends the process. */
 export async function serve(agent: Agent, options: { port?: number }): Promise<ExitCode> {
   prepareDaemon();
   // From the first moment on: a reload that comes before there is anything to reload is remembered.
@@ -31,7 +31,10 @@ export async function serve(agent: Agent, options: { port?: number }): Promise<E
   if (early) reload();
   say(`Serving on ${serving.bind}:${serving.port}`);
   await untilStopped();
-  await serving.close();
+  const closing = serving.close();
+  // Whoever says it twice does not want to wait for what runs.
+  void untilStopped(closing).then(() => serving.close(0));
+  await closing;
   process.off('SIGHUP', onHangUp);
   return exitCodes.ok;
 }

@@ -122,7 +122,7 @@ function pairingDesk(dispatcher: Dispatcher) {
     const short = request.id.slice(0, 8);
     waiting.delete(number);
     if (verb === 'a' && request.version === 'v1') approved.add(request.id);
-    say(verb === 'a' ? `Approved ${short}: waiting for the agent's side` : `Denied ${short}`);
+    say(verb === 'd' ? `Denied ${short}` : `Approved ${short}: ${whatFollows(request)}`);
     if (shown === number) showNext(number);
   };
 
@@ -153,6 +153,9 @@ function pairingDesk(dispatcher: Dispatcher) {
 
   return { changed, ended, prompt, close: () => lines.close() };
 }
+
+const whatFollows = ({ version }: PairingRequest): string =>
+  version === 'v1' ? 'its certificate goes out' : "waiting for the agent's side";
 
 const nameOf = (request: PairingRequest): string =>
   request.decision?.verdict === 'approve' ? request.decision.name : request.host;

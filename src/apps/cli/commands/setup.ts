@@ -2,6 +2,7 @@ import { parseDuration } from '../../../domain/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
+import { printImport } from '../../import-report.js';
 import { moment } from '../table.js';
 
 export function setupCa(dispatcher: Dispatcher): Promise<ExitCode> {
@@ -54,4 +55,18 @@ export function joinToken(
       say(options.json ? JSON.stringify({ token, name, expires: new Date(expiresAt).toISOString() }) : token);
       return exitCodes.ok;
     }, report);
+}
+
+export interface ImportStateOptions {
+  readonly state?: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export function importState(
+  dispatcher: Dispatcher,
+  directory: string,
+  { json = false, ...options }: ImportStateOptions,
+): Promise<ExitCode> {
+  return dispatcher.importState({ directory, ...options }).match((found) => printImport(found, json), report);
 }

@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import { freePort, run, type Started, start, temporaryDirectory } from '../commands.js';
+import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from './installation.js';
+import { type LegacyAgent, type LegacyAgentOptions, startLegacyAgent } from './legacy-agent.js';
+import { legacyDispatcher } from './legacy-dispatcher.js';
+import { treeDigest } from './tree.js';
+
+export type Version = '0.8' | '0.12';
+
+/** A host that runs the old agent or the new one, under the same address. */
+export interface AgentHost {
+  readonly name: string;
+  readonly port: number;
+  readonly old: LegacyAgentHost;
+  readonly home: string;
+  /** Ends whichever agent runs there. */
+  stop(): Promise<void>;
+  startOld(more?: Partial<LegacyAgentOptions>): Promise<LegacyAgent>;
+  startNew(): Promise<Started>;
+  command(...args: string[]): ReturnType<typeof run>;
+}
+
+/** A control host with two agents, as an installation of that version left them; and homes for the new one. */
+export async function oldFleet(version: Version) {
+  const root = temporaryDirectory();
+  const control = legacyControlHost(join(root, 'control'), { version });
+  const dispatcherId = version === '0.8' ? 'legacy' : control.dispatcherId;
+  const identity = { ...control.dispatcher, ca: control.ca.certificate };
+
+  const agentHost = async (name: string): Promise<AgentHost> => {
+    const port = await freePort();
+    const old = legacyAgentHost(join(root, name), {
+      version,
+      control,
+      name,
+      port,
+      conf: 'bind = 127.0.0.1',
+    });
+    old.script('hello', '#!/bin/sh\necho hello "$1"\n');
+    control.register(name, { port, ip: '127.0.0.1', lookup_by: 'ip' });
+    const home = join(root, `${name}-new`);
+    let running: { stop(): Promise<unknown> } | undefined;
+    const stop = async () => {
+      await running?.stop();
+      running = undefined;
+    };
+    return {
+      name,
+      port,
+      old,
+      home,
+      stop,
+      async startOld(more = {}) {
+        const agent = await startLegacyAgent({
+          version,
+          identity: { ...old.agent, ca: control.ca.certificate },
+          trusted: readFileSync(old.trustFile, 'utf8').split('\n'),
+          scripts: new Map([['hello', ({ args }) => ({ exit: 0, stdout: `hello ${args[0] ?? ''}\n` })]]),
+          hostName: name,
+          port,
+          ...more,
+        });
+        running = { stop: () => agent.close() };
+        return agent;
+      },
+      async startNew() {
+        const daemon = start('ctrl-exec-agent', ['serve'], { home });
+        await daemon.shows(/Serving on/);
+        running = daemon;
+        return daemon;
+      },
+      command: (...args) => run('ctrl-exec-agent', args, { home }),
+    };
+  };
+
+  const agents = [await agentHost('one.example.com'), await agentHost('two.example.com')] as const;
+  const home = join(root, 'control-new');
+  const command = (...args: string[]) => run('ctrl-exec', args, { home });
+  const before = treeDigest(join(root, 'control'));
+  return {
+    version,
+    control,
+    agents,
+    home,
+    dispatcherId,
+    conf: join(home, 'ctrl-exec.conf'),
+    command,
+    /** The old dispatcher, whose files nobody has changed. */
+    old: () => {
+      expect(treeDigest(join(root, 'control'))).toEqual(before);
+      return legacyDispatcher({ version, identity, dispatcherId: control.dispatcherId });
+    },
+    /** `run` by the new dispatcher; exit, output and error of each agent. */
+    async hello(...hosts: readonly AgentHost[]) {
+      const names = hosts.map(({ name }) => name);
+      const { stdout, stderr } = await command('run', ...names, 'hello', '--json', '--', 'you');
+      if (stdout === '') throw new Error(stderr);
+      const { results } = JSON.parse(stdout) as {
+        results: { exit: number; stdout: string; error?: string }[];
+      };
+      return results.map(({ exit, stdout: out, error }) => error ?? `${exit} ${out}`);
+    },
+    async listed() {
+      const { stdout } = await command('list-agents', '--json');
+      const { agents: records } = JSON.parse(stdout) as {
+        agents: { name: string; state: string; signed: boolean | null }[];
+      };
+      return Object.fromEntries(records.map(({ name, state, signed }) => [name, { state, signed }]));
+    },
+  };
+}
