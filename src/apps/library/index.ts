@@ -22,6 +22,7 @@ export type { Caller } from '../../sdk/dispatcher/authorise.js';
 export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/cancel.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
+export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
 export type { Maintenance } from '../../sdk/dispatcher/maintain.js';

@@ -2,6 +2,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { scriptName } from '../../domain/names.js';
 import type { RunMode } from '../../domain/run-record.js';
+import { guarded } from '../callback.js';
 import { freshReqid } from './agent-request.js';
 import { type AskFailure, type Asking, type Prepared, prepare } from './ask.js';
 import { recordFailed } from './contact.js';
@@ -20,6 +21,8 @@ export interface ScriptRequest extends Asking {
    * know it.
    */
   readonly timeout?: number;
+  /** Called once the run is recorded, before any host is contacted. */
+  readonly onBegin?: (reqid: string) => void;
 }
 
 export type RunFailure = AskFailure | CtrlExecError<'locked'>;
@@ -123,9 +126,12 @@ async function begin<T>(
   const fields = { reqid, script, hosts: hosts.join(','), username: username || undefined };
   if (mode === 'sync') events.emit({ action: 'run', fields });
   else events.emit({ action: 'submit', fields });
+  const callback = guarded(request.onBegin);
+  callback.tell(reqid);
   const { outcome, unrecorded } = await work(begun);
   const released = await locks.release(reqid);
   const warnings = [...unrecorded, ...(released.isErr() ? [released.error.message] : [])];
   for (const warning of warnings) recordFailed(context, warning, reqid);
+  callback.rethrow();
   return ok({ outcome, warnings });
 }

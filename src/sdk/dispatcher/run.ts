@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import { maxRunAnswer, type RunAnswer, readRunAnswer } from '../../domain/agent-protocol.js';
+import { maxRunAnswer, type RunAnswer, readRunAnswer, readRunResult } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
+import { idleInterval } from '../../domain/output-stream.js';
 import type { HostResult } from '../../domain/run-record.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
@@ -8,12 +9,19 @@ import type { Addressed } from './agent-target.js';
 import { hostError, loggedError } from './ask.js';
 import { exchange } from './contact.js';
 import type { DispatcherContext } from './context.js';
+import { followed, type OutputPiece } from './follow.js';
 import type { DispatcherIdentity } from './identity.js';
 import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
 
 export interface RunRequest extends ScriptRequest {
   /** Called as each host's result arrives, in that order. */
   readonly onResult?: (result: HostResult) => void;
+  /**
+   * Called with what the scripts write as it comes; of one host the next piece is asked for when what this returns has resolved,
+   * and a slow one slows the script. Nothing of it is authenticated before the host's result is there: where that is `unheard`
+   * nobody vouches for what was given. A host that does not stream (a legacy agent) gives its result alone.
+   */
+  readonly onOutput?: (piece: OutputPiece) => void | PromiseLike<void>;
 }
 
 export interface Run {
@@ -35,9 +43,10 @@ export function run(context: DispatcherContext, request: RunRequest): ResultAsyn
   const { clock, events, runStore, settings } = context;
   const { script } = request;
   const callback = guarded(request.onResult);
+  const output = request.onOutput && guarded(request.onOutput);
   return recorded(context, request, 'sync', async ({ reqid, hosts, identity }) => {
     const results = await parallel(hosts, settings.maxParallel, async (host) => {
-      const result = await runOn(context, identity, host, request, reqid);
+      const result = await runOn(context, identity, host, request, reqid, output?.tellAndWait);
       const { exit, rtt, error } = result;
       events.emit({
         action: 'run-result',
@@ -54,12 +63,13 @@ export function run(context: DispatcherContext, request: RunRequest): ResultAsyn
     };
   }).map(({ outcome: { reqid, results }, warnings }) => {
     callback.rethrow();
+    output?.rethrow();
     return { reqid, script, results, warnings };
   });
 }
 
 /** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
-export const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
+const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
   Math.max(settings.readTimeout, timeout === undefined ? 0 : timeout + 5) * 1000;
 
 const unheardCodes: ReadonlySet<CtrlExecError['code']> = new Set([
@@ -77,43 +87,76 @@ export const mayHaveBegun = (error: CtrlExecError): boolean =>
   (error.code === 'refused' && error.status === 409);
 
 /** A host's result as its agent told it. */
-export const resultOf = (
+const resultOf = (
   base: Pick<HostResult, 'host' | 'script' | 'reqid' | 'rtt'>,
   answer: RunAnswer,
   name = base.host,
 ): HostResult => ({ ...base, ...answer, ...(name !== base.host && { reportedHostname: name }) });
 
-function runOn(
+/** Milliseconds of silence that are borne from a run that is followed, at least: it says something every 15 s. */
+const leastSilence = 3 * idleInterval;
+
+async function runOn(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   addressed: Addressed,
   request: RunRequest,
   reqid: string,
+  give: ((piece: OutputPiece) => Promise<void>) | undefined,
 ): Promise<HostResult> {
-  const { script, signal, timeout } = request;
-  const started = context.clock.monotonic();
-  const base = { host: addressed.host, script, reqid };
-  return exchange(context, identity, addressed, {
+  const { clock } = context;
+  const { host } = addressed;
+  const { script, timeout } = request;
+  const started = clock.monotonic();
+  const base = { host, script, reqid };
+  const stream = give && followed(context, (piece) => give({ host, ...piece }));
+  const longest = patience(context, timeout);
+  const limit = stream && timeout !== undefined ? deadline(context, longest, request.signal) : undefined;
+  const outcome = await exchange(context, identity, addressed, {
     method: 'POST',
     path: '/run',
-    body: runBody(request, reqid),
-    answerTimeout: patience(context, timeout),
+    body: runBody(request, reqid, stream ? { stream: true } : {}),
+    answerTimeout: stream ? Math.max(longest, leastSilence) : longest,
     maxAnswer: maxRunAnswer,
-    signal,
-  })
-    .andThen(({ answer, rtt, name }) =>
-      readRunAnswer(answer.status, answer.body, reqid).map((read) => resultOf({ ...base, rtt }, read, name)),
-    )
-    .match(
-      (result) => result,
-      (error): HostResult => ({
-        ...base,
-        exit: -1,
-        stdout: '',
-        stderr: '',
-        error: hostError(error),
-        rtt: Math.round(context.clock.monotonic() - started),
-        ...(mayHaveBegun(error) && { unheard: true }),
-      }),
-    );
+    signal: limit?.signal ?? request.signal,
+    follow: stream?.follow,
+  }).andThen(({ answer, rtt, name }) => {
+    const end = stream?.result();
+    const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
+    return told.map((read) => resultOf({ ...base, rtt }, read, name));
+  });
+  limit?.stop();
+  return outcome.match(
+    (result) => result,
+    (error): HostResult => ({
+      ...base,
+      exit: -1,
+      stdout: '',
+      stderr: '',
+      error: limit?.passed() ? `read timeout after ${longest / 1000} s` : hostError(error),
+      rtt: Math.round(clock.monotonic() - started),
+      ...(mayHaveBegun(error) && { unheard: true }),
+    }),
+  );
+}
+
+/** A signal that is aborted after so many milliseconds, or by another one. */
+function deadline({ clock }: DispatcherContext, after: number, signal: AbortSignal | undefined) {
+  const ending = new AbortController();
+  let passed = false;
+  const cancel = clock.after(after, () => {
+    passed = true;
+    ending.abort();
+  });
+  const onAbort = () => ending.abort();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) ending.abort();
+  return {
+    signal: ending.signal,
+    passed: () => passed,
+    stop() {
+      cancel();
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
 }
