@@ -433,9 +433,9 @@ export const defences = [
     test: `${unit}agent-signatures.test.ts`,
     named: 'a request id is the own of each dispatcher, whatever serials that has',
     without: {
-      file: `${agent}run-script.ts`,
-      from: 'owner: caller.id, reqid };',
-      to: "owner: 'any', reqid };",
+      file: `${agent}run-once.ts`,
+      from: 'owner: caller.id, reqid: ask.reqid };',
+      to: "owner: 'any', reqid: ask.reqid };",
     },
   },
   {
@@ -444,7 +444,7 @@ export const defences = [
     test: `${unit}agent-run.test.ts`,
     named: 'the name "/opt/greet": script not permitted',
     without: {
-      file: `${agent}run-script.ts`,
+      file: `${agent}run-ask.ts`,
       from: "typeof name === 'string' ? state.scripts.get(name) : undefined;",
       to: "typeof name === 'string' ? (state.scripts.get(name) ?? { name, path: name, profile: undefined, schema: undefined, schemaVersion: undefined }) : undefined;",
     },
@@ -803,9 +803,9 @@ export const defences = [
     test: `${unit}agent-signatures.test.ts`,
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
-      file: `${agent}run-script.ts`,
-      from: 'if (reqid === undefined || caller.unsigned) return run();',
-      to: 'if (store) return run();',
+      file: `${agent}run-once.ts`,
+      from: "if (reqid === undefined || (caller.unsigned && ask.mode !== 'async')) return forgotten;",
+      to: 'if (ask) return forgotten;',
     },
   },
   {

@@ -58,6 +58,24 @@ export function outputLine(stream: 'stdout' | 'stderr', chunk: Uint8Array): Uint
   }
 }
 
+/** Bytes of output that `outputLines` puts into a line: short enough to see a slow reader take them. */
+const pieceSize = 16 * 1024;
+
+/** Output as lines, cut between characters where it is UTF-8. */
+export function outputLines(stream: 'stdout' | 'stderr', chunk: Uint8Array): readonly Uint8Array[] {
+  const lines: Uint8Array[] = [];
+  for (let at = 0; at < chunk.length; ) {
+    let end = Math.min(at + pieceSize, chunk.length);
+    // Before the first byte of the character that would be cut; no character has more than three others.
+    for (let back = 0; back < 3 && end < chunk.length && isContinuation(chunk[end]); back += 1) end -= 1;
+    lines.push(outputLine(stream, chunk.subarray(at, end)));
+    at = end;
+  }
+  return lines;
+}
+
+const isContinuation = (byte = 0): boolean => (byte & 0xc0) === 0x80;
+
 export const idleLine = (): Uint8Array => line({ t: 'idle' });
 
 export const endLine = ({ result, digest, signature }: StreamEnd): Uint8Array =>

@@ -238,6 +238,8 @@ export interface AgentOptions {
   /** Where the identity is put. */
   readonly keyStore?: KeyStore;
   readonly ports?: Partial<AgentContext>;
+  /** Its jobs, where an agent before has left some. */
+  readonly shelf?: MemoryJobShelf;
 }
 
 /** An agent's context over memory adapters, with an identity, and what to look at from outside. */
@@ -283,7 +285,7 @@ export async function agentContext(options: AgentOptions = {}) {
   const runs = memoryAgentRuns();
   const runner = memoryProcessRunner(options.programs ?? {});
   /** What becomes of jobs when the agent goes. */
-  const shelf: MemoryJobShelf = new Map();
+  const shelf: MemoryJobShelf = options.shelf ?? new Map();
   const context: AgentContext = {
     certificateRequests: x509CertificateRequests(),
     clock,
@@ -325,7 +327,20 @@ export async function agentContext(options: AgentOptions = {}) {
     version: '1.2.3',
     ...options.ports,
   };
-  return { context, clock, events, files, keyStore, ca, own, network, policy, asked: hook.asked, heard };
+  return {
+    context,
+    clock,
+    events,
+    files,
+    keyStore,
+    ca,
+    own,
+    network,
+    policy,
+    asked: hook.asked,
+    heard,
+    shelf,
+  };
 }
 
 const issuedDispatchers = new Map<string, Promise<Credentials>>();
@@ -457,16 +472,12 @@ export async function servingAgent(options: AgentOptions = {}) {
     };
   };
 
-  /**
-   * Hands the agent a request; its answer is verified as a dispatcher does, and one that does not verify is thrown, unless
-   * the request is one that no dispatcher can have sent.
-   */
-  const send = async (sent: Sent, { verify = true } = {}): Promise<Told> => {
+  const hand = async (sent: Sent, httpVersion: '1.0' | '1.1' = '1.1') => {
     const { body, bodyFails, whileSending, ...head } = sent;
     let bodyReads = 0;
     const answer = await listening.handle({
       ...head,
-      httpVersion: '1.1',
+      httpVersion,
       body: () => {
         bodyReads += 1;
         return ResultAsync.fromSafePromise(whileSending?.() ?? Promise.resolve()).andThen(() =>
@@ -474,6 +485,16 @@ export async function servingAgent(options: AgentOptions = {}) {
         );
       },
     });
+    return { answer, reads: () => bodyReads };
+  };
+
+  /**
+   * Hands the agent a request; its answer is verified as a dispatcher does, and one that does not verify is thrown, unless
+   * the request is one that no dispatcher can have sent.
+   */
+  const send = async (sent: Sent, { verify = true } = {}): Promise<Told> => {
+    const { answer, reads } = await hand(sent);
+    const bodyReads = reads();
     const by = { certificate: sent.peer.presented, now: context.clock.now() };
     const verdict = checkAnswer(crypto, answer, sent, by);
     if (verify && verdict.isErr())
@@ -484,5 +505,5 @@ export async function servingAgent(options: AgentOptions = {}) {
   };
 
   const ask = async (asked: Asked = {}): Promise<Told> => send(await make(asked));
-  return { ...parts, serving, listening, make, send, ask };
+  return { ...parts, serving, listening, make, hand, send, ask };
 }

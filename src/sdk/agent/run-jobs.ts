@@ -1,5 +1,3 @@
-import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
 import type { JobHeader } from '../../ports/jobs.js';
 import type { AgentContext } from './context.js';
 import { resultOfJob } from './run-outcome.js';
@@ -22,15 +20,16 @@ export async function followJob({ events }: AgentContext, { jobs }: Runs, header
   });
 }
 
-/** Finds the jobs that an agent of before has left running: they hold their places on. Answers with how many. */
-export const adoptJobs = (
-  context: AgentContext,
-  runs: Runs,
-): ResultAsync<number, CtrlExecError<'file_failed'>> =>
-  runs.jobs.running().map((found) => {
-    for (const header of found) runs.occupy(header.owner).holdUntil(followJob(context, runs, header));
-    return found.length;
-  });
+/** Finds the jobs that an agent of before has left running: they hold their places on. */
+export async function adoptJobs(context: AgentContext, runs: Runs): Promise<void> {
+  const found = await runs.jobs.running();
+  if (found.isErr()) {
+    const { message: reason } = found.error;
+    context.events.emit({ action: 'warning', level: 'warning', fields: { reason } });
+    return;
+  }
+  for (const header of found.value) runs.occupy(header.owner).holdUntil(followJob(context, runs, header));
+}
 
 /** Milliseconds between two looks for records that are too old. */
 const purgeInterval = 600_000;

@@ -56,7 +56,7 @@ function describeEnd(
   return { exit: 126, error: `killed by ${end.signal}${why}` };
 }
 
-export function describeOutput({ stdout, stderr }: Output) {
+function describeOutput({ stdout, stderr }: Output) {
   const cut = (stream: CapturedStream) => stream.total > stream.bytes.length;
   const truncated = {
     ...(cut(stdout) && { stdout: stdout.total }),

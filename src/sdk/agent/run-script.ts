@@ -41,7 +41,13 @@ export async function answerRun(
   const limit = state.settings.maxRuns;
   const most = shareOf(state, limit);
   const place = runs.take(caller.id, most, limit);
-  if (!place) return refuse(`${most} runs at a time`, `${most} runs are under way`);
+  if (!place && runs.taken() >= limit)
+    return refuse(`${limit} runs at a time`, `${limit} runs are under way`);
+  if (!place)
+    return refuse(
+      `${most} runs of one dispatcher at a time`,
+      `${most} runs of this dispatcher are under way`,
+    );
   try {
     return await runScript(context, state, runs, asked, place);
   } finally {
@@ -70,6 +76,12 @@ async function runScript(
     return notRun(read.error);
   }
   const ask = read.value;
+  if (ask.mode === 'stream' && !signer)
+    return notRun({
+      script: ask.script.name,
+      reqid: ask.reqid,
+      error: 'the end of a stream cannot be signed',
+    });
   const refusal = await askHook(context, state, caller, ask);
   if (refusal) return refusal;
   if (ask.mode === 'async') return submit(context, state, caller, runs, ask, place);
@@ -81,16 +93,21 @@ async function runScript(
     runs.track(running);
     return running;
   };
-  if (ask.mode === 'sync') return (await run()).answer;
-  if (!signer) throw new Error('nobody can sign what is streamed');
-  const { answer, sink, end } = streamedRun(context, signer, request, () =>
+  if (ask.mode !== 'stream' || !signer) return (await run()).answer;
+  const { answer, sink, end, breakOff } = streamedRun(context, signer, request, () =>
     context.events.emit({
       action: 'run-unfollowed',
       level: 'warning',
       fields: { script: ask.script.name, reqid: ask.reqid, dispatcher: caller.id, ip: caller.address },
     }),
   );
-  runs.track(run(sink).then(({ result, totals }) => end(result, totals)));
+  const streamed = run(sink).then(({ result, totals }) => end(result, totals));
+  runs.track(
+    streamed.catch((error: unknown) => {
+      context.events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
+      breakOff();
+    }),
+  );
   return answer;
 }
 

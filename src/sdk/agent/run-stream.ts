@@ -1,5 +1,5 @@
 import type { HttpAnswer } from '../../domain/http-message.js';
-import { endLine, idleInterval, idleLine, outputLine, streamType } from '../../domain/output-stream.js';
+import { endLine, idleInterval, idleLine, outputLines, streamType } from '../../domain/output-stream.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { OutputSink } from '../../ports/process-runner.js';
 import { type Signer, signStreamEnd } from '../message-signing.js';
@@ -8,7 +8,10 @@ import type { AgentContext } from './context.js';
 /** Bytes of lines that wait to be sent, from which on the program waits, too. */
 const highWater = 256 * 1024;
 
-/** Milliseconds that a program waits for its reader: less than the runner has patience. Then the run goes on without a reader. */
+/** Bytes that wait at most, for a reader so slow that a program would wait for it longer than the runner has patience. */
+const mostWaiting = 4 * 1024 * 1024;
+
+/** Milliseconds that a program waits for its reader: less than the runner has patience. Who took nothing meanwhile is left. */
 const readerPatience = 25_000;
 
 /** What a run gives out while it goes on, and at its end (wire-protocol 2.5). */
@@ -24,12 +27,15 @@ export interface StreamedRun {
     result: Readonly<Record<string, unknown>>,
     totals: { readonly stdout: number; readonly stderr: number },
   ): Promise<void>;
+  /** Ends the stream without its last line. */
+  breakOff(): void;
 }
 
 const over = { done: true, value: undefined } as const;
 
 /**
- * A stream of lines, of which at most `highWater` bytes and a piece of each stream wait; the reader's pace is the program's.
+ * A stream of lines, of which about `highWater` bytes wait, and never more than `mostWaiting` and a piece of each stream; the
+ * reader's pace is the program's.
  * @param unfollowed called at most once, when the reader goes away, or is too slow, before the end
  */
 export function streamedRun(
@@ -42,6 +48,8 @@ export function streamedRun(
   const waiting: Uint8Array[] = [];
   const given = { stdout: 0, stderr: 0 };
   let size = 0;
+  /** Lines. */
+  let taken = 0;
   /** `open`: lines may come. `closing`: those that wait are the last. `left`: nobody reads. */
   let state: 'open' | 'closing' | 'left' = 'open';
   let pull: (() => void) | undefined;
@@ -104,7 +112,11 @@ export function streamedRun(
         blocked.delete(go);
         resolve(state === 'open');
       };
-      const cancel = clock.after(readerPatience, () => leave('closing'));
+      const before = taken;
+      const cancel = clock.after(readerPatience, () => {
+        if (taken > before && size < mostWaiting) go();
+        else leave('closing');
+      });
       blocked.add(go);
       return undefined;
     });
@@ -125,6 +137,7 @@ export function streamedRun(
             const line = waiting.shift();
             if (line === undefined) return over;
             size -= line.length;
+            taken += 1;
             wake();
             return { done: false, value: line };
           },
@@ -138,7 +151,7 @@ export function streamedRun(
     async sink(stream, chunk) {
       if (state !== 'open') return false;
       given[stream] += chunk.length;
-      addHashed(outputLine(stream, chunk));
+      for (const line of outputLines(stream, chunk)) addHashed(line);
       return room();
     },
     async end(result, totals) {
@@ -150,5 +163,6 @@ export function streamedRun(
       } else if (state === 'open') leave('closing');
       await settled;
     },
+    breakOff: close,
   };
 }

@@ -33,6 +33,8 @@ export interface Runs {
   readonly doomed: Set<string>;
   /** Scripts that async runs are being started of, and of which run. */
   readonly starting: Map<string, string>;
+  /** Places that are taken. */
+  taken(): number;
   /**
    * Takes a place; undefined: there is none.
    * @param most places of this owner, of `limit` in all
@@ -86,6 +88,7 @@ export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
     live: new Map(),
     doomed: new Set(),
     starting: new Map(),
+    taken: () => all,
     take: (owner, most, limit) =>
       all >= limit || (held.get(owner) ?? 0) >= most ? undefined : occupy(owner),
     occupy,

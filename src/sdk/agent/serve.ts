@@ -100,14 +100,13 @@ export function serve(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
-    const adopted = await adoptJobs(context, runs);
-    if (adopted.isErr())
-      events.emit({ action: 'warning', level: 'warning', fields: { reason: adopted.error.message } });
+    const adopting = adoptJobs(context, runs);
     const stopPurging = purgeJobs(context, runs, () => holder.current().state.settings.asyncTtl);
     let closing: Promise<void> | undefined;
     const stop = async (grace: number) => {
       // A run goes on when its connection has gone.
       await Promise.all([listening.close(grace + killTime), settled(context, runs, grace + killTime)]);
+      await adopting;
       await stopPurging();
       await closeStores();
       events.emit({ action: 'stopped', fields: { port: listening.port } });

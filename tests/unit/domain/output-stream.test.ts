@@ -8,6 +8,7 @@ import {
   idleLine,
   maxStreamChunk,
   outputLine,
+  outputLines,
   type StreamLine,
   streamReader,
 } from '../../../src/domain/output-stream.js';
@@ -53,6 +54,22 @@ describe('lines of output', () => {
       ),
       { numRuns: 100 },
     );
+  });
+
+  it('of a large piece are several, cut between characters', () => {
+    for (const text of ['é'.repeat(50_000), 'x€'.repeat(20_000), '😀'.repeat(20_000)]) {
+      const lines = outputLines('stdout', utf8(text));
+      expect(lines.length).toBeGreaterThan(3);
+      const said = lines.map((line) => JSON.parse(Buffer.from(line).toString())['d']);
+      expect(said.join('')).toBe(text);
+    }
+    const binary = new Uint8Array(70_000).fill(0x80);
+    const read = reader()
+      .push(Buffer.concat(outputLines('stderr', binary)))
+      ._unsafeUnwrap();
+    const bytes = read.map((line) => (line.kind === 'output' ? line.bytes : new Uint8Array()));
+    expect(Buffer.compare(Buffer.concat(bytes), binary)).toBe(0);
+    expect(outputLines('stdout', new Uint8Array())).toEqual([]);
   });
 
   it('hold the largest piece of output, whatever is in it', () => {

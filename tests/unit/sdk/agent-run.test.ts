@@ -210,16 +210,23 @@ describe('the rows of wire-protocol 1.2', () => {
     expect((await ask({ body: { script: 'greet' } })).json['stdout']).toBe('\ufeffa\ufffdb');
   });
 
-  it.each(['async', 'stream'])(
-    '%s, which this version does not serve, is refused and not run',
-    async (member) => {
-      const { ask, started } = await watched();
-      const { json } = await ask({ body: { script: 'greet', reqid, [member]: true } });
-      expect(json).toMatchObject({ script: 'greet', exit: -1, reqid });
-      expect(json['error']).toContain('not served');
-      expect(started).toEqual([]);
-    },
-  );
+  it('a run that is both async and streamed is refused', async () => {
+    const { ask, started } = await watched();
+    const { json } = await ask({ body: { script: 'greet', reqid, async: true, stream: true } });
+    expect(json).toEqual({ script: 'greet', exit: -1, reqid, error: 'an async run cannot be streamed' });
+    expect(started).toEqual([]);
+  });
+
+  it('what a run left behind is named', async () => {
+    const left = (pids: readonly number[]) => ({ ...processOutcome(0), pipesHeldBy: pids });
+    const { ask } = await watched({ outcome: left([11, 12]) });
+    expect((await ask({ body: { script: 'greet' } })).json['left_behind']).toEqual({
+      count: 2,
+      pids: [11, 12],
+    });
+    const unseen = await watched({ outcome: left([]) });
+    expect((await unseen.ask({ body: { script: 'greet' } })).json['left_behind']).toEqual({ pids: [] });
+  });
 });
 
 describe('the reqid', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { errAsync, ok, ResultAsync } from 'neverthrow';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { readCatalogue } from '../../../scripts/events-doc.mjs';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
 import { newStanding } from '../../../src/domain/agent-standing.js';
@@ -13,8 +13,9 @@ import type { KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing-options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { eventsOf } from '../../support/events.js';
+import { gatedProgram } from '../../support/gated-programs.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/lifecycle.js';
-import { identify, type Seen, scriptedAgent } from '../../support/memory-agents.js';
+import { identify, type Seen, scriptedAgent, servingAgent } from '../../support/memory-agents.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -56,9 +57,23 @@ async function everything() {
   secrets.push(...(await keysOf(control.context.keyStore)));
   return {
     control: [...control.events.events, ...later.control],
-    agents: [...agents.flatMap(({ events }) => events.events), ...later.agents],
+    agents: [...agents.flatMap(({ events }) => events.events), ...later.agents, ...(await longRuns())],
     secrets: [...secrets, ...later.secrets],
   };
+}
+
+/** Runs that outlast their requests, and one that nobody follows to its end. */
+async function longRuns() {
+  const gate = gatedProgram();
+  const agent = await servingAgent({ programs: { '/opt/greet': gate.program } });
+  const body = { script: 'greet', args: [secret('argument')], username: 'alice', token: secret('token') };
+  await agent.ask({ body: { ...body, reqid: 'job', async: true } });
+  await agent.ask({ path: '/v2/cancel', body: { reqid: 'job' } });
+  await vi.waitFor(() => expect(eventsOf(agent.events, 'job-end')).toHaveLength(1));
+  await agent.ask({ method: 'GET', path: '/result/job' });
+  const { answer } = await agent.hand(await agent.make({ body: { ...body, reqid: 'stream', stream: true } }));
+  await answer.stream?.[Symbol.asyncIterator]().return?.();
+  return agent.events.events;
 }
 
 /** An agent of another installation, seen for the first time. */
@@ -332,7 +347,8 @@ describe('events', () => {
       events
         .filter((event) => event.action === action)
         .map(({ fields }) => 'reqid' in fields && fields.reqid);
-    const runs = ids(happened.agents, 'run-start');
+    // What was asked without a dispatcher's events.
+    const runs = ids(happened.agents, 'run-start').filter((id) => id !== 'stream');
     expect(runs.length).toBeGreaterThan(0);
     expect(ids(happened.control, 'run')).toEqual(expect.arrayContaining(runs));
     const pings = ids(happened.agents, 'ping-answered');
