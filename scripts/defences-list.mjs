@@ -508,6 +508,50 @@ export const defences = [
     },
   },
   {
+    threat: 'Compromised agent, or somebody in between: streams the output and the result of another run',
+    stoppedBy: 'the last line of a stream signs all lines before it and the result, for this very request',
+    test: `${unit}follow.test.ts`,
+    named: 'where it is that of another run, byte for byte',
+    without: {
+      file: `${dispatcher}follow.ts`,
+      from: '          if (checked.isErr()) return err(checked.error);\n',
+      to: '',
+    },
+  },
+  {
+    threat: 'Compromised agent: streams output, and ends without vouching for it',
+    stoppedBy: 'a stream without its end line is no result, and nothing of it is kept',
+    test: `${unit}follow.test.ts`,
+    named: 'where the connection breaks before its end, which may still be fetched',
+    without: {
+      file: `${dispatcher}agent-request.ts`,
+      from: 'followed?.following.verdict().isOk()',
+      to: 'followed',
+    },
+  },
+  {
+    threat: 'Compromised agent: writes lines in the name of another host into a run that is followed',
+    stoppedBy: 'every line has its host in front, and control characters are shown as escapes',
+    test: 'unit/apps/followed-output.test.ts',
+    named: 'is one line of its own host and stream for each line end, whatever a script writes',
+    without: {
+      file: 'src/apps/cli/followed-output.ts',
+      from: 'printable(part, Number.POSITIVE_INFINITY)',
+      to: 'part.slice()',
+    },
+  },
+  {
+    threat: 'A user who may start no run: looks at, or stops, that of another',
+    stoppedBy: 'the hook is asked about both, and told whose run it is',
+    test: `${unit}async-runs.test.ts`,
+    named: 'asks the hook, which is told whose run it is, before any agent',
+    without: {
+      file: `${dispatcher}run-lookup.ts`,
+      from: '    yield* authorise(context, question, caller, withoutHook);\n',
+      to: '',
+    },
+  },
+  {
     threat: 'Compromised agent: puts control characters into what people and logs are shown',
     stoppedBy: 'what an agent says is escaped and cut',
     test: `${unit}answers.test.ts`,
