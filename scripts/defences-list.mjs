@@ -492,8 +492,8 @@ export const defences = [
     named: 'an answer that is not understood is exit -1 and says why another reqid',
     without: {
       file: 'src/domain/agent-protocol.ts',
-      from: 'if (answered !== undefined && answered !== reqid) return',
-      to: 'if (false) return',
+      from: "body['reqid'] !== undefined && body['reqid'] !== reqid;",
+      to: 'false;',
     },
   },
   {
@@ -503,8 +503,52 @@ export const defences = [
     named: 'results are kept under the registered name when the agent claims to be another',
     without: {
       file: `${dispatcher}run.ts`,
-      from: '          ...base,\n          ...read,',
-      to: '          ...base,\n          host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host,\n          ...read,',
+      from: 'resultOf({ ...base, rtt }, read, name)',
+      to: 'resultOf({ ...base, rtt, host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host }, read, name)',
+    },
+  },
+  {
+    threat: 'Compromised agent, or somebody in between: streams the output and the result of another run',
+    stoppedBy: 'the last line of a stream signs all lines before it and the result, for this very request',
+    test: `${unit}follow.test.ts`,
+    named: 'where it is that of another run, byte for byte',
+    without: {
+      file: `${dispatcher}follow.ts`,
+      from: '          if (checked.isErr()) return err(checked.error);\n',
+      to: '',
+    },
+  },
+  {
+    threat: 'Compromised agent: streams output, and ends without vouching for it',
+    stoppedBy: 'a stream without its end line is no result, and nothing of it is kept',
+    test: `${unit}follow.test.ts`,
+    named: 'where the connection breaks before its end, which may still be fetched',
+    without: {
+      file: `${dispatcher}agent-request.ts`,
+      from: 'followed?.following.verdict().isOk()',
+      to: 'followed',
+    },
+  },
+  {
+    threat: 'Compromised agent: writes lines in the name of another host into a run that is followed',
+    stoppedBy: 'every line has its host in front, and control characters are shown as escapes',
+    test: 'unit/apps/followed-output.test.ts',
+    named: 'is one line of its own host and stream for each line end, whatever a script writes',
+    without: {
+      file: 'src/apps/cli/followed-output.ts',
+      from: 'printable(part, Number.POSITIVE_INFINITY)',
+      to: 'part.slice()',
+    },
+  },
+  {
+    threat: 'A user who may start no run: looks at, or stops, that of another',
+    stoppedBy: 'the hook is asked about both, and told whose run it is',
+    test: `${unit}async-runs.test.ts`,
+    named: 'asks the hook, which is told whose run it is, before any agent',
+    without: {
+      file: `${dispatcher}run-lookup.ts`,
+      from: '    yield* authorise(context, question, caller, withoutHook);\n',
+      to: '',
     },
   },
   {

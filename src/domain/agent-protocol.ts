@@ -76,27 +76,32 @@ export function readRunAnswer(
   bytes: Uint8Array,
   reqid: string,
 ): Result<RunAnswer, AnswerFailure> {
-  return accepted(status, bytes).andThen((body): Result<RunAnswer, AnswerFailure> => {
-    const exit = body['exit'];
-    if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
-      return err(violation('"exit" is not a whole number from -1 to 255'));
-    const odd = ['reqid', 'stdout', 'stderr', 'error'].find(
-      (member) => body[member] !== undefined && typeof body[member] !== 'string',
-    );
-    if (odd !== undefined) return err(violation(`"${odd}" is not a text`));
-    const answered = textOf(body, 'reqid');
-    if (answered !== undefined && answered !== reqid) return err(violation('it is about another request'));
-    const error = textOf(body, 'error');
-    const truncated = readTruncated(body['truncated']);
-    return ok({
-      exit,
-      stdout: textOf(body, 'stdout') ?? '',
-      stderr: textOf(body, 'stderr') ?? '',
-      ...(error !== undefined && { error: printable(error, 500) }),
-      ...(truncated && { truncated }),
-    });
+  return accepted(status, bytes).andThen((body) => readRunResult(body, reqid));
+}
+
+/** The object that tells how a run ended, wherever it stands. */
+export function readRunResult(body: Body, reqid: string): Result<RunAnswer, AnswerFailure> {
+  const exit = body['exit'];
+  if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
+    return err(violation('"exit" is not a whole number from -1 to 255'));
+  const odd = ['reqid', 'stdout', 'stderr', 'error'].find(
+    (member) => body[member] !== undefined && typeof body[member] !== 'string',
+  );
+  if (odd !== undefined) return err(violation(`"${odd}" is not a text`));
+  if (isAboutAnother(body, reqid)) return err(violation('it is about another request'));
+  const error = textOf(body, 'error');
+  const truncated = readTruncated(body['truncated']);
+  return ok({
+    exit,
+    stdout: textOf(body, 'stdout') ?? '',
+    stderr: textOf(body, 'stderr') ?? '',
+    ...(error !== undefined && { error: printable(error, 500) }),
+    ...(truncated && { truncated }),
   });
 }
+
+const isAboutAnother = (body: Body, reqid: string): boolean =>
+  body['reqid'] !== undefined && body['reqid'] !== reqid;
 
 function readTruncated(value: unknown): RunAnswer['truncated'] {
   if (typeof value !== 'object' || value === null) return undefined;
@@ -105,6 +110,81 @@ function readTruncated(value: unknown): RunAnswer['truncated'] {
     return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? { [stream]: count } : {};
   };
   return { ...total('stdout'), ...total('stderr') };
+}
+
+/** What an agent made of an async run. `ran`: it knows no async runs, and ran the script at once. */
+export type SubmitAnswer =
+  | { readonly status: 'accepted' }
+  | { readonly status: 'busy'; readonly error: string }
+  | { readonly status: 'ran'; readonly answer: RunAnswer };
+
+export function readSubmitAnswer(
+  status: number,
+  bytes: Uint8Array,
+  reqid: string,
+): Result<SubmitAnswer, AnswerFailure> {
+  if (status === 200) return readRunAnswer(status, bytes, reqid).map((answer) => ({ status: 'ran', answer }));
+  const body = parseJsonObject(bytes).unwrapOr(undefined);
+  if (body && isAboutAnother(body, reqid)) return err(violation('it is about another request'));
+  // `running`: this very run, whose request came twice.
+  if (status === 202 || (status === 409 && body?.['status'] === 'running'))
+    return body ? ok({ status: 'accepted' }) : err(violation('not valid JSON'));
+  if (status === 409 && body?.['status'] === 'busy')
+    return ok({ status: 'busy', error: printable(textOf(body, 'error') ?? 'busy', 200) });
+  return err(refusal(status, body));
+}
+
+/** What an agent's record of a run says. `unknown`: it has none for this dispatcher. */
+export type RecordAnswer =
+  | { readonly status: 'running' | 'unknown' }
+  | { readonly status: 'done' | 'cancelled' | 'lost'; readonly answer: RunAnswer };
+
+export function readRecordAnswer(
+  status: number,
+  bytes: Uint8Array,
+  reqid: string,
+): Result<RecordAnswer, AnswerFailure> {
+  // Also an agent that keeps no records at all.
+  if (status === 404) return ok({ status: 'unknown' });
+  return accepted(status, bytes).andThen((body): Result<RecordAnswer, AnswerFailure> => {
+    if (isAboutAnother(body, reqid)) return err(violation('it is about another request'));
+    switch (body['status']) {
+      case 'running':
+        return ok({ status: 'running' });
+      case 'done':
+        return readRunResult(body, reqid).map((answer) => ({ status: 'done', answer }));
+      case 'cancelled':
+        return readRunResult({ exit: -1, error: 'cancelled', ...body }, reqid).map((answer) => ({
+          status: 'cancelled',
+          answer,
+        }));
+      case 'lost':
+        return readRunResult({ exit: -1, error: 'lost', ...body }, reqid).map((answer) => ({
+          status: 'lost',
+          answer,
+        }));
+      default:
+        return err(violation('"status" is none that a run can have'));
+    }
+  });
+}
+
+/** What legacy agents make of a request to stop a run. */
+export const cancelUnknown = 'not known to legacy agents';
+
+/** What an agent made of a request to stop a run. `done`: it had ended. `unknown`: it has no such run of this dispatcher. */
+export function readCancelAnswer(
+  status: number,
+  bytes: Uint8Array,
+): Result<'cancelling' | 'done' | 'unknown', AnswerFailure> {
+  const body = parseJsonObject(bytes).unwrapOr(undefined);
+  const said = body?.['status'];
+  if (status === 200)
+    return said === 'cancelling' ? ok(said) : err(violation('"status" is not "cancelling"'));
+  if (status === 409 && said === 'done') return ok(said);
+  if (status === 404 && said === 'unknown') return ok(said);
+  if (status === 404) return err(failure('refused', cancelUnknown, { status, reason: cancelUnknown }));
+  return err(refusal(status, body));
 }
 
 /** Whether an agent took what it was told: `"status":"ok"`, or `refused` in its own words. */

@@ -11,7 +11,7 @@ export interface HookContext {
   readonly timestamp: string;
   /** Agent side: the dispatcher that called. */
   readonly dispatcher?: { readonly id: string; readonly serial: string };
-  /** Action `status`: the run that is asked about, and who submitted it from where. */
+  /** Actions `status` and `cancel`: the run that is asked about, and who submitted it from where. */
   readonly run?: { readonly reqid: string; readonly submitter: string; readonly submitterIp: string };
 }
 

@@ -41,7 +41,7 @@ interface DispatcherEvents {
   };
   /** An agent was removed from the registry; its key answers for nobody any more. @remarks If that host lives on, remove its trust in this dispatcher there, too. */
   unpaired: { host: string };
-  /** The auth hook, or its absence, refused what was asked for; `request` is what that was: run, ping or discovery. @remarks `reason` is the exit code of the hook in words; the hook's own log says more. */
+  /** The auth hook, or its absence, refused what was asked for; `request` is what that was: run, status, cancel, ping or discovery. @remarks `reason` is the exit code of the hook in words; the hook's own log says more. */
   denied: {
     request: string;
     script: string | undefined;
@@ -61,6 +61,23 @@ interface DispatcherEvents {
     rtt: number;
     error: string | undefined;
   };
+  /** A script was submitted to hosts, which run it by themselves. @remarks Nothing: a `submit-result` for each host follows. */
+  submit: { reqid: string; script: string; hosts: string; username: string | undefined };
+  /** What a host answered to a submission: accepted, busy or error. @remarks At `error` look for the REQID in the log of that host before you submit it again: the script may have been begun all the same. */
+  'submit-result': {
+    reqid: string;
+    script: string;
+    host: string;
+    status: string;
+    rtt: number;
+    error: string | undefined;
+  };
+  /** The end of a run on a host was fetched from its agent: of an async run, or of one that was not waited for to the end. @remarks Nothing. `expired`: the agent does not know the run any more. */
+  'run-ended': { reqid: string; script: string; host: string; status: string; exit: number | undefined };
+  /** A run is to be stopped on hosts. @remarks Nothing: a `cancel-result` for each host follows. */
+  cancel: { reqid: string; script: string; hosts: string; username: string | undefined };
+  /** What an agent answered to that: cancelling, done, unknown or error. @remarks At `error` the script may still run there. */
+  'cancel-result': { reqid: string; host: string; status: string; error: string | undefined };
   /** An agent's answer came without a signature, or with one that does not hold; nothing of it was used. @remarks The agent is of an older version, or something between the two hosts alters what it says: find out which. A run may have taken place all the same. */
   'result-unverified': { host: string; path: string; status: number; reason: string };
   /** An agent that was taken over from another installation was seen for the first time, and its key is pinned from now on. `found` is who its certificate names. @remarks If nobody moved that host or ran `edit-agent --pin`, look at `found`. */

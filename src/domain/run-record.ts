@@ -15,7 +15,41 @@ export interface HostResult {
   /** Round trip in whole milliseconds. */
   readonly rtt: number;
   readonly reqid: string;
+  /** Nothing was heard of the end: the script may run, or have run, and its agent can still be asked. */
+  readonly unheard?: true;
 }
+
+/**
+ * How an async run stands on one host. `accepted`: its agent was not asked since. `expired`: its agent does not know it any
+ * more. `lost`: the machine went down while it ran. `busy`, `error`: it was not begun there.
+ */
+export type HostStatus =
+  | 'accepted'
+  | 'running'
+  | 'done'
+  | 'expired'
+  | 'busy'
+  | 'error'
+  | 'cancelled'
+  | 'lost';
+
+/** What is known of an async run on one host. */
+export interface HostState {
+  /** The registry name, or the host argument as given. */
+  readonly host: string;
+  readonly status: HostStatus;
+  /** Of the script, where it has ended or was cancelled; likewise what follows. */
+  readonly exit?: number;
+  readonly stdout?: string;
+  readonly stderr?: string;
+  readonly truncated?: HostResult['truncated'];
+  /** Why it is `busy`, `error` or `lost`, or what its agent says about the end. */
+  readonly error?: string;
+  /** Nothing was heard of the submission (`error`): it may have been accepted, and its agent can be asked. */
+  readonly unheard?: true;
+}
+
+export type RunMode = 'sync' | 'async';
 
 /** One run over one or more hosts, as kept for `status`. */
 export interface RunRecord {
@@ -23,11 +57,29 @@ export interface RunRecord {
   readonly reqid: string;
   readonly script: string;
   readonly hosts: readonly string[];
+  readonly mode: RunMode;
   /** Who asked, as claimed to the hook. */
   readonly username: string;
+  /** Where from, as claimed to the hook; empty where it is not known. */
+  readonly sourceIp: string;
   /** Epoch milliseconds. */
   readonly startedAt: number;
-  /** Epoch milliseconds, undefined while it runs. */
+  /** Epoch milliseconds, undefined while it runs; of an async run when every host was known to be settled. */
   readonly completedAt: number | undefined;
+  /** Of a sync run, in the order of the hosts. */
   readonly results: readonly HostResult[];
+  /** Of an async run, in the order of the hosts; without those of which nothing was noted yet. */
+  readonly states: readonly HostState[];
 }
+
+/** Whether nothing more is to be learnt of a host. */
+export const isSettled = ({ status, unheard }: HostState): boolean =>
+  !unheard && status !== 'accepted' && status !== 'running';
+
+/** What is to be kept of two things that were learnt of a host: an end is never taken back. */
+export const laterState = (known: HostState | undefined, learnt: HostState): HostState =>
+  known && isSettled(known) ? known : learnt;
+
+/** Likewise of a sync run, whose end may be heard later. */
+export const laterResult = (known: HostResult | undefined, learnt: HostResult): HostResult =>
+  known && !known.unheard ? known : learnt;

@@ -1,4 +1,4 @@
-import type { ResultAsync } from 'neverthrow';
+import type { Result, ResultAsync } from 'neverthrow';
 import type { Certificate } from '../domain/certificate.js';
 import type { CtrlExecError } from '../domain/errors.js';
 import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
@@ -37,6 +37,12 @@ export interface TransportTarget {
   readonly connectionKey: string;
 }
 
+/** An answer of which only the head has come. */
+export type AnswerHead = Pick<TransportAnswer, 'status' | 'headers' | 'peer'>;
+
+/** Takes bytes of a body. Err ends the request, with that very error. */
+export type BodyConsumer = (bytes: Uint8Array) => PromiseLike<Result<void, TransportError>>;
+
 export interface TransportRequest extends HttpRequestHead {
   readonly body: Uint8Array;
   /**
@@ -46,15 +52,21 @@ export interface TransportRequest extends HttpRequestHead {
   sign?(peer: Certificate): HeaderList;
   /** Milliseconds for TCP and TLS together. */
   readonly connectTimeout: number;
-  /** Milliseconds from the request's last byte to the answer's last. */
+  /** Milliseconds from the request's last byte to the answer's last; of a body that is consumed, without a byte of it. */
   readonly answerTimeout: number;
-  /** Bytes of body that are accepted; more is `too_large`. */
+  /** Bytes of body that are accepted; more is `too_large`. A consumer sees to that itself. */
   readonly maxAnswer: number;
+  /**
+   * Called with the head of the answer. Where it gives a consumer, the body goes there as it comes, and that of the answer is
+   * empty: one call at a time, and while it takes its time nothing more is read and no time limit runs. Nothing is consumed
+   * any more once the request has ended. Default: the body is collected.
+   */
+  onBody?(head: AnswerHead): BodyConsumer | undefined;
   readonly signal?: AbortSignal;
 }
 
 /** An answer and who gave it. */
-export interface TransportAnswer extends HttpAnswer {
+export interface TransportAnswer extends Omit<HttpAnswer, 'stream'> {
   /** The certificate of the connection that the answer came on. */
   readonly peer: Certificate;
 }

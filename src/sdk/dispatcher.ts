@@ -10,6 +10,7 @@ import type { Revocation } from '../ports/revocations.js';
 import type { Asking } from './dispatcher/ask.js';
 import { authorise } from './dispatcher/authorise.js';
 import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
+import { type Cancellation, type CancelOptions, cancel } from './dispatcher/cancel.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
@@ -32,6 +33,9 @@ import {
   setupCa,
   setupDispatcher,
 } from './dispatcher/setup.js';
+import { type RunStatus, status } from './dispatcher/status.js';
+import { type SubmitRequest, type Submitted, submit } from './dispatcher/submit.js';
+import { type Waited, type WaitOptions, waitForRun } from './dispatcher/wait-for-run.js';
 import { once } from './parallel.js';
 
 /** A dispatcher context that can be closed, and what its configuration had to say. */
@@ -88,6 +92,14 @@ export interface Dispatcher extends AsyncDisposable {
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
+  /** Has hosts run a script by themselves; `status` and `wait` tell how it ended. */
+  submit(request: SubmitRequest): Answer<Submitted>;
+  /** How a run stands: as recorded, and as the agents say that were not heard to the end. */
+  status(reqid: string, asking?: Asking): Answer<RunStatus>;
+  /** Waits until a run has ended on every host, or the time is up. */
+  wait(reqid: string, options?: WaitOptions): Answer<Waited>;
+  /** Stops a run on its hosts, or some of them. */
+  cancel(reqid: string, options?: CancelOptions): Answer<Cancellation>;
   ping(request: PingRequest): Answer<Ping>;
   discover(request?: DiscoveryRequest): Answer<Discovery>;
   /** Replaces this dispatcher's key and certificate; agents are told first. Goes on with one that was begun. */
@@ -165,6 +177,10 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
+    submit: (request) => within((context) => submit(context, request)),
+    status: (reqid, asking) => within((context) => status(context, reqid, asking)),
+    wait: (reqid, options) => within((context) => waitForRun(context, reqid, options)),
+    cancel: (reqid, options) => within((context) => cancel(context, reqid, options)),
     ping: (request) => within((context) => ping(context, request)),
     discover: (request) => within((context) => discover(context, request)),
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),

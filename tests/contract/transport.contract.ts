@@ -1,4 +1,4 @@
-import { errAsync, okAsync, ResultAsync } from 'neverthrow';
+import { err, errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Certificate } from '../../src/domain/certificate.js';
 import { failure } from '../../src/domain/errors.js';
@@ -500,6 +500,212 @@ export function transportContract(name: string, open: () => Network): void {
       expect((await ask())._unsafeUnwrapErr().code).toBe('aborted');
       expect(handled).toHaveLength(1);
       release.resolve();
+    });
+
+    describe('a body that is consumed as it comes', () => {
+      const bytes = (text: string) => new TextEncoder().encode(text);
+      const textOf = (parts: readonly Uint8Array[]) => Buffer.concat(parts).toString('utf8');
+      /** Listens to a handler that has read its request, and streams. */
+      const serveStream = (stream: () => AsyncIterable<Uint8Array>) =>
+        serve({
+          async handle(request) {
+            (await request.body())._unsafeUnwrap();
+            return { status: 200, headers: [['x-kind', 'a']], body: bytes('head '), stream: stream() };
+          },
+        });
+
+      it('is told head and peer first, and gets every byte in order; the answer has none', async () => {
+        const parts: Uint8Array[] = [];
+        const heads: unknown[] = [];
+        async function* stream() {
+          for (let part = 0; part < 50; part++) yield bytes(`${part} `);
+        }
+        const { ask, connections } = await serveStream(stream);
+        const answer = await ask({
+          maxAnswer: 1,
+          onBody: (head) => {
+            heads.push(head);
+            return async (part) => {
+              parts.push(part);
+              return ok(undefined);
+            };
+          },
+        });
+        const { status, body, peer } = answer._unsafeUnwrap();
+        expect([status, body.length]).toEqual([200, 0]);
+        expect(textOf(parts)).toBe(`head ${Array.from({ length: 50 }, (_, part) => `${part} `).join('')}`);
+        expect(heads).toMatchObject([{ status: 200, peer: { serial: peer.serial } }]);
+        expect((heads[0] as { headers: HeaderList }).headers).toContainEqual(['x-kind', 'a']);
+        expect((await ask()).isOk()).toBe(true);
+        expect(connections()).toBe(1);
+      });
+
+      it('reaches the consumer before the answer has ended', async () => {
+        const [seen, end] = [deferred(), deferred()];
+        async function* stream() {
+          await end.promise;
+          yield bytes('last');
+        }
+        const { ask } = await serveStream(stream);
+        const answer = ask({
+          onBody: () => async () => {
+            seen.resolve();
+            return ok(undefined);
+          },
+        });
+        await seen.promise;
+        end.resolve();
+        expect((await answer).isOk()).toBe(true);
+      });
+
+      it('is collected within the limit where nobody wants to consume it', async () => {
+        async function* stream() {
+          yield bytes('tail');
+        }
+        const { ask } = await serveStream(stream);
+        const asked = { onBody: () => undefined };
+        expect(textOf([(await ask(asked))._unsafeUnwrap().body])).toBe('head tail');
+        const error = (await ask({ ...asked, maxAnswer: 8 }))._unsafeUnwrapErr();
+        expect(error.code).toBe('too_large');
+      });
+
+      it('comes one call at a time, and no further one after the request has ended', async () => {
+        let calls = 0;
+        let underWay = 0;
+        let most = 0;
+        const stop = new AbortController();
+        async function* stream() {
+          for (;;) yield bytes('x'.repeat(1000));
+        }
+        const { ask } = await serveStream(stream);
+        const answer = await ask({
+          signal: stop.signal,
+          onBody: () => async () => {
+            calls += 1;
+            underWay += 1;
+            most = Math.max(most, underWay);
+            await new Promise((resolve) => setImmediate(resolve));
+            underWay -= 1;
+            if (calls === 5) stop.abort();
+            return ok(undefined);
+          },
+        });
+        expect(answer._unsafeUnwrapErr().code).toBe('aborted');
+        await new Promise((resolve) => setImmediate(resolve));
+        expect([calls, most]).toEqual([5, 1]);
+      });
+
+      it('is asked for no faster than it is consumed', async () => {
+        let given = 0;
+        const [consumed, proceed] = [deferred(), deferred()];
+        async function* stream() {
+          for (; given < 400; given++) yield new Uint8Array(65_536);
+        }
+        const { ask } = await serveStream(stream);
+        let total = 0;
+        const answer = ask({
+          onBody: () => async (part) => {
+            total += part.length;
+            consumed.resolve();
+            await proceed.promise;
+            return ok(undefined);
+          },
+        });
+        await consumed.promise;
+        // What the sockets of both sides hold, and no more: it stands still well before the end.
+        let before = -1;
+        while (given !== before) {
+          before = given;
+          for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+        }
+        expect(given).toBeLessThan(400);
+        proceed.resolve();
+        expect((await answer).isOk()).toBe(true);
+        expect(total).toBe(400 * 65_536 + 5);
+      });
+
+      it('ends the request with the very error of its consumer', async () => {
+        let ended = false;
+        async function* stream() {
+          try {
+            for (;;) yield bytes('more');
+          } finally {
+            ended = true;
+          }
+        }
+        const { ask, connections } = await serveStream(stream);
+        const enough = failure('unverified', 'unverified result', { reason: 'no' });
+        let calls = 0;
+        const answer = await ask({
+          onBody: () => async () => {
+            calls += 1;
+            return calls < 3 ? ok(undefined) : err(enough);
+          },
+        });
+        expect(answer._unsafeUnwrapErr()).toBe(enough);
+        expect(calls).toBe(3);
+        await expect.poll(() => ended).toBe(true);
+        await ask({ maxAnswer: 10 }, { connectionKey: 'another' });
+        expect(connections()).toBe(2);
+      });
+
+      it('passes on what its consumer throws', async () => {
+        async function* stream() {
+          for (;;) yield bytes('more');
+        }
+        const { ask } = await serveStream(stream);
+        const bug = new Error('a bug');
+        for (const consume of [
+          () => Promise.reject(bug),
+          () => {
+            throw bug;
+          },
+        ])
+          await expect(Promise.resolve(ask({ onBody: () => consume }))).rejects.toBe(bug);
+      });
+
+      it('is given up without a byte for too long, but not while it is consumed', async () => {
+        const never = deferred();
+        const consumed = deferred();
+        async function* stream() {
+          await consumed.promise;
+          yield bytes('on time');
+          await never.promise;
+        }
+        const { ask } = await serveStream(stream);
+        const parts: Uint8Array[] = [];
+        const answer = await ask({
+          answerTimeout: 100,
+          onBody: () => async (part) => {
+            parts.push(part);
+            if (parts.length === 1) {
+              await new Promise((resolve) => setTimeout(resolve, 300));
+              consumed.resolve();
+            }
+            return ok(undefined);
+          },
+        });
+        expect(answer._unsafeUnwrapErr()).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.1 });
+        expect(textOf(parts)).toBe('head on time');
+        never.resolve();
+      });
+
+      it('that breaks off is an error, whatever came before', async () => {
+        async function* stream() {
+          yield bytes('some');
+          throw new Error('it breaks');
+        }
+        const { ask } = await serveStream(stream);
+        const parts: Uint8Array[] = [];
+        const answer = await ask({
+          onBody: () => async (part) => {
+            parts.push(part);
+            return ok(undefined);
+          },
+        });
+        expect(answer._unsafeUnwrapErr().code).toBe('connection_failed');
+        expect('head some'.startsWith(textOf(parts))).toBe(true);
+      });
     });
   });
 }

@@ -5,6 +5,7 @@ import { failure } from '../../domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
 import {
+  type BodyConsumer,
   outdated,
   type Transport,
   type TransportAnswer,
@@ -94,20 +95,16 @@ async function answerOf(link: Link, from: string, request: TransportRequest): Pr
   return handledBy(station, () => station.options.handle(incoming));
 }
 
-/**
- * An answer with all that streams after its body; as far as it has come where that is more than `limit`, or the asker gives up.
- * Undefined: the stream failed.
- */
-async function collected(
+/** What becomes of the parts of a body: `false` where no more is wanted. */
+type Part = (bytes: Uint8Array) => Promise<boolean>;
+
+/** Hands on the body, then what streams after it, until all has gone or the asker gives up. False: the stream failed. */
+async function handOn(
   { options, closed }: Station,
-  { stream, ...answer }: HttpAnswer,
-  limit: number,
+  { body, stream }: HttpAnswer,
+  take: Part,
   given: AbortSignal,
-): Promise<HttpAnswer | undefined> {
-  if (!stream) return answer;
-  const parts = [answer.body];
-  let length = answer.body.length;
-  const iterator = stream[Symbol.asyncIterator]();
+): Promise<boolean> {
   const gone = new AbortController();
   const left = new Promise<undefined>((resolve) => {
     gone.signal.addEventListener('abort', () => resolve(undefined));
@@ -117,19 +114,20 @@ async function collected(
     listenTo(signal, () => gone.abort(), stop.signal);
     if (signal.aborted) gone.abort();
   }
+  const iterator = stream?.[Symbol.asyncIterator]();
   try {
-    while (length <= limit) {
+    let wanted = body.length === 0 || (await take(body.slice()));
+    while (iterator && wanted) {
       const next = await Promise.race([left, iterator.next()]);
-      if (next?.done === true) return { ...answer, body: joined(parts) };
+      if (next?.done === true) return true;
       if (next === undefined) break;
-      parts.push(next.value.slice());
-      length += next.value.length;
+      wanted = !gone.signal.aborted && (await take(next.value.slice()));
     }
-    await iterator.return?.();
-    return { ...answer, body: joined(parts) };
+    await iterator?.return?.();
+    return true;
   } catch (error) {
     options.failed?.(error);
-    return undefined;
+    return false;
   } finally {
     stop.abort();
   }
@@ -172,50 +170,93 @@ export const memoryTransport = (
     return made;
   };
 
-  /** Resolves as soon as the request is given up or the other side is gone, whatever the handler still does. */
-  const givenUp = ({ target, station }: Link, request: TransportRequest, done: AbortSignal) =>
-    new Promise<Result<never, TransportError>>((resolve) => {
-      const place = `${target.host}:${target.port}`;
-      const seconds = request.answerTimeout / 1000;
-      const timer = setTimeout(() => {
-        const message = `no answer from ${place} within ${seconds} s`;
-        resolve(err(failure('timed_out', message, { phase: 'answer', seconds })));
-      }, request.answerTimeout);
-      done.addEventListener('abort', () => clearTimeout(timer));
-      const onAbort = () => resolve(aborted());
-      const onClosed = () => {
-        const message = `${place} closed the connection before its answer`;
-        resolve(err(failure('connection_failed', message, { host: target.host, reason: 'closed' })));
-      };
-      listenTo(stop.signal, onAbort, done);
-      listenTo(request.signal, onAbort, done);
-      listenTo(station.closed.signal, onClosed, done);
+  /** Ends as soon as the request is given up or the other side is gone, whatever the handler still does. */
+  const patienceFor = ({ target, station }: Link, request: TransportRequest, done: AbortSignal) => {
+    let timer: NodeJS.Timeout | undefined;
+    let giveUp: (error: TransportError) => void = () => undefined;
+    const over = new Promise<Result<never, TransportError>>((resolve) => {
+      giveUp = (error) => resolve(err(error));
     });
+    const place = `${target.host}:${target.port}`;
+    const stopClock = () => clearTimeout(timer);
+    const startClock = () => {
+      stopClock();
+      if (done.aborted) return;
+      const seconds = request.answerTimeout / 1000;
+      const message = `no answer from ${place} within ${seconds} s`;
+      const late = failure('timed_out', message, { phase: 'answer', seconds });
+      timer = setTimeout(() => giveUp(late), request.answerTimeout);
+    };
+    done.addEventListener('abort', stopClock);
+    const onAbort = () => giveUp(failure('aborted', 'the request was aborted', {}));
+    const onClosed = () => {
+      const message = `${place} closed the connection before its answer`;
+      giveUp(failure('connection_failed', message, { host: target.host, reason: 'closed' }));
+    };
+    listenTo(stop.signal, onAbort, done);
+    listenTo(request.signal, onAbort, done);
+    listenTo(station.closed.signal, onClosed, done);
+    startClock();
+    return { over, startClock, stopClock };
+  };
 
   const exchange = async (
     link: Link,
     request: TransportRequest,
+    clock: { startClock(): void; stopClock(): void },
     done: AbortSignal,
   ): Promise<Result<TransportAnswer, TransportError>> => {
-    const answering = answerOf(link, from, request).then((answer) =>
-      collected(link.station, answer, request.maxAnswer, done),
-    );
-    link.station.underWay.add(answering);
-    const answer = await answering;
-    link.station.underWay.delete(answering);
-    if (!link.known) link.station.links.delete(link);
-    if (answer === undefined) {
+    const { station, target, server } = link;
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    let objection: TransportError | undefined;
+    let bug: { readonly thrown: unknown } | undefined;
+    const collect: Part = async (bytes) => {
+      parts.push(bytes);
+      size += bytes.length;
+      return size <= request.maxAnswer;
+    };
+    const consumedBy =
+      (consume: BodyConsumer): Part =>
+      async (bytes) => {
+        clock.stopClock();
+        try {
+          const outcome = await consume(bytes);
+          if (outcome.isErr()) objection = outcome.error;
+          clock.startClock();
+          return outcome.isOk();
+        } catch (thrown) {
+          bug = { thrown };
+          return false;
+        }
+      };
+    const work = async () => {
+      const { stream, ...answer } = await answerOf(link, from, request);
+      const headers = answer.headers.map(([name, value]) => [name.toLowerCase(), value] as const);
+      const head = { status: answer.status, headers, peer: server };
+      const consume = done.aborted ? undefined : request.onBody?.(head);
+      const whole = { ...answer, ...(stream && { stream }) };
+      const complete = await handOn(station, whole, consume ? consumedBy(consume) : collect, done);
+      return { head, complete };
+    };
+    const answering = work();
+    station.underWay.add(answering);
+    const { head, complete } = await answering;
+    station.underWay.delete(answering);
+    if (!link.known) station.links.delete(link);
+    if (bug) throw bug.thrown;
+    if (objection) return err(objection);
+    if (!complete) {
       const reason = 'closed';
-      const message = `${link.target.host} closed the connection before the end of its answer`;
-      return err(failure('connection_failed', message, { host: link.target.host, reason }));
+      const message = `${target.host} closed the connection before the end of its answer`;
+      return err(failure('connection_failed', message, { host: target.host, reason }));
     }
-    if (answer.body.length > request.maxAnswer) {
+    if (size > request.maxAnswer) {
       const limit = request.maxAnswer;
-      const message = `the answer of ${link.target.host} is larger than ${limit} bytes`;
+      const message = `the answer of ${target.host} is larger than ${limit} bytes`;
       return err(failure('too_large', message, { what: 'the answer', limit }));
     }
-    const headers = answer.headers.map(([name, value]) => [name.toLowerCase(), value] as const);
-    return ok({ ...answer, headers, peer: link.server });
+    return ok({ ...head, body: joined(parts) });
   };
 
   const perform = async (
@@ -227,12 +268,14 @@ export const memoryTransport = (
     if (linked.isErr()) return err(linked.error);
     if (stop.signal.aborted || request.signal?.aborted) return aborted();
     const done = new AbortController();
-    const end = await Promise.race([
-      exchange(linked.value, request, done.signal),
-      givenUp(linked.value, request, done.signal),
-    ]);
-    done.abort();
-    return end;
+    const patience = patienceFor(linked.value, request, done.signal);
+    try {
+      const end = await Promise.race([exchange(linked.value, request, patience, done.signal), patience.over]);
+      if (end.isErr()) drop(target.connectionKey, linked.value);
+      return end;
+    } finally {
+      done.abort();
+    }
   };
 
   return {

@@ -119,6 +119,11 @@ const migrations: readonly string[] = [
   UPDATE pins SET standing = json_set(standing, '$.speaks', 'signed')
     WHERE pairing = 'v2' AND standing IS NOT NULL;
   `,
+  `
+  ALTER TABLE runs ADD COLUMN mode TEXT NOT NULL DEFAULT 'sync' CHECK (mode IN ('sync', 'async'));
+  ALTER TABLE runs ADD COLUMN source_ip TEXT NOT NULL DEFAULT '';
+  CREATE INDEX runs_by_end ON runs (completed_at);
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -54,7 +54,10 @@ export interface Tables {
     username: string;
     started_at: number;
     completed_at: number | null;
+    mode: 'sync' | 'async';
+    source_ip: string;
   };
+  /** One row a host, `position` being its place among the hosts; `result` is what the mode of the run says. */
   run_results: { reqid: string; position: number; result: string };
   revocations: { serial: string; name: string | null; revoked_at: number };
   /** One row. */

@@ -2,7 +2,12 @@ import { err, ok, type Result } from 'neverthrow';
 import type { Client, Dispatcher } from 'undici';
 import { authority } from '../../domain/host-argument.js';
 import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
-import type { TransportError, TransportRequest, TransportTarget } from '../../ports/transport.js';
+import type {
+  BodyConsumer,
+  TransportError,
+  TransportRequest,
+  TransportTarget,
+} from '../../ports/transport.js';
 import type { Secured } from './connect.js';
 import { aborted, answerTooLarge, exchangeFailure, timedOut, violation } from './failures.js';
 
@@ -37,6 +42,19 @@ const hasLength = (status: number, headers: HeaderList) =>
   status === 304 ||
   headers.some(([name]) => name === 'content-length' || name === 'transfer-encoding');
 
+/**
+ * Lets nothing more be read from a socket; gives what ends that, not to be called within a callback of undici. Not by undici's own pause: a
+ * connection that breaks meanwhile fails an assertion there, and would end the process.
+ */
+function hold(socket: Channel['socket']): () => void {
+  const { read } = socket;
+  socket.read = () => null;
+  return () => {
+    socket.read = read;
+    socket.emit('readable');
+  };
+}
+
 /** Sends one request and collects its answer. The caller closes the connection unless this ends in an answer. */
 export function exchange(
   channel: Channel,
@@ -44,7 +62,7 @@ export function exchange(
   request: TransportRequest,
   signal: AbortSignal,
 ): Promise<ExchangeEnd> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     if (signal.aborted) return resolve(err(aborted()));
     const first = channel.fresh;
     let sent = false;
@@ -52,11 +70,21 @@ export function exchange(
     const chunks: Buffer[] = [];
     let size = 0;
     let timer: NodeJS.Timeout | undefined;
+    let consume: BodyConsumer | undefined;
+    let complete = false;
+    const waiting: Uint8Array[] = [];
+    let release: (() => void) | undefined;
+    let settled = false;
 
-    const settle = (end: ExchangeEnd) => {
+    const finish = () => {
+      settled = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
       channel.socket.off('drain', startTimer);
+    };
+    const settle = (end: ExchangeEnd) => {
+      if (settled) return;
+      finish();
       resolve(end);
     };
     const onAbort = () => settle(err(aborted()));
@@ -69,6 +97,28 @@ export function exchange(
       );
     };
     signal.addEventListener('abort', onAbort);
+
+    /** Has the consumer take one piece after the other; until it has, nothing more is read. */
+    const hand = async (take: BodyConsumer) => {
+      clearTimeout(timer);
+      release = hold(channel.socket);
+      // Outside of the parser, which does not bear what a consumer may do.
+      await undefined;
+      for (let bytes = waiting.shift(); bytes; bytes = waiting.shift()) {
+        if (settled) return;
+        const outcome = await take(bytes);
+        if (settled) return;
+        if (outcome.isErr()) return settle(err(outcome.error));
+      }
+      if (!complete) startTimer();
+      release();
+      release = undefined;
+      if (complete) end();
+    };
+    const end = () => {
+      if (head) settle(ok({ ...head, body: new Uint8Array(Buffer.concat(chunks)) }));
+      else settle(err(violation(target, 'an answer without a status')));
+    };
 
     channel.client.dispatch(
       {
@@ -95,16 +145,31 @@ export function exchange(
           head = { status, headers };
           const length = Number(headers.find(([name]) => name === 'content-length')?.[1] ?? 0);
           if (!hasLength(status, headers)) settle(err(violation(target, 'an answer without Content-Length')));
-          else if (length > request.maxAnswer) settle(err(answerTooLarge(target, request.maxAnswer)));
+          else {
+            consume = request.onBody?.({ ...head, peer: channel.peer });
+            if (!consume && length > request.maxAnswer)
+              settle(err(answerTooLarge(target, request.maxAnswer)));
+          }
         },
         onResponseData(_controller, chunk) {
+          if (settled) return;
+          if (consume) {
+            // A copy: undici goes on using this memory.
+            waiting.push(new Uint8Array(chunk));
+            if (release) return;
+            hand(consume).catch((bug: unknown) => {
+              finish();
+              reject(bug);
+            });
+            return;
+          }
           size += chunk.length;
           if (size > request.maxAnswer) settle(err(answerTooLarge(target, request.maxAnswer)));
           else chunks.push(chunk);
         },
         onResponseEnd() {
-          if (head) settle(ok({ ...head, body: new Uint8Array(Buffer.concat(chunks)) }));
-          else settle(err(violation(target, 'an answer without a status')));
+          complete = true;
+          if (!release) end();
         },
         onResponseError(_controller, thrown) {
           const lost = !sent && !first && (thrown as { code?: string }).code !== 'UND_ERR_INVALID_ARG';

@@ -132,6 +132,9 @@ export function exchangeFailure(
   if (code.startsWith('ERR_SSL_')) return tlsFailed(target, code);
   if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && !progress.answered)
     return violation(target, 'its header contradicts itself about the length');
+  const cutOff = connectionFailed(target, 'closed before the answer was complete');
+  // Of an answer that says that the connection ends with it.
+  if (progress.answered && message?.includes('Invalid EOF state')) return cutOff;
   const notHttp = name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW';
   // 'bad response', 'bad upgrade': HTTP, but nothing that was asked for.
   if (notHttp || message?.startsWith('bad ')) return violation(target, lineOf(message || code));
@@ -139,7 +142,7 @@ export function exchangeFailure(
     return failure('protocol_violation', `the request for ${place(target)} cannot be sent: ${message}`, {
       reason: message ?? code,
     });
-  if (progress.answered) return connectionFailed(target, 'closed before the answer was complete');
+  if (progress.answered) return cutOff;
   const reason = code === 'UND_ERR_SOCKET' ? 'closed' : code;
   return connectionFailed(target, reason, progress.first);
 }

@@ -158,7 +158,10 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
         if (opened.isErr()) return err(opened.error);
         channel = await channelOver(opened.value, pool);
       }
-      const end = await exchange(channel, target, request, signal);
+      const end = await exchange(channel, target, request, signal).catch((bug: unknown) => {
+        void destroy(channel);
+        throw bug;
+      });
       if (end !== 'unsent' && end.isOk()) {
         giveBack(pool, channel);
         return ok({ ...end.value, peer: channel.peer });

@@ -1,3 +1,4 @@
+import { Option } from 'commander';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } from '../command-line.js';
 import { version } from '../version.js';
@@ -6,7 +7,7 @@ import type { GovernedOptions } from './commands/lifecycle.js';
 import type { ApproveOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
 import type { ImportStateOptions } from './commands/setup.js';
-import type { TargetOptions } from './options.js';
+import type { AskOptions, TargetOptions } from './options.js';
 
 /** Options of every command. */
 interface Place {
@@ -71,10 +72,11 @@ const governed = (command: ReturnType<typeof cli.command>) =>
     )
     .option('--token-file <path>', 'read the token from the first line of a file');
 
+const reached = (command: ReturnType<typeof cli.command>) =>
+  governed(command).option('--port <port>', 'port of the agents, instead of the stored one', port);
+
 const tagged = (command: ReturnType<typeof cli.command>) =>
-  governed(command)
-    .option('--port <port>', 'port of the agents, instead of the stored one', port)
-    .option('--tags <tags>', 'the agents with these tags instead of named hosts, k=v,…');
+  reached(command).option('--tags <tags>', 'the agents with these tags instead of named hosts, k=v,…');
 
 cli
   .command('setup-ca')
@@ -229,9 +231,41 @@ tagged(cli.command('run'))
   .usage('[options] HOST… SCRIPT [-- ARG…]')
   .argument('[words...]', 'hosts, then the script')
   .option('--script <script>', 'the script; then all words are hosts')
+  .option('--timeout <seconds>', 'the agents end the script after this time', wholeNumber(1, 604_800))
+  .option('--async', 'do not wait: the agents run it by themselves; see status, wait, cancel')
+  .addOption(
+    new Option('--follow', 'show output as it comes, each line with its host').conflicts(['async', 'json']),
+  )
   .action((words: string[], options: RunOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/run.js')).run(dispatcher, words, scriptArgs, options),
+    ),
+  );
+
+reached(cli.command('status'))
+  .description('how a run stands, async or not; asks the agents whose end is not known')
+  .argument('<id>', 'the id of the run, as run prints it')
+  .action((id: string, options: AskOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/async.js')).status(dispatcher, id, options),
+    ),
+  );
+
+reached(cli.command('wait'))
+  .description('wait for the end of a run; exit 0 all fine, 1 some failed, 2 timed out')
+  .argument('<id>', 'the id of the run, as run prints it')
+  .option('--timeout <seconds>', 'give up after this time; the run goes on', wholeNumber(0, 31_536_000))
+  .action((id: string, options: AskOptions & { timeout?: number }) =>
+    withDispatcher(async (dispatcher) => (await import('./commands/async.js')).wait(dispatcher, id, options)),
+  );
+
+reached(cli.command('cancel'))
+  .description('stop a run, also one of another terminal: SIGTERM, 5 s later SIGKILL')
+  .argument('<id>', 'the id of the run, as run prints it')
+  .argument('[hosts...]', 'some of its hosts (default: all)')
+  .action((id: string, hosts: string[], options: AskOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/async.js')).cancel(dispatcher, id, hosts, options),
     ),
   );
 

@@ -17,6 +17,15 @@ export interface AskOptions {
 
 export type TargetOptions = AskOptions & { readonly tags?: string };
 
+/** What is to be run. */
+export interface Ordered {
+  readonly hosts: readonly string[];
+  readonly script: string;
+  readonly args: readonly string[];
+  /** Seconds. */
+  readonly timeout?: number;
+}
+
 const invalid = (field: string, reason: string): CtrlExecError<'invalid_argument'> =>
   failure('invalid_argument', `${field}: ${reason}`, { field, reason });
 

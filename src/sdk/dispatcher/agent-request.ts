@@ -1,9 +1,10 @@
-import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
 import { hex, utf8 } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { authority } from '../../domain/host-argument.js';
 import type { HeaderList } from '../../domain/http-message.js';
-import type { TransportAnswer, TransportError } from '../../ports/transport.js';
+import { streamType } from '../../domain/output-stream.js';
+import type { AnswerHead, TransportAnswer, TransportError } from '../../ports/transport.js';
 import { checkAnswer, isUnsigned, type RequestOnWire, signRequest } from '../message-signing.js';
 import type { AgentTarget } from './agent-target.js';
 import type { DispatcherContext } from './context.js';
@@ -25,6 +26,15 @@ export interface AgentRequest {
   /** Bytes of answer that are accepted. */
   readonly maxAnswer: number;
   readonly signal?: AbortSignal | undefined;
+  /** Takes an answer that is streamed (wire-protocol 2.5). Default: it is collected, and is then no answer that verifies. */
+  readonly follow?: ((head: AnswerHead, sent: RequestOnWire) => Following) | undefined;
+}
+
+/** Who takes a streamed answer, and sees to its authenticity. An Err says why nothing of it counts. */
+interface Following {
+  take(bytes: Uint8Array): Promise<Result<void, string>>;
+  /** Whether it had an end that vouches for everything before it. */
+  verdict(): Result<void, string>;
 }
 
 /** A fresh request id: 16 hex digits, unguessable. */
@@ -57,6 +67,9 @@ export function sendSigned(
   ];
   const onWire = { method, path, query: '', headers, body };
   let sent: RequestOnWire = onWire;
+  let followed: { readonly head: AnswerHead; readonly following: Following } | undefined;
+  const { follow } = request;
+  const refuse = refusalOf(context, target, path);
   return transport
     .request(target, {
       ...onWire,
@@ -73,32 +86,64 @@ export function sendSigned(
       answerTimeout: request.answerTimeout,
       maxAnswer: request.maxAnswer,
       ...(request.signal && { signal: request.signal }),
+      ...(follow && {
+        onBody: (head: AnswerHead) => {
+          if (!isStream(head)) return undefined;
+          const following = follow(head, sent);
+          followed = { head, following };
+          return async (bytes: Uint8Array) => {
+            const taken = await following.take(bytes);
+            return taken.isOk() ? ok(undefined) : err(refuse(head.status, taken.error));
+          };
+        },
+      }),
     })
-    .mapErr((error) => explained(target, error))
-    .andThen((answer) => verified(context, target, sent, answer));
+    .orElse((error) =>
+      // What has ended as it must is not spoilt by how its connection ends.
+      followed?.following.verdict().isOk()
+        ? ok({ ...followed.head, body: new Uint8Array() })
+        : err(explained(target, error)),
+    )
+    .andThen((answer) => {
+      if (!followed) return verified(context, target, sent, answer);
+      const { head, following } = followed;
+      const verdict = following.verdict();
+      return verdict.isOk()
+        ? signsFromNowOn(context, target.record, head.peer).map(() => answer)
+        : errAsync(refuse(head.status, verdict.error));
+    });
 }
+
+const isStream = ({ status, headers }: AnswerHead): boolean =>
+  status === 200 && headers.some(([name, value]) => name === 'content-type' && value === streamType);
+
+/** Logs why nothing of an answer is used. */
+const refusalOf =
+  ({ events }: DispatcherContext, { host, port }: AgentTarget, path: string) =>
+  (status: number, reason: string): TransportError => {
+    events.emit({
+      action: 'result-unverified',
+      level: 'error',
+      fields: { host: `${host}:${port}`, path, status, reason },
+    });
+    return failure('unverified', 'unverified result', { reason });
+  };
 
 /** The answer, if it is signed by whom it came from, or comes from a legacy agent that may do without. */
 function verified(
   context: DispatcherContext,
-  { host, port, record, ownSerial }: AgentTarget,
+  target: AgentTarget,
   sent: RequestOnWire,
   answer: TransportAnswer,
 ): ResultAsync<TransportAnswer, TransportError> {
-  const { clock, crypto, events } = context;
+  const { clock, crypto } = context;
   const { peer, status } = answer;
-  const refuse = (reason: string): ResultAsync<TransportAnswer, TransportError> => {
-    events.emit({
-      action: 'result-unverified',
-      level: 'error',
-      fields: { host: `${host}:${port}`, path: sent.path, status, reason },
-    });
-    return errAsync(failure('unverified', 'unverified result', { reason }));
-  };
+  const refuse = (reason: string): ResultAsync<TransportAnswer, TransportError> =>
+    errAsync(refusalOf(context, target, sent.path)(status, reason));
   const checked = checkAnswer(crypto, answer, sent, { certificate: peer, now: clock.now() });
-  if (checked.isOk()) return signsFromNowOn(context, record, peer).map(() => answer);
+  if (checked.isOk()) return signsFromNowOn(context, target.record, peer).map(() => answer);
   if (!isUnsigned(answer)) return refuse(checked.error);
-  const trusts = status === 200 || status === 202 || status === 409 ? ownSerial : undefined;
+  const trusts = status === 200 || status === 202 || status === 409 ? target.ownSerial : undefined;
   return whyUnacceptable(context, { peer, trusts })
     .mapErr((error): TransportError => error)
     .andThen((reason) => (reason === undefined ? okAsync(answer) : refuse(reason)));

@@ -21,26 +21,53 @@ export interface Asking {
 
 export type AskFailure = IdentityFailure | CtrlExecError<'invalid_argument' | 'denied' | 'store_failed'>;
 
+/** Hosts as they are asked, and the identity to speak with. */
+export interface Prepared {
+  readonly hosts: readonly Addressed[];
+  readonly identity: DispatcherIdentity;
+}
+
+type Permit = (hosts: readonly string[]) => ResultAsync<void, CtrlExecError<'denied'>>;
+
+const permitBy =
+  (context: DispatcherContext, question: Question, { caller, withoutHook }: Asking): Permit =>
+  (hosts) =>
+    authorise(context, { ...question, hosts }, caller ?? {}, withoutHook ?? 'allow');
+
+/** The hook knows agents by their names: whoever is meant by another spelling is asked about by name as well. */
+const withPermit = (hosts: readonly Addressed[], permit: Permit): readonly Addressed[] =>
+  hosts.map((each) => (each.record ? each : { ...each, permit: (name: string) => permit([name]) }));
+
 /** Resolves the hosts, asks the hook, and loads the identity to speak with: in that order, so that a typing error asks nobody. */
 export function prepare(
   context: DispatcherContext,
   question: Question & { readonly hosts: readonly string[] },
   asking: Asking,
-): ResultAsync<{ hosts: readonly Addressed[]; identity: DispatcherIdentity }, AskFailure> {
-  const permit = (hosts: readonly string[]) =>
-    authorise(context, { ...question, hosts }, asking.caller ?? {}, asking.withoutHook ?? 'allow');
+): ResultAsync<Prepared, AskFailure> {
+  const permit = permitBy(context, question, asking);
   return address(context, question.hosts, asking.port)
     .mapErr((error): AskFailure => error)
     .andThen((hosts) =>
       permit(hosts.map(({ host }) => host))
         .andThen(() => loadIdentity(context))
-        .map((identity) => ({
-          identity,
-          // The hook knows agents by their names: whoever is meant by another spelling is asked about by name as well.
-          hosts: hosts.map((each) =>
-            each.record ? each : { ...each, permit: (name: string) => permit([name]) },
-          ),
-        })),
+        .map((identity) => ({ identity, hosts: withPermit(hosts, permit) })),
+    );
+}
+
+/** Some of the hosts of a run that the hook has allowed to ask about. */
+export function prepareAgain(
+  context: DispatcherContext,
+  question: Question,
+  hosts: readonly string[],
+  asking: Asking,
+): ResultAsync<Prepared, AskFailure> {
+  return address(context, hosts, asking.port)
+    .mapErr((error): AskFailure => error)
+    .andThen((addressed) =>
+      loadIdentity(context).map((identity) => ({
+        identity,
+        hosts: withPermit(addressed, permitBy(context, question, asking)),
+      })),
     );
 }
 

@@ -19,6 +19,8 @@ export interface Question {
   readonly script?: string;
   readonly hosts?: readonly string[];
   readonly args?: readonly string[];
+  /** The run that is asked about. */
+  readonly run?: HookContext['run'];
 }
 
 /** Asks the hook; without one, `withoutHook` holds. Only an explicit yes is Ok. */
@@ -37,6 +39,7 @@ export function authorise(
     token: caller.token ?? '',
     sourceIp: caller.sourceIp ?? '127.0.0.1',
     timestamp: timestamp(context.clock.now()),
+    ...(question.run && { run: question.run }),
   };
   return context.hook.ask(asked).andThen((outcome) => {
     const verdict = judgeHook(outcome, withoutHook);

@@ -1,26 +1,27 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { maxRunAnswer, readRunAnswer } from '../../domain/agent-protocol.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { scriptName } from '../../domain/names.js';
+import type { ResultAsync } from 'neverthrow';
+import { maxRunAnswer, type RunAnswer, readRunAnswer, readRunResult } from '../../domain/agent-protocol.js';
+import type { CtrlExecError } from '../../domain/errors.js';
+import { idleInterval } from '../../domain/output-stream.js';
 import type { HostResult } from '../../domain/run-record.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
-import { freshReqid } from './agent-request.js';
 import type { Addressed } from './agent-target.js';
-import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
-import { exchange, recordFailed } from './contact.js';
+import { hostError, loggedError } from './ask.js';
+import { exchange } from './contact.js';
 import type { DispatcherContext } from './context.js';
+import { followed, type OutputPiece } from './follow.js';
 import type { DispatcherIdentity } from './identity.js';
+import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
 
-export interface RunRequest extends Asking {
-  /** Registered names, `host:port`, `[v6]:port` or unregistered host names; at least one. A repeated one counts once. */
-  readonly hosts: readonly string[];
-  /** Name in the agents' allowlists. */
-  readonly script: string;
-  /** The argument vector; strings without NUL, passed byte for byte as UTF-8. Default: none. */
-  readonly args?: readonly string[];
+export interface RunRequest extends ScriptRequest {
   /** Called as each host's result arrives, in that order. */
   readonly onResult?: (result: HostResult) => void;
+  /**
+   * Called with what the scripts write as it comes; of one host the next piece is asked for when what this returns has resolved,
+   * and a slow one slows the script. Nothing of it is authenticated before the host's result is there: where that is `unheard`
+   * nobody vouches for what was given. A host that does not stream (a legacy agent) gives its result alone.
+   */
+  readonly onOutput?: (piece: OutputPiece) => void | PromiseLike<void>;
 }
 
 export interface Run {
@@ -33,131 +34,129 @@ export interface Run {
   readonly warnings: readonly string[];
 }
 
-export type RunFailure = AskFailure | CtrlExecError<'locked'>;
-
 /**
  * Runs a script on hosts: asks the hook, takes the locks of all hosts or none, and reports every host inline. A host that
- * fails spoils nothing; only what concerns the run as a whole is an error.
+ * fails spoils nothing; only what concerns the run as a whole is an error. Where the end is not heard in time the script goes
+ * on, and `status` can still fetch it. A throw of the caller's own callback is passed on at the end.
  */
 export function run(context: DispatcherContext, request: RunRequest): ResultAsync<Run, RunFailure> {
-  const { script, hosts } = request;
-  return checked(request)
-    .asyncAndThen(() => prepare(context, { action: 'run', script, hosts, args: request.args ?? [] }, request))
-    .mapErr((error): RunFailure => error)
-    .andThen((prepared) => locked(context, request, prepared.hosts, prepared.identity));
-}
-
-function checked({ hosts, script, args = [] }: RunRequest): Result<void, CtrlExecError<'invalid_argument'>> {
-  const invalid = (field: string, reason: string) =>
-    err(failure('invalid_argument', `${field}: ${reason}`, { field, reason }));
-  if (hosts.length === 0) return invalid('hosts', 'at least one host is needed');
-  if (!Array.isArray(args) || args.some((arg) => typeof arg !== 'string' || arg.includes('\0')))
-    return invalid('args', 'must be strings without NUL');
-  return scriptName(script).map(() => undefined);
-}
-
-function locked(
-  context: DispatcherContext,
-  request: RunRequest,
-  hosts: readonly Addressed[],
-  identity: DispatcherIdentity,
-): ResultAsync<Run, RunFailure> {
-  const { locks, clock } = context;
-  const reqid = freshReqid(context);
-  const keys = hosts.map(({ host }) => ({ host, script: request.script }));
-  return locks
-    .acquire(keys, reqid, clock.now())
-    .mapErr((error): RunFailure => error)
-    .andThen(() => new ResultAsync(recorded(context, request, hosts, identity, reqid)));
-}
-
-/** Records for this long can be asked for (milliseconds). */
-const keptFor = 86_400_000;
-
-/**
- * Runs, keeps the record, and lets go of the locks. Once the scripts were sent, nothing takes their results away: what
- * the store cannot take is logged. A throw of the caller's own callback is passed on at the end.
- */
-async function recorded(
-  context: DispatcherContext,
-  request: RunRequest,
-  hosts: readonly Addressed[],
-  identity: DispatcherIdentity,
-  reqid: string,
-): Promise<Result<Run, RunFailure>> {
-  const { clock, events, locks, runStore, settings } = context;
+  const { clock, events, runStore, settings } = context;
   const { script } = request;
-  const username = request.caller?.username ?? '';
-  const names = hosts.map(({ host }) => host);
-  const started = await runStore
-    .purge(clock.now() - keptFor)
-    .andThen(() => runStore.start({ reqid, script, hosts: names, username, startedAt: clock.now() }));
-  if (started.isErr()) {
-    await locks.release(reqid);
-    return err(started.error);
-  }
-  events.emit({
-    action: 'run',
-    fields: { reqid, script, hosts: names.join(','), username: username || undefined },
-  });
   const callback = guarded(request.onResult);
-  const results = await parallel(hosts, settings.maxParallel, async (host) => {
-    const result = await runOn(context, identity, host, request, reqid);
-    const { exit, rtt, error } = result;
-    events.emit({
-      action: 'run-result',
-      level: exit === 0 ? 'info' : 'warning',
-      fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
+  const output = request.onOutput && guarded(request.onOutput);
+  return recorded(context, request, 'sync', async ({ reqid, hosts, identity }) => {
+    const results = await parallel(hosts, settings.maxParallel, async (host) => {
+      const result = await runOn(context, identity, host, request, reqid, output?.tellAndWait);
+      const { exit, rtt, error } = result;
+      events.emit({
+        action: 'run-result',
+        level: exit === 0 ? 'info' : 'warning',
+        fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
+      });
+      callback.tell(result);
+      return result;
     });
-    callback.tell(result);
-    return result;
+    const completed = await runStore.complete(reqid, results, clock.now());
+    return {
+      outcome: { reqid, results },
+      unrecorded: completed.isErr() ? [completed.error.message] : [],
+    };
+  }).map(({ outcome: { reqid, results }, warnings }) => {
+    callback.rethrow();
+    output?.rethrow();
+    return { reqid, script, results, warnings };
   });
-  const completed = await runStore.complete(reqid, results, clock.now());
-  const released = await locks.release(reqid);
-  const warnings = [completed, released].flatMap((outcome) =>
-    outcome.isErr() ? [outcome.error.message] : [],
-  );
-  for (const warning of warnings) recordFailed(context, warning, reqid);
-  callback.rethrow();
-  return ok({ reqid, script, results, warnings });
 }
 
-function runOn(
+/** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
+const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
+  Math.max(settings.readTimeout, timeout === undefined ? 0 : timeout + 5) * 1000;
+
+const unheardCodes: ReadonlySet<CtrlExecError['code']> = new Set([
+  'connection_failed',
+  'aborted',
+  'unverified',
+  'protocol_violation',
+  'too_large',
+]);
+
+/** Whether the script may have been begun although this was the outcome: its agent knows. */
+export const mayHaveBegun = (error: CtrlExecError): boolean =>
+  unheardCodes.has(error.code) ||
+  (error.code === 'timed_out' && error.phase === 'answer') ||
+  (error.code === 'refused' && error.status === 409);
+
+/** A host's result as its agent told it. */
+const resultOf = (
+  base: Pick<HostResult, 'host' | 'script' | 'reqid' | 'rtt'>,
+  answer: RunAnswer,
+  name = base.host,
+): HostResult => ({ ...base, ...answer, ...(name !== base.host && { reportedHostname: name }) });
+
+/** Milliseconds of silence that are borne from a run that is followed, at least: it says something every 15 s. */
+const leastSilence = 3 * idleInterval;
+
+async function runOn(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   addressed: Addressed,
-  { script, args = [], caller = {}, signal }: RunRequest,
+  request: RunRequest,
   reqid: string,
+  give: ((piece: OutputPiece) => Promise<void>) | undefined,
 ): Promise<HostResult> {
-  const started = context.clock.monotonic();
-  const base = { host: addressed.host, script, reqid };
-  return exchange(context, identity, addressed, {
+  const { clock } = context;
+  const { host } = addressed;
+  const { script, timeout } = request;
+  const started = clock.monotonic();
+  const base = { host, script, reqid };
+  const stream = give && followed(context, (piece) => give({ host, ...piece }));
+  const longest = patience(context, timeout);
+  const limit = stream && timeout !== undefined ? deadline(context, longest, request.signal) : undefined;
+  const outcome = await exchange(context, identity, addressed, {
     method: 'POST',
     path: '/run',
-    body: { script, args, reqid, username: caller.username ?? '', token: caller.token ?? '' },
-    answerTimeout: context.settings.readTimeout * 1000,
+    body: runBody(request, reqid, stream ? { stream: true } : {}),
+    answerTimeout: stream ? Math.max(longest, leastSilence) : longest,
     maxAnswer: maxRunAnswer,
-    signal,
-  })
-    .andThen(({ answer, rtt, name }) =>
-      readRunAnswer(answer.status, answer.body, reqid).map(
-        (read): HostResult => ({
-          ...base,
-          ...read,
-          rtt,
-          ...(name !== addressed.host && { reportedHostname: name }),
-        }),
-      ),
-    )
-    .match(
-      (result) => result,
-      (error) => ({
-        ...base,
-        exit: -1,
-        stdout: '',
-        stderr: '',
-        error: hostError(error),
-        rtt: Math.round(context.clock.monotonic() - started),
-      }),
-    );
+    signal: limit?.signal ?? request.signal,
+    follow: stream?.follow,
+  }).andThen(({ answer, rtt, name }) => {
+    const end = stream?.result();
+    const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
+    return told.map((read) => resultOf({ ...base, rtt }, read, name));
+  });
+  limit?.stop();
+  return outcome.match(
+    (result) => result,
+    (error): HostResult => ({
+      ...base,
+      exit: -1,
+      stdout: '',
+      stderr: '',
+      error: limit?.passed() ? `read timeout after ${longest / 1000} s` : hostError(error),
+      rtt: Math.round(clock.monotonic() - started),
+      ...(mayHaveBegun(error) && { unheard: true }),
+    }),
+  );
+}
+
+/** A signal that is aborted after so many milliseconds, or by another one. */
+function deadline({ clock }: DispatcherContext, after: number, signal: AbortSignal | undefined) {
+  const ending = new AbortController();
+  let passed = false;
+  const cancel = clock.after(after, () => {
+    passed = true;
+    ending.abort();
+  });
+  const onAbort = () => ending.abort();
+  signal?.addEventListener('abort', onAbort);
+  if (signal?.aborted) ending.abort();
+  return {
+    signal: ending.signal,
+    passed: () => passed,
+    stop() {
+      cancel();
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
 }

@@ -185,6 +185,10 @@ async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host:
     return done;
   };
   for (const outcome of await ask()) outcome._unsafeUnwrap();
+  const order = { hosts, script: 'greet', args: [secret('argument')], caller };
+  const { reqid } = (await dispatcher.submit(order))._unsafeUnwrap();
+  (await fleet.settle(dispatcher.wait(reqid, { caller })))._unsafeUnwrap();
+  (await dispatcher.cancel(reqid, { caller }))._unsafeUnwrap();
 
   control.hook = { kind: 'exited', code: 2 };
   for (const outcome of await ask()) expect(outcome._unsafeUnwrapErr().code).toBe('denied');

@@ -148,6 +148,7 @@ describe.each(bad)('an answer that %s', (what, reason, sign) => {
         error: 'unverified result',
         rtt: 0,
         reqid: expect.stringMatching(/^[0-9a-f]{16}$/),
+        unheard: true,
       },
     ]);
     expect(seen.map(({ path }) => path)).toEqual(['/run']);

@@ -250,7 +250,15 @@ describe('a file system in trouble', () => {
     const { registry, runStore } = await openStores(directory);
     (await registry.enrol(enrolment('web-01')))._unsafeUnwrap();
     (
-      await runStore.start({ reqid: 'r', script: 's', hosts: [], username: 'u', startedAt: 0 })
+      await runStore.start({
+        reqid: 'r',
+        script: 's',
+        hosts: ['h'],
+        mode: 'sync',
+        username: 'u',
+        sourceIp: '',
+        startedAt: 0,
+      })
     )._unsafeUnwrap();
     const result = {
       host: 'h',

@@ -48,10 +48,13 @@ const run = {
   reqid: 'r1',
   script: 'deploy',
   hosts: ['web-01'],
+  mode: 'sync',
   username: 'root',
+  sourceIp: '',
   startedAt: 1,
   completedAt: 2,
   results: [{ host: 'web-01', script: 'deploy', exit: 0, stdout: 'out', stderr: '', rtt: 5, reqid: 'r1' }],
+  states: [],
 };
 
 const token = {

@@ -1,11 +1,24 @@
 import type { HostResult } from '../../../domain/run-record.js';
+import type { Asking } from '../../../sdk/dispatcher/ask.js';
+import type { Run } from '../../../sdk/dispatcher/run.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
-import { asking, type TargetOptions, targets } from '../options.js';
-import { green, red, withProgress } from '../progress.js';
+import { followedOutput } from '../followed-output.js';
+import { interruptible } from '../interrupt.js';
+import { asking, type Ordered, type TargetOptions, targets } from '../options.js';
+import { withProgress } from '../progress.js';
+import { headText, resultJson, resultText } from '../result-text.js';
+import { submit } from './async.js';
 
-export type RunOptions = TargetOptions & { readonly script?: string };
+export type RunOptions = TargetOptions & {
+  readonly script?: string;
+  readonly async?: boolean;
+  readonly follow?: boolean;
+  readonly timeout?: number;
+};
+
+type Interruption = ReturnType<typeof interruptible>;
 
 export async function run(
   dispatcher: Dispatcher,
@@ -13,66 +26,104 @@ export async function run(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ExitCode> {
-  const { json = false } = options;
+  const { json = false, timeout } = options;
   const script = options.script ?? words.at(-1);
   const named = options.script === undefined ? words.slice(0, -1) : words;
   if (script === undefined || (named.length === 0 && options.tags === undefined)) {
     complain('usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
     return exitCodes.usage;
   }
-  // Ctrl-C gives up waiting; what has come so far is shown, what was started goes on.
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  process.once('SIGINT', onSignal);
-  process.once('SIGTERM', onSignal);
+  const interruption = interruptible();
+  const how = options.async ? submit : options.follow ? follow : plain;
   return asking(options)
     .asyncAndThen((asked) =>
-      targets(dispatcher, named, options.tags).andThen((hosts) =>
-        withProgress(hosts.length, json, (done) =>
-          dispatcher.run({
-            hosts,
-            script,
-            args,
-            ...asked,
-            signal: stop.signal,
-            onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
-          }),
-        ),
-      ),
+      targets(dispatcher, named, options.tags).map((hosts) => ({
+        asked,
+        ordered: { hosts, script, args, ...(timeout !== undefined && { timeout }) },
+      })),
     )
     .match(
-      ({ reqid, results, warnings }) => {
-        for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
-        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
-        else for (const result of results) process.stdout.write(asText(result));
-        return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
-      },
+      ({ asked, ordered }) =>
+        how(dispatcher, ordered, { ...asked, signal: interruption.signal }, json, interruption),
       (error) => refuse(error, json),
     )
-    .finally(() => {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    });
+    .finally(() => interruption.end());
 }
 
-const asJson = ({ reportedHostname, ...result }: HostResult) => ({
-  ...result,
-  rtt: `${result.rtt}ms`,
-  ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-});
-
-/** Read by scripts of legacy installations: the form is fixed. */
-export function asText(result: HostResult): string {
-  const { host, exit, stdout, stderr, rtt, reqid, error, truncated, reportedHostname } = result;
-  const name = reportedHostname === undefined ? host : `${host} (${reportedHostname})`;
-  const verdict = exit === 0 ? green('OK') : red('FAIL');
-  const parts = [`==> ${name}  [${verdict}  exit:${exit}  ${rtt}ms  req:${reqid}]\n`];
-  if (error !== undefined) parts.push(`    ERROR: ${error}\n`);
-  for (const [stream, total] of Object.entries(truncated ?? {}))
-    parts.push(`    TRUNCATED: ${stream}: head and tail of ${total} bytes\n`);
-  parts.push(withNewline(stdout));
-  if (stderr !== '') parts.push(`    STDERR: ${withNewline(stderr)}`);
-  return parts.join('');
+function plain(
+  dispatcher: Dispatcher,
+  ordered: Ordered,
+  asked: Asking,
+  json: boolean,
+  interruption: Interruption,
+): Promise<ExitCode> {
+  return withProgress(ordered.hosts.length, json, (done) =>
+    dispatcher.run({
+      ...ordered,
+      ...asked,
+      onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
+    }),
+  ).match(
+    (ran) => {
+      const { reqid, results } = ran;
+      if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(resultJson) }));
+      else for (const result of results) process.stdout.write(resultText(result));
+      return ended(ran, interruption);
+    },
+    (error) => refuse(error, json),
+  );
 }
 
-const withNewline = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);
+/** Shows output as it comes, each line with its host, and of each host at its end how it ended. */
+function follow(
+  dispatcher: Dispatcher,
+  ordered: Ordered,
+  asked: Asking,
+  json: boolean,
+  interruption: Interruption,
+): Promise<ExitCode> {
+  const output = followedOutput();
+  const encoder = new TextEncoder();
+  const wholly = ({ host, stdout, stderr }: HostResult) =>
+    output.take({ host, stream: 'stdout', bytes: encoder.encode(stdout) }) +
+    output.take({ host, stream: 'stderr', bytes: encoder.encode(stderr) });
+  return dispatcher
+    .run({
+      ...ordered,
+      ...asked,
+      onBegin: (reqid) => complain(`Following run ${reqid}`),
+      onOutput: (piece) => written(output.take(piece)),
+      onResult: (result) => {
+        const { host, unheard } = result;
+        const wasShown = output.wasShown(host);
+        // A host that does not stream.
+        const late = wasShown ? '' : wholly(result);
+        const doubt =
+          wasShown && unheard ? `    UNVERIFIED: the output of ${host} above was never authenticated\n` : '';
+        process.stdout.write(late + output.end(host) + headText(result) + doubt);
+      },
+    })
+    .match(
+      (ran) => ended(ran, interruption),
+      (error) => refuse(error, json),
+    );
+}
+
+/** Resolves when it was taken, or nobody takes it any more. */
+const written = (text: string): Promise<void> =>
+  new Promise((resolve) => {
+    if (text === '') resolve();
+    else process.stdout.write(text, () => resolve());
+  });
+
+function ended({ reqid, results, warnings }: Run, interruption: Interruption): ExitCode {
+  for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
+  const code = interruption.interrupted(reqid);
+  if (code !== undefined) return code;
+  const unheard = results.filter((result) => result.unheard).map(({ host }) => host);
+  if (unheard.length > 0)
+    complain(
+      `No end was heard of ${unheard.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
+    );
+  return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
+}

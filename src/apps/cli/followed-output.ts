@@ -1,0 +1,54 @@
+import { printable } from '../../domain/names.js';
+import type { OutputPiece } from '../../sdk/dispatcher/follow.js';
+
+/** Characters of a line that are held back until its end comes; a longer one is shown in several. */
+const longestLine = 65_536;
+
+type Stream = OutputPiece['stream'];
+
+/** What may stand in a line of a terminal that others read, too: whatever could move the cursor is shown as an escape. */
+const visible = (text: string): string =>
+  text
+    .split('\t')
+    .map((part) => printable(part, Number.POSITIVE_INFINITY))
+    .join('\t');
+
+/** A line as it is shown. A host argument holds no blank, so that no output can be taken for that of another host or stream. */
+const line = (host: string, stream: Stream, text: string): string =>
+  `${host}${stream === 'stderr' ? ' STDERR' : ''}: ${visible(text)}\n`;
+
+/** Makes whole lines, each with its host, of output that comes in pieces. */
+export function followedOutput() {
+  const open = new Map<string, { readonly decoder: InstanceType<typeof TextDecoder>; rest: string }>();
+  const shown = new Set<string>();
+  const keyOf = (host: string, stream: Stream) => `${stream} ${host}`;
+
+  return {
+    /** The lines that a piece completes. */
+    take({ host, stream, bytes }: OutputPiece): string {
+      if (bytes.length > 0) shown.add(host);
+      const key = keyOf(host, stream);
+      const state = open.get(key) ?? { decoder: new TextDecoder('utf-8', { ignoreBOM: true }), rest: '' };
+      open.set(key, state);
+      const [...lines] = (state.rest + state.decoder.decode(bytes, { stream: true })).split('\n');
+      state.rest = lines.pop() ?? '';
+      let text = lines.map((whole) => line(host, stream, whole.replace(/\r$/, ''))).join('');
+      for (; state.rest.length > longestLine; state.rest = state.rest.slice(longestLine))
+        text += line(host, stream, state.rest.slice(0, longestLine));
+      return text;
+    },
+    /** What is left of a host whose output has ended. */
+    end(host: string): string {
+      return (['stdout', 'stderr'] as const)
+        .map((stream) => {
+          const state = open.get(keyOf(host, stream));
+          open.delete(keyOf(host, stream));
+          const rest = state ? state.rest + state.decoder.decode() : '';
+          return rest === '' ? '' : line(host, stream, rest);
+        })
+        .join('');
+    },
+    /** Whether anything of a host was shown. */
+    wasShown: (host: string): boolean => shown.has(host),
+  };
+}
