@@ -31,8 +31,8 @@ export async function adoptJobs(context: AgentContext, runs: Runs): Promise<void
   for (const header of found.value) runs.occupy(header.owner).holdUntil(followJob(context, runs, header));
 }
 
-/** Milliseconds between two looks for records that are too old. */
-const purgeInterval = 600_000;
+/** Milliseconds between two looks for records that are too old: nobody is shown one anyway. */
+const purgeInterval = 86_400_000;
 
 /**
  * Forgets ended jobs when they are old enough, now and again and again.

@@ -124,6 +124,11 @@ function judgeCode(
       ),
     );
   if (code === undefined || code === request.code) return okAsync(request);
+  // A slip of the shell is no attack, and must not count as one.
+  if (!/^\d{6}$/.test(code)) {
+    const reason = 'six digits are expected, as the agent shows them';
+    return errAsync(failure('invalid_argument', `--code: ${reason}`, { field: 'code', reason }));
+  }
   return refuse(context, request, codesDiffer).andThen(() =>
     err(
       failure(

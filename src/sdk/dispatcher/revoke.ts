@@ -68,6 +68,10 @@ export function revoke(
     const records = yield* unrevoked(context, yield* registry.list());
     await parallel(records, context.settings.maxParallel, async (record) => {
       const agent = destinationOf(record);
+      if (record.standing.speaks === 'unsigned') {
+        pending.push({ name: record.name, reason: noLists });
+        return;
+      }
       const outcome = await tellAll(context, latest, agent);
       if (outcome.isOk()) told.push(record.name);
       else pending.push({ name: record.name, reason: outcome.error.message });
@@ -75,6 +79,9 @@ export function revoke(
     return ok({ serials, name, number, told: told.sort(), pending });
   });
 }
+
+const noLists =
+  'a legacy agent takes no revocation list: write the serial into its revoked-serials and restart it';
 
 interface Meant {
   readonly name: string | undefined;

@@ -182,7 +182,8 @@ async function tellAgents(
       acknowledged.push(name);
       const reason = told.isOk() ? await whyNotInUse(context, identity, record, standing) : undefined;
       if (reason !== undefined) pending.push({ name, reason });
-    } else if (told.isErr() && !answered(told.error)) pending.push({ name, reason: told.error.message });
+    } else if (told.isErr() && !answered(told.error, standing))
+      pending.push({ name, reason: told.error.message });
     else
       refused.push({ name, reason: told.isErr() ? told.error.message : 'it did not take the next serial' });
   });
@@ -214,8 +215,12 @@ async function whyNotInUse(
 type ResultOf<T> = Result<T, CtrlExecError>;
 
 /** Whether an agent answered, and so has something against what it was told. One that is revoked is not waited for. */
-const answered = ({ code }: CtrlExecError): boolean =>
-  code === 'refused' || code === 'unverified' || code === 'protocol_violation';
+const answered = ({ code }: CtrlExecError, { speaks }: AgentStanding): boolean =>
+  code === 'refused' ||
+  code === 'unverified' ||
+  code === 'protocol_violation' ||
+  // A legacy agent that has had enough connections is there, and says nothing.
+  (speaks === 'unsigned' && code === 'connection_failed');
 
 /** Gives up the identity before the present one once the overlap has ended. */
 export function retirePrevious(context: DispatcherContext): ResultAsync<void, CtrlExecError> {

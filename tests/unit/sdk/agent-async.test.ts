@@ -245,7 +245,7 @@ describe('a result', () => {
     expect((await result()).status).toBe(200);
     await clock.advance(2_000);
     expect((await result()).status).toBe(404);
-    await clock.advance(700_000);
+    await clock.advance(86_400_000);
     expect(shelf.size).toBe(0);
     expect((await submit()).json).toMatchObject({ exit: -1 });
     expect(runs).toHaveLength(1);

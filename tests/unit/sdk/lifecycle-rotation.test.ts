@@ -361,15 +361,18 @@ describe('no run fails because of a rotation', () => {
       }
     };
     const lanes = others.flatMap((each) => names.map((name) => lane(each, name)));
-    for (let turn = 0; turn < 6; turn += 1) {
-      (await control.dispatcher.revoke(`abc${turn}`))._unsafeUnwrap();
-      expect((await rotated(control)).state).toBe('switched');
-      (await control.dispatcher.maintain())._unsafeUnwrap();
-      await clock.advance(31 * day);
-      (await control.dispatcher.maintain())._unsafeUnwrap();
+    try {
+      for (let turn = 0; turn < 6; turn += 1) {
+        (await control.dispatcher.revoke(`abc${turn}`))._unsafeUnwrap();
+        expect((await rotated(control)).state).toBe('switched');
+        (await control.dispatcher.maintain())._unsafeUnwrap();
+        await clock.advance(31 * day);
+        (await control.dispatcher.maintain())._unsafeUnwrap();
+      }
+    } finally {
+      running = false;
+      await Promise.all(lanes);
     }
-    running = false;
-    await Promise.all(lanes);
     expect(problems).toEqual([]);
     expect(runs).toBeGreaterThan(50);
   });
