@@ -193,6 +193,7 @@ describe('tags and the registry', () => {
           port: agent('db-01').port,
           lookup_by: 'ip',
           pairing: 'v2',
+          signed: true,
           paired: moment,
           state: 'active',
           keys: [

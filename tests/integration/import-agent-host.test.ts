@@ -220,13 +220,19 @@ describe('certificates', () => {
 });
 
 describe('the record of requests', () => {
-  it('is not begun: what was signed for this key may have been run before', async () => {
+  it('is begun by the first import, in place too, and by no later one', async () => {
     const { old, home } = prepared('0.9', { port: await freePort(), conf: 'bind = 127.0.0.1' });
     await reportOf(home, old.directory);
-    expect(existsSync(join(home, 'state/replay'))).toBe(false);
+    const record = treeDigest(join(home, 'state/replay'));
+    expect(record.length).toBeGreaterThan(0);
+    expect((await reportOf(home, old.directory)).imported).toEqual([]);
+    expect(treeDigest(join(home, 'state/replay'))).toEqual(record);
     const daemon = start('ctrl-exec-agent', ['serve'], { home });
-    await daemon.shows(/ACTION=replay-record-lost/, 'stderr');
+    await daemon.shows(/Serving on/);
     await daemon.stop();
+    const { stderr } = await daemon.ended;
+    expect(stderr).toContain('ACTION=serving');
+    expect(stderr).not.toContain('ACTION=replay-record-lost');
   });
 });
 

@@ -375,7 +375,8 @@ describe('no run fails because of a rotation', () => {
     }
     expect(problems).toEqual([]);
     expect(runs).toBeGreaterThan(50);
-  });
+    // Months of virtual time with real signatures all along.
+  }, 120_000);
 
   it('a process that still has the identity of before, and something to tell, does not take the next one away', async () => {
     const { control, host } = await fleetOfFour();
