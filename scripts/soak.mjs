@@ -1,7 +1,8 @@
 // The soak: builds the package, then everything at once for some minutes, then everything must be gone again.
 //   npm run soak -- [--minutes 10] [--seed N]
 // Exit 0 if nothing unexpected happened and all levels are back, else 1. See docs/reliability.md.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,7 +33,12 @@ try {
   });
   const places = ['--root', root, '--hostile', join(directory, 'hostile.mjs')];
   const line = ['--expose-gc', join(directory, 'soak.mjs'), ...process.argv.slice(2), ...places];
-  process.exitCode = spawnSync(process.execPath, line, { stdio: 'inherit' }).status ?? 1;
+  const child = spawn(process.execPath, line, { stdio: 'inherit' });
+  // It cleans up first; a Ctrl-C has reached it already.
+  process.on('SIGINT', () => {});
+  process.on('SIGTERM', () => child.kill());
+  const [code] = await once(child, 'close');
+  process.exitCode = code ?? 1;
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

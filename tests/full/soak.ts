@@ -43,6 +43,13 @@ const counts = countsOf();
 const hostile = new Map<string, number>();
 const place = await makePlace(options.root, lanes);
 const { directory, dispatcher } = place;
+// What still runs of the scripts ends when it finds its file gone.
+const removed = async () => {
+  await place.end();
+  rmSync(directory, { recursive: true, force: true });
+};
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void removed().finally(() => process.exit(1)));
 
 const model = cpus()[0]?.model ?? 'unknown';
 say(
@@ -84,6 +91,16 @@ async function rest(more: () => Promise<string> | string = () => ''): Promise<st
     if (why === '' || performance.now() > until) return why;
     await delay(250);
   }
+}
+
+/** Asks a process to end, and ends it if it does not; its exit code, or the signal. */
+async function stopped(child: ChildProcess): Promise<number | string> {
+  const ended = once(child, 'close');
+  const impatience = setTimeout(() => child.kill('SIGKILL'), restPatience);
+  child.kill('SIGTERM');
+  const [code, signal] = await ended;
+  clearTimeout(impatience);
+  return code ?? signal;
 }
 
 /** Files below a directory of the agent's state, and their bytes. */
@@ -278,10 +295,8 @@ try {
   if (locks.isErr() || locks.value.length > 0) wrong('locks are held');
 
   over = true;
-  const ended = once(agent.child, 'close');
-  agent.child.kill('SIGTERM');
-  const [code] = await ended;
-  if (code !== 0) wrong(`the agent ended with ${code}`);
+  const how = await stopped(agent.child);
+  if (how !== 0) wrong(`the agent ended with ${how}`);
 
   // What was kept of jobs goes when its time is up: seen at the next start.
   place.configure('async_ttl = 1\n');
@@ -290,16 +305,13 @@ try {
   const until = performance.now() + restPatience;
   while (kept() > 0 && performance.now() < until) await delay(250);
   if (kept() > 0) wrong(`${kept()} jobs are kept for longer than async_ttl`);
-  const gone = once(next.child, 'close');
-  next.child.kill('SIGTERM');
-  await gone;
+  await stopped(next.child);
 } catch (thrown) {
   wrong(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
 } finally {
   over = true;
   await dispatcher.close();
-  await place.end();
-  rmSync(directory, { recursive: true, force: true });
+  await removed();
 }
 const unexpected = [...counts.kinds.values()].reduce((sum, count) => sum + count.unexpected, 0);
 for (const example of counts.examples) say(`  ${example}`);

@@ -28,6 +28,9 @@ const outcome = (socket: Socket): Promise<'answered' | 'closed' | 'hung'> =>
     });
   });
 
+// Who started it may be gone before it.
+process.stdout.on('error', () => {});
+
 const lines = createInterface({ input: process.stdin });
 lines.once('line', async (line) => {
   const { count, seed, ...options } = JSON.parse(line);

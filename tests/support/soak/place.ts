@@ -14,7 +14,7 @@ const scripts = {
   big: 'head -c "$1" /dev/zero | tr "\\0" x',
   leave: 'at=$(dirname "$0"); "$at/linger" & "$at/linger" </dev/null >/dev/null 2>&1 & echo left',
   job: 'sleep 0.2; echo "$@"',
-  endless: 'if [ "$1" = stubborn ]; then trap "" TERM; fi; echo begun; while :; do sleep 0.2; done',
+  endless: 'if [ "$1" = stubborn ]; then trap "" TERM; fi; echo begun; while [ -e "$0" ]; do sleep 0.2; done',
   talk: 'i=0; while [ $i -lt 30 ]; do head -c 65536 /dev/zero | tr "\\0" y; i=$((i + 1)); done',
 } as const;
 
