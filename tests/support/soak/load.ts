@@ -104,8 +104,8 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
     return 'failed';
   };
 
-  const forbidden: Ask = async () => {
-    const result = await ran({ hosts, script: 'reboot', args: [] });
+  const forbidden: Ask = async (lane) => {
+    const result = await ran({ hosts, script: `reboot-${lane}`, args: [] });
     expecting(result.exit === -1 && /not permitted/.test(result.error ?? ''), 'a refusal', brief(result));
     return 'failed';
   };
