@@ -31,7 +31,7 @@ export interface AgentRequest {
 }
 
 /** Who takes a streamed answer, and sees to its authenticity. An Err says why nothing of it counts. */
-interface Following {
+export interface Following {
   take(bytes: Uint8Array): Promise<Result<void, string>>;
   /** Whether it had an end that vouches for everything before it. */
   verdict(): Result<void, string>;
