@@ -2,7 +2,7 @@ import { err, ok } from 'neverthrow';
 import { maxRunAnswer } from '../../domain/agent-protocol.js';
 import { type StreamEnd, streamReader } from '../../domain/output-stream.js';
 import { checkStreamEnd } from '../message-signing.js';
-import type { AgentRequest } from './agent-request.js';
+import type { AgentRequest, Following } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
 
 /** A piece of what a script writes. It may end in the middle of a line, or of a character. */
@@ -22,7 +22,7 @@ export function followed(
   give: (piece: Omit<OutputPiece, 'host'>) => Promise<void>,
 ) {
   let end: StreamEnd | undefined;
-  const follow: NonNullable<AgentRequest['follow']> = (head, sent) => {
+  const follow: NonNullable<AgentRequest['follow']> = (head, sent): Following => {
     const reader = streamReader(crypto.runningSha256(), maxRunAnswer);
     return {
       async take(bytes) {
