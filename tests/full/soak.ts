@@ -107,7 +107,11 @@ async function stopped(child: ChildProcess): Promise<number | string> {
 function filesBelow(name: string): { files: number; mib: number; entries: number } {
   const at = join(place.agentHome, 'state', name);
   const all = readdirSync(at, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const bytes = all.reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);
+  const bytes = all.reduce(
+    (sum, { parentPath, name }) =>
+      sum + (statSync(join(parentPath, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
   return { files: all.length, mib: Math.round(bytes / 2 ** 20), entries: readdirSync(at).length };
 }
 
