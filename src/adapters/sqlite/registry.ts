@@ -15,7 +15,7 @@ import {
 } from './agent-rows.js';
 import type { Database, Transaction } from './database.js';
 import type { StoreFailed } from './failures.js';
-import { oneOf, shape, text } from './shape.js';
+import { former, formerNames, remember } from './former-names.js';
 
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });
@@ -53,34 +53,6 @@ const insertAgent = (
   };
   return tx.change(tx.query.insertInto('agents').values(row));
 };
-
-/** A name that goes: it is not brought back by an import, and version 1 does not take one that paired by version 2. */
-const remember = (
-  tx: Transaction,
-  { name, pairing }: Pick<AgentRecord, 'name' | 'pairing'>,
-): Result<number, StoreFailed> =>
-  tx.change(
-    tx.query
-      .insertInto('former_names')
-      .values({ name, pairing })
-      // Never back to v1.
-      .onConflict((conflict) =>
-        pairing === 'v2' ? conflict.column('name').doUpdateSet({ pairing }) : conflict.doNothing(),
-      ),
-  );
-
-const isFormer = shape<{ name: string; pairing: 'v1' | 'v2' }>(
-  { name: text, pairing: oneOf('v1', 'v2') },
-  {},
-);
-
-const formerNames = (tx: Transaction) =>
-  tx.rows(tx.query.selectFrom('former_names').selectAll().orderBy('name'), isFormer);
-
-const former = (tx: Transaction, name: string) =>
-  tx
-    .rows(tx.query.selectFrom('former_names').selectAll().where('name', '=', name), isFormer)
-    .map(([row]) => row);
 
 const pairedByV2 = (
   tx: Transaction,
@@ -372,11 +344,10 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   formerNames: () =>
     database.read('registry.formerNames', (tx) =>
-      formerNames(tx).andThen((rows) =>
-        readRecords(tx).map((records) =>
-          rows.map(({ name }) => name).filter((name) => !records.some((record) => record.name === name)),
-        ),
-      ),
+      readRecords(tx).andThen((records) => {
+        const names = new Set(records.map(({ name }) => name));
+        return formerNames(tx, (name) => names.has(name));
+      }),
     ),
 
   pin: (name, first) => database.write('registry.pin', (tx) => pin(tx, name, first)),
