@@ -1,5 +1,4 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
 import { type AgentStanding, outlived } from '../../domain/agent-standing.js';
 import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
@@ -80,24 +79,9 @@ const acquaintedWith = (
 
 function mustBeTold(context: DispatcherContext, identity: DispatcherIdentity, agent: Known): Told {
   const { serials } = agent.record.standing;
-  if (serials.includes(asKnownTo(identity, agent.record).certificate.serial)) return okAsync(undefined);
+  if (serials.includes(identity.own.current)) return okAsync(undefined);
   // What a legacy agent trusts is not known for certain: it is asked all the same.
   return canBeIntroduced(context, identity, agent) ? introduce(context, identity, agent) : okAsync(undefined);
-}
-
-/**
- * The identity to meet an agent with. A legacy one of 0.8 trusts one serial: once it does not trust the present one any more and was
- * told the next, it is met with that, although it is not in use yet.
- */
-export function asKnownTo(
-  identity: DispatcherIdentity,
-  { standing }: Pick<AgentRecord, 'standing'>,
-): DispatcherIdentity {
-  const { own, next } = identity;
-  const trusts = (serial: string) => standing.serials.includes(serial);
-  const ahead =
-    next && standing.speaks === 'unsigned' && !trusts(own.current) && trusts(next.certificate.serial);
-  return ahead ? { ...identity, ...next } : identity;
 }
 
 /** Whether there is nothing that an agent is to be told. */

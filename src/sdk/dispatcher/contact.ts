@@ -9,7 +9,7 @@ import type { TransportAnswer } from '../../ports/transport.js';
 import { spkiDigest } from './agent-key.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
 import { type Addressed, destinationOf, hasKey, target } from './agent-target.js';
-import { asKnownTo, bringUpToDate, meet } from './catch-up.js';
+import { bringUpToDate, meet } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
@@ -66,9 +66,7 @@ export function exchange(
 ): ResultAsync<AgentAnswer, ContactError> {
   const permission = addressed.permit && permissionBy(context, addressed.permit, request.signal);
   const { record } = addressed;
-  const attempt = (
-    as = record ? asKnownTo(identity, record) : identity,
-  ): ResultAsync<AgentAnswer, ContactError> => {
+  const attempt = (as = identity): ResultAsync<AgentAnswer, ContactError> => {
     const started = context.clock.monotonic();
     return sendSigned(context, as, target(context, as, as.cas, addressed, permission), request)
       .andThen((answer) => {

@@ -39,8 +39,8 @@ export function signsFromNowOn(
     if (!known) return ok(undefined);
     // First: a pairing that becomes active brings a standing of its own.
     yield* confirmed(context, known, peer);
-    const { standing } = yield* registry.note(known.name, {});
-    if (standing.speaks === 'signed') return ok(undefined);
+    const latest = yield* registry.find(known.name);
+    if (!latest || latest.standing.speaks === 'signed') return ok(undefined);
     yield* registry.note(known.name, { speaks: 'signed' });
     events.emit({ action: 'signature-required', fields: { host: known.name } });
     return ok(undefined);
