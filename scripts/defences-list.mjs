@@ -274,7 +274,7 @@ export const defences = [
     test: `${unit}pairing-version1-agent.test.ts`,
     named: 'from who does not hold a certificate of the CA with this fingerprint',
     without: {
-      file: `${agent}pairing-legacy-judgement.ts`,
+      file: `${agent}pairing-judgement.ts`,
       from: 'if (!crypto.issuedBy(leaf, ca))',
       to: 'if (false)',
     },
@@ -286,8 +286,8 @@ export const defences = [
     named: 'from who holds the certificate of an agent',
     without: {
       file: `${agent}pairing-legacy-judgement.ts`,
-      from: 'leaf.uris.length > 0 &&',
-      to: 'false &&',
+      from: 'return uris.length === 0 || ',
+      to: 'return uris.length >= 0 || ',
     },
   },
   {

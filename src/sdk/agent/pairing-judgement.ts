@@ -71,32 +71,44 @@ export function readFingerprint(text: string): Result<Uint8Array, CtrlExecError<
   );
 }
 
-/** The CA with this SHA-256 vouches for the pairing port (`--ca-sha256`). */
-export function judgeFingerprint(
+/**
+ * The CA with this SHA-256, if it issued what the pairing port presents, which is usable as a server's now.
+ * @param speaksFor whether the URIs of that certificate are those of the dispatcher
+ */
+export function judgePort(
   { clock, crypto }: Judging,
-  { cas, dispatcherId }: DispatcherIntroduction,
+  { cas, dispatcherId }: Pick<WhomToTrust, 'cas' | 'dispatcherId'>,
   leaf: Certificate,
   fingerprint: string,
-): Result<void, CtrlExecError> {
-  const read = readFingerprint(fingerprint);
-  if (read.isErr()) return err(read.error);
-  const expected = read.value;
-  const wrong = (reason: string) =>
-    err(
-      failure('wrong_identity', `this is not the expected dispatcher: ${reason}. Nothing was installed`, {
-        expected: hex(expected),
-        found: cas.map(({ der }) => hex(crypto.sha256(der))).join(','),
-      }),
-    );
-  const ca = cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected));
-  if (!ca) return wrong('its CA has another fingerprint');
-  const why = whyUnusable(leaf, 'serverAuth', clock.now());
-  if (why) return wrong(`the certificate of its pairing port ${why}`);
-  if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');
-  if (!leaf.uris.includes(pairingUri(dispatcherId)))
-    return wrong(`its pairing port is not the one of ${dispatcherId}`);
-  return ok(undefined);
+  speaksFor: (uris: readonly string[]) => boolean,
+): Result<Certificate, CtrlExecError> {
+  return readFingerprint(fingerprint).andThen((expected): Result<Certificate, CtrlExecError> => {
+    const wrong = (reason: string) =>
+      err(
+        failure('wrong_identity', `this is not the expected dispatcher: ${reason}. Nothing was installed`, {
+          expected: hex(expected),
+          found: cas.map(({ der }) => hex(crypto.sha256(der))).join(','),
+        }),
+      );
+    const ca = cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected));
+    if (!ca) return wrong('its CA has another fingerprint');
+    const why = whyUnusable(leaf, 'serverAuth', clock.now());
+    if (why) return wrong(`the certificate of its pairing port ${why}`);
+    if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');
+    return speaksFor(leaf.uris) ? ok(ca) : wrong(`its pairing port is not the one of ${dispatcherId}`);
+  });
 }
+
+/** The CA with this SHA-256 vouches for the pairing port (`--ca-sha256`). */
+export const judgeFingerprint = (
+  judging: Judging,
+  introduction: DispatcherIntroduction,
+  leaf: Certificate,
+  fingerprint: string,
+): Result<void, CtrlExecError> =>
+  judgePort(judging, introduction, leaf, fingerprint, (uris) =>
+    uris.includes(pairingUri(introduction.dispatcherId)),
+  ).map(() => undefined);
 
 /** The certificate that was issued is for this key and name, of the CA in the transcript, and usable. */
 export function judgeIssued(

@@ -1,5 +1,5 @@
 import { err, ok, Result, safeTry } from 'neverthrow';
-import { hex, utf8 } from '../../domain/bytes.js';
+import { utf8 } from '../../domain/bytes.js';
 import { type Certificate, dispatcherUri, pairingUri, whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { type LegacyAnswer, meansSerial } from '../../domain/legacy-pairing.js';
@@ -7,7 +7,7 @@ import { agentName, dispatcherId as idOf } from '../../domain/names.js';
 import { splitCertificates } from '../../domain/pem.js';
 import { legacyDispatcherId } from '../../domain/trust.js';
 import type { AgentContext } from './context.js';
-import { readFingerprint, type WhomToTrust } from './pairing-judgement.js';
+import { judgePort, type WhomToTrust } from './pairing-judgement.js';
 import type { PairingTrust } from './pairing-options.js';
 
 type Judging = Pick<AgentContext, 'clock' | 'crypto'>;
@@ -85,33 +85,18 @@ function readCas({ crypto }: Judging, text: string): Result<readonly Certificate
 }
 
 /** The CA with this SHA-256, if it vouches for who presented `leaf` as far as version 1 lets it. */
-function vouchedFor(
-  { clock, crypto }: Judging,
+const vouchedFor = (
+  judging: Judging,
   cas: readonly Certificate[],
   leaf: Certificate,
   fingerprint: string,
   dispatcherId: string,
-): Result<Certificate, CtrlExecError> {
-  return readFingerprint(fingerprint).andThen((expected) => {
-    const wrong = (reason: string) =>
-      err(
-        failure('wrong_identity', `this is not the expected dispatcher: ${reason}. Nothing was installed`, {
-          expected: hex(expected),
-          found: cas.map(({ der }) => hex(crypto.sha256(der))).join(','),
-        }),
-      );
-    const ca = cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected));
-    if (!ca) return wrong('its CA has another fingerprint');
-    if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');
-    const why = whyUnusable(leaf, 'serverAuth', clock.now());
-    if (why) return wrong(`the certificate of its pairing port ${why}`);
+): Result<Certificate, CtrlExecError> =>
+  judgePort(judging, { cas, dispatcherId }, leaf, fingerprint, (uris) => {
     // Certificates of legacy CAs name nobody. One that does must be a dispatcher's: an agent's is of the same CA.
     const own = [pairingUri(dispatcherId), dispatcherUri(dispatcherId)];
-    if (leaf.uris.length > 0 && !leaf.uris.some((uri) => own.includes(uri)))
-      return wrong(`its pairing port is not the one of ${dispatcherId}`);
-    return ok(ca);
+    return uris.length === 0 || uris.some((uri) => own.includes(uri));
   });
-}
 
 /**
  * The serial that the dispatcher will call with. A legacy one presents its own certificate at pairing already, which says the
