@@ -112,7 +112,7 @@ export default {
     forbid(
       'library-without-command-libraries',
       "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
-      { path: '^src/apps/(library/|defaults\\.ts)' },
+      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts)|defaults\\.ts)' },
       {
         reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
