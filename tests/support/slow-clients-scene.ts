@@ -38,7 +38,8 @@ function attack(count: number, port: number, who: Credentials) {
     await closed;
   });
   const addresses = ['127.0.0.1', '127.0.0.2', '127.0.0.1', '127.0.0.3'];
-  child.stdin.write(`${JSON.stringify({ count, port, who, addresses, script: 'long' })}\n`);
+  const options = { count, port, who, addresses, script: 'long', answerLength };
+  child.stdin.write(`${JSON.stringify(options)}\n`);
   let progress: Progress = { ended: [], most: 0 };
   createInterface({ input: child.stdout }).on('line', (line) => {
     progress = JSON.parse(line);
@@ -75,5 +76,7 @@ export async function pingedAmong(
   return { pings, most };
 }
 
-/** As JSON 42 MB, six a byte: more than the kernel takes in for a connection whose other side does not read. */
-export const longOutput = '#!/bin/sh\nhead -c 7000000 /dev/zero\n';
+/** Bytes of its answer, six for each NUL: more than the kernel takes in for a connection whose other side does not read. */
+const answerLength = 42_000_000;
+
+export const longOutput = `#!/bin/sh\nhead -c ${answerLength / 6} /dev/zero\n`;

@@ -26,21 +26,28 @@ const needsTime = (stage: SlowStage) => /^sends|^does not read/.test(stage);
 
 const maxUnread = 4;
 
+/**
+ * Milliseconds after which who does not read looks whether it was ended: a socket that is not read does not notice. The agent
+ * bears 30 s.
+ */
+const looksAfter = 40_000;
+
 interface SlowOptions {
   readonly port: number;
   /** What those show that come through the handshake. */
   readonly who: Credentials;
   /** Where they come from, in turn. */
   readonly addresses: readonly string[];
-  /** A script with a long output. */
+  /** A script whose answer has `answerLength` bytes or more. */
   readonly script: string;
+  readonly answerLength: number;
 }
 
 /**
  * Keeps `count` slow clients of all stages on an agent: who is closed comes again, until `stop` is called.
  * @returns how many times each stage was ended by the agent, and how many were open at once at most
  */
-export function slowClients(count: number, { port, who, addresses, script }: SlowOptions) {
+export function slowClients(count: number, { port, who, addresses, script, answerLength }: SlowOptions) {
   const open = new Set<Socket>();
   const timers = new Set<NodeJS.Timeout>();
   const ended = new Map<SlowStage, number>(slowStages.map((stage) => [stage, 0]));
@@ -71,9 +78,16 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
       if (!stopped) later(() => begin(stage, localAddress));
     });
     tcp.once('connect', () =>
-      act(stage, tcp, () => {
-        since = performance.now();
-      }),
+      act(
+        stage,
+        tcp,
+        () => {
+          since = performance.now();
+        },
+        () => {
+          since = undefined;
+        },
+      ),
     );
   };
 
@@ -85,8 +99,8 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
     socket.once('secureConnect', () => then(socket));
   };
 
-  /** `arrived`: from now on it does what it is there for. */
-  const act = (stage: SlowStage, tcp: Socket, arrived: () => void) => {
+  /** `arrived`: from now on it does what it is there for. `served`: it was given everything all the same. */
+  const act = (stage: SlowStage, tcp: Socket, arrived: () => void, served: () => void) => {
     const run = (socket: TLSSocket) =>
       bytesOf(signedFor(socket, who, requestOf('/run', JSON.stringify({ script, args: [] }))));
     if (stage === 'says nothing' || stage === 'stops within its handshake') {
@@ -100,6 +114,15 @@ export function slowClients(count: number, { port, who, addresses, script }: Slo
       arrived();
       if (stage === 'does not read its answer') {
         socket.pause().write(run(socket));
+        const looking = setTimeout(() => {
+          let left = answerLength;
+          socket.on('data', ({ length }: Buffer) => {
+            left -= length;
+            if (left <= 0) served();
+          });
+          socket.resume();
+        }, looksAfter);
+        socket.once('close', () => clearTimeout(looking));
         return;
       }
       socket.resume();

@@ -1,6 +1,7 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import { writeAll } from './stream.js';
 import type { ListenerTimings } from './timings.js';
 
 /** The framing is this adapter's: what a handler says about it does not count. */
@@ -54,12 +55,15 @@ export function sendLast(
   unread?: IncomingMessage,
 ): void {
   let lingering: NodeJS.Timeout | undefined;
-  socket.setTimeout(timings.stall, () => socket.destroy());
+  socket.setTimeout(0);
   socket.once('finish', () => {
     lingering = setTimeout(() => socket.destroy(), timings.linger);
   });
   socket.once('close', () => clearTimeout(lingering));
-  socket.end(bytes);
+  void writeAll(socket, bytes, timings.stall).then((taken) => {
+    if (!taken) socket.destroy();
+    else socket.end();
+  });
   unread?.resume();
   socket.resume();
 }

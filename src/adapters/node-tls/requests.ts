@@ -6,7 +6,7 @@ import type { IncomingRequest, ListenerAnswer, ListenOptions } from '../../ports
 import { answerBytes, answerHeaders, sendLast } from './answer.js';
 import type { Connection, Connections } from './connections.js';
 import { requestBody } from './request-body.js';
-import { sendStream } from './stream.js';
+import { sendStream, writeAll } from './stream.js';
 import type { ListenerTimings } from './timings.js';
 
 const maxHeaderLines = 32;
@@ -213,9 +213,10 @@ export function serveRequests(
       return;
     }
     finishing(connection, response);
-    socket.setTimeout(timings.stall);
     response.writeHead(answer.status, answerHeaders(answer).flat());
-    response.end(answer.body);
+    socket.setTimeout(0);
+    if (await writeAll(response, answer.body, timings.stall)) response.end();
+    else socket.destroy();
   };
 
   const refuseWith = (status: number, error: string) => (request: IncomingMessage) =>

@@ -1,10 +1,11 @@
 import type { ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 
 /** Bytes that are written at a time: who takes none of them for a while is gone. */
 const pieceSize = 16 * 1024;
 
 /** False: the connection is gone, or took nothing for `stall` milliseconds. */
-function written(response: ServerResponse, piece: Uint8Array, stall: number): Promise<boolean> {
+function written(response: Writable, piece: Uint8Array, stall: number): Promise<boolean> {
   return new Promise((resolve) => {
     const settle = (taken: boolean) => {
       clearTimeout(timer);
@@ -17,6 +18,17 @@ function written(response: ServerResponse, piece: Uint8Array, stall: number): Pr
     if (response.destroyed) settle(false);
     else response.write(piece, (error) => settle(!error));
   });
+}
+
+/**
+ * Writes bytes piece by piece: the time-out of a socket is taken anew by what was handed to the kernel, and would bear who reads
+ * nothing for twice as long.
+ * @returns whether all of them were taken; false: the connection has gone, or took none of a piece for `stall` milliseconds
+ */
+export async function writeAll(to: Writable, bytes: Uint8Array, stall: number): Promise<boolean> {
+  for (let at = 0; at < bytes.length; at += pieceSize)
+    if (!(await written(to, bytes.subarray(at, at + pieceSize), stall))) return false;
+  return true;
 }
 
 /**
@@ -49,8 +61,7 @@ export async function sendStream(
   try {
     let chunk = body;
     for (;;) {
-      for (let at = 0; at < chunk.length; at += pieceSize)
-        if (!(await written(response, chunk.subarray(at, at + pieceSize), stall))) return await end(iterator);
+      if (!(await writeAll(response, chunk, stall))) return await end(iterator);
       const given = await next();
       if (given === undefined) return await end(iterator);
       if (given.done === true) return true;
