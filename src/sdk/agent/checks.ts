@@ -1,4 +1,5 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { isActionPath } from '../../domain/action.js';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
@@ -68,6 +69,8 @@ async function checkConfiguration({ files, place }: AgentContext): Promise<Check
 const checkScripts = ({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> =>
   Promise.all(
     [...scripts.values()].map(async ({ name, path }) => {
+      if (isActionPath(path))
+        return { name: `action ${name}`, ok: true, detail: 'a function of this process' };
       const why = await whyNotStarted(files, path);
       return { name: `script ${name}`, ok: why === undefined, detail: why ?? path };
     }),

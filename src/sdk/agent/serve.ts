@@ -1,6 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
+import { actionJobsOf, jobsWithActions } from './actions.js';
 import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
 import { renewals } from './renewal.js';
@@ -52,7 +53,11 @@ export function serve(
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
     const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
-    const runs = runsOf(context.runs(settings), context.jobs(settings));
+    const actionJobs = actionJobsOf(context, settings);
+    const scriptJobs = context.jobs(settings);
+    const jobs = actionJobs ? jobsWithActions(actionJobs, scriptJobs) : scriptJobs;
+    const runs = runsOf(context.runs(settings), jobs);
+    runs.onStopping(() => void actionJobs?.close());
     const bind = options.bind ?? settings.bind;
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
