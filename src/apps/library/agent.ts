@@ -19,7 +19,7 @@ export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { EventLog } from '../../ports/event-log.js';
-export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
+export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
 export type { AgentImportOptions } from '../../sdk/agent/import-state.js';
 export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';

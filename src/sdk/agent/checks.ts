@@ -4,6 +4,7 @@ import type { AgentSettings } from '../../domain/agent-settings.js';
 import { whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
+import { aborted } from '../wait.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
@@ -143,13 +144,23 @@ export interface SelfPing {
   readonly rtt: number;
 }
 
+export interface SelfPingOptions {
+  /** Aborted: `aborted`. Without it ten seconds are the most that it takes. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * A real TLS round trip to the agent that serves on this host. The certificate that answers must be the agent's own; that
  * the agent then refuses us, whose certificate is no dispatcher's, is the healthy answer.
  */
-export function selfPing(context: AgentContext, port?: number): ResultAsync<SelfPing, CtrlExecError> {
+export function selfPing(
+  context: AgentContext,
+  port?: number,
+  { signal }: SelfPingOptions = {},
+): ResultAsync<SelfPing, CtrlExecError> {
+  if (signal?.aborted) return errAsync(aborted());
   return loadState(context).andThen((state) =>
-    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port)),
+    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port, signal)),
   );
 }
 
@@ -158,6 +169,7 @@ function pingSelf(
   settings: AgentSettings,
   { credentials, certificate, cas }: AgentIdentity,
   givenPort: number | undefined,
+  signal: AbortSignal | undefined,
 ): ResultAsync<SelfPing, CtrlExecError> {
   const { bind } = settings;
   const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind;
@@ -194,6 +206,7 @@ function pingSelf(
         connectTimeout: 5000,
         answerTimeout: 5000,
         maxAnswer: 65_536,
+        ...(signal && { signal }),
       },
     )
     .mapErr((error): CtrlExecError => error)
