@@ -14,6 +14,7 @@ import type { ProcessRunner, Program } from '../../ports/process-runner.js';
 import { discard, ensureDirectory, place, stage, syncDirectory } from './atomic-write.js';
 import { digestOf } from './digest.js';
 import { holdLock, type Release } from './held-lock.js';
+import { endOf, type JobEnd, lost, wentDown } from './job-ends.js';
 import { encodeJob, readState, readSummary } from './job-records.js';
 import { attempt, bestEffort, codeOf, type FileFailure, systemFailure } from './system-failure.js';
 import { removeAbandoned } from './temporary.js';
@@ -40,22 +41,9 @@ interface Kept {
   ended: Promise<void>;
 }
 
-type JobEnd = Exclude<JobState, { readonly status: 'running' }>;
-
 const recordName = /^[0-9a-f]{32}\.job$/;
 const nameOf = ({ owner, reqid }: JobKey): string =>
   `${Buffer.from(digestOf(owner, reqid), 'latin1').toString('hex')}.job`;
-
-const wentDown = 'the agent went down while it ran';
-const wasStopped = 'the agent was stopped before it ended';
-const empty = { bytes: new Uint8Array(), total: 0 };
-const lost = (reason: string, finishedAt: number): JobEnd => ({
-  status: 'lost',
-  finishedAt,
-  reason,
-  stdout: empty,
-  stderr: empty,
-});
 
 /**
  * Jobs that run in this process and end with it, each recorded in a file of its own, 0600, synced before it is started and
@@ -149,28 +137,6 @@ async function conclude(directory: string, kept: Kept, state: JobEnd) {
   kept.unwritten = written.isOk() ? undefined : state;
   kept.finishedAt = state.finishedAt;
   kept.status = state.status;
-}
-
-/** @param why it was told to end: by `cancel`, or because everything was closed */
-function endOf(
-  outcome: Awaited<ReturnType<ProcessRunner['run']>>,
-  why: 'cancelled' | 'stopped' | undefined,
-  finishedAt: number,
-): JobEnd {
-  const outputLost = undefined;
-  if (outcome.isErr()) {
-    const result = { notRun: outcome.error.reason };
-    if (why === 'stopped') return lost(wasStopped, finishedAt);
-    return { status: why ?? 'done', finishedAt, result, outputLost };
-  }
-  const { goesOn: _, ...result } = outcome.value;
-  // It had ended before it heard of it, or its time was up first.
-  if (why === undefined || result.stopped !== 'cancelled')
-    return { status: 'done', finishedAt, result, outputLost };
-  if (why === 'cancelled') return { status: why, finishedAt, result, outputLost };
-  const { stdout, stderr, end } = result;
-  if (end.kind !== 'exited') return { status: 'lost', finishedAt, reason: wasStopped, stdout, stderr };
-  return { status: 'done', finishedAt, result: { ...result, stopped: undefined }, outputLost };
 }
 
 function jobsOn(
