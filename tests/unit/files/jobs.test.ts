@@ -179,7 +179,11 @@ describe('jobs in files', () => {
     const lost = { status: 'lost', reason: 'the agent went down while it ran' };
     expect(await find(next)).toMatchObject(lost);
     over.resolve();
-    await new Promise((resolve) => setImmediate(resolve));
+    // As many synced writes as a late end would need, and some more.
+    for (const reqid of ['r2', 'r3', 'r4']) {
+      await next.start({ ...header, reqid, program: program('quick') });
+      await next.wait({ ...key, reqid });
+    }
     expect(await find(next)).toMatchObject(lost);
     expect((await jobs.find({ ...key, reqid: 'r9' })).isOk()).toBe(true);
     expect(
