@@ -6,14 +6,17 @@ import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { fileAgentRuns } from '../adapters/files/agent-runs.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
+import { fileJobs } from '../adapters/files/jobs.js';
 import { fileKeyStore } from '../adapters/files/key-store.js';
 import { fileReplayCache } from '../adapters/files/replay-cache.js';
+import { actionRunner } from '../adapters/in-process/runner.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
+import type { Actions } from '../domain/action.js';
 import type { AgentSettings } from '../domain/agent-settings.js';
 import { parseConfiguration } from '../domain/configuration.js';
 import { type DispatcherSettings, dispatcherSettings } from '../domain/dispatcher-settings.js';
@@ -23,7 +26,7 @@ import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { KeyStoreItem } from '../ports/key-store.js';
 import type { RevocationLists } from '../ports/revocation-lists.js';
-import type { AgentContext } from '../sdk/agent/context.js';
+import type { AgentActions, AgentContext } from '../sdk/agent/context.js';
 import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher.js';
@@ -226,12 +229,25 @@ function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, strin
 export const loadAgentSettings = (options: PlaceOptions): ReturnType<typeof loadSettings> =>
   loadSettings({ files: nodeFileSystem(), place: agentPlace(options) });
 
+/** Functions, and what executes them: a copy, so that nobody changes it afterwards. */
+function agentActions(given: Actions, events: EventLog): AgentActions {
+  const functions: Actions = { ...given };
+  const runner = actionRunner({ actions: functions, events });
+  return {
+    functions,
+    runner,
+    jobs: (settings) => fileJobs({ directory: join(settings.asyncRunsDir, 'actions'), runner }),
+  };
+}
+
 /** The default adapters of an agent. */
 export function agentFactories(
-  options: PlaceOptions,
+  options: PlaceOptions & { readonly actions?: Actions | undefined },
   events: EventLog = noEventLog,
 ): Factories<AgentContext> {
+  const { actions = {} } = options;
   return {
+    actions: (ports) => agentActions(actions, { emit: (event) => ports.events.emit(event) }),
     certificateRequests: x509Requests,
     clock: systemClock,
     crypto: nodeCrypto,

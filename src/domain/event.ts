@@ -197,7 +197,11 @@ interface AgentEvents {
     ms: number;
     error: string | undefined;
   };
-  /** An async run was begun: it outlives the connection and the agent. @remarks Nothing: `job-end` follows, if the agent lives then. */
+  /** An action (a function of the agent's process) threw, or returned what is no result. `reason` names the error's class and the place in the code; its message is output, and in the result. @remarks Mend the action. */
+  'action-failed': { script: string; reqid: string; dispatcher: string; reason: string };
+  /** An action was told to end and goes on: nothing can kill a function. Its run was answered for as if it had been; its place is taken until it ends. @remarks Mend the action: it must heed its `signal`. Until then only a restart of its process ends it. */
+  'action-goes-on': { script: string; reqid: string; dispatcher: string; reason: string };
+  /** An async run was begun: it outlives the connection and, unless it is an action, the agent. @remarks Nothing: `job-end` follows, if the agent lives then. */
   'run-accepted': {
     script: string;
     reqid: string;

@@ -60,6 +60,11 @@ export interface ProcessOutcome {
    * write from now on is lost. Empty where some do but cannot be seen. Undefined: both streams had ended.
    */
   readonly pipesHeldBy: readonly number[] | undefined;
+  /**
+   * Only of what cannot be killed, a function of this process: it was told to end and goes on. Resolves when it has ended;
+   * never rejects. What it writes is lost, and `end` is what would have become of a process.
+   */
+  readonly goesOn?: Promise<void>;
 }
 
 /**

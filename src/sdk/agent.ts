@@ -7,6 +7,7 @@ import {
   type PairingStatus,
   pairingStatus,
   type SelfPing,
+  type SelfPingOptions,
   selfCheck,
   selfPing,
 } from './agent/checks.js';
@@ -26,19 +27,19 @@ export interface Agent extends AsyncDisposable {
   configuration(): Answer<{ settings: AgentSettings; warnings: readonly string[] }>;
   /** Takes over identity, trust, configuration and allowlist of another installation; nothing that is here is overwritten. */
   importState(options: AgentImportOptions): Answer<ImportReport>;
-  /** Pairs with a dispatcher that is in pairing mode. */
+  /** Pairs with a dispatcher that is in pairing mode; its `signal` ends the waiting. */
   pair(options: PairingOptions): Answer<Paired>;
   pairingStatus(): Answer<PairingStatus>;
   /** How the last pairing that waited in the background stands; undefined when there was none. */
   pairingReport(): Answer<PairingReport | undefined>;
   /** Notes how a background pairing stands, for other processes to read. */
   reportPairing(report: PairingReport): Answer<void>;
-  /** Serves until it is closed; `identity_missing` when not paired. */
+  /** Serves until it is closed, or its `signal` aborted; `identity_missing` when not paired. */
   serve(options?: ServeOptions): Answer<ServingAgent>;
   /** Configuration, allowlist and certificates, a line each. */
   selfCheck(): Promise<readonly Check[]>;
   /** A TLS round trip to the agent that serves on this host. @param port default: the configured one */
-  selfPing(port?: number): Answer<SelfPing>;
+  selfPing(port?: number, options?: SelfPingOptions): Answer<SelfPing>;
   /** Closes outgoing connections. An agent that serves is closed by itself. */
   close(): Promise<void>;
 }
@@ -56,7 +57,7 @@ export function createAgent(context: AgentContext): Agent {
       loadSettings(context).andThen(({ settings }) => writeReport(context, settings, report)),
     serve: (options) => serve(context, options),
     selfCheck: () => selfCheck(context),
-    selfPing: (port) => selfPing(context, port),
+    selfPing: (port, options) => selfPing(context, port, options),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -2,7 +2,8 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../domain/errors.js';
 import type { Clock } from '../ports/clock.js';
 
-const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
+/** What everything ends with that its caller has given up. */
+export const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
 
 /** Waits `delay` milliseconds on the given clock, or until the signal. */
 export function wait(

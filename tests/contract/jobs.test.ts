@@ -3,40 +3,64 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { supervisedJobs } from '../../src/adapters/child-process/jobs/supervised.js';
+import { fileJobs } from '../../src/adapters/files/jobs.js';
+import { actionRunner } from '../../src/adapters/in-process/runner.js';
+import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { type MemoryJobShelf, memoryJobs } from '../../src/adapters/memory/jobs.js';
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
+import type { Jobs } from '../../src/ports/jobs.js';
+import type { ProcessRunner } from '../../src/ports/process-runner.js';
+import { jobsWithActions } from '../../src/sdk/agent/actions.js';
 import { jobSupervisor } from '../support/job-supervisor.js';
 import { scriptDirectory } from '../unit/child-process/scripts.js';
 import { jobsContract } from './jobs.contract.js';
 
 const numbers = Array.from({ length: 100_000 }, (_, index) => `${String(index).padStart(5, '0')}\n`).join('');
 
-jobsContract('memory', async () => {
+const names = ['copy', 'exit', 'count', 'endless', 'held', 'missing'] as const;
+const pathsOf = (prefix = '') =>
+  Object.fromEntries(names.map((name) => [name, `${prefix}${name}`])) as Record<
+    (typeof names)[number],
+    string
+  >;
+
+/** What `held` waits for, and how often it did. */
+function gate() {
   let starts = 0;
   let release: () => void = () => undefined;
   const released = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const runner = memoryProcessRunner({
+  const held = async () => {
+    starts += 1;
+    await released;
+  };
+  return { held, starts: () => starts, release };
+}
+
+const memoryPrograms = ({ held }: ReturnType<typeof gate>) =>
+  memoryProcessRunner({
     copy: ({ stdin }) => processOutcome(0, stdin),
     exit: ({ args }) => processOutcome(Number(args[0])),
     count: () => processOutcome(0, numbers),
     endless: () => new Promise(() => undefined),
     held: async () => {
-      starts += 1;
-      await released;
+      await held();
       return processOutcome(0);
     },
   });
+
+jobsContract('memory', async () => {
+  const held = gate();
+  const runner = memoryPrograms(held);
   const shelf: MemoryJobShelf = new Map();
   const open = () => memoryJobs({ runner, shelf, capacity: 3 });
   let jobs = open();
-  const paths = ['copy', 'exit', 'count', 'endless', 'held', 'missing'] as const;
   return {
     jobs,
-    programs: Object.fromEntries(paths.map((path) => [path, path])) as Record<(typeof paths)[number], string>,
-    starts: () => starts,
-    release,
+    programs: pathsOf(),
+    starts: held.starts,
+    release: held.release,
     restart: async () => {
       await jobs.close();
       jobs = open();
@@ -45,6 +69,72 @@ jobsContract('memory', async () => {
     dispose: () => jobs.close(),
   };
 });
+
+/** Jobs of this process, in files of a directory of their own. */
+const inFiles = (
+  runnerOver: (held: ReturnType<typeof gate>) => ProcessRunner,
+  prefix: string,
+  around: (jobs: Jobs) => Jobs,
+) => {
+  return async () => {
+    const home = mkdtempSync(join(tmpdir(), 'jobs-'));
+    const directory = join(home, 'runs', 'actions');
+    const held = gate();
+    const runner = runnerOver(held);
+    const open = () => around(fileJobs({ directory, runner, capacity: 3 }));
+    let jobs = open();
+    return {
+      jobs,
+      programs: pathsOf(prefix),
+      starts: held.starts,
+      release: held.release,
+      restart: async () => {
+        await jobs.close();
+        jobs = open();
+        return jobs;
+      },
+      dispose: async () => {
+        await jobs.close();
+        expect(
+          existsSync(directory)
+            ? readdirSync(directory).filter((name) => !/^[0-9a-f]{32}\.job$/.test(name))
+            : [],
+        ).toEqual([]);
+        rmSync(home, { recursive: true });
+      },
+    };
+  };
+};
+
+jobsContract(
+  'files',
+  inFiles(memoryPrograms, '', (jobs) => jobs),
+  { outlive: false },
+);
+
+const actions = ({ held }: ReturnType<typeof gate>): ProcessRunner =>
+  actionRunner({
+    events: memoryEventLog(),
+    actions: {
+      copy: ({ token }) => JSON.stringify({ token }),
+      exit: ({ args }) => Number(args[0]),
+      count: () => numbers,
+      endless: ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        }),
+      held,
+    },
+  });
+const noScripts = memoryJobs({ runner: memoryProcessRunner({}) });
+
+jobsContract(
+  'actions beside scripts',
+  inFiles(actions, 'action:', (jobs) => jobsWithActions(jobs, noScripts)),
+  {
+    outlive: false,
+  },
+);
 
 const { shell, node } = scriptDirectory();
 const supervisor = jobSupervisor();

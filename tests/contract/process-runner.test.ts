@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { childProcessRunner } from '../../src/adapters/child-process/runner.js';
+import { actionRunner } from '../../src/adapters/in-process/runner.js';
+import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
 import { scriptDirectory } from '../unit/child-process/scripts.js';
 import { processRunnerContract } from './process-runner.contract.js';
@@ -51,4 +53,39 @@ processRunnerContract('child process, over sockets', () => ({
     streams: { input: () => undefined, outputs: { take: async () => undefined } },
   }),
   programs,
+}));
+
+processRunnerContract('actions', () => ({
+  runner: actionRunner({
+    events: memoryEventLog(),
+    actions: {
+      argv: ({ args }) => JSON.stringify(args),
+      exit: ({ args }) => Number(args[0]),
+      raw: async ({ stdout, stderr }) => {
+        await stdout.write(new Uint8Array([0xff, 0xfe, 0x00, 0x80]));
+        await stderr.write('oops');
+      },
+      count: async ({ stdout }) => {
+        for (let at = 0; at < numbers.length; at += 40_000)
+          await stdout.write(numbers.slice(at, at + 40_000));
+      },
+      endless: ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        }),
+    },
+  }),
+  programs: {
+    argv: 'action:argv',
+    // A function has this process's environment, reads what it is told in its context, and cannot be killed.
+    env: undefined,
+    copy: undefined,
+    killed: undefined,
+    exit: 'action:exit',
+    raw: 'action:raw',
+    count: 'action:count',
+    endless: 'action:endless',
+    missing: 'action:missing',
+  },
+  noSuch: 'there is no such action',
 }));

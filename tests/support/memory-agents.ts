@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { err, ok, okAsync, ResultAsync } from 'neverthrow';
+import { actionRunner } from '../../src/adapters/in-process/runner.js';
 import { memoryAgentRuns } from '../../src/adapters/memory/agent-runs.js';
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { manualClock } from '../../src/adapters/memory/clock.js';
@@ -12,6 +13,7 @@ import { memoryProcessRunner } from '../../src/adapters/memory/process-runner.js
 import { memoryReplayCache } from '../../src/adapters/memory/replay-cache.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
 import { x509RevocationLists } from '../../src/adapters/x509/revocation-lists.js';
+import type { Actions } from '../../src/domain/action.js';
 import { newStanding } from '../../src/domain/agent-standing.js';
 import type { HookOutcome } from '../../src/domain/auth-hook.js';
 import { hex } from '../../src/domain/bytes.js';
@@ -232,6 +234,8 @@ export interface AgentOptions {
   readonly files?: Readonly<Record<string, string>>;
   readonly executable?: readonly string[];
   readonly programs?: Programs;
+  /** Told to end, they have 50 ms. */
+  readonly actions?: Actions;
   readonly trust?: string;
   readonly revoked?: string;
   readonly paired?: boolean;
@@ -284,9 +288,17 @@ export async function agentContext(options: AgentOptions = {}) {
   const replay = memoryReplayCache({ complete: true });
   const runs = memoryAgentRuns();
   const runner = memoryProcessRunner(options.programs ?? {});
+  const { actions = {} } = options;
+  const actsAs = actionRunner({ actions, events, killAfter: 50 });
+  const actionShelf: MemoryJobShelf = new Map();
   /** What becomes of jobs when the agent goes. */
   const shelf: MemoryJobShelf = options.shelf ?? new Map();
   const context: AgentContext = {
+    actions: {
+      functions: actions,
+      runner: actsAs,
+      jobs: () => memoryJobs({ runner: actsAs, shelf: actionShelf, now: clock.now }),
+    },
     certificateRequests: x509CertificateRequests(),
     clock,
     crypto,

@@ -147,6 +147,7 @@ function testAgent(
     '/opt/fail': () => processOutcome(3, '', 'broken'),
   });
   const context: AgentContext = {
+    actions: { functions: {}, runner, jobs: () => memoryJobs({ runner }) },
     certificateRequests: x509CertificateRequests(),
     clock,
     crypto,

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type OutputCapture, outputCapture } from '../../domain/output-capture.js';
 import type {
   OutputStream,
   ProcessOutcome,
@@ -8,7 +9,6 @@ import type {
   ProcessRunner,
 } from '../../ports/process-runner.js';
 import { type Delivery, delivery } from './delivery.js';
-import { type OutputCapture, outputCapture } from './output-capture.js';
 import { type PipeIdentity, pipeHolders } from './pipe-holders.js';
 import { groupTermination } from './process-group.js';
 import { type StartedProgram, type StreamSource, startProgram } from './start.js';

@@ -1,3 +1,4 @@
+import type { Actions } from '../../domain/action.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
 import { type Agent, createAgent } from '../../sdk/agent.js';
@@ -5,12 +6,20 @@ import { agentFactories } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
 
+export type {
+  ActionContext,
+  ActionFunction,
+  ActionOutput,
+  ActionResult,
+  Actions,
+  DescribedAction,
+} from '../../domain/action.js';
 export type { AgentSettings } from '../../domain/agent-settings.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { EventLog } from '../../ports/event-log.js';
-export type { Check, PairingStatus, SelfPing } from '../../sdk/agent/checks.js';
+export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
 export type { AgentImportOptions } from '../../sdk/agent/import-state.js';
 export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';
@@ -19,6 +28,13 @@ export type { Agent } from '../../sdk/agent.js';
 export type { PlaceOptions } from '../place.js';
 
 export interface OpenAgentOptions extends PlaceOptions {
+  /**
+   * Functions of this process that dispatchers may run by these names, beside the scripts of the allowlist and like them:
+   * only for trusted dispatchers, past the hook, within the limits. A name that `scripts.conf` has, too, is
+   * `config_invalid` from `serve` and everything else that reads the allowlist. Taken over as they are now; a reload
+   * keeps them.
+   */
+  readonly actions?: Actions;
   /** Where events go. Default: nowhere. */
   readonly events?: EventLog;
   /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */

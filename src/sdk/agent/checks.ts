@@ -1,8 +1,10 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { isActionPath } from '../../domain/action.js';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { whyUnusable } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
+import { aborted } from '../wait.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
@@ -68,6 +70,8 @@ async function checkConfiguration({ files, place }: AgentContext): Promise<Check
 const checkScripts = ({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> =>
   Promise.all(
     [...scripts.values()].map(async ({ name, path }) => {
+      if (isActionPath(path))
+        return { name: `action ${name}`, ok: true, detail: 'a function of this process' };
       const why = await whyNotStarted(files, path);
       return { name: `script ${name}`, ok: why === undefined, detail: why ?? path };
     }),
@@ -140,13 +144,23 @@ export interface SelfPing {
   readonly rtt: number;
 }
 
+export interface SelfPingOptions {
+  /** Aborted: `aborted`. Without it ten seconds are the most that it takes. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * A real TLS round trip to the agent that serves on this host. The certificate that answers must be the agent's own; that
  * the agent then refuses us, whose certificate is no dispatcher's, is the healthy answer.
  */
-export function selfPing(context: AgentContext, port?: number): ResultAsync<SelfPing, CtrlExecError> {
+export function selfPing(
+  context: AgentContext,
+  port?: number,
+  { signal }: SelfPingOptions = {},
+): ResultAsync<SelfPing, CtrlExecError> {
+  if (signal?.aborted) return errAsync(aborted());
   return loadState(context).andThen((state) =>
-    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port)),
+    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port, signal)),
   );
 }
 
@@ -155,6 +169,7 @@ function pingSelf(
   settings: AgentSettings,
   { credentials, certificate, cas }: AgentIdentity,
   givenPort: number | undefined,
+  signal: AbortSignal | undefined,
 ): ResultAsync<SelfPing, CtrlExecError> {
   const { bind } = settings;
   const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind;
@@ -191,6 +206,7 @@ function pingSelf(
         connectTimeout: 5000,
         answerTimeout: 5000,
         maxAnswer: 65_536,
+        ...(signal && { signal }),
       },
     )
     .mapErr((error): CtrlExecError => error)

@@ -1,3 +1,4 @@
+import type { Actions } from '../../domain/action.js';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import type { AgentRuns } from '../../ports/agent-runs.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
@@ -52,7 +53,18 @@ export interface AgentPlace {
   readonly configurationExpected: boolean;
 }
 
+/** Functions of this process that dispatchers may run as if they were scripts, and what executes them. */
+export interface AgentActions {
+  /** None: nothing of this is used. */
+  readonly functions: Actions;
+  /** Knows their paths only. */
+  readonly runner: ProcessRunner;
+  /** Opened with the state of these settings. They end with the agent. */
+  jobs(settings: AgentSettings): Jobs;
+}
+
 export interface AgentContext extends AgentPorts {
+  readonly actions: AgentActions;
   readonly place: AgentPlace;
   /** What this host calls itself. */
   readonly hostName: string;

@@ -1,3 +1,4 @@
+import { isActionPath } from '../../domain/action.js';
 import { opensslTime } from '../../domain/certificate.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import { parseJsonObject } from '../../domain/json.js';
@@ -45,7 +46,7 @@ export async function capabilities(
   const scripts = await parallel(sorted, 16, async ({ name, path, profile, schema, schemaVersion }) => ({
     name,
     path,
-    executable: await context.files.isExecutable(path).unwrapOr(false),
+    executable: isActionPath(path) || (await context.files.isExecutable(path).unwrapOr(false)),
     ...(profile !== undefined && { profile }),
     ...(schema && { schema, schema_version: schemaVersion }),
   }));

@@ -1,4 +1,5 @@
 import { ok } from 'neverthrow';
+import { isActionPath } from '../../domain/action.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
 import type { JobKey } from '../../ports/jobs.js';
 import type { AgentContext } from './context.js';
@@ -101,7 +102,10 @@ async function start(
         action: 'run-accepted',
         fields: { script, reqid, dispatcher: owner, ip: caller.address, username: ask.username || undefined },
       });
-      place.holdUntil(followJob(context, runs, header));
+      const followed = followJob(context, runs, header);
+      place.holdUntil(followed);
+      // It ends with the agent, which lets it finish first.
+      if (isActionPath(program.path)) runs.track(followed);
       // Told to end while it was being started: a job that is there can be told.
       if (begun.cancelled?.aborted) await cancelStarted(context, runs, key);
       return ended(accepted(script, reqid));

@@ -23,6 +23,12 @@ const maxPids = 100;
 
 export const notExecuted = (error: string): RunResult => ({ exit: 126, error, stdout: '', stderr: '' });
 
+/** Whether that is why a run ended, also where it did not heed it. */
+export const isCancelled = (error: unknown): boolean =>
+  typeof error === 'string' && (error === cancelled || error === `${cancelled}${goingOn}`);
+
+const goingOn = ', but it goes on: an action cannot be killed';
+
 /**
  * @param ended.timeout milliseconds; undefined: not known any more
  * @param ended.stopping the agent stops: that is what ended it, if anything did
@@ -45,14 +51,16 @@ export function resultOf(
 }
 
 function describeEnd(
-  { end, stopped }: ProcessOutcome,
+  { end, stopped, goesOn }: ProcessOutcome,
   { timeout, stopping }: { readonly timeout: number | undefined; readonly stopping: boolean },
 ): { exit: number; error?: string } {
-  if (stopped === 'cancelled' && !stopping) return { exit: 126, error: cancelled };
+  if (stopped === 'cancelled' && !stopping)
+    return { exit: 126, error: `${cancelled}${goesOn ? goingOn : ''}` };
   if (end.kind === 'exited') return { exit: end.code };
   const limit = timeout === undefined ? 'it was given' : `${timeout / 1000} s`;
   const why =
     stopped === 'timeout' ? `: ran longer than ${limit}` : stopping ? ': the agent was stopped' : '';
+  if (goesOn) return { exit: 126, error: `told to end${why}${goingOn}` };
   return { exit: 126, error: `killed by ${end.signal}${why}` };
 }
 

@@ -8,7 +8,7 @@ import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';
 import { unrecordedRead } from './run-cancel.js';
 import { submission } from './run-once.js';
-import { cancelled, type RunResult, resultOfJob, totalsOfJob } from './run-outcome.js';
+import { isCancelled, type RunResult, resultOfJob, totalsOfJob } from './run-outcome.js';
 import type { Runs } from './runs.js';
 import type { AgentState } from './state.js';
 
@@ -78,7 +78,7 @@ function recordOfRun(run: KnownRun): RunRecord | undefined {
   const stored = parseJsonObject(answer);
   if (stored.isErr()) return undefined;
   const { script: _, reqid: __, ...result } = stored.value;
-  const status = result['error'] === cancelled ? 'cancelled' : 'done';
+  const status = isCancelled(result['error']) ? 'cancelled' : 'done';
   // It is what this agent has answered, and read back whole.
   return { status, script, startedAt, finishedAt, result: result as unknown as RunResult };
 }

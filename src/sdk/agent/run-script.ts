@@ -6,6 +6,7 @@ import type { IncomingRequest } from '../../ports/listener.js';
 import type { OutputSink } from '../../ports/process-runner.js';
 import type { Signer } from '../message-signing.js';
 import { timestamp } from '../timestamp.js';
+import { runnerOf } from './actions.js';
 import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';
 import { type Ask, notRun, readAsk } from './run-ask.js';
@@ -90,7 +91,7 @@ async function runScript(
   if ('status' in begun) return begun;
   const run = (onOutput?: OutputSink) => {
     const running = execute(context, state, caller, runs, ask, begun, onOutput);
-    place.holdUntil(running);
+    place.holdUntil(running.then(({ goesOn }) => goesOn));
     runs.track(running);
     return running;
   };
@@ -161,6 +162,8 @@ interface Executed {
   readonly result: Readonly<Record<string, unknown>>;
   /** Bytes in all of each stream. */
   readonly totals: { readonly stdout: number; readonly stderr: number };
+  /** Settled when what was answered for without its end has ended. */
+  readonly goesOn: Promise<void> | undefined;
 }
 
 /** Runs the script to its end, and records it. */
@@ -173,7 +176,7 @@ async function execute(
   begun: BegunRun,
   onOutput: OutputSink | undefined,
 ): Promise<Executed> {
-  const { clock, runner, events } = context;
+  const { clock, events } = context;
   const { script, reqid, username, timeout } = ask;
   const started = clock.monotonic();
   const about = { script: script.name, reqid, dispatcher: caller.id, ip: caller.address };
@@ -181,7 +184,7 @@ async function execute(
   const stopping = runs.stopping.signal;
   const { signal, release } = endOf(runs, begun.cancelled);
   const outcome = await scriptPath(context, state.settings, script.path).andThen((path) =>
-    runner.run({
+    runnerOf(context, path).run({
       ...programOf(context, state, caller, ask),
       path,
       signal,
@@ -209,7 +212,8 @@ async function execute(
       error: result.error,
     },
   });
-  return { answer, result: { ...fitted }, totals };
+  const goesOn = outcome.isOk() ? outcome.value.goesOn : undefined;
+  return { answer, result: { ...fitted }, totals, goesOn };
 }
 
 const logRefusal = (

@@ -1,13 +1,14 @@
-import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { isActionPath } from '../../domain/action.js';
 import type { AgentSettings } from '../../domain/agent-settings.js';
 import { type AllowlistEntry, withinDirectories } from '../../domain/allowlist.js';
 import { hex, utf8 } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseSidecar, sidecarLimit } from '../../domain/sidecar.js';
+import { parseSidecar, type Sidecar, sidecarLimit } from '../../domain/sidecar.js';
 import { parallel } from '../parallel.js';
 import type { AgentContext } from './context.js';
 
-/** An allowlisted script and what its sidecar says about it (wire-protocol 1.8). */
+/** An allowlisted script, or an action, and what its sidecar says about it (wire-protocol 1.8). */
 export interface Script {
   readonly name: string;
   readonly path: string;
@@ -44,21 +45,21 @@ export async function readScripts(
     }
     if (profile !== undefined) warnings.push(`${at(entry)}: profile=${profile} is read but not enforced yet`);
     if (sidecar.isErr()) warnings.push(`${path}.schema.json: not advertised: ${sidecar.error}`);
-    const schema = sidecar.unwrapOr(undefined);
-    scripts.set(name, { name, path, profile, schema: schema?.schema, schemaVersion: schema?.version });
+    scripts.set(name, { name, path, profile, ...schemaOf(context.crypto, sidecar.unwrapOr(undefined)) });
   }
   return { scripts, warnings };
 }
 
 /**
  * What to execute for an allowlisted path: the path itself, or, where `script_dirs` is set, the real path that was
- * found to lie in one of them, so that a link that changes afterwards changes nothing.
+ * found to lie in one of them, so that a link that changes afterwards changes nothing. An action lies nowhere.
  */
 export function scriptPath(
   { files }: AgentContext,
   { scriptDirs }: AgentSettings,
   path: string,
 ): ResultAsync<string, CtrlExecError<'file_failed' | 'invalid_argument'>> {
+  if (isActionPath(path)) return okAsync(path);
   return safeTry(async function* () {
     if (scriptDirs === undefined) return ok(path);
     const real = yield* files.realPath(path);
@@ -70,22 +71,20 @@ export function scriptPath(
   });
 }
 
-function readSidecar(
-  { files, crypto }: AgentContext,
-  path: string,
-): ResultAsync<{ schema: Readonly<Record<string, unknown>>; version: string } | undefined, string> {
+function readSidecar({ files }: AgentContext, path: string): ResultAsync<Sidecar | undefined, string> {
   return files
     .readText(`${path}.schema.json`, sidecarLimit)
     .mapErr((error) => (error.reason === 'EFBIG' ? `larger than ${sidecarLimit} bytes` : error.message))
-    .andThen((text) =>
-      text === undefined
-        ? ok(undefined)
-        : parseSidecar(text).map(({ schema, version }) => ({
-            schema,
-            version:
-              version.kind === 'own'
-                ? version.text
-                : `sha256:${hex(crypto.sha256(utf8(version.canonical))).slice(0, 12)}`,
-          })),
-    );
+    .andThen((text) => (text === undefined ? ok(undefined) : parseSidecar(text)));
+}
+
+/** What is advertised of a sidecar, with its version. */
+export function schemaOf(
+  crypto: AgentContext['crypto'],
+  sidecar: Sidecar | undefined,
+): Pick<Script, 'schema' | 'schemaVersion'> {
+  if (sidecar === undefined) return { schema: undefined, schemaVersion: undefined };
+  const { schema, version } = sidecar;
+  const digest = (text: string) => `sha256:${hex(crypto.sha256(utf8(text))).slice(0, 12)}`;
+  return { schema, schemaVersion: version.kind === 'own' ? version.text : digest(version.canonical) };
 }

@@ -1,6 +1,8 @@
-import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
 import { maxRequestBody } from '../../domain/agent-protocol.js';
 import type { CtrlExecError } from '../../domain/errors.js';
+import { aborted } from '../wait.js';
+import { actionJobsOf, jobsWithActions } from './actions.js';
 import { admissionOf } from './admission.js';
 import type { AgentContext } from './context.js';
 import { renewals } from './renewal.js';
@@ -11,8 +13,8 @@ import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
 
-/** An agent that serves. */
-export interface ServingAgent {
+/** An agent that serves. Disposing of it closes it. */
+export interface ServingAgent extends AsyncDisposable {
   readonly port: number;
   readonly bind: string;
   /** What was wrong, but not fatal, at the last load; one line each. */
@@ -23,8 +25,8 @@ export interface ServingAgent {
    */
   reload(): ResultAsync<void, CtrlExecError>;
   /**
-   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then ends it and closes; async runs go on.
-   * Default: 30,000. A further call can only shorten that.
+   * Refuses new work, lets what runs finish for at most `grace` milliseconds, then ends it and closes; async runs of scripts
+   * go on. Default: 30,000. A further call can only shorten that.
    */
   close(grace?: number): Promise<void>;
 }
@@ -34,12 +36,32 @@ export interface ServeOptions {
   readonly port?: number;
   /** Default: `bind` of the configuration. */
   readonly bind?: string;
+  /** Aborted while it is starting: `aborted`, and nothing listens. Aborted later: as `close()`. */
+  readonly signal?: AbortSignal;
 }
 
 /** Serves the agent's port to trusted dispatchers (wire-protocol 1.2, 2.3, 2.4). */
 export function serve(
   context: AgentContext,
-  options: ServeOptions = {},
+  { signal, ...options }: ServeOptions = {},
+): ResultAsync<ServingAgent, CtrlExecError> {
+  if (signal === undefined) return start(context, options);
+  if (signal.aborted) return errAsync(aborted());
+  return start(context, options).andThen((serving) => {
+    if (signal.aborted) return ResultAsync.fromSafePromise(serving.close(0)).andThen(() => err(aborted()));
+    const onAbort = () => void serving.close();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const close = (grace?: number) => {
+      signal.removeEventListener('abort', onAbort);
+      return serving.close(grace);
+    };
+    return okAsync({ ...serving, close, [Symbol.asyncDispose]: () => close() });
+  });
+}
+
+function start(
+  context: AgentContext,
+  options: Omit<ServeOptions, 'signal'>,
 ): ResultAsync<ServingAgent, CtrlExecError> {
   return safeTry(async function* () {
     const state = yield* loadState(context);
@@ -52,7 +74,11 @@ export function serve(
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
     const doubtfulBefore = recorded.unwrapOr(false) ? undefined : clock.now() + doubt;
-    const runs = runsOf(context.runs(settings), context.jobs(settings));
+    const actionJobs = actionJobsOf(context, settings);
+    const scriptJobs = context.jobs(settings);
+    const jobs = actionJobs ? jobsWithActions(actionJobs, scriptJobs) : scriptJobs;
+    const runs = runsOf(context.runs(settings), jobs);
+    runs.onStopping(() => void actionJobs?.close());
     const bind = options.bind ?? settings.bind;
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
@@ -111,6 +137,13 @@ export function serve(
       await closeStores();
       events.emit({ action: 'stopped', fields: { port: listening.port } });
     };
+    const close = async (grace = 30_000) => {
+      runs.closing = true;
+      const cancel = clock.after(grace, () => runs.stopping.abort());
+      closing ??= stop(grace);
+      await closing;
+      cancel();
+    };
     return ok({
       port: listening.port,
       bind,
@@ -127,13 +160,8 @@ export function serve(
             events.emit({ action: 'reload-failed', level: 'error', fields: { reason: error.message } });
             return error;
           }),
-      close: async (grace = 30_000) => {
-        runs.closing = true;
-        const cancel = clock.after(grace, () => runs.stopping.abort());
-        closing ??= stop(grace);
-        await closing;
-        cancel();
-      },
+      close,
+      [Symbol.asyncDispose]: () => close(),
     } satisfies ServingAgent);
   });
 }

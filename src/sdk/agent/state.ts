@@ -4,6 +4,7 @@ import { agentSettings } from '../../domain/agent-settings.js';
 import { parseAllowlist } from '../../domain/allowlist.js';
 import { parseConfiguration } from '../../domain/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { actionScripts } from './actions.js';
 import type { AgentContext } from './context.js';
 import { readScripts, type Script } from './scripts.js';
 import { type AgentIdentity, type AgentTrust, loadTrust } from './trust.js';
@@ -50,14 +51,17 @@ export function loadState(context: AgentContext): ResultAsync<AgentState, CtrlEx
     const { trust, warnings: doubts } = yield* loadTrust(context, settings);
     const text = yield* context.files.readText(settings.scriptsConf, maxFile);
     const allowlist = parseAllowlist(text ?? '', settings.scriptsConf);
+    const actions = yield* actionScripts(context, settings, allowlist.entries);
     const loaded = await readScripts(context, settings, [...allowlist.entries.values()]);
     return ok({
       settings,
-      scripts: loaded.scripts,
+      scripts: new Map([...loaded.scripts, ...actions.map((action) => [action.name, action] as const)]),
       ...trust,
       warnings: [
         ...warnings,
-        ...(text === undefined ? [`${settings.scriptsConf} does not exist: no script is allowed`] : []),
+        ...(text === undefined && actions.length === 0
+          ? [`${settings.scriptsConf} does not exist: no script is allowed`]
+          : []),
         ...allowlist.warnings,
         ...loaded.warnings,
         ...doubts,

@@ -1,9 +1,10 @@
-import type { CapturedStream } from '../../ports/process-runner.js';
 import { outputRing } from './output-ring.js';
 
+/** What is kept of a stream. */
 export interface OutputCapture {
   add(chunk: Uint8Array): void;
-  result(): CapturedStream;
+  /** Head then tail, and how many bytes there were in all. */
+  result(): { readonly bytes: Uint8Array; readonly total: number };
 }
 
 /** Head and tail of a stream in memory, in one buffer that grows with what comes, never beyond `limit`. */
