@@ -4,24 +4,28 @@ import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
 import type { ImportReport } from '../domain/import-report.js';
 import type { PairingRequest } from '../domain/pairing-request.js';
+import type { RunQuery } from '../domain/run-query.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
 import type { Revocation } from '../ports/revocations.js';
-import type { Asking } from './dispatcher/ask.js';
+import { type Asked, type Asking, mayAsk } from './dispatcher/ask.js';
 import { authorise } from './dispatcher/authorise.js';
 import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
 import { type Cancellation, type CancelOptions, cancel } from './dispatcher/cancel.js';
+import { type Certificates, certificates } from './dispatcher/certificates.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
-import { type Maintenance, maintain } from './dispatcher/maintain.js';
+import { listRuns, type RunPage } from './dispatcher/list-runs.js';
+import { type Interruptible, type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
-import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
+import { type AgentEdit, editAgent, findAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Renewal, readmit } from './dispatcher/renewal.js';
+import { type RetryOptions, type RetrySubmitOptions, retry, retryAsync } from './dispatcher/retry.js';
 import { type Revoked, revoke } from './dispatcher/revoke.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './dispatcher/rotation.js';
 import { type Run, type RunRequest, run } from './dispatcher/run.js';
@@ -34,6 +38,7 @@ import {
   setupDispatcher,
 } from './dispatcher/setup.js';
 import { type RunStatus, status } from './dispatcher/status.js';
+import { type FollowedRun, follow, type StreamRequest } from './dispatcher/stream.js';
 import { type SubmitRequest, type Submitted, submit } from './dispatcher/submit.js';
 import { type Waited, type WaitOptions, waitForRun } from './dispatcher/wait-for-run.js';
 import { once } from './parallel.js';
@@ -49,7 +54,7 @@ export interface OpenedDispatcher {
 type Answer<T> = ResultAsync<T, CtrlExecError>;
 
 /** Who asks for what changes whom the fleet trusts; told to the hook, with action `rotate`, `revoke` or `readmit`. */
-export type Governed = Pick<Asking, 'caller' | 'withoutHook'>;
+export type Governed = Pick<Asking, 'caller' | 'withoutHook' | 'signal'>;
 
 export interface RotateOptions extends Governed {
   /**
@@ -66,6 +71,11 @@ export interface RotateOptions extends Governed {
 export interface Dispatcher extends AsyncDisposable {
   /** The settings in force and the warnings of the configuration. */
   configuration(): Answer<{ settings: DispatcherSettings; warnings: readonly string[] }>;
+  /**
+   * Asks the hook; `denied` unless it says yes. Hosts are named to it as a request to them would name them. For what is offered
+   * beside these methods: they ask it by themselves where that is due.
+   */
+  authorise(question: Asked, asking?: Pick<Asking, 'caller' | 'withoutHook'>): Answer<void>;
   /** Creates the private CA; `ca_exists` if there is one. */
   setupCa(): Answer<CaSummary>;
   /** The CA in force. */
@@ -85,6 +95,10 @@ export interface Dispatcher extends AsyncDisposable {
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
   /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
+  /** One agent; `agent_unknown` says whose name is near that. */
+  agent(name: string): Answer<AgentRecord>;
+  /** The certificates of the CA, of this dispatcher and of its agents, as they are kept here. */
+  certificates(): Answer<Certificates>;
   /** Changes where an agent is reached, or its name. */
   editAgent(name: string, edit: AgentEdit): Answer<AgentRecord>;
   /** Pins the key that answers for an agent which was taken over from another installation, whatever its certificate names. */
@@ -92,8 +106,19 @@ export interface Dispatcher extends AsyncDisposable {
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
+  /** The same, begun at once, to be followed by a loop over its events. */
+  stream(request: StreamRequest): FollowedRun;
   /** Has hosts run a script by themselves; `status` and `wait` tell how it ended. */
   submit(request: SubmitRequest): Answer<Submitted>;
+  /** Runs as they are recorded here, the latest first; no agent is asked. */
+  runs(query?: RunQuery): Answer<RunPage>;
+  /**
+   * The same script with the same arguments once more, on the hosts where it did not end with exit 0; a run of its own.
+   * `request_not_ready` while it may still run somewhere, `invalid_argument` where it failed nowhere.
+   */
+  retry(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
+  /** The same, and the agents run it by themselves. */
+  retry(reqid: string, options: RetrySubmitOptions & { readonly async: true }): Answer<Submitted>;
   /** How a run stands: as recorded, and as the agents say that were not heard to the end. */
   status(reqid: string, asking?: Asking): Answer<RunStatus>;
   /** Waits until a run has ended on every host, or the time is up. */
@@ -107,7 +132,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** The dispatcher's serials, and how each agent stands to them. */
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
-  maintain(): Answer<Maintenance>;
+  maintain(options?: Interruptible): Answer<Maintenance>;
   /** Revokes an agent's certificates, or one by its serial, everywhere. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
@@ -150,6 +175,16 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         .mapErr((error): CtrlExecError => error)
         .andThen(() => use(context)),
     );
+  function again(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
+  function again(reqid: string, options: RetrySubmitOptions & { readonly async: true }): Answer<Submitted>;
+  function again(
+    reqid: string,
+    options: (RetryOptions & { async?: false }) | (RetrySubmitOptions & { async: true }) = {},
+  ): Answer<Run | Submitted> {
+    return within<Run | Submitted>((context) =>
+      options.async ? retryAsync(context, reqid, options) : retry(context, reqid, options),
+    );
+  }
   const close = async () => {
     const outcome = await opening;
     if (!outcome?.isOk()) return;
@@ -160,6 +195,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
   };
   return {
     configuration: () => opened().map(({ context, warnings }) => ({ settings: context.settings, warnings })),
+    authorise: (question, asking) => within((context) => mayAsk(context, question, asking)),
     setupCa: () => within(setupCa),
     ca: () => within(caSummary),
     setup: (options) => within((context) => setupDispatcher(context, options)),
@@ -173,11 +209,20 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
       within((context) =>
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
       ),
+    agent: (name) => within((context) => findAgent(context, name)),
+    certificates: () => within(certificates),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
+    stream: (request) =>
+      follow(
+        (callbacks) => within((context) => run(context, { ...request, ...callbacks(context.clock) })),
+        request.signal,
+      ),
     submit: (request) => within((context) => submit(context, request)),
+    runs: (query) => within((context) => listRuns(context, query)),
+    retry: again,
     status: (reqid, asking) => within((context) => status(context, reqid, asking)),
     wait: (reqid, options) => within((context) => waitForRun(context, reqid, options)),
     cancel: (reqid, options) => within((context) => cancel(context, reqid, options)),
@@ -185,11 +230,12 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     discover: (request) => within((context) => discover(context, request)),
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
     serialStatus: () => within(serialStatus),
-    maintain: () => within(maintain),
+    maintain: (options) => within((context) => maintain(context, options)),
     revoke: (nameOrSerial, options) =>
-      governed('revoke', options, (context) => revoke(context, nameOrSerial)),
+      governed('revoke', options, (context) => revoke(context, nameOrSerial, options)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
-    readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
+    readmit: (name, options) =>
+      governed('readmit', options, (context) => readmit(context, name, options?.signal)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
     close,
