@@ -29,7 +29,11 @@ await Promise.all([
   // libsql has a native part and stays outside.
   build({
     ...shared,
-    entryPoints: { 'ctrl-exec': 'src/apps/cli/main.ts', 'ctrl-exec-agent': 'src/apps/agent/main.ts' },
+    entryPoints: {
+      'ctrl-exec': 'src/apps/cli/main.ts',
+      'ctrl-exec-agent': 'src/apps/agent/main.ts',
+      'ctrl-exec-api': 'src/apps/api/main.ts',
+    },
     outdir: `${fresh}/bin`,
     chunkNames: 'chunks/[name]-[hash]',
     external: ['libsql'],
@@ -63,7 +67,7 @@ await Promise.all([
 ]);
 
 // The hash-bang goes in front of the banner; esbuild would put it behind.
-for (const name of ['ctrl-exec', 'ctrl-exec-agent']) {
+for (const name of ['ctrl-exec', 'ctrl-exec-agent', 'ctrl-exec-api']) {
   const file = `${fresh}/bin/${name}.js`;
   writeFileSync(file, `#!/usr/bin/env node\n${readFileSync(file, 'utf8')}`);
   chmodSync(file, 0o755);

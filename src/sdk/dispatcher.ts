@@ -15,7 +15,7 @@ import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
-import { type Maintenance, maintain } from './dispatcher/maintain.js';
+import { type MaintainOptions, type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
@@ -107,7 +107,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** The dispatcher's serials, and how each agent stands to them. */
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
-  maintain(): Answer<Maintenance>;
+  maintain(options?: MaintainOptions): Answer<Maintenance>;
   /** Revokes an agent's certificates, or one by its serial, everywhere. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
@@ -118,6 +118,8 @@ export interface Dispatcher extends AsyncDisposable {
   rotateCa(options?: RotateOptions): Answer<CaRollover>;
   /** Locks that are held now. */
   locks(): Answer<readonly HeldLock[]>;
+  /** Resolves once nothing is under way. */
+  settled(): Promise<void>;
   /** Closes connections and stores; requests under way end as `aborted`. */
   close(): Promise<void>;
 }
@@ -150,6 +152,9 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         .mapErr((error): CtrlExecError => error)
         .andThen(() => use(context)),
     );
+  const settled = async () => {
+    while (underWay.size > 0) await Promise.all(underWay);
+  };
   const close = async () => {
     const outcome = await opening;
     if (!outcome?.isOk()) return;
@@ -185,13 +190,14 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     discover: (request) => within((context) => discover(context, request)),
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
     serialStatus: () => within(serialStatus),
-    maintain: () => within(maintain),
+    maintain: (options) => within((context) => maintain(context, options)),
     revoke: (nameOrSerial, options) =>
       governed('revoke', options, (context) => revoke(context, nameOrSerial)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
     readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
+    settled,
     close,
     [Symbol.asyncDispose]: close,
   };

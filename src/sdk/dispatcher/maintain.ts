@@ -8,6 +8,7 @@ import { parallel } from '../parallel.js';
 import { destinationOf, pairAgain } from './agent-target.js';
 import { isUpToDate, meet, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
+import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from './identity.js';
 import { renewAgent } from './renewal.js';
 import { dropLapsed, unrevoked } from './revoked.js';
@@ -33,13 +34,33 @@ export interface Maintenance {
   readonly lapsed: readonly string[];
 }
 
+export interface MaintainOptions {
+  /** Turns to no further agent; the outcome is what was done until then. */
+  readonly signal?: AbortSignal;
+  /** Whether the pass is `locked` while another one with this option goes on, also of another process. Default false. */
+  readonly alone?: boolean;
+}
+
+/** The lock of a pass that is to be the only one. */
+const passLock = { host: '*', script: '/maintain' } as const;
+
 /**
  * One maintenance pass (wire-protocol 2.4): rotates the dispatcher's identity when that is due or was begun, gives up the one
  * before it when the overlap has ended, tells agents what they have missed, renews their certificates when less than half
  * of their lifetime remains, goes on with the replacement of a CA, and forgets what has lapsed. Whatever fails of it is
  * in the outcome and tried again by the next pass.
  */
-export function maintain(context: DispatcherContext): ResultAsync<Maintenance, CtrlExecError> {
+export function maintain(
+  context: DispatcherContext,
+  { signal, alone = false }: MaintainOptions = {},
+): ResultAsync<Maintenance, CtrlExecError> {
+  return alone ? holding(context, passLock, () => pass(context, signal)) : pass(context, signal);
+}
+
+function pass(
+  context: DispatcherContext,
+  signal: AbortSignal | undefined,
+): ResultAsync<Maintenance, CtrlExecError> {
   const { clock, events, registry, settings } = context;
   return safeTry<Maintenance, CtrlExecError>(async function* () {
     const before = yield* readDispatcherIdentity(context);
@@ -54,12 +75,17 @@ export function maintain(context: DispatcherContext): ResultAsync<Maintenance, C
     const retired = await unlessLocked(retirePrevious(context));
     const pairing = await renewPairing(context, ca);
 
-    const visited = yield* visit(context, yield* readDispatcherIdentity(context), yield* registry.list());
+    const visited = yield* visit(
+      context,
+      yield* readDispatcherIdentity(context),
+      yield* registry.list(),
+      signal,
+    );
     // Last: whoever was reached meanwhile has not lapsed.
     const lapsed = yield* dropLapsed(context);
     const caRetired = (yield* unlessLocked(retireCa(context))) ?? false;
     const identity = yield* readDispatcherIdentity(context);
-    if (caRetired) yield* visit(context, identity, yield* registry.list());
+    if (caRetired) yield* visit(context, identity, yield* registry.list(), signal);
     const rotation = yield* rotated;
     yield* Result.combine([retired, pairing]);
     const states = (yield* registry.list()).map(({ name, standing }) => ({
@@ -112,6 +138,7 @@ function visit(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   records: readonly AgentRecord[],
+  signal: AbortSignal | undefined,
 ): ResultAsync<Pick<Maintenance, 'renewed' | 'told' | 'failed'>, CtrlExecError> {
   const { clock, settings } = context;
   return safeTry<Pick<Maintenance, 'renewed' | 'told' | 'failed'>, CtrlExecError>(async function* () {
@@ -120,6 +147,7 @@ function visit(
     const told: string[] = [];
     const failed: Untold[] = [];
     await parallel(yield* unrevoked(context, records), settings.maxParallel, async (record) => {
+      if (signal?.aborted) return;
       const { name, pins, standing } = record;
       const legacy = standing.speaks === 'unsigned';
       if (legacy && ofOldCa.has(name)) {

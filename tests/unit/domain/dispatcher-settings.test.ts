@@ -27,12 +27,14 @@ describe('dispatcherSettings', () => {
       readTimeout: 60,
       maxParallel: 64,
       apiPort: 7445,
+      apiPortConfigured: false,
       apiBind: '127.0.0.1',
       apiCert: undefined,
       apiKey: undefined,
       apiSocket: undefined,
       apiAuthDefault: 'deny',
       apiMaxConcurrent: 64,
+      apiRateLimit: { limit: 600, window: 60, block: 60 },
       authHook: undefined,
       authHookTimeout: 10,
       authDenyGeneric: false,
@@ -73,6 +75,7 @@ describe('dispatcherSettings', () => {
       auth_deny_generic: 'on',
       event_log: 'none',
       api_max_concurrent: '9',
+      api_rate_limit: '4/5/6',
       cert_days: '30',
       cert_renewal_days: '10',
       cert_overlap_days: '2',
@@ -103,12 +106,14 @@ describe('dispatcherSettings', () => {
       readTimeout: 5,
       maxParallel: 8,
       apiPort: 1,
+      apiPortConfigured: true,
       apiBind: '::',
       apiCert: '/a',
       apiKey: '/b',
       apiSocket: '/run/s',
       apiAuthDefault: 'allow',
       apiMaxConcurrent: 9,
+      apiRateLimit: { limit: 4, window: 5, block: 6 },
       authHook: '/hook',
       authHookTimeout: 3,
       authDenyGeneric: true,
@@ -133,8 +138,8 @@ describe('dispatcherSettings', () => {
   });
 
   it('a key that nothing acts on yet is not accepted in silence', () => {
-    expect(warnings('api_port = 7445')).toEqual([
-      '/h/ctrl-exec.conf:1: api_port is read but has no effect in this version',
+    expect(warnings('pairing_rate_limit_disable = yes')).toEqual([
+      '/h/ctrl-exec.conf:1: pairing_rate_limit_disable is read but has no effect in this version',
     ]);
   });
 
