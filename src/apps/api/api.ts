@@ -5,7 +5,7 @@ import type { Clock } from '../../ports/clock.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { refusalLog } from '../../sdk/refusals.js';
-import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './admission.js';
+import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './protection.js';
 import { createApp } from './app.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { keepMaintained } from './maintenance.js';

@@ -69,6 +69,6 @@ export function endStalled(server: Server, stall: number): void {
       if (waiting) timed.add(response);
       else timed.delete(response);
     }
-  }, stall / 4);
+  }, stall / 4).unref();
   server.once('close', () => clearInterval(watch));
 }
