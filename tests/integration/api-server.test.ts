@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { serveApi, setSettings } from '../support/api.js';
+import { serveApi, setSettings } from '../support/api-process.js';
 import {
   type DispatcherOnDisk,
   dispatcherOnDisk,

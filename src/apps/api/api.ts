@@ -5,13 +5,13 @@ import type { Clock } from '../../ports/clock.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { refusalLog } from '../../sdk/refusals.js';
-import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './protection.js';
 import { createApp } from './app.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { keepMaintained } from './maintenance.js';
 import type { ApiMetrics } from './metrics.js';
 import { metricsRoute } from './metrics-route.js';
 import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
+import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './protection.js';
 import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
 import { type ListeningServer, listenAt } from './server.js';
@@ -69,6 +69,9 @@ export async function startApi(
   let current = { ...loaded.value, counted: metrics.dispatcher(loaded.value.dispatcher) };
   const settings = () => current.settings;
 
+  const failed = (error: unknown) =>
+    events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
+  const ending = new AbortController();
   const requests = requestsUnderWay(events, metrics.requestEnded);
   let closing: Promise<void> | undefined;
   const app = createApp({
@@ -84,16 +87,18 @@ export async function startApi(
       requestRate(settings, events),
       concurrency(settings, metrics.calls),
     ],
-    metrics: metricsRoute(metrics, () => current),
-    router: createApiRouter({ dispatcher: () => current.counted }),
+    metrics: metricsRoute(metrics.registry, () => current),
+    router: createApiRouter({
+      dispatcher: () => current.counted,
+      ending: ending.signal,
+      onUnexpected: failed,
+    }),
     events,
   });
 
   const refused = refusalLog(clock, (ip, reason, more) =>
     events.emit({ action: 'connection-refused', level: 'warning', fields: { ip, reason, more } }),
   );
-  const failed = (error: unknown) =>
-    events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
   const listen = (place: ListenPlace, tls: SecureContextOptions | undefined) =>
     listenAt({ place, tls, limits, handle: app, refused, failed });
   const listened = await listenPlaces(settings(), options)
@@ -150,6 +155,7 @@ export async function startApi(
 
   const stop = async (hurry: Promise<void>) => {
     for (const server of servers) server.stopListening();
+    ending.abort();
     maintaining.stop();
     const dispatchers = () => [current.dispatcher, ...retiring];
     const finished = async () => {
@@ -158,10 +164,12 @@ export async function startApi(
     };
     const connectionsClosed = Promise.all(servers.map((server) => server.closed()));
     await Promise.race([finished(), hurry]);
-    await Promise.all(dispatchers().map((dispatcher) => dispatcher.close()));
+    // What is still under way ends as aborted, and says so.
+    const dispatchersClosed = Promise.all(dispatchers().map((dispatcher) => dispatcher.close()));
     await within(requests.settled(), farewell);
     for (const server of servers) server.closeAll();
     await connectionsClosed;
+    await within(dispatchersClosed, farewell);
     for (const address of addresses) events.emit({ action: 'api-stop', fields: { address } });
   };
 

@@ -14,12 +14,19 @@ function goneSignal(response: Response): AbortSignal {
   return gone.signal;
 }
 
+/** What concerns answers that go on for long. */
+interface Streaming {
+  /** Milliseconds. */
+  readonly heartbeat: number;
+  readonly ending: AbortSignal;
+}
+
 const callOf = (
   input: Input,
   { dispatcher, asking }: Pick<Admitted, 'dispatcher' | 'asking'>,
   request: Request,
   response: Response,
-  heartbeat: number,
+  { heartbeat, ending }: Streaming,
 ): Call => ({
   ...input,
   dispatcher,
@@ -27,6 +34,7 @@ const callOf = (
   base: request.baseUrl,
   wantsEvents: request.accepts(['application/json', 'text/event-stream']) === 'text/event-stream',
   gone: goneSignal(response),
+  ending,
   events: () => eventStream(response, heartbeat),
 });
 
@@ -36,7 +44,7 @@ export async function answer(
   admitted: Admitted,
   request: Request,
   response: Response,
-  heartbeat: number,
+  streaming: Streaming,
 ): Promise<void> {
   const { dispatcher, asking, body, refusalOf } = admitted;
   const input = inputOf(route, request, body);
@@ -47,7 +55,7 @@ export async function answer(
     const permitted = await dispatcher.authorise({ action: permission.action, ...subject }, asking);
     if (permitted.isErr()) return refuse(response, refusalOf(permitted.error));
   }
-  const outcome = await route.handle(callOf(input.value, admitted, request, response, heartbeat));
+  const outcome = await route.handle(callOf(input.value, admitted, request, response, streaming));
   outcome.match(
     (reply) => {
       if (reply !== 'sent') answerJson(response, reply.status, reply.body);
@@ -63,7 +71,10 @@ export const openHandler =
     const asking: Admitted['asking'] = { caller: {}, withoutHook: 'deny' };
     const input = { params: {}, query: {}, headers: {}, body: {} };
     const outcome = await route.handle(
-      callOf(input, { dispatcher: dispatcher(), asking }, request, response, 0),
+      callOf(input, { dispatcher: dispatcher(), asking }, request, response, {
+        heartbeat: 0,
+        ending: new AbortController().signal,
+      }),
     );
     outcome.map((reply) => reply !== 'sent' && answerJson(response, reply.status, reply.body));
   };

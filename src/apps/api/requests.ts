@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import type { LogEvent } from '../../domain/event.js';
 import { shortestAddress } from '../../domain/ip-prefix.js';
 import type { EventLog } from '../../ports/event-log.js';
+import { requestIdOf } from './request-id.js';
 
 /** What is known of a request when it is over. */
 export interface EndedRequest {
@@ -53,9 +53,9 @@ export function requestsUnderWay(events: EventLog, ended: (request: EndedRequest
   const underWay = new Map<Response, Promise<void>>();
   const observe: RequestHandler = (request, response, next) => {
     const began = performance.now();
-    const id = randomBytes(8).toString('hex');
+    const id = requestIdOf(request);
     const ip = addressOf(request) ?? 'unix';
-    response.setHeader('X-Request-Id', id);
+    response.setHeader('x-request-id', id);
     const over = new Promise<void>((resolve) => {
       response.once('close', () => {
         underWay.delete(response);

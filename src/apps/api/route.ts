@@ -34,6 +34,8 @@ export interface Call<I extends InputSchemas = InputSchemas> extends Input<I> {
   readonly wantsEvents: boolean;
   /** Aborted when the client is gone. */
   readonly gone: AbortSignal;
+  /** Aborted when the server is about to end: what only watches should end, too. */
+  readonly ending: AbortSignal;
   /** Answers with server-sent events instead of a reply; called once at most. */
   events(): EventStream;
 }

@@ -17,6 +17,8 @@ export interface ApiRouterOptions {
   readonly middleware?: readonly express.RequestHandler[];
   /** Milliseconds between two signs of life in a stream of events. Default: 15,000. */
   readonly heartbeat?: number;
+  /** Aborted when the server is about to end: answers that only watch what others do end then. Default: they do not. */
+  readonly ending?: AbortSignal;
   /**
    * Told what a handler has thrown, which is a bug; the client is told `internal error` and no more. Default: a warning of the
    * process.
@@ -38,6 +40,7 @@ const warn = (error: unknown): void =>
  */
 export function createApiRouter(options: ApiRouterOptions): express.Router {
   const { middleware = [], heartbeat = heartbeatInterval, onUnexpected = warn } = options;
+  const { ending = new AbortController().signal } = options;
   const { dispatcher: given } = options;
   const dispatcher = typeof given === 'function' ? given : () => given;
   const router = express.Router({ caseSensitive: true, strict: true });
@@ -53,6 +56,8 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
     const outcome = await admit(request, dispatcher());
     if (outcome.isErr()) return refuse(response, docs.challenged(request, response, outcome.error));
     admitted.set(request, outcome.value);
+    // For whoever logs the request.
+    response.locals['username'] = outcome.value.asking.caller.username;
     next();
   });
 
@@ -60,7 +65,7 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
     router[route.method](pattern(route.path), async (request, response) => {
       const who = admitted.get(request);
       if (!who) throw new Error('a request that nobody has admitted');
-      await answer(route, who, request, response, heartbeat);
+      await answer(route, who, request, response, { heartbeat, ending });
     });
   for (const { path, handler } of docs.pages) router.get(path, handler);
 

@@ -51,7 +51,8 @@ export const watchRun = route({
 });
 
 async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Result<'sent', CtrlExecError>> {
-  const { dispatcher, asking, gone } = call;
+  const { dispatcher, asking } = call;
+  const gone = AbortSignal.any([call.gone, call.ending]);
   const { reqid: id } = call.params;
   const before = await dispatcher.status(id, { ...asking, signal: gone });
   if (before.isErr()) return err(before.error);

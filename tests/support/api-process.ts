@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { type CommandOptions, type Started, start } from './commands.js';
 
 /** Where an API listens, as clients need it. */
-export type ApiAddress = { readonly port: number; readonly ca?: string } | { readonly socketPath: string };
+type ApiAddress = { readonly port: number; readonly ca?: string } | { readonly socketPath: string };
 
-export interface ApiAnswer {
+interface ApiAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly text: string;
@@ -15,7 +15,7 @@ export interface ApiAnswer {
   readonly json: any;
 }
 
-export interface AskOptions {
+interface AskOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
