@@ -39,7 +39,6 @@ const advice: Record<string, string> = {
   EADDRINUSE: 'another process listens there',
   EACCES: 'no permission: ports below 1024 need privileges',
   EADDRNOTAVAIL: 'this host does not have that address',
-  ENOENT: 'there is no such directory',
 };
 
 /** Starts a server at a place; `listen_failed` where it cannot be had. */
@@ -73,7 +72,12 @@ export function listenAt(parts: ServerParts): ResultAsync<ListeningServer, CtrlE
       server.once('error', (error: NodeJS.ErrnoException) => {
         const reason = error.code ?? error.message;
         const where = place.kind === 'socket' ? place.path : `${place.bind} port ${place.port}`;
-        const why = advice[reason] ? `${reason}, ${advice[reason]}` : reason;
+        // Of a socket libuv says EACCES also where the directory is missing.
+        const hint =
+          place.kind === 'socket' && reason === 'EACCES'
+            ? 'its directory is missing, or cannot be written'
+            : advice[reason];
+        const why = hint ? `${reason}, ${hint}` : reason;
         const [bind, port] = place.kind === 'socket' ? [place.path, 0] : [place.bind, place.port];
         resolve(err(failure('listen_failed', `cannot listen on ${where}: ${why}`, { bind, port, reason })));
       });
