@@ -25,15 +25,20 @@ export const securityHeaders: RequestHandler = (_request, response, next) => {
   next();
 };
 
-/** Refuses headers of more lines than anybody needs, and a second Host. */
+/** Refuses headers of more lines than anybody needs, and any number of Hosts but the one that HTTP/1.1 asks for. */
 export const headerLines =
   ({ headerLines: most }: Pick<ServerLimits, 'headerLines'>): RequestHandler =>
   (request, response, next) => {
     const { rawHeaders } = request;
-    if (rawHeaders.length > 2 * most)
+    if (rawHeaders.length > 2 * most) {
+      response.setHeader('Connection', 'close');
       return refuse(response, 431, 'too many headers', `at most ${most} header lines are taken`);
+    }
     const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
-    if (hosts.length > 1) return refuse(response, 400, 'invalid request', 'the Host header is there twice');
+    if (hosts.length !== 1 && !(hosts.length === 0 && request.httpVersion === '1.0')) {
+      response.setHeader('Connection', 'close');
+      return refuse(response, 400, 'invalid request', 'one Host header is expected');
+    }
     next();
   };
 

@@ -56,10 +56,15 @@ export function requestsUnderWay(events: EventLog, ended: (request: EndedRequest
     const id = requestIdOf(request);
     const ip = addressOf(request) ?? 'unix';
     response.setHeader('x-request-id', id);
+    let given = false;
+    // Before node:http lets go of the socket: an answer whose connection broke finishes as well.
+    response.prependOnceListener('finish', () => {
+      given = response.socket?.destroyed === false;
+    });
     const over = new Promise<void>((resolve) => {
       response.once('close', () => {
         underWay.delete(response);
-        const status = response.writableFinished ? response.statusCode : 499;
+        const status = given ? response.statusCode : 499;
         const ms = Math.round(performance.now() - began);
         const path = routeOf(request);
         const { method } = request;

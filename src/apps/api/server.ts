@@ -52,7 +52,8 @@ export function listenAt(parts: ServerParts): ResultAsync<ListeningServer, CtrlE
     keepAliveTimeout: limits.keepAlive,
     maxHeaderSize: limits.headerBytes,
     insecureHTTPParser: false,
-    requireHostHeader: true,
+    // Refused in the form of every other answer, by `headerLines`.
+    requireHostHeader: false,
     noDelay: true,
   };
   const server = secure

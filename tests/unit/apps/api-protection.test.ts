@@ -10,11 +10,13 @@ interface Asked {
   readonly method?: string;
   readonly headers?: Record<string, string>;
   readonly rawHeaders?: readonly string[];
+  readonly httpVersion?: string;
 }
 
 /** Gives a request to a layer: `next`, or the status and headers of its answer. */
 function ask(layer: RequestHandler, asked: Asked) {
   const { from, path = '/run', method = 'GET', headers = {}, rawHeaders = [] } = asked;
+  const { httpVersion = '1.1' } = asked;
   const told: { status?: number; next?: true; headers: Record<string, string> } = { headers: {} };
   const response = Object.assign(new EventEmitter(), {
     setHeader: (name: string, value: string) => {
@@ -26,7 +28,7 @@ function ask(layer: RequestHandler, asked: Asked) {
     },
     json: () => undefined,
   });
-  const request = { socket: { remoteAddress: from }, path, method, headers, rawHeaders };
+  const request = { socket: { remoteAddress: from }, path, method, headers, rawHeaders, httpVersion };
   const next = (() => {
     told.next = true;
   }) as NextFunction;
@@ -120,12 +122,14 @@ describe('how many at a time', () => {
 describe('headers', () => {
   const lines = (count: number) => Array.from({ length: count }, (_, index) => [`x-${index}`, '']).flat();
 
-  it('of more lines than are taken are 431, a second Host is 400', () => {
+  it('of more lines than are taken are 431, with two Hosts or none 400', () => {
     const layer = headerLines({ headerLines: 4 });
-    expect(ask(layer, { rawHeaders: lines(4) }).next).toBe(true);
-    expect(ask(layer, { rawHeaders: lines(5) }).status).toBe(431);
+    expect(ask(layer, { rawHeaders: ['Host', 'a', ...lines(3)] }).next).toBe(true);
+    expect(ask(layer, { rawHeaders: ['Host', 'a', ...lines(4)] }).status).toBe(431);
     expect(ask(layer, { rawHeaders: ['Host', 'a', 'hOST', 'a'] }).status).toBe(400);
     expect(ask(layer, { rawHeaders: ['X', 'Host', 'Host', 'host'] }).next).toBe(true);
+    expect(ask(layer, { rawHeaders: ['X', 'Host'] }).status).toBe(400);
+    expect(ask(layer, { rawHeaders: ['X', 'y'], httpVersion: '1.0' }).next).toBe(true);
   });
 
   it.each([
