@@ -150,7 +150,8 @@ describe('with limits of a test', () => {
     const statuses: number[] = [];
     const requests = requestsUnderWay(memoryEventLog(), ({ status }) => statuses.push(status));
     const { port } = await served((request, response) => {
-      requests.observe(request as Request, response as Response, () => undefined);
+      const answer = Object.assign(response, { locals: {} });
+      requests.observe(request as Request, answer as Response, () => undefined);
       response.end(Buffer.alloc(64 * 1024 * 1024));
     });
     const socket = await openTcp(port);
