@@ -36,6 +36,7 @@ export type { PinnedAgent } from '../../sdk/dispatcher/pin-agent.js';
 export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/ping.js';
 export type { AgentEdit } from '../../sdk/dispatcher/registered-agents.js';
 export type { Renewal } from '../../sdk/dispatcher/renewal.js';
+export type { RetryOptions, RetrySubmitOptions } from '../../sdk/dispatcher/retry.js';
 export type { Revoked } from '../../sdk/dispatcher/revoke.js';
 export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/rotation.js';
 export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
