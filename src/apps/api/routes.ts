@@ -4,6 +4,7 @@ import { editAgent, getAgent, listAgents, unpairAgent } from './routes/agents.js
 import { cancelRun } from './routes/cancel.js';
 import { approvePairing, denyPairing, listPairingRequests } from './routes/pairing.js';
 import { discoveryByGet, discoveryByPost, ping } from './routes/ping.js';
+import { retryRun } from './routes/retry.js';
 import { createRun, run } from './routes/run.js';
 import { listRuns } from './routes/run-list.js';
 import { serviceRoutes } from './routes/service.js';
@@ -22,6 +23,7 @@ const working: readonly Route[] = [
   getRun,
   watchRun,
   cancelRun,
+  retryRun,
   listAgents,
   getAgent,
   editAgent,
