@@ -38,6 +38,7 @@ import {
   setupDispatcher,
 } from './dispatcher/setup.js';
 import { type RunStatus, status } from './dispatcher/status.js';
+import { type FollowedRun, follow, type StreamRequest } from './dispatcher/stream.js';
 import { type SubmitRequest, type Submitted, submit } from './dispatcher/submit.js';
 import { type Waited, type WaitOptions, waitForRun } from './dispatcher/wait-for-run.js';
 import { once } from './parallel.js';
@@ -105,6 +106,8 @@ export interface Dispatcher extends AsyncDisposable {
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
   run(request: RunRequest): Answer<Run>;
+  /** The same, begun at once, to be followed by a loop over its events. */
+  stream(request: StreamRequest): FollowedRun;
   /** Has hosts run a script by themselves; `status` and `wait` tell how it ended. */
   submit(request: SubmitRequest): Answer<Submitted>;
   /** Runs as they are recorded here, the latest first; no agent is asked. */
@@ -212,6 +215,11 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
+    stream: (request) =>
+      follow(
+        (callbacks) => within((context) => run(context, { ...request, ...callbacks(context.clock) })),
+        request.signal,
+      ),
     submit: (request) => within((context) => submit(context, request)),
     runs: (query) => within((context) => listRuns(context, query)),
     retry: again,

@@ -42,6 +42,7 @@ export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dis
 export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
 export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
 export type { RunStatus } from '../../sdk/dispatcher/status.js';
+export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
 export type { SubmitRequest, Submitted } from '../../sdk/dispatcher/submit.js';
 export type { EndedHost, Waited, WaitOptions } from '../../sdk/dispatcher/wait-for-run.js';
 export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher.js';
