@@ -47,6 +47,8 @@ interface Fields {
   /** The peer refused, in its own words. */
   refused: { status: number; reason: string };
   denied: { reason: string; hookCode: number | undefined };
+  /** A key was used before for another request; `field` is what differs, `caller` before anything else. */
+  idempotency_mismatch: { field: string };
   locked: { conflicts: readonly string[] };
   pairing_denied: { reason: string };
   pairing_expired: Record<never, never>;

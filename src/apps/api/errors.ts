@@ -18,6 +18,7 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   unpinned: 409,
   pairing_expired: 410,
   too_large: 413,
+  idempotency_mismatch: 422,
   config_invalid: 500,
   certificate_invalid: 500,
   crypto_failed: 500,
@@ -69,6 +70,7 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
     case 'locked':
       return { status, body: { ok: false, error: 'locked', code: 4, conflicts: error.conflicts } };
     case 'invalid_argument':
+    case 'idempotency_mismatch':
       return {
         status,
         body: { ok: false, error: error.code, detail: error.message, field: error.field },

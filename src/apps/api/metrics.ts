@@ -140,15 +140,18 @@ export function apiMetrics() {
           if (typeof member !== 'function' || notCounted.has(name)) return member;
           return (...args: unknown[]) => {
             const answer = Reflect.apply(member, target, args);
-            if (name === 'run') during(answer, runEnded);
-            else if (name === 'submit') during(answer, submitEnded);
-            else during(answer);
+            const outcome = name === 'stream' ? answer.outcome : answer;
+            if (name === 'submit' || (name === 'retry' && isAsync(args[1]))) during(outcome, submitEnded);
+            else if (['run', 'stream', 'retry'].includes(String(name))) during(outcome, runEnded);
+            else during(outcome);
             return answer;
           };
         },
       }),
   };
 }
+
+const isAsync = (options: unknown): boolean => (options as { async?: boolean } | undefined)?.async === true;
 
 export type ApiMetrics = ReturnType<typeof apiMetrics>;
 

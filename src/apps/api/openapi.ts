@@ -199,7 +199,6 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
   });
   for (const route of routes) {
     const { method, path, id, tag, summary, description, permission, events } = route;
-    for (const { schema } of Object.values(events ?? {})) registry.register(idOf(schema), schema);
     registry.registerPath({
       method,
       path,
@@ -215,7 +214,10 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
     });
   }
   registry.registerPath(docsPage);
-  return new OpenApiGeneratorV31(registry.definitions).generateDocument({
+  const ofEvents = routes.flatMap(({ events = {} }) =>
+    Object.values(events).map(({ schema }) => ({ type: 'schema' as const, schema })),
+  );
+  return new OpenApiGeneratorV31([...registry.definitions, ...ofEvents]).generateDocument({
     openapi: '3.1.0',
     info: {
       title: 'ctrl-exec API',

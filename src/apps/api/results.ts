@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { HostResult, HostState, Submission } from '../../domain/run-record.js';
 import type { RunStatus } from '../../sdk/dispatcher/status.js';
+
 import type { hostResult, hostState, submission } from './schemas.js';
 import { epochSeconds } from './schemas.js';
 

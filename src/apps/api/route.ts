@@ -50,7 +50,7 @@ export interface AnswerDefinition<Schema extends z.ZodType = z.ZodType> {
 type Answers = Readonly<Record<number, AnswerDefinition>>;
 
 /** What a handler answers: a status of the route with the body that belongs to it, or nothing where it has sent events. */
-export type Reply<A extends Answers = Answers> =
+type Reply<A extends Answers = Answers> =
   | { [S in keyof A & number]: { readonly status: S; readonly body: z.input<A[S]['schema']> } }[keyof A &
       number]
   | 'sent';
@@ -72,7 +72,7 @@ export interface RequestExample {
 }
 
 /** What the hook is told of a request. */
-export interface Subject {
+interface Subject {
   readonly script?: string;
   readonly hosts?: readonly string[];
   readonly args?: readonly string[];
@@ -82,7 +82,7 @@ export interface Subject {
  * What the hook is asked about, after `api`. `use case`: the SDK asks by itself, and tells hosts by their registered names.
  * `route`: it is asked before the handler is called, about the `subject`.
  */
-export interface Permission<I extends InputSchemas = InputSchemas> {
+interface Permission<I extends InputSchemas = InputSchemas> {
   readonly action: string;
   readonly askedBy: 'use case' | 'route';
   readonly subject?: (input: Input<I>, dispatcher: Dispatcher) => Subject | PromiseLike<Subject>;
@@ -117,7 +117,7 @@ export const tags = {
   trust: 'Certificates and serials.',
 } as const;
 
-export type Tag = keyof typeof tags;
+type Tag = keyof typeof tags;
 
 /** A route of which express and the OpenAPI document know the same. */
 export type Route = RouteOf<InputSchemas, Answers>;

@@ -4,7 +4,9 @@ import { editAgent, getAgent, listAgents, unpairAgent } from './routes/agents.js
 import { cancelRun } from './routes/cancel.js';
 import { approvePairing, denyPairing, listPairingRequests } from './routes/pairing.js';
 import { discoveryByGet, discoveryByPost, ping } from './routes/ping.js';
+import { retryRun } from './routes/retry.js';
 import { createRun, run } from './routes/run.js';
+import { listRuns } from './routes/run-list.js';
 import { serviceRoutes } from './routes/service.js';
 import { getRun, legacyStatus } from './routes/status.js';
 import { getCertificates, getSerialStatus, listLocks } from './routes/trust.js';
@@ -17,9 +19,11 @@ const working: readonly Route[] = [
   discoveryByGet,
   discoveryByPost,
   createRun,
+  listRuns,
   getRun,
   watchRun,
   cancelRun,
+  retryRun,
   listAgents,
   getAgent,
   editAgent,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** What several routes have in common. `id` makes a schema a component of the document. */
 
 /** A host in a request; the live document lists the registered ones. */
-export const hostArgument = z.string().min(1).max(255).meta({
+const hostArgument = z.string().min(1).max(255).meta({
   id: 'HostArgument',
   description:
     'A registered agent by its name. Also `host:port`, `[IPv6]:port`, or an unregistered host name.',

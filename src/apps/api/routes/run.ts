@@ -39,7 +39,7 @@ export const asyncSwitch = z
       'Whether agents run the script by themselves, and `status` tells how it ended. Default: false.',
   });
 
-const headers = z.object({
+export const idempotencyKey = z.object({
   'idempotency-key': z
     .string()
     .regex(/^[\x20-\x7e]{1,255}$/, 'expected 1 to 255 printable ASCII characters')
@@ -134,7 +134,7 @@ function ran(
   call: Pick<Call, 'dispatcher' | 'asking' | 'wantsEvents' | 'events' | 'gone'>,
   { script, args, timeout, ...order }: Order,
   hosts: readonly string[],
-  idempotencyKey: string | undefined,
+  key: string | undefined,
 ) {
   const request = {
     ...call.asking,
@@ -142,7 +142,7 @@ function ran(
     script,
     ...(args && { args }),
     ...(timeout !== undefined && { timeout }),
-    ...(idempotencyKey !== undefined && { idempotencyKey }),
+    ...(key !== undefined && { idempotencyKey: key }),
   };
   if (order.async) return submitted(call.dispatcher.submit(request));
   return finished(call.dispatcher.run(request));
@@ -169,7 +169,7 @@ const shared = {
   permission: { action: 'run', askedBy: 'use case' },
   answers: runAnswers,
   events: runEvents,
-  errors: ['invalid_argument', 'locked', 'identity_missing', 'store_failed'],
+  errors: ['invalid_argument', 'locked', 'idempotency_mismatch', 'identity_missing', 'store_failed'],
 } as const;
 
 const examples: Readonly<Record<string, RequestExample>> = {
@@ -188,7 +188,10 @@ export const run = route({
   id: 'run',
   summary: 'Run a script on hosts',
   description: 'A script runs once at a time on one host: 409 where one of the hosts is at it.',
-  input: { headers, body: z.object({ hosts: hostList, ...what, async: asyncSwitch, ...credentials }) },
+  input: {
+    headers: idempotencyKey,
+    body: z.object({ hosts: hostList, ...what, async: asyncSwitch, ...credentials }),
+  },
   examples,
   handle: (call) => ran(call, call.body, call.body.hosts, call.headers['idempotency-key']),
 });
@@ -201,7 +204,7 @@ export const createRun = route({
   description:
     'With `Accept: text/event-stream` output comes as it is written. A script whose output is not read is slowed down; a client that goes away does not end it.',
   input: {
-    headers,
+    headers: idempotencyKey,
     body: z.object({
       hosts: hostList.optional(),
       tags: tagMap.optional().meta({

@@ -1,7 +1,7 @@
 import { err, ok as fine, type ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/errors.js';
-import { printable } from '../../../domain/names.js';
+import { isReqid, printable } from '../../../domain/names.js';
 import { failureBody } from '../failure-schema.js';
 import { statusJson } from '../results.js';
 import { type Call, route } from '../route.js';
@@ -19,16 +19,14 @@ export const notFoundAnswer = {
 
 /** Whoever the hook refuses learns no more of a run than of one that never was. */
 export const hidden = <T>(
-  call: { readonly params: { readonly reqid: string } },
+  { params }: { readonly params: { readonly reqid: string } },
   outcome: ResultAsync<T, CtrlExecError>,
 ) =>
   outcome.orElse((error) => {
-    const unknown =
-      error.code === 'request_unknown' ||
-      error.code === 'denied' ||
-      (error.code === 'invalid_argument' && error.field === 'reqid');
-    if (!unknown) return err(error);
-    const detail = `no result for reqid ${printable(call.params.reqid, 80)}`;
+    const { code } = error;
+    const unknown = code === 'request_unknown' || code === 'denied';
+    if (!unknown && !(code === 'invalid_argument' && !isReqid(params.reqid))) return err(error);
+    const detail = `no result for reqid ${printable(params.reqid, 80)}`;
     return fine({ status: 404 as const, body: { ok: false as const, error: 'not found', detail } });
   });
 
