@@ -1,8 +1,10 @@
-import { appendFileSync, chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { type IncomingHttpHeaders, request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type CommandOptions, type Started, start } from './commands.js';
+import { eventually } from './fleet.js';
 
 /** Where an API listens, as clients need it. */
 type ApiAddress = { readonly port: number; readonly ca?: string } | { readonly socketPath: string };
@@ -91,15 +93,11 @@ export async function serveApi(
     async reload() {
       const before = reloads();
       process.child.kill('SIGHUP');
-      const line = new RegExp(`(?:ACTION=api-reload[^]*?){${before}}(ACTION=api-reload.*)\\n`);
+      const line = new RegExp(`(?:ACTION=api-reload[\\s\\S]*?){${before}}(ACTION=api-reload.*)\\n`);
       return process.shows(line, 'stderr');
     },
   };
 }
-
-/** Adds lines to the configuration of a dispatcher. */
-export const addSettings = ({ home }: { readonly home: string }, lines: string): void =>
-  appendFileSync(join(home, 'ctrl-exec.conf'), `${lines}\n`);
 
 /** Replaces the configuration of a dispatcher. */
 export const setSettings = ({ home }: { readonly home: string }, lines: string): void =>
@@ -115,3 +113,17 @@ export function authHook({ home }: { readonly home: string }, script = 'exit 0')
   chmodSync(path, 0o755);
   return path;
 }
+
+/** Resolves once nothing listens on a port of this host any more. */
+export const stopsListening = (port: number): Promise<void> =>
+  eventually(
+    () =>
+      new Promise<void>((resolve, reject) => {
+        const socket = connect({ host: '127.0.0.1', port });
+        socket.once('error', () => resolve());
+        socket.once('connect', () => {
+          socket.destroy();
+          reject(new Error('it still listens'));
+        });
+      }),
+  );
