@@ -46,7 +46,7 @@ it('a dispatcher is settled when what is under way has ended, also what was begu
   const { control } = await due();
   const { dispatcher } = control;
   const ended: string[] = [];
-  void dispatcher
+  const both = dispatcher
     .maintain()
     .then(() => {
       ended.push('first');
@@ -55,7 +55,7 @@ it('a dispatcher is settled when what is under way has ended, also what was begu
     .then(() => ended.push('second'));
   await dispatcher.settled();
   expect(ended[0]).toBe('first');
-  await dispatcher.settled();
-  await Promise.resolve();
+  await both;
   expect(ended).toEqual(['first', 'second']);
+  await dispatcher.settled();
 });
