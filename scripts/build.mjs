@@ -1,6 +1,15 @@
 // Builds the package into dist/: the commands bundled with what they need, the library one file per entry with types.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -29,7 +38,11 @@ await Promise.all([
   // libsql has a native part and stays outside.
   build({
     ...shared,
-    entryPoints: { 'ctrl-exec': 'src/apps/cli/main.ts', 'ctrl-exec-agent': 'src/apps/agent/main.ts' },
+    entryPoints: {
+      'ctrl-exec': 'src/apps/cli/main.ts',
+      'ctrl-exec-agent': 'src/apps/agent/main.ts',
+      'ctrl-exec-api': 'src/apps/api/main.ts',
+    },
     outdir: `${fresh}/bin`,
     chunkNames: 'chunks/[name]-[hash]',
     external: ['libsql'],
@@ -52,6 +65,7 @@ await Promise.all([
     entryPoints: {
       index: 'src/apps/library/index.ts',
       agent: 'src/apps/library/agent.ts',
+      express: 'src/apps/library/express.ts',
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
     },
@@ -62,11 +76,16 @@ await Promise.all([
 ]);
 
 // The hash-bang goes in front of the banner; esbuild would put it behind.
-for (const name of ['ctrl-exec', 'ctrl-exec-agent']) {
+for (const name of ['ctrl-exec', 'ctrl-exec-agent', 'ctrl-exec-api']) {
   const file = `${fresh}/bin/${name}.js`;
   writeFileSync(file, `#!/usr/bin/env node\n${readFileSync(file, 'utf8')}`);
   chmodSync(file, 0o755);
 }
+
+// What the documentation page of the API loads; the package itself would bring telemetry along.
+mkdirSync(`${fresh}/docs-page`);
+for (const name of ['swagger-ui.css', 'swagger-ui-bundle.js', 'LICENSE', 'NOTICE'])
+  cpSync(`${root}/node_modules/swagger-ui-dist/${name}`, `${fresh}/docs-page/${name}`);
 
 let status = 0;
 if (!process.argv.includes('--no-types')) {

@@ -33,7 +33,7 @@ try {
   run(directory, 'npm', 'install', '--ignore-scripts', '--no-audit', '--no-fund', `./${tarball}`);
   const command = (/** @type {string} */ name, /** @type {string[]} */ ...args) =>
     run(directory, join(directory, 'node_modules/.bin', name), ...args);
-  for (const name of ['ctrl-exec', 'ced', 'ctrl-exec-agent', 'cea'])
+  for (const name of ['ctrl-exec', 'ced', 'ctrl-exec-agent', 'cea', 'ctrl-exec-api'])
     expect(`${name} --version to answer`, /^\d+\.\d+\.\d+$/.test(command(name, '--version').trim()));
   const fingerprint = /fingerprint: ([0-9A-F:]{95})/.exec(
     command('ctrl-exec', '--home', './fleet', 'setup-ca'),

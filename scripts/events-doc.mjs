@@ -132,7 +132,7 @@ const sections = [
   {
     title: 'Dispatcher',
     name: 'DispatcherEvents',
-    about: 'Of `ctrl-exec`, and of a program that uses the library.',
+    about: 'Of `ctrl-exec`, `ctrl-exec-api`, and of a program that uses the library.',
   },
   { title: 'Agent', name: 'AgentEvents', about: 'Of `ctrl-exec-agent`.' },
   { title: 'Both', name: 'SharedEvents', about: 'Of either side.' },
@@ -161,7 +161,8 @@ format or separator character. A value of more than 1,000 characters is cut, and
 
 \`REQID\` is made by the dispatcher for each run, ping and discovery, and stands in the log of every agent that a run or a ping
 reached: search for it on both hosts. \`REQUEST\` does the same for one
-pairing (in \`denied\` it is what was asked for). \`RTT\` and \`MS\` are milliseconds, serials and
+pairing (in \`denied\` it is what was asked for). \`API_REQUEST\` is the \`X-Request-Id\` of an answer of the HTTP API: every line that comes
+of the same request has it, whatever event it is. \`RTT\` and \`MS\` are milliseconds, serials and
 fingerprints lower-case hex. Tokens, keys, arguments of scripts and what scripts print are never logged; a reason or an error may hold
 words of the other host.
 
@@ -171,8 +172,8 @@ The key \`event_log\` of \`ctrl-exec.conf\` and \`agent.conf\` says it. A restar
 
 | \`event_log\` | Events go |
 | --- | --- |
-| \`auto\` (default) | from \`ctrl-exec-agent serve\`, and from \`ctrl-exec pairing-mode\` without a terminal, to standard error; from any other command to syslog where \`/dev/log\` exists, else nowhere |
-| \`syslog\` | to syslog, facility \`daemon\`, tag \`ctrl-exec\` or \`ctrl-exec-agent\`, through \`logger\` (util-linux) |
+| \`auto\` (default) | from \`ctrl-exec-agent serve\`, \`ctrl-exec-api\`, and from \`ctrl-exec pairing-mode\` without a terminal, to standard error; from any other command to syslog where \`/dev/log\` exists, else nowhere |
+| \`syslog\` | to syslog, facility \`daemon\`, tag \`ctrl-exec\`, \`ctrl-exec-agent\` or \`ctrl-exec-api\`, through \`logger\` (util-linux) |
 | \`syslog:/path\` | the same, to the Unix datagram socket at that path |
 | \`stderr\` | to standard error |
 | \`json\` | to standard error, a JSON object a line |

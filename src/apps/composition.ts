@@ -1,11 +1,18 @@
 import 'reflect-metadata';
 import { container, instanceCachingFactory } from 'tsyringe';
+import type { Clock } from '../ports/clock.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { AgentContext } from '../sdk/agent/context.js';
 import { type Agent, createAgent } from '../sdk/agent.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../sdk/dispatcher.js';
-import { agentFactories, loadAgentSettings, openDispatcherContext } from './defaults.js';
+import {
+  agentFactories,
+  loadAgentSettings,
+  loadDispatcherSettings,
+  openDispatcherContext,
+  systemClock,
+} from './defaults.js';
 import { type OpenedEventLog, openEventLog } from './event-log.js';
 import type { PlaceOptions } from './place.js';
 import type { Factories } from './wiring.js';
@@ -45,6 +52,30 @@ export const composeDispatcher = ({ daemon, ...place }: CommandOptions): Dispatc
       },
     }));
   });
+
+/** What the API is made of: dispatchers, one after the other as the configuration is read again, that share a log. */
+export interface ApiParts {
+  readonly events: EventLog;
+  readonly clock: Clock;
+  /** A dispatcher over the configuration as it is from now on. */
+  open(): Dispatcher;
+  /** Closes the log. */
+  close(): Promise<void>;
+}
+
+/** The parts of `ctrl-exec-api`. A reload does not move the log. @param around is put between dispatchers and the log */
+export async function composeApi(
+  place: PlaceOptions,
+  around: (log: EventLog) => EventLog,
+): Promise<ApiParts> {
+  const configured = await loadDispatcherSettings(place);
+  // What is wrong with the configuration is said by the command.
+  const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
+  const log = openEventLog(setting, { program: 'ctrl-exec-api', daemon: true });
+  const events = around(log);
+  const open = () => createDispatcher(() => openDispatcherContext({ ...place, events }, compose));
+  return { events, clock: systemClock(), open, close: () => log.close() };
+}
 
 /** The agent of the commands, which logs where its configuration says; a reload does not move the log. */
 export async function composeAgent({ daemon, ...place }: CommandOptions): Promise<Agent> {

@@ -73,6 +73,10 @@ const x509Lists = (ports: Pick<DispatcherContext, 'crypto'>): RevocationLists =>
 
 /** What a daemon does first for the programs that it will run; a library must not do it to its host's process. */
 export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.js';
+/** What a TLS server is made of, if key and certificate can be used. */
+export { serverContext } from '../adapters/node-tls/secure-context.js';
+/** The clock of daemons. */
+export { systemClock } from '../adapters/system/clock.js';
 
 /** A log that nobody reads. */
 const noEventLog: EventLog = { emit: () => undefined };
@@ -130,7 +134,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
 }
 
 /** The settings of the dispatcher at a place. */
-function loadDispatcherSettings(
+export function loadDispatcherSettings(
   options: PlaceOptions,
 ): ResultAsync<{ settings: DispatcherSettings; warnings: readonly string[] }, CtrlExecError> {
   const place = dispatcherPlace(options);

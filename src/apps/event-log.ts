@@ -18,7 +18,7 @@ export interface OpenedEventLog extends EventLog {
 /** The process that writes the log. */
 export interface EventSource {
   /** Stands in front of its lines in syslog. */
-  readonly program: 'ctrl-exec' | 'ctrl-exec-agent';
+  readonly program: 'ctrl-exec' | 'ctrl-exec-agent' | 'ctrl-exec-api';
   /** Whether this is a daemon, whose standard error somebody keeps. */
   readonly daemon: boolean;
 }

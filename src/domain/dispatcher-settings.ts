@@ -44,12 +44,16 @@ export interface DispatcherSettings {
   /** Hosts at a time. */
   readonly maxParallel: number;
   readonly apiPort: number;
+  /** Whether `api_port` is written down: then it is listened on also where `api_socket` is. */
+  readonly apiPortConfigured: boolean;
   readonly apiBind: string;
   readonly apiCert: string | undefined;
   readonly apiKey: string | undefined;
   readonly apiSocket: string | undefined;
   readonly apiAuthDefault: 'allow' | 'deny';
   readonly apiMaxConcurrent: number;
+  /** Requests of one source, other than of this host: the key `api_rate_limit`, beyond the published table. */
+  readonly apiRateLimit: RateLimit;
   readonly authHook: string | undefined;
   /** Seconds. */
   readonly authHookTimeout: number;
@@ -85,7 +89,7 @@ const idField: Field<string> = (text) =>
 
 /**
  * The settings of a dispatcher: the key table of the product with its defaults, and beyond it `event_log` (where
- * events go, see {@link EventLogSetting}; default `auto`). A path is absolute or the plain name of
+ * events go, see {@link EventLogSetting}; default `auto`) and `api_rate_limit` (default `600/60/60`). A path is absolute or the plain name of
  * a file, which is taken in the home. An empty value is an error, except where the default is none.
  * @param parsed undefined when there is no configuration file
  */
@@ -115,12 +119,14 @@ export function dispatcherSettings(
     runTtl: read('run_ttl', seconds(1), 86_400),
     maxParallel: read('max_parallel', integer({ min: 1, max: 4096, unit: 'hosts' }), 64),
     apiPort: read('api_port', port, 7445),
+    apiPortConfigured: isSet('api_port'),
     apiBind: read('api_bind', bindAddress, '127.0.0.1'),
     apiCert: read('api_cert', optional(file), undefined),
     apiKey: read('api_key', optional(file), undefined),
     apiSocket: read('api_socket', optional(file), undefined),
     apiAuthDefault: read('api_auth_default', oneOf(['allow', 'deny']), 'deny'),
     apiMaxConcurrent: read('api_max_concurrent', integer({ min: 1, max: 65_536, unit: 'requests' }), 64),
+    apiRateLimit: read('api_rate_limit', rateLimit, { limit: 600, window: 60, block: 60 }),
     authHook: read('auth_hook', optional(file), undefined),
     authHookTimeout: read('auth_hook_timeout', seconds(1), 10),
     authDenyGeneric: read('auth_deny_generic', boolean, false),

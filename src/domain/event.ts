@@ -106,6 +106,24 @@ interface DispatcherEvents {
   'ca-succeeded': { serial: string; fingerprint: string };
   /** The CA before the present one is not accepted any more. @remarks Nothing. */
   'ca-retired': { serial: string };
+  /** The HTTP API listens on `address`: a URL, or `unix:` and the path of its socket. @remarks Nothing. */
+  'api-start': { address: string };
+  /** The HTTP API has stopped listening, and what ran has ended or its time was up. @remarks If nobody stopped it, see why its service manager did. */
+  'api-stop': { address: string };
+  /** The HTTP API was asked to read its configuration again. With `reason` that cannot be used, and everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
+  'api-reload': { reason: string | undefined };
+  /** A request to the HTTP API was answered with `status` after `ms` milliseconds, or its client went away before that (`status` 499). `path` is the route, not what was sent; `-`: there is none, or it was refused before. `api_request` is the `X-Request-Id` of the answer, and stands in every other line of the same request, too. @remarks Many of 401, 403 or 429 from one address are an attempt. */
+  'api-request': {
+    method: string;
+    path: string;
+    status: number;
+    ms: number;
+    api_request: string;
+    ip: string;
+    username: string | undefined;
+  };
+  /** Maintenance by the HTTP API could not be done. @remarks It is tried again sooner than `cert_check_interval` says; mend what `reason` names. */
+  'maintenance-failed': { reason: string };
   /** A maintenance pass has ended. @remarks If `failed` stays above 0, the lines before it say which agents and why. */
   maintained: { renewed: number; failed: number; pending: number; stale: number };
   /** The store could not take what happened; results were given out all the same. @remarks Look at the disk of the state directory. */
@@ -121,8 +139,6 @@ interface AgentEvents {
   serving: { bind: string; port: number; scripts: number };
   /** The agent has stopped listening, and what ran has ended or its time was up. @remarks If nobody stopped it, see why its service manager did. */
   stopped: { port: number };
-  /** Something in a file is not right, but not fatal; said at the start and at each reload. @remarks `reason` names the file and mostly the line: mend it and send SIGHUP. */
-  warning: { reason: string };
   /** Configuration, allowlist, trust, revocations and certificates were read anew and hold from now on. @remarks Nothing. */
   reloaded: { scripts: number };
   /** A reload was refused; everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
@@ -131,18 +147,6 @@ interface AgentEvents {
   paired: { host: string; dispatcher: string; serial: string; version?: string | undefined };
   /** The dispatcher could not be told that the certificate is installed. @remarks Nothing: its first connection to this host tells it, too. */
   'pairing-report-failed': { dispatcher: string; request: string; attempt: number; reason: string };
-  /** A connection was refused before any request: its address is not allowed, there are too many, or the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
-  'connection-refused': { ip: string; reason: string; more: number | undefined };
-  /** More connections of one source (an IPv4 address, an IPv6 /64) came to nothing than a limit allows: `rate_limit_volume`, or `rate_limit_probe` for failed handshakes. For `seconds` its connections are closed at once (`effect` blocked), or, where a trusted dispatcher came from within a day, wait (`slowed`). @remarks Find out what runs there. If it should get through, mend what the `connection-refused` before it names; a reload with `rate_limit_disable` lets it in at once. */
-  'source-limited': {
-    source: string;
-    limit: string;
-    effect: string;
-    seconds: number;
-    more: number | undefined;
-  };
-  /** A source may connect again; its block met so many connections as `met` says. @remarks Nothing. */
-  'source-released': { source: string; limit: string; met: number; more: number | undefined };
   /** A request came with a good certificate of the CA that is not trusted here, or is revoked. Nothing of it was read. @remarks Pair with that dispatcher, or find out who has its key. */
   'request-refused': {
     ip: string;
@@ -234,6 +238,20 @@ interface AgentEvents {
 }
 
 interface SharedEvents {
+  /** Something in a file is not right, but not fatal; said at the start and at each reload. @remarks `reason` names the file and mostly the line: mend it and send SIGHUP. */
+  warning: { reason: string };
+  /** A connection was refused before any request: its address is not allowed, there are too many, or (at an agent) the certificate is none of the CA, of the wrong kind or out of date. @remarks One is noise. If a dispatcher should get through, `reason` says what is wrong with it. */
+  'connection-refused': { ip: string; reason: string; more: number | undefined };
+  /** More connections of one source (an IPv4 address, an IPv6 /64) came to nothing than a limit allows: `rate_limit_volume`, or `rate_limit_probe` for failed handshakes; or it made more requests to the HTTP API than `api_rate_limit` allows. For `seconds` its connections are closed at once, or its requests refused (`effect` blocked), or, where a trusted dispatcher came from within a day, wait (`slowed`). @remarks Find out what runs there. If it should get through, mend what the `connection-refused` before it names; a reload with `rate_limit_disable` lets it in at once. */
+  'source-limited': {
+    source: string;
+    limit: string;
+    effect: string;
+    seconds: number;
+    more: number | undefined;
+  };
+  /** A source may connect again; its block met so many connections as `met` says. @remarks Nothing. */
+  'source-released': { source: string; limit: string; met: number; more: number | undefined };
   /** What another installation had in the directory `from` was taken over: identity and trust, on a dispatcher also `agents` that are new to its registry. @remarks If nobody ran `import-state`, somebody else is root here. */
   'state-imported': { from: string; serial: string | undefined; agents: number | undefined };
   /** A bug: something threw. The request was answered with an error, the process goes on. @remarks Report it with this line. */

@@ -106,6 +106,11 @@ function shares({ bytes, length }: Prefix, other: readonly number[]): boolean {
   });
 }
 
+const loopback = parsePrefixes(['127.0.0.0/8', '::1']).unwrapOr([]);
+
+/** Whether an address can only be reached from its own host. */
+export const isLoopback = (address: string): boolean => contains(loopback, address);
+
 /**
  * Who is counted as one: an IPv4 address by itself, of IPv6 the /64 (`2001:db8:0:1::/64`), for whoever has one address of
  * it has all. The zone of a link-local address is kept; what is not an address is a source of its own.

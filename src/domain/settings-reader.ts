@@ -6,18 +6,7 @@ import { printable } from './names.js';
 import type { Field } from './settings-fields.js';
 
 /** Keys that are read and checked, while nothing acts on them yet: setting one is a warning. */
-export const keysWithoutEffect: ReadonlySet<string> = new Set([
-  'api_auth_default',
-  'api_bind',
-  'api_cert',
-  'api_key',
-  'api_max_concurrent',
-  'api_port',
-  'api_socket',
-  'auth_deny_generic',
-  'cert_check_interval',
-  'pairing_rate_limit_disable',
-]);
+export const keysWithoutEffect: ReadonlySet<string> = new Set(['pairing_rate_limit_disable']);
 
 export interface SettingsAndWarnings<S> {
   readonly settings: S;

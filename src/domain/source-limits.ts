@@ -30,6 +30,8 @@ export interface SourceLimits {
   /** Counts one more of these kinds. The block, if that begins one. Sources that are blocked are not counted. */
   count(source: string, kinds: readonly LimitKind[], limits: Limits, now: number): Blocked | undefined;
   isBlocked(source: string, now: number): boolean;
+  /** Milliseconds for which a source is still blocked; 0: it is not. */
+  blockedFor(source: string, now: number): number;
   /** Somebody came whose source is blocked: told when the block ends. */
   met(source: string): void;
   /** Takes out the blocks that have ended. */
@@ -54,7 +56,8 @@ export function sourceLimits(capacity: number): SourceLimits {
   const counted = new Map<string, Counts>();
   const blocks = new Map<string, Block>();
 
-  const isBlocked = (source: string, now: number) => (blocks.get(source)?.until ?? now) > now;
+  const blockedFor = (source: string, now: number) => Math.max(0, (blocks.get(source)?.until ?? now) - now);
+  const isBlocked = (source: string, now: number) => blockedFor(source, now) > 0;
 
   const remember = (source: string, counts: Counts) => {
     counted.delete(source);
@@ -85,6 +88,7 @@ export function sourceLimits(capacity: number): SourceLimits {
       return undefined;
     },
     isBlocked,
+    blockedFor,
     met(source) {
       const block = blocks.get(source);
       if (block) block.met += 1;

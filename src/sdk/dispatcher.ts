@@ -18,7 +18,7 @@ import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/di
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
 import { listRuns, type RunPage } from './dispatcher/list-runs.js';
-import { type Interruptible, type Maintenance, maintain } from './dispatcher/maintain.js';
+import { type MaintainOptions, type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
@@ -132,7 +132,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** The dispatcher's serials, and how each agent stands to them. */
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
-  maintain(options?: Interruptible): Answer<Maintenance>;
+  maintain(options?: MaintainOptions): Answer<Maintenance>;
   /** Revokes an agent's certificates, or one by its serial, everywhere. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
@@ -143,6 +143,8 @@ export interface Dispatcher extends AsyncDisposable {
   rotateCa(options?: RotateOptions): Answer<CaRollover>;
   /** Locks that are held now. */
   locks(): Answer<readonly HeldLock[]>;
+  /** Resolves once nothing is under way. */
+  settled(): Promise<void>;
   /** Closes connections and stores; requests under way end as `aborted`. */
   close(): Promise<void>;
 }
@@ -175,6 +177,9 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         .mapErr((error): CtrlExecError => error)
         .andThen(() => use(context)),
     );
+  const settled = async () => {
+    while (underWay.size > 0) await Promise.all(underWay);
+  };
   function again(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
   function again(reqid: string, options: RetrySubmitOptions & { readonly async: true }): Answer<Submitted>;
   function again(
@@ -238,6 +243,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
       governed('readmit', options, (context) => readmit(context, name, options?.signal)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
+    settled,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -41,7 +41,7 @@ export function shared<T>(make: () => Promise<T>): () => T {
   };
 }
 
-export type CommandName = 'ctrl-exec' | 'ctrl-exec-agent';
+export type CommandName = 'ctrl-exec' | 'ctrl-exec-agent' | 'ctrl-exec-api';
 
 /** The file to run with node, as the package ships it. */
 export const commandFile = (command: CommandName): string => join(bin, `${command}.js`);

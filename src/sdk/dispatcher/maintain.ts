@@ -9,17 +9,13 @@ import { unlessAborted } from '../wait.js';
 import { destinationOf, pairAgain } from './agent-target.js';
 import { isUpToDate, meet, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
+import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from './identity.js';
 import { renewAgent } from './renewal.js';
 import { dropLapsed, unrevoked } from './revoked.js';
 import { exclusively, type Rotation, retirePrevious, rotate, type Untold } from './rotation.js';
 import { purgeRuns } from './run-retention.js';
 import { issuePairingIdentity } from './setup.js';
-
-export interface Interruptible {
-  /** Gives up; what was begun is left consistent. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** What a maintenance pass did. */
 export interface Maintenance {
@@ -40,6 +36,16 @@ export interface Maintenance {
   readonly lapsed: readonly string[];
 }
 
+export interface MaintainOptions {
+  /** Gives up, as `aborted`; what was begun is left consistent. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the pass is `locked` while another one with this option goes on, also of another process. Default false. */
+  readonly alone?: boolean;
+}
+
+/** The lock of a pass that is to be the only one. */
+const passLock = { host: '*', script: '/maintain' } as const;
+
 /**
  * One maintenance pass (wire-protocol 2.4): rotates the dispatcher's identity when that is due or was begun, gives up the one
  * before it when the overlap has ended, tells agents what they have missed, renews their certificates when less than half
@@ -49,7 +55,14 @@ export interface Maintenance {
  */
 export function maintain(
   context: DispatcherContext,
-  { signal }: Interruptible = {},
+  { signal, alone = false }: MaintainOptions = {},
+): ResultAsync<Maintenance, CtrlExecError> {
+  return alone ? holding(context, passLock, () => pass(context, signal)) : pass(context, signal);
+}
+
+function pass(
+  context: DispatcherContext,
+  signal: AbortSignal | undefined,
 ): ResultAsync<Maintenance, CtrlExecError> {
   const { clock, events, registry, settings } = context;
   return safeTry<Maintenance, CtrlExecError>(async function* () {

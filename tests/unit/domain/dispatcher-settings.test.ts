@@ -28,12 +28,14 @@ describe('dispatcherSettings', () => {
       maxParallel: 64,
       runTtl: 86_400,
       apiPort: 7445,
+      apiPortConfigured: false,
       apiBind: '127.0.0.1',
       apiCert: undefined,
       apiKey: undefined,
       apiSocket: undefined,
       apiAuthDefault: 'deny',
       apiMaxConcurrent: 64,
+      apiRateLimit: { limit: 600, window: 60, block: 60 },
       authHook: undefined,
       authHookTimeout: 10,
       authDenyGeneric: false,
@@ -75,6 +77,7 @@ describe('dispatcherSettings', () => {
       auth_deny_generic: 'on',
       event_log: 'none',
       api_max_concurrent: '9',
+      api_rate_limit: '4/5/6',
       cert_days: '30',
       cert_renewal_days: '10',
       cert_overlap_days: '2',
@@ -106,12 +109,14 @@ describe('dispatcherSettings', () => {
       maxParallel: 8,
       runTtl: 60,
       apiPort: 1,
+      apiPortConfigured: true,
       apiBind: '::',
       apiCert: '/a',
       apiKey: '/b',
       apiSocket: '/run/s',
       apiAuthDefault: 'allow',
       apiMaxConcurrent: 9,
+      apiRateLimit: { limit: 4, window: 5, block: 6 },
       authHook: '/hook',
       authHookTimeout: 3,
       authDenyGeneric: true,
@@ -136,8 +141,8 @@ describe('dispatcherSettings', () => {
   });
 
   it('a key that nothing acts on yet is not accepted in silence', () => {
-    expect(warnings('api_port = 7445')).toEqual([
-      '/h/ctrl-exec.conf:1: api_port is read but has no effect in this version',
+    expect(warnings('pairing_rate_limit_disable = yes')).toEqual([
+      '/h/ctrl-exec.conf:1: pairing_rate_limit_disable is read but has no effect in this version',
     ]);
   });
 

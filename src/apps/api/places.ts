@@ -1,0 +1,69 @@
+import { lookup } from 'node:dns/promises';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { isLoopback, shortestAddress } from '../../domain/ip-prefix.js';
+
+/** Where the API listens. `bind` is an address, `port` 0 for one that the system chooses. */
+export type ListenPlace =
+  | { readonly kind: 'tcp'; readonly bind: string; readonly port: number }
+  | { readonly kind: 'socket'; readonly path: string };
+
+/** What the command line says of it. */
+export interface ListenOptions {
+  readonly port?: number;
+  readonly bind?: string;
+}
+
+/** Linux takes no longer path for a socket. */
+const maxSocketPath = 107;
+
+/**
+ * Where to listen: on `api_socket` alone where that is set, unless a port or an address is asked for on the command line or
+ * `api_port` is written down; then on both. What other hosts can reach must be TLS: `config_invalid` without.
+ */
+export function listenPlaces(
+  settings: DispatcherSettings,
+  options: ListenOptions,
+): ResultAsync<readonly ListenPlace[], CtrlExecError<'config_invalid'>> {
+  const { apiSocket, file } = settings;
+  const invalid = (reason: string) => failure('config_invalid', `${file}: ${reason}`, { file, reason });
+  const withPort =
+    apiSocket === undefined ||
+    settings.apiPortConfigured ||
+    options.port !== undefined ||
+    options.bind !== undefined;
+  const sockets: ListenPlace[] = apiSocket === undefined ? [] : [{ kind: 'socket', path: apiSocket }];
+  if (apiSocket !== undefined && Buffer.byteLength(apiSocket) > maxSocketPath)
+    return new ResultAsync(
+      Promise.resolve(err(invalid(`api_socket is too long, expected at most ${maxSocketPath} bytes`))),
+    );
+  if (!withPort) return new ResultAsync(Promise.resolve(ok(sockets)));
+  const bind = options.bind ?? settings.apiBind;
+  return new ResultAsync(addressOf(bind)).mapErr(invalid).andThen((address) => {
+    if (settings.apiCert === undefined && !isLoopback(address))
+      return err(
+        invalid(
+          `the API would be reached by other hosts (${bind}) without TLS: expected api_cert and api_key, an api_bind of 127.0.0.1 or ::1, or an api_socket`,
+        ),
+      );
+    return ok([...sockets, { kind: 'tcp', bind: address, port: options.port ?? settings.apiPort } as const]);
+  });
+}
+
+/** A name is looked up once, so that what is judged is what is listened on. */
+async function addressOf(bind: string): Promise<Result<string, string>> {
+  const written = shortestAddress(bind.replace(/^\[(.*)\]$/, '$1'));
+  if (written !== undefined) return ok(written);
+  try {
+    return ok((await lookup(bind)).address);
+  } catch {
+    return err(`api_bind ${bind} does not resolve, expected an IP address such as 127.0.0.1`);
+  }
+}
+
+/** How a place is written, with the port that the system chose. */
+export const addressText = (place: ListenPlace, secure: boolean, port: number): string =>
+  place.kind === 'socket'
+    ? `unix:${place.path}`
+    : `${secure ? 'https' : 'http'}://${place.bind.includes(':') ? `[${place.bind}]` : place.bind}:${port}`;

@@ -1,0 +1,127 @@
+import type { Request, RequestHandler, Response } from 'express';
+import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
+import { isLoopback, sourceOf } from '../../domain/ip-prefix.js';
+import { sourceLimits } from '../../domain/source-limits.js';
+import type { EventLog } from '../../ports/event-log.js';
+import type { ServerLimits } from './limits.js';
+import { addressOf } from './requests.js';
+
+type Settings = Pick<DispatcherSettings, 'apiMaxConcurrent' | 'apiRateLimit'>;
+
+/** Sources whose requests are counted, and as many that are blocked. */
+const maxSources = 10_000;
+
+const refuse = (response: Response, status: number, error: string, detail: string, retryAfter?: number) => {
+  if (retryAfter !== undefined) response.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryAfter))));
+  response.status(status).json({ ok: false, error, detail });
+};
+
+/** Says of every answer what browsers are to make of it: nothing. */
+export const securityHeaders: RequestHandler = (_request, response, next) => {
+  response.setHeader('Cache-Control', 'no-store');
+  response.setHeader('Content-Security-Policy', "default-src 'none'; frame-ancestors 'none'");
+  response.setHeader('Referrer-Policy', 'no-referrer');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  next();
+};
+
+/** Refuses headers of more lines than anybody needs, and any number of Hosts but the one that HTTP/1.1 asks for. */
+export const headerLines =
+  ({ headerLines: most }: Pick<ServerLimits, 'headerLines'>): RequestHandler =>
+  (request, response, next) => {
+    const { rawHeaders } = request;
+    if (rawHeaders.length > 2 * most) {
+      response.setHeader('Connection', 'close');
+      return refuse(response, 431, 'too many headers', `at most ${most} header lines are taken`);
+    }
+    const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
+    if (hosts.length !== 1 && !(hosts.length === 0 && request.httpVersion === '1.0')) {
+      response.setHeader('Connection', 'close');
+      return refuse(response, 400, 'invalid request', 'one Host header is expected');
+    }
+    next();
+  };
+
+const fromHere = (origin: string): boolean => {
+  const host = URL.canParse(origin) ? new URL(origin).hostname.replace(/^\[(.*)\]$/, '$1') : '';
+  return host === 'localhost' || isLoopback(host);
+};
+
+/**
+ * Refuses what the page of another site makes a browser send: it could reach an API that listens for its own host alone. Browsers
+ * say whose page it is; other programs say nothing of the kind. A page without TLS from anywhere but this host is one that
+ * somebody on the way can have written.
+ */
+export const noOtherSites: RequestHandler = ({ headers }, response, next) => {
+  const site = headers['sec-fetch-site'];
+  const { origin } = headers;
+  const foreign =
+    (site !== undefined && site !== 'same-origin' && site !== 'none') ||
+    (origin !== undefined && !origin.startsWith('https://') && !fromHere(origin));
+  if (foreign) return refuse(response, 403, 'forbidden', 'requests of pages of other sites are refused');
+  next();
+};
+
+/** One source may make so many requests (`api_rate_limit`); this host, also through the Unix socket, any number. */
+export function requestRate(settings: () => Settings, events: EventLog): RequestHandler {
+  const sources = sourceLimits(maxSources);
+  return (request, response, next) => {
+    const address = addressOf(request);
+    if (address === undefined || isLoopback(address)) return next();
+    const now = performance.now();
+    const source = sourceOf(address);
+    const limit = settings().apiRateLimit;
+    if ((sources.nextEnd() ?? now) < now)
+      for (const { source, met } of sources.takeEnded(now))
+        events.emit({
+          action: 'source-released',
+          fields: { source, limit: 'api_rate_limit', met, more: undefined },
+        });
+    const blocked = sources.count(source, ['volume'], { volume: limit, probe: limit }, now);
+    if (blocked)
+      events.emit({
+        action: 'source-limited',
+        level: 'warning',
+        fields: {
+          source,
+          limit: 'api_rate_limit',
+          effect: 'blocked',
+          seconds: blocked.seconds,
+          more: undefined,
+        },
+      });
+    const left = sources.blockedFor(source, now);
+    if (left === 0) return next();
+    sources.met(source);
+    refuse(
+      response,
+      429,
+      'too many requests',
+      `${source} made more than ${limit.limit} requests in ${limit.window} s`,
+      left / 1000,
+    );
+  };
+}
+
+/** What says whether all is well must get through also when nothing else does. */
+const alwaysTaken = new Set(['/health', '/metrics']);
+const isAlwaysTaken = ({ method, path }: Request) => method === 'GET' && alwaysTaken.has(path);
+
+/**
+ * At most `api_max_concurrent` requests at a time. @param calls what the dispatcher is doing: more than the requests say where
+ * clients have left
+ */
+export function concurrency(settings: () => Settings, calls: () => number): RequestHandler {
+  let taken = 0;
+  return (request, response, next) => {
+    if (isAlwaysTaken(request)) return next();
+    const most = settings().apiMaxConcurrent;
+    if (Math.max(taken, calls()) >= most)
+      return refuse(response, 503, 'busy', `${most} requests are under way, more are not taken`, 1);
+    taken += 1;
+    response.once('close', () => {
+      taken -= 1;
+    });
+    next();
+  };
+}

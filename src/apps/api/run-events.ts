@@ -1,0 +1,130 @@
+import { ok, type Result } from 'neverthrow';
+import { z } from 'zod';
+import type { CtrlExecError } from '../../domain/errors.js';
+import type { Run } from '../../sdk/dispatcher/run.js';
+import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
+import { refusalOf } from './errors.js';
+import type { EventStream } from './event-stream.js';
+import { failureBody } from './failure-schema.js';
+import { outputText } from './output-text.js';
+import { resultJson } from './results.js';
+import type { Call, EventDefinition } from './route.js';
+import { hostResult, reqid } from './schemas.js';
+
+const example = 'eab1731a91c588ee';
+
+export const errorEvent: EventDefinition = {
+  description: 'Last: what went wrong after the answer had begun.',
+  schema: failureBody,
+  example: { ok: false, error: 'aborted', detail: 'stopped by the caller' },
+};
+
+/** What is sent of a run that is followed. */
+export const runEvents: Readonly<Record<string, EventDefinition>> = {
+  begin: {
+    description: 'First: the run is recorded, and hosts are about to be contacted.',
+    schema: z.object({ reqid }).meta({ id: 'BeginEvent' }),
+    example: { reqid: example },
+  },
+  output: {
+    description:
+      'What a script wrote. Nobody vouches for it before the `result` of its host. Characters are whole; what is no UTF-8 comes as base64.',
+    schema: z
+      .object({
+        host: z.string(),
+        stream: z.enum(['stdout', 'stderr']),
+        text: z.string().optional(),
+        base64: z.string().optional(),
+      })
+      .meta({ id: 'OutputEvent' }),
+    example: { host: 'web-01', stream: 'stdout', text: 'backing up…\n' },
+  },
+  result: {
+    description:
+      'A host has ended. A host that does not stream (a legacy agent) gives its output here alone.',
+    schema: hostResult
+      .extend({
+        unheard: z
+          .literal(true)
+          .optional()
+          .meta({ description: 'The end was not heard: nobody vouches for the output of this host.' }),
+      })
+      .meta({ id: 'ResultEvent' }),
+    example: {
+      host: 'web-01',
+      script: 'backup',
+      exit: 0,
+      stdout: 'backing up…\n',
+      stderr: '',
+      rtt: '148ms',
+      reqid: example,
+    },
+  },
+  end: {
+    description: 'Last: every host has ended.',
+    schema: z
+      .object({
+        reqid,
+        failed: z.array(z.string()).meta({ description: 'Hosts where `exit` is not 0.' }),
+        incomplete: z.literal(true).optional().meta({
+          description:
+            'Events are missing, for none were taken for 20 s: the status of the run has the results.',
+        }),
+      })
+      .meta({ id: 'EndEvent' }),
+    example: { reqid: example, failed: [] },
+  },
+  error: errorEvent,
+};
+
+/**
+ * Runs a script and sends what happens as it happens. What is refused before the run begins is an error like any other. The
+ * script is slowed to what the client takes; when the client is gone the run goes on.
+ */
+export async function follow(
+  call: Pick<Call, 'dispatcher' | 'events' | 'gone'>,
+  request: StreamRequest,
+): Promise<Result<'sent', CtrlExecError>> {
+  const followed = call.dispatcher.stream(request);
+  const text = outputText();
+  let stream: EventStream | undefined;
+  let ended = false;
+  for await (const event of followed) {
+    if (call.gone.aborted) return ok('sent');
+    stream ??= call.events();
+    ended = event.kind === 'end';
+    for (const [name, data] of eventsOf(event, text)) await stream.send(name, data);
+  }
+  const outcome = await followed.outcome;
+  if (!stream) return outcome.map(() => 'sent' as const);
+  if (outcome.isErr()) await stream.send('error', refusalOf(outcome.error, false).body);
+  else if (!ended) await stream.send('end', { ...endOf(outcome.value), incomplete: true });
+  stream.end();
+  return ok('sent');
+}
+
+const endOf = ({ reqid: id, results }: Run) => ({
+  reqid: id,
+  failed: results.filter(({ exit }) => exit !== 0).map(({ host }) => host),
+});
+
+function eventsOf(
+  event: RunEvent,
+  text: ReturnType<typeof outputText>,
+): readonly (readonly [string, object])[] {
+  switch (event.kind) {
+    case 'begin':
+      return [['begin', { reqid: event.reqid }]];
+    case 'output': {
+      const output = text.take(event);
+      return output ? [['output', output]] : [];
+    }
+    case 'result': {
+      const { result } = event;
+      const rest = text.end(result.host).map((output) => ['output', output] as const);
+      return [...rest, ['result', { ...resultJson(result), ...(result.unheard && { unheard: true }) }]];
+    }
+    case 'end':
+      return [['end', endOf(event.run)]];
+  }
+}

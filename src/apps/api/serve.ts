@@ -1,0 +1,61 @@
+import type { CtrlExecError } from '../../domain/errors.js';
+import { complain, type ExitCode, exitCodes, untilStopped } from '../command-line.js';
+import { prepareDaemon } from '../defaults.js';
+import { type ApiServerParts, startApi } from './api.js';
+import type { ListenOptions } from './places.js';
+
+/** What only a person can mend: a service manager should not try again. */
+const needsAPerson: ReadonlySet<CtrlExecError['code']> = new Set([
+  'config_invalid',
+  'ca_missing',
+  'identity_missing',
+  'certificate_invalid',
+  'file_failed',
+]);
+
+/**
+ * Serves until SIGTERM or SIGINT; then what is under way is finished, or at the second one aborted. SIGHUP reloads and never ends
+ * the process.
+ */
+export async function serve(parts: ApiServerParts, options: ListenOptions): Promise<ExitCode> {
+  prepareDaemon();
+  const bug = (reason: unknown) =>
+    parts.events.emit({
+      action: 'internal-error',
+      level: 'error',
+      fields: { reason: reason instanceof Error ? (reason.stack ?? reason.message) : String(reason) },
+    });
+  process.on('unhandledRejection', bug);
+  // From the first moment on: a reload that comes before there is anything to reload is remembered.
+  let early = false;
+  let reload = () => {
+    early = true;
+  };
+  process.on('SIGHUP', () => reload());
+  const stopped = untilStopped();
+  const started = await startApi(parts, options);
+  if (started.isErr()) {
+    complain(started.error.message);
+    return needsAPerson.has(started.error.code) ? exitCodes.configuration : exitCodes.failed;
+  }
+  const api = started.value;
+  // The outcome of a reload is an event; there is nobody else to tell.
+  reload = () => void api.reload();
+  if (early) reload();
+  complain(`Listening on ${api.addresses.join(' and ')}`);
+  let code: ExitCode = exitCodes.ok;
+  const broken = new Promise<void>((resolve) => {
+    process.on('uncaughtException', (error) => {
+      bug(error);
+      code = exitCodes.failed;
+      resolve();
+    });
+  });
+  await Promise.race([stopped, broken]);
+  // Nobody knows what state it is in: what is under way is told so, and a service manager starts it anew.
+  const closing = api.close(code === exitCodes.ok ? undefined : 0);
+  // Whoever says it twice does not want to wait for what runs.
+  void untilStopped(closing).then(() => api.close(0));
+  await closing;
+  return code;
+}
