@@ -132,9 +132,36 @@ export default {
     ),
     forbid(
       'tests-stay-outside',
-      'The product does not import its tests, scripts or benchmarks.',
-      { path: '^src/' },
+      'The product does not import its tests, scripts or benchmarks; one entry publishes the contract suites.',
+      { path: '^src/', pathNot: '^src/apps/library/testing\\.ts$' },
       { path: '^(tests|scripts|bench|examples)/' },
+    ),
+    forbid(
+      'testing-publishes-suites-only',
+      'ctrl-exec/testing is a list of contract suites; whatever else a test needs is not for users.',
+      { path: '^src/apps/library/testing\\.ts$' },
+      { pathNot: '^tests/contract/[^/]+\\.contract\\.ts$' },
+    ),
+    forbid(
+      'testing-is-for-tests',
+      'The entry needs vitest, which is not there where the product runs.',
+      { path: '^src/' },
+      { path: '^src/apps/library/testing\\.ts$' },
+    ),
+    forbid(
+      'published-suites-know-the-contract-only',
+      'A published suite is bound to adapters that we have not written: it knows the domain, the ports and its samples.',
+      { path: '^tests/' },
+      { path: '^(src/(sdk|adapters|apps)|tests/(?!contract/)|scripts|bench|examples)/' },
+    ),
+    forbid(
+      'libraries-of-published-suites',
+      'Whoever runs the suites has the dependencies of the package and its optional peers, and no other library.',
+      { path: '^tests/' },
+      {
+        dependencyTypes: npm,
+        pathNot: allowed(['vitest', 'fast-check', 'neverthrow', '@peculiar/x509', 'reflect-metadata']),
+      },
     ),
   ],
   options: {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { version, dependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
+const { version, dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
 
 /** @type {import('esbuild').BuildOptions} */
 const shared = {
@@ -54,10 +54,11 @@ await Promise.all([
       agent: 'src/apps/library/agent.ts',
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
+      testing: 'src/apps/library/testing.ts',
     },
     outdir: `${fresh}/library`,
     chunkNames: 'chunks/[name]-[hash]',
-    external: Object.keys(dependencies),
+    external: Object.keys({ ...dependencies, ...peerDependencies }),
   }),
 ]);
 

@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import type { EventRecord } from '../../src/domain/event.js';
 
-interface LogRecord {
+/** A record as it stands in the log. */
+export interface LogRecord {
   readonly action: string;
   readonly fields: Record<string, string>;
 }
 
+/** A log, and a way to read it back. */
 export interface EventLogBinding {
   /** Given any event here, whatever its name and fields. */
   readonly log: { emit(event: EventRecord): void };
@@ -13,6 +15,7 @@ export interface EventLogBinding {
   readonly records: () => readonly LogRecord[] | Promise<readonly LogRecord[]>;
 }
 
+/** What holds for every `EventLog`. */
 export function eventLogContract(name: string, make: () => EventLogBinding | Promise<EventLogBinding>): void {
   describe(`event log: ${name}`, () => {
     test('one event is one record', async () => {

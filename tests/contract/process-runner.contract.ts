@@ -6,7 +6,7 @@ import type {
   ProcessRunner,
 } from '../../src/ports/process-runner.js';
 
-/** What a program of the suite does; the binding provides one of each. */
+/** Paths of programs that do this; the binding provides one of each. */
 export interface ContractPrograms {
   /** Prints its arguments as a JSON array. */
   readonly argv: string;
@@ -24,9 +24,11 @@ export interface ContractPrograms {
   readonly killed: string;
   /** Does not end by itself. */
   readonly endless: string;
+  /** A path at which nothing is. */
   readonly missing: string;
 }
 
+/** What holds for every `ProcessRunner`. */
 export function processRunnerContract(
   name: string,
   make: () => { runner: ProcessRunner; programs: ContractPrograms },
