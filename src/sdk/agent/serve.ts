@@ -11,8 +11,8 @@ import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
 
-/** An agent that serves. */
-export interface ServingAgent {
+/** An agent that serves. At the end of an `await using` block it closes, with the default grace. */
+export interface ServingAgent extends AsyncDisposable {
   readonly port: number;
   readonly bind: string;
   /** What was wrong, but not fatal, at the last load; one line each. */
@@ -111,6 +111,13 @@ export function serve(
       await closeStores();
       events.emit({ action: 'stopped', fields: { port: listening.port } });
     };
+    const close = async (grace = 30_000) => {
+      runs.closing = true;
+      const cancel = clock.after(grace, () => runs.stopping.abort());
+      closing ??= stop(grace);
+      await closing;
+      cancel();
+    };
     return ok({
       port: listening.port,
       bind,
@@ -127,13 +134,8 @@ export function serve(
             events.emit({ action: 'reload-failed', level: 'error', fields: { reason: error.message } });
             return error;
           }),
-      close: async (grace = 30_000) => {
-        runs.closing = true;
-        const cancel = clock.after(grace, () => runs.stopping.abort());
-        closing ??= stop(grace);
-        await closing;
-        cancel();
-      },
+      close,
+      [Symbol.asyncDispose]: () => close(),
     } satisfies ServingAgent);
   });
 }

@@ -52,8 +52,11 @@ export interface PairingModeOptions {
   readonly onChange?: (request: PairingRequest) => void;
 }
 
-/** The open pairing port. */
-export interface PairingMode {
+/**
+ * The open pairing port. At the end of an `await using` block it closes; that the store failed then, which `close` gives as a
+ * value, nobody would hear: it is thrown.
+ */
+export interface PairingMode extends AsyncDisposable {
   readonly port: number;
   readonly bind: string;
   /** Whether legacy agents are served, too. */
@@ -125,18 +128,17 @@ export function openPairingMode(
               events.emit({ action: 'pairing-mode-closed', fields: { bind, port } }),
             ),
           );
-          return {
-            port,
-            bind,
-            allowV1,
-            ended,
-            close: () =>
-              sessions
-                .endLegacy()
-                .andThen(closePort)
-                .andThen(() => sessions.end())
-                .andThen(() => context.locks.release(lockId)),
+          const close = () =>
+            sessions
+              .endLegacy()
+              .andThen(closePort)
+              .andThen(() => sessions.end())
+              .andThen(() => context.locks.release(lockId));
+          const dispose = async () => {
+            const closed = await close();
+            if (closed.isErr()) throw new Error(closed.error.message, { cause: closed.error });
           };
+          return { port, bind, allowV1, ended, close, [Symbol.asyncDispose]: dispose };
         })
         .orElse((error) => context.locks.release(lockId).andThen(() => err(error)));
     });
