@@ -1,3 +1,5 @@
+export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
 export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
@@ -36,7 +38,7 @@ export type {
   Program,
 } from '../../ports/process-runner.js';
 export type { Random } from '../../ports/random.js';
-export type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';
