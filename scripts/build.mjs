@@ -52,6 +52,7 @@ await Promise.all([
     entryPoints: {
       index: 'src/apps/library/index.ts',
       agent: 'src/apps/library/agent.ts',
+      express: 'src/apps/library/express.ts',
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
       testing: 'src/apps/library/testing.ts',

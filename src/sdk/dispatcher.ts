@@ -7,10 +7,11 @@ import type { PairingRequest } from '../domain/pairing-request.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
 import type { Revocation } from '../ports/revocations.js';
-import type { Asking } from './dispatcher/ask.js';
+import { type Asked, type Asking, mayAsk } from './dispatcher/ask.js';
 import { authorise } from './dispatcher/authorise.js';
 import { type CaRollover, rotateCa } from './dispatcher/ca-rollover.js';
 import { type Cancellation, type CancelOptions, cancel } from './dispatcher/cancel.js';
+import { type Certificates, certificates } from './dispatcher/certificates.js';
 import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
@@ -20,7 +21,7 @@ import { type Approval, approve, deny, listRequests } from './dispatcher/pairing
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
-import { type AgentEdit, editAgent, unpairAgent } from './dispatcher/registered-agents.js';
+import { type AgentEdit, editAgent, findAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Renewal, readmit } from './dispatcher/renewal.js';
 import { type Revoked, revoke } from './dispatcher/revoke.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './dispatcher/rotation.js';
@@ -66,6 +67,11 @@ export interface RotateOptions extends Governed {
 export interface Dispatcher extends AsyncDisposable {
   /** The settings in force and the warnings of the configuration. */
   configuration(): Answer<{ settings: DispatcherSettings; warnings: readonly string[] }>;
+  /**
+   * Asks the hook; `denied` unless it says yes. Hosts are named to it as a request to them would name them. For what is offered
+   * beside these methods: they ask it by themselves where that is due.
+   */
+  authorise(question: Asked, asking?: Governed): Answer<void>;
   /** Creates the private CA; `ca_exists` if there is one. */
   setupCa(): Answer<CaSummary>;
   /** The CA in force. */
@@ -85,6 +91,10 @@ export interface Dispatcher extends AsyncDisposable {
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
   /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
+  /** One agent; `agent_unknown` says whose name is near that. */
+  agent(name: string): Answer<AgentRecord>;
+  /** The certificates of the CA, of this dispatcher and of its agents, as they are kept here. */
+  certificates(): Answer<Certificates>;
   /** Changes where an agent is reached, or its name. */
   editAgent(name: string, edit: AgentEdit): Answer<AgentRecord>;
   /** Pins the key that answers for an agent which was taken over from another installation, whatever its certificate names. */
@@ -160,6 +170,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
   };
   return {
     configuration: () => opened().map(({ context, warnings }) => ({ settings: context.settings, warnings })),
+    authorise: (question, asking) => within((context) => mayAsk(context, question, asking)),
     setupCa: () => within(setupCa),
     ca: () => within(caSummary),
     setup: (options) => within((context) => setupDispatcher(context, options)),
@@ -173,6 +184,8 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
       within((context) =>
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
       ),
+    agent: (name) => within((context) => findAgent(context, name)),
+    certificates: () => within(certificates),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),

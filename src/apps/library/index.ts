@@ -17,10 +17,11 @@ export type { HostResult, HostState, HostStatus, RunMode } from '../../domain/ru
 export type { EventLog } from '../../ports/event-log.js';
 export type { HeldLock } from '../../ports/locks.js';
 export type { Revocation } from '../../ports/revocations.js';
-export type { Asking } from '../../sdk/dispatcher/ask.js';
+export type { Asked, Asking } from '../../sdk/dispatcher/ask.js';
 export type { Caller } from '../../sdk/dispatcher/authorise.js';
 export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/cancel.js';
+export type { AgentCertificate, CaCertificate, Certificates } from '../../sdk/dispatcher/certificates.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
 export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';

@@ -80,3 +80,21 @@ export const hostError = (error: CtrlExecError): string =>
 /** What the log holds of a host's error. It may be in the words of a peer, which was told the caller's token. */
 export const loggedError = (error: string | undefined, { caller }: Asking): string | undefined =>
   error && withoutToken(error, caller?.token ?? '');
+
+/** What the hook may be asked about by itself. */
+export type Asked = Omit<Question, 'run'>;
+
+/** Asks the hook about hosts by their registry names, as a request to them would. */
+export function mayAsk(
+  context: DispatcherContext,
+  { action, script, hosts, args }: Asked,
+  { caller = {}, withoutHook = 'allow' }: Pick<Asking, 'caller' | 'withoutHook'> = {},
+): ResultAsync<void, CtrlExecError<'denied' | 'invalid_argument' | 'store_failed'>> {
+  return address(context, hosts ?? [])
+    .mapErr((error): CtrlExecError<'denied' | 'invalid_argument' | 'store_failed'> => error)
+    .andThen((addressed) => {
+      const named = hosts && { hosts: addressed.map(({ host }) => host) };
+      const question = { action, ...(script !== undefined && { script }), ...named, ...(args && { args }) };
+      return authorise(context, question, caller, withoutHook);
+    });
+}

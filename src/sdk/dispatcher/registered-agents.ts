@@ -71,6 +71,18 @@ function changed({
   });
 }
 
+/** One agent of the registry. */
+export function findAgent(
+  context: DispatcherContext,
+  name: string,
+): ResultAsync<AgentRecord, CtrlExecError<'agent_unknown' | 'invalid_argument' | 'store_failed'>> {
+  return safeTry(async function* () {
+    const known = yield* agentName(name);
+    const record = yield* context.registry.find(known);
+    return record ? ok(record) : unknown(context, known);
+  });
+}
+
 /** Forgets an agent: its key answers for nobody any more. */
 export function unpairAgent(
   context: DispatcherContext,

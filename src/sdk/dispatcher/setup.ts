@@ -48,14 +48,15 @@ export function caSummary(
   return authorityCertificates(context).andThen(([current]) =>
     current
       ? okAsync({ fingerprint: fingerprint(context, current), notAfter: current.notAfter })
-      : errAsync(
-          failure('certificate_invalid', 'the CA certificate file holds no certificate', {
-            field: 'ca',
-            reason: 'empty',
-          }),
-        ),
+      : errAsync(noCaCertificate()),
   );
 }
+
+export const noCaCertificate = () =>
+  failure('certificate_invalid', 'the CA certificate file holds no certificate', {
+    field: 'ca',
+    reason: 'empty',
+  });
 
 export interface SetupDispatcherOptions {
   /** Replace an existing identity. Default false: `identity_exists`. */

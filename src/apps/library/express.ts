@@ -1,0 +1,1 @@
+export { type ApiRouterOptions, createApiRouter } from '../api/router.js';
