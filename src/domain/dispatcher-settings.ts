@@ -39,6 +39,8 @@ export interface DispatcherSettings {
   readonly dispatcherIdConfigured: boolean;
   /** Seconds. */
   readonly readTimeout: number;
+  /** Seconds for which the record of a run is kept from its end. */
+  readonly runTtl: number;
   /** Hosts at a time. */
   readonly maxParallel: number;
   readonly apiPort: number;
@@ -110,6 +112,7 @@ export function dispatcherSettings(
     dispatcherId: read('dispatcher_id', idField, dispatcherIdFromHostName(base.hostName)),
     dispatcherIdConfigured: isSet('dispatcher_id'),
     readTimeout: read('read_timeout', seconds(1), 60, 'timeout'),
+    runTtl: read('run_ttl', seconds(1), 86_400),
     maxParallel: read('max_parallel', integer({ min: 1, max: 4096, unit: 'hosts' }), 64),
     apiPort: read('api_port', port, 7445),
     apiBind: read('api_bind', bindAddress, '127.0.0.1'),

@@ -51,12 +51,34 @@ export interface HostState {
 
 export type RunMode = 'sync' | 'async';
 
+/** How one host took a submission. */
+export interface Submission {
+  /** The registry name, or the host argument as given. */
+  readonly host: string;
+  /** `busy`: the script still runs there. `error`: it was not begun, or nobody knows; `status` asks. */
+  readonly status: 'accepted' | 'busy' | 'error';
+  readonly error?: string;
+  /** Round trip in whole milliseconds. */
+  readonly rtt: number;
+  readonly reqid: string;
+}
+
+/** What makes a request one that is run once, however often it comes. */
+interface Idempotency {
+  /** 1 to 255 printable ASCII characters. */
+  readonly key: string;
+  /** Digest of the caller's name and token together with the reqid, lower-case hex: the token itself is not kept. */
+  readonly callerDigest: string;
+}
+
 /** One run over one or more hosts, as kept for `status`. */
 export interface RunRecord {
   /** 16 lower-case hex digits. */
   readonly reqid: string;
   readonly script: string;
   readonly hosts: readonly string[];
+  /** Undefined: it was recorded by a version that did not keep them. */
+  readonly args: readonly string[] | undefined;
   readonly mode: RunMode;
   /** Who asked, as claimed to the hook. */
   readonly username: string;
@@ -70,6 +92,11 @@ export interface RunRecord {
   readonly results: readonly HostResult[];
   /** Of an async run, in the order of the hosts; without those of which nothing was noted yet. */
   readonly states: readonly HostState[];
+  /** Of an async run, in the order of the hosts, once every host has answered: what the caller was told. */
+  readonly submissions?: readonly Submission[];
+  /** The run whose failed hosts this one is for. */
+  readonly retryOf?: string;
+  readonly idempotency?: Idempotency;
 }
 
 /** Whether nothing more is to be learnt of a host. */

@@ -1,16 +1,24 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/errors.js';
-import type { HostResult, HostState, RunRecord } from '../domain/run-record.js';
+import type { HostResult, HostState, RunRecord, Submission } from '../domain/run-record.js';
+import type { RunOutcome, RunSummary } from '../domain/run-summary.js';
 
 type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
   T,
   CtrlExecError<'store_failed' | Code>
 >;
 
+/** A run as it begins. */
+export type RunStart = Omit<RunRecord, 'args' | 'completedAt' | 'results' | 'states' | 'submissions'> & {
+  readonly args: readonly string[];
+};
+
 /** What was learnt of single hosts, of a run in either mode. */
 export interface RunNews {
   readonly results?: readonly HostResult[];
   readonly states?: readonly HostState[];
+  /** Of an async run: what its caller was told of every host. Kept once. */
+  readonly submissions?: readonly Submission[];
   /** Epoch milliseconds: nothing more is to be learnt of any host. Kept once. */
   readonly completedAt?: number;
 }
@@ -23,16 +31,32 @@ export interface PurgeLimits {
   readonly startedBefore: number;
 }
 
+/** Which runs are listed: those that meet all that is given. */
+export interface RunListing {
+  /** Runs on one of these. */
+  readonly hosts?: readonly string[];
+  readonly script?: string;
+  readonly username?: string;
+  readonly outcome?: RunOutcome;
+  /** Epoch milliseconds: started then or later. */
+  readonly startedAfter?: number;
+  /** Epoch milliseconds: started earlier. */
+  readonly startedBefore?: number;
+  /** Only what comes behind this run in the list, whether it is there (still) or not. */
+  readonly behind?: Pick<RunRecord, 'startedAt' | 'reqid'>;
+  readonly limit: number;
+}
+
 /**
- * Runs and their results. Arguments and tokens are not kept.
+ * Runs and their results. Tokens are not kept.
  *
  * Contract: a reqid is written once by `start` (again: `store_failed`); Ok is durable. What is known of a host as its end is
- * never replaced by `note`, whoever comes first of several processes.
+ * never replaced by `note`, whoever comes first of several processes. An idempotency key belongs to one run for as long as
+ * that is kept, whichever of several processes comes first.
  */
 export interface RunStore {
-  start(
-    run: Pick<RunRecord, 'reqid' | 'script' | 'hosts' | 'mode' | 'username' | 'sourceIp' | 'startedAt'>,
-  ): StoreResult<void>;
+  /** False: another run has the idempotency key, and nothing was written. */
+  start(run: RunStart): StoreResult<boolean>;
   /** Records the results of a sync run, one per host in the order of the hosts, and the end. Unknown reqid: `request_unknown`. */
   complete(
     reqid: string,
@@ -42,6 +66,9 @@ export interface RunStore {
   /** Records what was learnt of single hosts; what is no host of the run is left out. Unknown reqid: `request_unknown`. */
   note(reqid: string, news: RunNews): StoreResult<void, 'request_unknown'>;
   find(reqid: string): StoreResult<RunRecord | undefined>;
+  findByIdempotencyKey(key: string): StoreResult<RunRecord | undefined>;
+  /** By start, the latest first; of one moment by reqid, the highest first. */
+  list(listing: RunListing): StoreResult<readonly RunSummary[]>;
   /** Removes runs; returns how many. */
   purge(limits: PurgeLimits): StoreResult<number>;
 }

@@ -4,6 +4,7 @@ import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
 import type { CtrlExecError } from '../domain/errors.js';
 import type { ImportReport } from '../domain/import-report.js';
 import type { PairingRequest } from '../domain/pairing-request.js';
+import type { RunQuery } from '../domain/run-query.js';
 import { matchesTags } from '../domain/tags.js';
 import type { HeldLock } from '../ports/locks.js';
 import type { Revocation } from '../ports/revocations.js';
@@ -16,6 +17,7 @@ import type { DispatcherContext } from './dispatcher/context.js';
 import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/discovery.js';
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
+import { listRuns, type RunPage } from './dispatcher/list-runs.js';
 import { type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
@@ -104,6 +106,8 @@ export interface Dispatcher extends AsyncDisposable {
   run(request: RunRequest): Answer<Run>;
   /** Has hosts run a script by themselves; `status` and `wait` tell how it ended. */
   submit(request: SubmitRequest): Answer<Submitted>;
+  /** Runs as they are recorded here, the latest first; no agent is asked. */
+  runs(query?: RunQuery): Answer<RunPage>;
   /** How a run stands: as recorded, and as the agents say that were not heard to the end. */
   status(reqid: string, asking?: Asking): Answer<RunStatus>;
   /** Waits until a run has ended on every host, or the time is up. */
@@ -191,6 +195,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
     submit: (request) => within((context) => submit(context, request)),
+    runs: (query) => within((context) => listRuns(context, query)),
     status: (reqid, asking) => within((context) => status(context, reqid, asking)),
     wait: (reqid, options) => within((context) => waitForRun(context, reqid, options)),
     cancel: (reqid, options) => within((context) => cancel(context, reqid, options)),

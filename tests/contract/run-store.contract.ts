@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { HostResult, HostState, RunMode } from '../../src/domain/run-record.js';
-import type { RunStore } from '../../src/ports/run-store.js';
+import type { HostResult, HostState, HostStatus, RunMode } from '../../src/domain/run-record.js';
+import type { RunListing, RunNews, RunStart, RunStore } from '../../src/ports/run-store.js';
 
 const reqid = (digit: string): string => digit.repeat(16);
 
@@ -11,6 +11,7 @@ const run = (digit: string, startedAt = 1000, mode: RunMode = 'sync') => ({
   reqid: reqid(digit),
   script: 'deploy',
   hosts: ['web-01', second],
+  args: ['v3', 'a b'],
   mode,
   username: 'ann',
   sourceIp: '192.0.2.9',
@@ -35,7 +36,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
   describe(`run store: ${adapter}`, () => {
     const withRun = async (startedAt?: number, mode?: RunMode): Promise<RunStore> => {
       const store = await open();
-      (await store.start(run('a', startedAt, mode)))._unsafeUnwrap();
+      expect((await store.start(run('a', startedAt, mode)))._unsafeUnwrap()).toBe(true);
       return store;
     };
     const find = async (store: RunStore, digit = 'a') => (await store.find(reqid(digit)))._unsafeUnwrap();
@@ -55,7 +56,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
 
     it('nothing but what a run record names is kept', async () => {
       const store = await open();
-      const more = { ...run('a'), token: 'secret', args: ['secret'] };
+      const more = { ...run('a'), token: 'secret', idempotencyKey: 'secret' };
       (await store.start(more))._unsafeUnwrap();
       expect(JSON.stringify(await find(store))).not.toContain('secret');
     });
@@ -205,6 +206,165 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       (await store.start(run('a')))._unsafeUnwrap();
       expect((await find(store))?.results).toEqual([]);
       expect(await purge(0, 1001)).toBe(2);
+    });
+
+    it('what a run is for and by which key comes back with it', async () => {
+      const store = await open();
+      const idempotency = { key: 'order 66 ~!"', callerDigest: 'ab'.repeat(32) };
+      const more = { ...run('a'), retryOf: reqid('9'), idempotency, args: ['', 'a\0b', '\ud800', '\u2028'] };
+      (await store.start(more))._unsafeUnwrap();
+      expect(await find(store)).toEqual({ ...more, ...none });
+      expect((await store.findByIdempotencyKey(idempotency.key))._unsafeUnwrap()).toEqual({
+        ...more,
+        ...none,
+      });
+      for (const other of ['order 66', 'ORDER 66 ~!"', '', '%'])
+        expect((await store.findByIdempotencyKey(other))._unsafeUnwrap()).toBeUndefined();
+    });
+
+    it('an idempotency key has one run, until that is forgotten', async () => {
+      const store = await open();
+      const keyed = (digit: string) => ({ ...run(digit), idempotency: { key: 'k', callerDigest: digit } });
+      const start = async (digit: string) => (await store.start(keyed(digit)))._unsafeUnwrap();
+      const outcomes = await Promise.all(['a', 'b', 'c'].map(start));
+      expect(outcomes.filter(Boolean)).toHaveLength(1);
+      const first = (await store.findByIdempotencyKey('k'))._unsafeUnwrap();
+      const others = ['a', 'b', 'c'].filter((digit) => reqid(digit) !== first?.reqid);
+      for (const digit of others) expect(await find(store, digit)).toBeUndefined();
+      // Without a key there is nothing to share.
+      for (const digit of others) expect((await store.start(run(digit)))._unsafeUnwrap()).toBe(true);
+      (await store.purge({ endedBefore: 0, startedBefore: 2000 }))._unsafeUnwrap();
+      expect((await store.findByIdempotencyKey('k'))._unsafeUnwrap()).toBeUndefined();
+      expect(await start('d')).toBe(true);
+    });
+
+    it('what a caller was told of a submission is kept once, and of an async run alone', async () => {
+      const store = await withRun(1000, 'async');
+      const told = (rtt: number) =>
+        ['web-01', second].map(
+          (host) => ({ host, status: 'error', error: 'x', rtt, reqid: reqid('a') }) as const,
+        );
+      (await store.note(reqid('a'), { submissions: told(1) }))._unsafeUnwrap();
+      (await store.note(reqid('a'), { submissions: told(2) }))._unsafeUnwrap();
+      expect((await find(store))?.submissions).toEqual(told(1));
+      (await store.start(run('b')))._unsafeUnwrap();
+      (await store.note(reqid('b'), { submissions: told(1) }))._unsafeUnwrap();
+      expect(await find(store, 'b')).toEqual({ ...run('b'), ...none });
+    });
+
+    describe('a list of runs', () => {
+      const list = async (store: RunStore, listing: Partial<RunListing> = {}) =>
+        (await store.list({ limit: 100, ...listing }))._unsafeUnwrap();
+      const digits = async (store: RunStore, listing: Partial<RunListing> = {}) =>
+        (await list(store, listing)).map((each) => each.reqid[0]).join('');
+
+      it('says of each how it went, without arguments and output', async () => {
+        const store = await withRun();
+        const { args: _, ...asked } = run('a');
+        expect(await list(store)).toEqual([{ ...asked, outcome: 'running', failed: [] }]);
+        const results = [
+          result('web-01', { stdout: 'secret' }),
+          result(second, { exit: 3, stderr: 'secret' }),
+        ];
+        (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+        const ended = { ...asked, completedAt: 5000, outcome: 'failed', failed: [second] };
+        expect(await list(store)).toEqual([ended]);
+        const more = { ...run('b', 2000), retryOf: reqid('a') };
+        (await store.start(more))._unsafeUnwrap();
+        expect((await list(store))[0]).toMatchObject({ retryOf: reqid('a'), startedAt: 2000 });
+      });
+
+      it.each<[string, readonly HostResult[], object]>([
+        ['exit 0 everywhere', [result('web-01'), result(second)], { outcome: 'succeeded', failed: [] }],
+        ['another exit', [result('web-01', { exit: 1 }), result(second)], { failed: ['web-01'] }],
+        ['no result', [result('web-01', { exit: -1, error: 'x' }), result(second)], { failed: ['web-01'] }],
+        [
+          'an unheard end',
+          [result('web-01', { exit: -1, unheard: true }), result(second)],
+          { failed: ['web-01'] },
+        ],
+        ['no result recorded', [], { failed: ['web-01', second] }],
+        ['one result too few', [result('web-01')], { failed: [second] }],
+      ])('of a sync run with %s', async (_what, results, expected) => {
+        const store = await withRun();
+        (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+        const [summary] = await list(store);
+        expect(summary).toMatchObject({ outcome: 'failed', ...expected });
+        const { outcome } = summary ?? {};
+        for (const wanted of ['running', 'succeeded', 'failed'] as const)
+          expect(await digits(store, { outcome: wanted })).toBe(wanted === outcome ? 'a' : '');
+      });
+
+      it.each<[HostStatus, Partial<HostState>, boolean]>([
+        ['done', { exit: 0 }, true],
+        ['done', { exit: 2 }, false],
+        ['cancelled', { exit: 0 }, false],
+        ['busy', {}, false],
+        ['error', {}, false],
+        ['lost', {}, false],
+        ['expired', {}, false],
+      ])('an async run that is %s with %o on one host is fine: %s', async (status, more, fine) => {
+        const store = await withRun(1000, 'async');
+        const note = async (news: RunNews) => (await store.note(reqid('a'), news))._unsafeUnwrap();
+        await note({
+          states: [
+            { host: 'web-01', status: 'accepted' },
+            { host: second, status: 'running' },
+          ],
+        });
+        expect(await list(store, { outcome: 'running' })).toMatchObject([{ failed: [] }]);
+        await note({ states: [{ host: 'web-01', status, ...more }] });
+        const failed = fine ? [] : ['web-01'];
+        expect(await list(store, { outcome: 'running' })).toMatchObject([{ failed }]);
+        await note({ states: [{ host: second, status: 'done', exit: 0 }], completedAt: 9 });
+        const outcome = fine ? 'succeeded' : 'failed';
+        expect(await list(store, { outcome })).toMatchObject([{ outcome, failed }]);
+      });
+
+      it('an end that is heard later counts', async () => {
+        const store = await withRun();
+        const unheard = result('web-01', { exit: -1, unheard: true });
+        (await store.complete(reqid('a'), [unheard, result(second)], 5000))._unsafeUnwrap();
+        expect(await digits(store, { outcome: 'failed' })).toBe('a');
+        (await store.note(reqid('a'), { results: [result('web-01')] }))._unsafeUnwrap();
+        expect(await digits(store, { outcome: 'succeeded' })).toBe('a');
+      });
+
+      it('has the latest first, and of one moment the highest reqid', async () => {
+        const store = await open();
+        for (const [digit, at] of [
+          ['b', 2],
+          ['a', 2],
+          ['c', 1],
+          ['d', 3],
+          ['0', 2],
+        ] as const)
+          (await store.start(run(digit, at)))._unsafeUnwrap();
+        expect(await digits(store)).toBe('dba0c');
+        expect(await digits(store, { limit: 2 })).toBe('db');
+        expect(await digits(store, { behind: { startedAt: 2, reqid: reqid('b') } })).toBe('a0c');
+        // What the place was taken from may be gone, or never have been there.
+        expect(await digits(store, { behind: { startedAt: 2, reqid: reqid('5') }, limit: 1 })).toBe('0');
+        expect(await digits(store, { behind: { startedAt: 0, reqid: reqid('f') } })).toBe('');
+      });
+
+      it('holds what meets everything that is asked for', async () => {
+        const store = await open();
+        const at = (digit: string, startedAt: number, change: Partial<RunStart> = {}) =>
+          store.start({ ...run(digit, startedAt), ...change });
+        (await at('1', 1, { script: 'backup' }))._unsafeUnwrap();
+        (await at('2', 2, { username: 'bob' }))._unsafeUnwrap();
+        (await at('3', 3, { hosts: ['db-01'] }))._unsafeUnwrap();
+        (await at('4', 4))._unsafeUnwrap();
+        expect(await digits(store, { script: 'backup' })).toBe('1');
+        expect(await digits(store, { username: 'bob' })).toBe('2');
+        expect(await digits(store, { hosts: ['db-01', 'DB-01'] })).toBe('3');
+        expect(await digits(store, { hosts: [second] })).toBe('421');
+        expect(await digits(store, { startedAfter: 2, startedBefore: 4 })).toBe('32');
+        expect(await digits(store, { startedAfter: 2, username: 'ann', hosts: ['web-01'] })).toBe('4');
+        for (const script of ['%', "' OR 1=1 --", 'deploy%', ''])
+          expect(await digits(store, { script })).toBe('');
+      });
     });
 
     it('what is handed in or out can be changed without changing what is kept', async () => {

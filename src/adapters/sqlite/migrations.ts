@@ -124,6 +124,25 @@ const migrations: readonly string[] = [
   ALTER TABLE runs ADD COLUMN source_ip TEXT NOT NULL DEFAULT '';
   CREATE INDEX runs_by_end ON runs (completed_at);
   `,
+  `
+  ALTER TABLE runs ADD COLUMN args TEXT;
+  ALTER TABLE runs ADD COLUMN submissions TEXT;
+  ALTER TABLE runs ADD COLUMN retry_of TEXT;
+  ALTER TABLE runs ADD COLUMN idempotency_key TEXT;
+  ALTER TABLE runs ADD COLUMN caller_digest TEXT;
+  CREATE UNIQUE INDEX runs_by_idempotency_key ON runs (idempotency_key) WHERE idempotency_key IS NOT NULL;
+  DROP INDEX runs_by_start;
+  CREATE INDEX runs_by_start ON runs (started_at, reqid);
+  ALTER TABLE run_results ADD COLUMN verdict TEXT CHECK (verdict IN ('succeeded', 'failed'));
+  UPDATE run_results SET verdict = CASE
+    WHEN json_extract(result, '$.unheard') THEN NULL
+    WHEN json_extract(result, '$.status') IN ('accepted', 'running') THEN NULL
+    WHEN coalesce(json_extract(result, '$.status'), 'done') = 'done' AND json_extract(result, '$.exit') = 0
+      THEN 'succeeded'
+    ELSE 'failed' END
+    WHERE json_valid(result);
+  CREATE INDEX run_results_by_verdict ON run_results (reqid, verdict, position);
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -7,10 +7,13 @@ import {
   laterState,
   type RunMode,
   type RunRecord,
+  type Submission,
 } from '../../domain/run-record.js';
-import type { RunStore } from '../../ports/run-store.js';
+import { verdictOf } from '../../domain/run-summary.js';
+import type { RunStart, RunStore } from '../../ports/run-store.js';
 import type { Database, Transaction } from './database.js';
 import { type StoreFailed, storeFailed } from './failures.js';
+import { listRuns } from './run-list.js';
 import { type Guard, integer, listOf, oneOf, orNull, quantity, shape, text } from './shape.js';
 
 interface RunRow {
@@ -22,7 +25,22 @@ interface RunRow {
   readonly completed_at: number | null;
   readonly mode: RunMode;
   readonly source_ip: string;
+  readonly args: readonly string[] | null;
+  readonly submissions: readonly Submission[] | null;
+  readonly retry_of: string | null;
+  readonly idempotency_key: string | null;
+  readonly caller_digest: string | null;
 }
+
+const isSubmission = shape<Submission>(
+  {
+    host: text,
+    status: oneOf('accepted', 'busy', 'error'),
+    rtt: quantity,
+    reqid: text,
+  },
+  { error: text },
+);
 
 const isRunRow = shape<RunRow>(
   {
@@ -34,6 +52,11 @@ const isRunRow = shape<RunRow>(
     completed_at: orNull(integer),
     mode: oneOf('sync', 'async'),
     source_ip: text,
+    args: orNull(listOf(text)),
+    submissions: orNull(listOf(isSubmission)),
+    retry_of: orNull(text),
+    idempotency_key: orNull(text),
+    caller_digest: orNull(text),
   },
   {},
 );
@@ -67,26 +90,34 @@ const isStateRow = shape<{ result: HostState }>(
   {},
 );
 
-const findRun = (tx: Transaction, reqid: string): Result<RunRow | undefined, StoreFailed> =>
+const findRun = (
+  tx: Transaction,
+  column: 'reqid' | 'idempotency_key',
+  value: string,
+): Result<RunRow | undefined, StoreFailed> =>
   tx
-    .rows(tx.query.selectFrom('runs').selectAll().where('reqid', '=', reqid), isRunRow, ['hosts'])
+    .rows(tx.query.selectFrom('runs').selectAll().where(column, '=', value), isRunRow, [
+      'hosts',
+      'args',
+      'submissions',
+    ])
     .map(([row]) => row);
 
 const entriesOf = (tx: Transaction, reqid: string) =>
   tx.query.selectFrom('run_results').select('result').where('reqid', '=', reqid).orderBy('position');
 
-const find = (tx: Transaction, reqid: string): Result<RunRecord | undefined, StoreFailed> =>
+const recordOf = (tx: Transaction, row: RunRow | undefined): Result<RunRecord | undefined, StoreFailed> =>
   safeTry(function* () {
-    const row = yield* findRun(tx, reqid);
     if (row === undefined) return ok(undefined);
-    const { mode } = row;
+    const { reqid, mode, submissions, retry_of, idempotency_key: key, caller_digest } = row;
     const entries = entriesOf(tx, reqid);
     const results = mode === 'sync' ? yield* tx.rows(entries, isResultRow, ['result']) : [];
     const states = mode === 'async' ? yield* tx.rows(entries, isStateRow, ['result']) : [];
     return ok({
-      reqid: row.reqid,
+      reqid,
       script: row.script,
       hosts: row.hosts,
+      args: row.args ?? undefined,
       mode,
       username: row.username,
       sourceIp: row.source_ip,
@@ -94,10 +125,18 @@ const find = (tx: Transaction, reqid: string): Result<RunRecord | undefined, Sto
       completedAt: row.completed_at ?? undefined,
       results: results.map(({ result }) => result),
       states: states.map(({ result }) => result),
+      ...(submissions && { submissions }),
+      ...(retry_of !== null && { retryOf: retry_of }),
+      ...(key !== null && { idempotency: { key, callerDigest: caller_digest ?? '' } }),
     });
   });
 
 const unknown = (reqid: string) => err(failure('request_unknown', `there is no run ${reqid}`, { id: reqid }));
+
+const rowOf = (entry: HostResult | HostState) => ({
+  result: JSON.stringify(entry),
+  verdict: verdictOf(entry) ?? null,
+});
 
 /** Puts what was learnt in the place of what is kept, host by host. */
 const mergeRows = <T extends HostResult | HostState>(
@@ -111,42 +150,49 @@ const mergeRows = <T extends HostResult | HostState>(
     for (const news of learnt) {
       const position = hosts.indexOf(news.host);
       if (position < 0) continue;
-      const row = entriesOf(tx, reqid).where('position', '=', position);
-      const [known] = yield* tx.rows(row, guard, ['result']);
+      const before = entriesOf(tx, reqid).where('position', '=', position);
+      const [known] = yield* tx.rows(before, guard, ['result']);
       const kept = later(known?.result, news);
       if (kept === known?.result) continue;
-      const result = JSON.stringify(kept);
+      const row = rowOf(kept);
       yield* tx.change(
         tx.query
           .insertInto('run_results')
-          .values({ reqid, position, result })
-          .onConflict((conflict) => conflict.columns(['reqid', 'position']).doUpdateSet({ result })),
+          .values({ reqid, position, ...row })
+          .onConflict((conflict) => conflict.columns(['reqid', 'position']).doUpdateSet(row)),
       );
     }
     return ok(undefined);
   });
+
+const newRow = (run: RunStart) => ({
+  reqid: run.reqid,
+  script: run.script,
+  hosts: JSON.stringify(run.hosts),
+  username: run.username,
+  started_at: run.startedAt,
+  completed_at: null,
+  mode: run.mode,
+  source_ip: run.sourceIp,
+  args: JSON.stringify(run.args),
+  submissions: null,
+  retry_of: run.retryOf ?? null,
+  idempotency_key: run.idempotency?.key ?? null,
+  caller_digest: run.idempotency?.callerDigest ?? null,
+});
 
 /** The runs, over one SQLite file. */
 export const sqliteRunStore = (database: Database): RunStore => ({
   start: (run) =>
     database.write('run.start', (tx) =>
       safeTry(function* () {
-        if ((yield* findRun(tx, run.reqid)) !== undefined) {
+        if ((yield* findRun(tx, 'reqid', run.reqid)) !== undefined) {
           return err(storeFailed('run.start', 'exists', `there is a run ${run.reqid} already`));
         }
-        yield* tx.change(
-          tx.query.insertInto('runs').values({
-            reqid: run.reqid,
-            script: run.script,
-            hosts: JSON.stringify(run.hosts),
-            username: run.username,
-            started_at: run.startedAt,
-            completed_at: null,
-            mode: run.mode,
-            source_ip: run.sourceIp,
-          }),
-        );
-        return ok(undefined);
+        const key = run.idempotency?.key;
+        if (key !== undefined && (yield* findRun(tx, 'idempotency_key', key)) !== undefined) return ok(false);
+        yield* tx.change(tx.query.insertInto('runs').values(newRow(run)));
+        return ok(true);
       }),
     ),
 
@@ -160,29 +206,41 @@ export const sqliteRunStore = (database: Database): RunStore => ({
         if ((yield* tx.change(ended)) === 0) return unknown(reqid);
         yield* tx.change(tx.query.deleteFrom('run_results').where('reqid', '=', reqid));
         for (const [position, result] of results.entries()) {
-          const row = { reqid, position, result: JSON.stringify(result) };
+          const row = { reqid, position, ...rowOf(result) };
           yield* tx.change(tx.query.insertInto('run_results').values(row));
         }
         return ok(undefined);
       }),
     ),
 
-  note: (reqid, { results = [], states = [], completedAt }) =>
+  note: (reqid, { results = [], states = [], submissions, completedAt }) =>
     database.write('run.note', (tx) =>
       safeTry(function* () {
-        const row = yield* findRun(tx, reqid);
+        const row = yield* findRun(tx, 'reqid', reqid);
         if (row === undefined) return unknown(reqid);
         if (row.mode === 'sync') yield* mergeRows(tx, row, results, isResultRow, laterResult);
         else yield* mergeRows(tx, row, states, isStateRow, laterState);
-        if (completedAt !== undefined && row.completed_at === null) {
-          const ended = tx.query.updateTable('runs').set({ completed_at: completedAt });
-          yield* tx.change(ended.where('reqid', '=', reqid));
-        }
+        const once = {
+          ...(completedAt !== undefined && row.completed_at === null && { completed_at: completedAt }),
+          ...(submissions &&
+            row.mode === 'async' &&
+            !row.submissions && { submissions: JSON.stringify(submissions) }),
+        };
+        if (Object.keys(once).length > 0)
+          yield* tx.change(tx.query.updateTable('runs').set(once).where('reqid', '=', reqid));
         return ok(undefined);
       }),
     ),
 
-  find: (reqid) => database.read('run.find', (tx) => find(tx, reqid)),
+  find: (reqid) =>
+    database.read('run.find', (tx) => findRun(tx, 'reqid', reqid).andThen((row) => recordOf(tx, row))),
+
+  findByIdempotencyKey: (key) =>
+    database.read('run.find', (tx) =>
+      findRun(tx, 'idempotency_key', key).andThen((row) => recordOf(tx, row)),
+    ),
+
+  list: (listing) => database.read('run.list', (tx) => listRuns(tx, listing)),
 
   purge: ({ endedBefore, startedBefore }) =>
     database.write('run.purge', (tx) =>

@@ -1,3 +1,5 @@
+import type { Verdict } from '../../domain/run-summary.js';
+
 /** The tables as they are written; what is read back is checked with a `Guard`. */
 export interface Tables {
   agents: {
@@ -56,9 +58,21 @@ export interface Tables {
     completed_at: number | null;
     mode: 'sync' | 'async';
     source_ip: string;
+    /** Null: not kept by the version that wrote the row. */
+    args: string | null;
+    submissions: string | null;
+    retry_of: string | null;
+    idempotency_key: string | null;
+    caller_digest: string | null;
   };
   /** One row a host, `position` being its place among the hosts; `result` is what the mode of the run says. */
-  run_results: { reqid: string; position: number; result: string };
+  run_results: {
+    reqid: string;
+    position: number;
+    result: string;
+    /** What `result` says of the end, as `verdictOf` reads it, so that lists need not look into results. */
+    verdict: Verdict | null;
+  };
   revocations: { serial: string; name: string | null; revoked_at: number };
   /** One row. */
   revocation_revision: { id: number; revision: number };

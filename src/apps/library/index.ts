@@ -13,7 +13,9 @@ export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 export type { LogEvent } from '../../domain/event.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing-request.js';
-export type { HostResult, HostState, HostStatus, RunMode } from '../../domain/run-record.js';
+export type { RunQuery } from '../../domain/run-query.js';
+export type { HostResult, HostState, HostStatus, RunMode, Submission } from '../../domain/run-record.js';
+export type { RunOutcome, RunSummary } from '../../domain/run-summary.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { HeldLock } from '../../ports/locks.js';
 export type { Revocation } from '../../ports/revocations.js';
@@ -26,6 +28,7 @@ export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/disp
 export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
+export type { RunPage } from '../../sdk/dispatcher/list-runs.js';
 export type { Maintenance } from '../../sdk/dispatcher/maintain.js';
 export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
@@ -38,7 +41,7 @@ export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dis
 export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
 export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
 export type { RunStatus } from '../../sdk/dispatcher/status.js';
-export type { Submission, SubmitRequest, Submitted } from '../../sdk/dispatcher/submit.js';
+export type { SubmitRequest, Submitted } from '../../sdk/dispatcher/submit.js';
 export type { EndedHost, Waited, WaitOptions } from '../../sdk/dispatcher/wait-for-run.js';
 export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher.js';
 export type { PlaceOptions } from '../place.js';

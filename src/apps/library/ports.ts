@@ -42,7 +42,7 @@ export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/reg
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';
-export type { PurgeLimits, RunNews, RunStore } from '../../ports/run-store.js';
+export type { PurgeLimits, RunListing, RunNews, RunStart, RunStore } from '../../ports/run-store.js';
 export type {
   AnswerHead,
   BodyConsumer,

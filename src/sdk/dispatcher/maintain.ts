@@ -12,6 +12,7 @@ import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from
 import { renewAgent } from './renewal.js';
 import { dropLapsed, unrevoked } from './revoked.js';
 import { exclusively, type Rotation, retirePrevious, rotate, type Untold } from './rotation.js';
+import { purgeRuns } from './run-record.js';
 import { issuePairingIdentity } from './setup.js';
 
 /** What a maintenance pass did. */
@@ -36,7 +37,7 @@ export interface Maintenance {
 /**
  * One maintenance pass (wire-protocol 2.4): rotates the dispatcher's identity when that is due or was begun, gives up the one
  * before it when the overlap has ended, tells agents what they have missed, renews their certificates when less than half
- * of their lifetime remains, goes on with the replacement of a CA, and forgets what has lapsed. Whatever fails of it is
+ * of their lifetime remains, goes on with the replacement of a CA, and forgets runs and enrolments of long ago. Whatever fails of it is
  * in the outcome and tried again by the next pass.
  */
 export function maintain(context: DispatcherContext): ResultAsync<Maintenance, CtrlExecError> {
@@ -57,6 +58,7 @@ export function maintain(context: DispatcherContext): ResultAsync<Maintenance, C
     const visited = yield* visit(context, yield* readDispatcherIdentity(context), yield* registry.list());
     // Last: whoever was reached meanwhile has not lapsed.
     const lapsed = yield* dropLapsed(context);
+    yield* purgeRuns(context);
     const caRetired = (yield* unlessLocked(retireCa(context))) ?? false;
     const identity = yield* readDispatcherIdentity(context);
     if (caRetired) yield* visit(context, identity, yield* registry.list());

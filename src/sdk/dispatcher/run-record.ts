@@ -30,11 +30,18 @@ export type RunFailure = AskFailure | CtrlExecError<'locked'>;
 /** Seconds. */
 const longestTimeout = 604_800;
 
-/** Milliseconds for which the record of a run that has ended is kept, and an agent is expected to know it. */
-export const keptFor = 86_400_000;
+/** Milliseconds for which an agent is expected to know a run. */
+export const knownFor = 86_400_000;
 
-/** Milliseconds after which the record of a run is given up whose end nobody ever heard. */
-const unendedFor = 7 * keptFor;
+/** Forgets runs that ended longer than `run_ttl` ago, and after a week or that time those whose end nobody ever heard. */
+export function purgeRuns({ clock, runStore, settings }: DispatcherContext) {
+  const now = clock.now();
+  const keptFor = settings.runTtl * 1000;
+  return runStore.purge({
+    endedBefore: now - keptFor,
+    startedBefore: now - Math.max(keptFor, 7 * knownFor),
+  });
+}
 
 /** What an agent is told to run. */
 export const runBody = (
@@ -105,20 +112,18 @@ async function begin<T>(
   const { script, caller = {} } = request;
   const username = caller.username ?? '';
   const hosts = begun.hosts.map(({ host }) => host);
-  const now = clock.now();
-  const started = await runStore
-    .purge({ endedBefore: now - keptFor, startedBefore: now - unendedFor })
-    .andThen(() =>
-      runStore.start({
-        reqid,
-        script,
-        hosts,
-        mode,
-        username,
-        sourceIp: caller.sourceIp ?? '127.0.0.1',
-        startedAt: clock.now(),
-      }),
-    );
+  const started = await purgeRuns(context).andThen(() =>
+    runStore.start({
+      reqid,
+      script,
+      hosts,
+      args: request.args ?? [],
+      mode,
+      username,
+      sourceIp: caller.sourceIp ?? '127.0.0.1',
+      startedAt: clock.now(),
+    }),
+  );
   if (started.isErr()) {
     await locks.release(reqid);
     return err(started.error);

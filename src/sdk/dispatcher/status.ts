@@ -7,7 +7,7 @@ import { type AskFailure, type Asking, hostError, type Prepared, prepareAgain } 
 import { exchange, recordFailed } from './contact.js';
 import type { DispatcherContext } from './context.js';
 import { type Found, type LookupFailure, lookUp } from './run-lookup.js';
-import { keptFor } from './run-record.js';
+import { knownFor } from './run-record.js';
 
 export type StatusFailure = AskFailure | LookupFailure;
 
@@ -72,7 +72,7 @@ export function look(
     const news = await parallel(prepared.hosts, settings.maxParallel, (addressed) =>
       askRecord(context, prepared, addressed, record.reqid, asking),
     );
-    const expired = clock.now() - record.startedAt > keptFor && !underWay;
+    const expired = clock.now() - record.startedAt > knownFor && !underWay;
     const after = withNews(before, named(asked, news), { underWay, expired });
     return ok(await kept(context, before, after));
   });

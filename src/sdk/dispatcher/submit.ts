@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import { maxRunAnswer, readSubmitAnswer, type SubmitAnswer } from '../../domain/agent-protocol.js';
-import { type HostState, isSettled } from '../../domain/run-record.js';
+import { type HostState, isSettled, type Submission } from '../../domain/run-record.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
 import type { Addressed } from './agent-target.js';
@@ -10,18 +10,6 @@ import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity } from './identity.js';
 import { mayHaveBegun } from './run.js';
 import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
-
-/** How one host took a submission. */
-export interface Submission {
-  /** The registry name, or the host argument as given. */
-  readonly host: string;
-  /** `busy`: the script still runs there. `error`: it was not begun, or nobody knows; `status` asks. */
-  readonly status: 'accepted' | 'busy' | 'error';
-  readonly error?: string;
-  /** Round trip in whole milliseconds. */
-  readonly rtt: number;
-  readonly reqid: string;
-}
 
 export interface SubmitRequest extends ScriptRequest {
   /** Called as each host's answer arrives, in that order. */

@@ -134,7 +134,8 @@ describe('a submission', () => {
   it('that was interrupted is settled by what the agents know', async () => {
     const one = await agent('web-01', agentWith({ results: [done] }));
     await agent('web-02', agentWith());
-    const run = { reqid: 'a'.repeat(16), script: 'job', hosts: order.hosts, username: '', sourceIp: '' };
+    const { hosts, args } = order;
+    const run = { reqid: 'a'.repeat(16), script: 'job', hosts, args, username: '', sourceIp: '' };
     const record = { ...run, mode: 'async', startedAt: fleet.clock.now() } as const;
     (await control.context.runStore.start(record))._unsafeUnwrap();
     const keys = order.hosts.map((host) => ({ host, script: 'job' }));

@@ -254,6 +254,7 @@ describe('a file system in trouble', () => {
         reqid: 'r',
         script: 's',
         hosts: ['h'],
+        args: [],
         mode: 'sync',
         username: 'u',
         sourceIp: '',

@@ -48,6 +48,7 @@ const run = {
   reqid: 'r1',
   script: 'deploy',
   hosts: ['web-01'],
+  args: undefined,
   mode: 'sync',
   username: 'root',
   sourceIp: '',
@@ -96,6 +97,9 @@ const formerDirectory = (): string => {
 const expectWhole = async ({ registry, runStore, joinTokens, pairingQueue, revocations }: SqliteStores) => {
   expect((await registry.list())._unsafeUnwrap()).toEqual(agents);
   expect((await runStore.find(run.reqid))._unsafeUnwrap()).toEqual(run);
+  const { args: _, states: __, results: ___, ...asked } = run;
+  const summaries = (await runStore.list({ limit: 9 }))._unsafeUnwrap();
+  expect(summaries).toEqual([{ ...asked, outcome: 'succeeded', failed: [] }]);
   expect((await joinTokens.find(token.id))._unsafeUnwrap()).toEqual(token);
   expect((await pairingQueue.find('p1'))._unsafeUnwrap()).toMatchObject({ code: '123456', state: 'open' });
   expect((await revocations.current())._unsafeUnwrap()).toEqual({ revision: 0, entries: [] });
