@@ -9,8 +9,11 @@ export interface LogRecord {
 
 /** A log, and a way to read it back. */
 export interface EventLogBinding {
-  /** Given any event here, whatever its name and fields. */
-  readonly log: { emit(event: EventRecord): void };
+  /** Any event that is emitted here is to be logged, whatever its name and fields. */
+  readonly log: {
+    /** As the port has it. */
+    emit(event: EventRecord): void;
+  };
   /** What the log holds, one entry a record, read back into action and fields; values as text. */
   readonly records: () => readonly LogRecord[] | Promise<readonly LogRecord[]>;
 }

@@ -2,6 +2,7 @@ import express from 'express';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { version } from '../version.js';
 
+/** What the routes stand on. */
 export interface ApiRouterOptions {
   /** The dispatcher that answers. A function is asked at each request, so that a reload can put another in its place. */
   readonly dispatcher: Dispatcher | (() => Dispatcher);

@@ -1,3 +1,9 @@
+/**
+ * The contract suites of the ports, for adapters of your own: each is a function that registers tests with vitest
+ * (an optional peer dependency, as is fast-check). Call it in a test file, with a name for the report and a
+ * factory for what is tested. What a factory has to clean up it can give to `onTestFinished` of vitest.
+ * @module
+ */
 export { type AgentRunsSubject, agentRunsContract } from '../../../tests/contract/agent-runs.contract.js';
 export { authHookContract, type HookBinding } from '../../../tests/contract/auth-hook.contract.js';
 export {

@@ -29,6 +29,7 @@ export interface ServingAgent extends AsyncDisposable {
   close(grace?: number): Promise<void>;
 }
 
+/** Where to serve. */
 export interface ServeOptions {
   /** 0 lets the system choose. Default: `port` of the configuration. */
   readonly port?: number;

@@ -38,6 +38,7 @@ const sessionLifetime = sessionSeconds * 1000;
 const retryAfter = 2;
 const enrolmentLifetime = 86_400_000;
 
+/** Where the pairing port is, and for whom. */
 export interface PairingModeOptions {
   /** 0 lets the system choose. Default: `pairing_port`. */
   readonly port?: number;

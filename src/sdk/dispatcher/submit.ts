@@ -11,11 +11,13 @@ import type { DispatcherIdentity } from './identity.js';
 import { mayHaveBegun } from './run.js';
 import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
 
+/** What agents are to run by themselves, and who follows the submission. */
 export interface SubmitRequest extends ScriptRequest {
   /** Called as each host's answer arrives, in that order. */
   readonly onResult?: (submission: Submission) => void;
 }
 
+/** Which hosts have accepted a run. */
 export interface Submitted {
   /** 16 hex digits: what `status`, `wait` and `cancel` take. */
   readonly reqid: string;
