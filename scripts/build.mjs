@@ -1,6 +1,15 @@
 // Builds the package into dist/: the commands bundled with what they need, the library one file per entry with types.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -69,6 +78,11 @@ for (const name of ['ctrl-exec', 'ctrl-exec-agent']) {
   writeFileSync(file, `#!/usr/bin/env node\n${readFileSync(file, 'utf8')}`);
   chmodSync(file, 0o755);
 }
+
+// What the documentation page of the API loads; the package itself would bring telemetry along.
+mkdirSync(`${fresh}/docs-page`);
+for (const name of ['swagger-ui.css', 'swagger-ui-bundle.js', 'LICENSE', 'NOTICE'])
+  cpSync(`${root}/node_modules/swagger-ui-dist/${name}`, `${fresh}/docs-page/${name}`);
 
 let status = 0;
 if (!process.argv.includes('--no-types')) {

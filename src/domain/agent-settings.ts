@@ -45,9 +45,9 @@ export interface AgentSettings {
   readonly eventLog: EventLogSetting;
   /** Who may connect; undefined: everybody. */
   readonly allowedIps: Prefixes | undefined;
-  /** For connections of peers that have not shown a trusted certificate. */
+  /** For connections that came to nothing, of one address. */
   readonly rateLimitVolume: RateLimit;
-  /** For connections that ended in a refusal. */
+  /** For those among them whose handshake failed. */
   readonly rateLimitProbe: RateLimit;
   readonly rateLimitDisable: boolean;
   /** A file. */

@@ -58,6 +58,8 @@ export interface ErrorFields {
   refused: { status: number; reason: string };
   /** The hook said no, or there is none where one is needed. `hookCode`: its exit code, 1 to 3; undefined where it gave none. */
   denied: { reason: string; hookCode: number | undefined };
+  /** A key was used before for another request; `field` is what differs, `caller` before anything else. */
+  idempotency_mismatch: { field: string };
   /** The script runs already; `conflicts` are `host:script`, sorted. */
   locked: { conflicts: readonly string[] };
   /** The operator has refused the request. */

@@ -61,6 +61,8 @@ interface DispatcherEvents {
     rtt: number;
     error: string | undefined;
   };
+  /** A request came again under the idempotency key of a run, and was given the answer of that instead of being run. @remarks Nothing. Many are a client that gives up too early. */
+  repeat: { reqid: string; script: string; username: string | undefined };
   /** A script was submitted to hosts, which run it by themselves. @remarks Nothing: a `submit-result` for each host follows. */
   submit: { reqid: string; script: string; hosts: string; username: string | undefined };
   /** What a host answered to a submission: accepted, busy or error. @remarks At `error` look for the REQID in the log of that host before you submit it again: the script may have been begun all the same. */

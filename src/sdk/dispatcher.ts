@@ -25,6 +25,7 @@ import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './dispatcher/ping.js';
 import { type AgentEdit, editAgent, findAgent, unpairAgent } from './dispatcher/registered-agents.js';
 import { type Renewal, readmit } from './dispatcher/renewal.js';
+import { type RetryOptions, type RetrySubmitOptions, retry, retryAsync } from './dispatcher/retry.js';
 import { type Revoked, revoke } from './dispatcher/revoke.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './dispatcher/rotation.js';
 import { type Run, type RunRequest, run } from './dispatcher/run.js';
@@ -37,6 +38,7 @@ import {
   setupDispatcher,
 } from './dispatcher/setup.js';
 import { type RunStatus, status } from './dispatcher/status.js';
+import { type FollowedRun, follow, type StreamRequest } from './dispatcher/stream.js';
 import { type SubmitRequest, type Submitted, submit } from './dispatcher/submit.js';
 import { type Waited, type WaitOptions, waitForRun } from './dispatcher/wait-for-run.js';
 import { once } from './parallel.js';
@@ -116,10 +118,19 @@ export interface Dispatcher extends AsyncDisposable {
    * …).
    */
   run(request: RunRequest): Answer<Run>;
+  /** The same, begun at once, to be followed by a loop over its events. */
+  stream(request: StreamRequest): FollowedRun;
   /** Has hosts run a script by themselves; `status` and `wait` tell how it ended. */
   submit(request: SubmitRequest): Answer<Submitted>;
   /** Runs as they are recorded here, the latest first; no agent is asked. */
   runs(query?: RunQuery): Answer<RunPage>;
+  /**
+   * The same script with the same arguments once more, on the hosts where it did not end with exit 0; a run of its own.
+   * `request_not_ready` while it may still run somewhere, `invalid_argument` where it failed nowhere.
+   */
+  retry(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
+  /** The same, and the agents run it by themselves. */
+  retry(reqid: string, options: RetrySubmitOptions & { readonly async: true }): Answer<Submitted>;
   /** How a run stands: as recorded, and as the agents say that were not heard to the end. */
   status(reqid: string, asking?: Asking): Answer<RunStatus>;
   /** Waits until a run has ended on every host, or the time is up. */
@@ -178,6 +189,16 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
         .mapErr((error): CtrlExecError => error)
         .andThen(() => use(context)),
     );
+  function again(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
+  function again(reqid: string, options: RetrySubmitOptions & { readonly async: true }): Answer<Submitted>;
+  function again(
+    reqid: string,
+    options: (RetryOptions & { async?: false }) | (RetrySubmitOptions & { async: true }) = {},
+  ): Answer<Run | Submitted> {
+    return within<Run | Submitted>((context) =>
+      options.async ? retryAsync(context, reqid, options) : retry(context, reqid, options),
+    );
+  }
   const close = async () => {
     const outcome = await opening;
     if (!outcome?.isOk()) return;
@@ -208,8 +229,14 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
     run: (request) => within((context) => run(context, request)),
+    stream: (request) =>
+      follow(
+        (callbacks) => within((context) => run(context, { ...request, ...callbacks(context.clock) })),
+        request.signal,
+      ),
     submit: (request) => within((context) => submit(context, request)),
     runs: (query) => within((context) => listRuns(context, query)),
+    retry: again,
     status: (reqid, asking) => within((context) => status(context, reqid, asking)),
     wait: (reqid, options) => within((context) => waitForRun(context, reqid, options)),
     cancel: (reqid, options) => within((context) => cancel(context, reqid, options)),

@@ -20,6 +20,7 @@ export function everyCode(error: CtrlExecError): string {
     case 'downgrade_refused':
     case 'file_failed':
     case 'host_unresolved':
+    case 'idempotency_mismatch':
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':
@@ -64,6 +65,7 @@ export function oneMissing(error: CtrlExecError): string {
     case 'downgrade_refused':
     case 'file_failed':
     case 'host_unresolved':
+    case 'idempotency_mismatch':
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':

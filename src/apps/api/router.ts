@@ -1,6 +1,14 @@
 import express from 'express';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { version } from '../version.js';
+import { type Admitted, admit, internal } from './admission.js';
+import { refuse } from './answer.js';
+import { answer, openHandler } from './call.js';
+import { docsHandlers } from './docs.js';
+import { refusal } from './errors.js';
+import { heartbeatInterval } from './event-stream.js';
+import { requestId } from './request-id.js';
+import { apiRoutes } from './routes.js';
 
 /** What the routes stand on. */
 export interface ApiRouterOptions {
@@ -8,23 +16,74 @@ export interface ApiRouterOptions {
   readonly dispatcher: Dispatcher | (() => Dispatcher);
   /** Runs before every route, `GET /health` included: limits, metrics. Default: none. */
   readonly middleware?: readonly express.RequestHandler[];
+  /** Milliseconds between two signs of life in a stream of events. Default: 15,000. */
+  readonly heartbeat?: number;
+  /**
+   * Told what a handler has thrown, which is a bug; the client is told `internal error` and no more. Default: a warning of the
+   * process.
+   */
+  readonly onUnexpected?: (error: unknown, requestId: string) => void;
 }
 
+const notFound = refusal(404, 'not found');
+
+/** As express writes paths. */
+const pattern = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
+
+const warn = (error: unknown): void =>
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+
 /**
- * The HTTP API as an express router, to be mounted under any path. Nothing listens and nothing is opened before the
- * first request.
+ * The HTTP API as an express router, to be mounted under any path, all of which is its own. Nothing listens and nothing is
+ * opened before the first request.
  */
 export function createApiRouter(options: ApiRouterOptions): express.Router {
+  const { middleware = [], heartbeat = heartbeatInterval, onUnexpected = warn } = options;
+  const { dispatcher: given } = options;
+  const dispatcher = typeof given === 'function' ? given : () => given;
   const router = express.Router({ caseSensitive: true, strict: true });
-  const dispatcher = () =>
-    typeof options.dispatcher === 'function' ? options.dispatcher() : options.dispatcher;
-  for (const middleware of options.middleware ?? []) router.use(middleware);
-  router.get('/health', (_request, response) => {
-    response.json({ ok: true, version });
+  const { routes } = apiRoutes(version);
+  const admitted = new WeakMap<express.Request, Admitted>();
+
+  router.use(requestId, ...middleware);
+  for (const route of routes.filter(({ permission }) => permission === 'nobody'))
+    router[route.method](pattern(route.path), openHandler(route, dispatcher));
+
+  const docs = docsHandlers();
+  router.use(async (request, response, next) => {
+    const outcome = await admit(request, dispatcher());
+    if (outcome.isErr()) return refuse(response, docs.challenged(request, response, outcome.error));
+    admitted.set(request, outcome.value);
+    next();
   });
-  router.get('/v1/locks', async (_request, response) => {
-    const locks = await dispatcher().locks();
-    response.json({ ok: true, locks: locks.unwrapOr([]) });
-  });
+
+  for (const route of routes)
+    router[route.method](pattern(route.path), async (request, response) => {
+      const who = admitted.get(request);
+      if (!who) throw new Error('a request that nobody has admitted');
+      await answer(route, who, request, response, heartbeat);
+    });
+  for (const { path, handler } of docs.pages) router.get(path, handler);
+
+  const methods = new Map<string, Set<string>>();
+  for (const { path, method } of [...routes, ...docs.pages.map(({ path }) => ({ path, method: 'get' }))])
+    methods.set(path, (methods.get(path) ?? new Set()).add(method.toUpperCase()));
+  for (const [path, allowed] of methods)
+    router.all(pattern(path), (_request, response) => {
+      const allow = [...allowed].sort().join(', ');
+      response.setHeader('allow', allow);
+      refuse(response, refusal(405, 'method not allowed', `expected ${allow}`));
+    });
+
+  router.use((_request, response) => refuse(response, notFound));
+  const failed: express.ErrorRequestHandler = (error, _request, response, _next) => {
+    // An address that cannot be decoded.
+    if (error instanceof URIError)
+      return refuse(response, refusal(400, 'invalid_argument', 'path: not decodable'));
+    onUnexpected(error, String(response.getHeader('x-request-id')));
+    if (response.headersSent) response.destroy();
+    else refuse(response, internal);
+  };
+  router.use(failed);
   return router;
 }

@@ -12,7 +12,7 @@ import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from
 import { renewAgent } from './renewal.js';
 import { dropLapsed, unrevoked } from './revoked.js';
 import { exclusively, type Rotation, retirePrevious, rotate, type Untold } from './rotation.js';
-import { purgeRuns } from './run-record.js';
+import { purgeRuns } from './run-retention.js';
 import { issuePairingIdentity } from './setup.js';
 
 /** What a maintenance pass did. */

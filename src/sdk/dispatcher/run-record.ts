@@ -1,115 +1,151 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { scriptName } from '../../domain/names.js';
-import type { RunMode } from '../../domain/run-record.js';
+import { err, errAsync, ok, type Result, ResultAsync, safeTry } from 'neverthrow';
+import type { CtrlExecError } from '../../domain/errors.js';
+import type { RunMode, RunRecord } from '../../domain/run-record.js';
 import { guarded } from '../callback.js';
+import { wait } from '../wait.js';
 import { freshReqid } from './agent-request.js';
-import { type AskFailure, type Asking, type Prepared, prepare } from './ask.js';
+import { type AskFailure, type Prepared, prepare } from './ask.js';
 import { recordFailed } from './contact.js';
 import type { DispatcherContext } from './context.js';
+import { callerDigest, type RepeatFailure, sameRequest } from './repeat.js';
+import { checkRequest, type ScriptRequest } from './run-request.js';
+import { purgeRuns } from './run-retention.js';
 
-/** What is to be run, and where. */
-export interface ScriptRequest extends Asking {
-  /** Registered names, `host:port`, `[v6]:port` or unregistered host names; at least one. A repeated one counts once. */
-  readonly hosts: readonly string[];
-  /** Name in the agents' allowlists. */
-  readonly script: string;
-  /** The argument vector; strings without NUL, passed byte for byte as UTF-8. Default: none. */
-  readonly args?: readonly string[];
+export type RunFailure = AskFailure | RepeatFailure | CtrlExecError<'locked'>;
+
+export interface RunKind<T = unknown> {
+  readonly mode: RunMode;
+  /** The run whose failed hosts it is for. */
+  readonly retryOf: string | undefined;
+  /** What another call has begun by the same key is to be answered with. */
+  readonly repeated: (first: RunRecord) => ResultAsync<T, RepeatFailure>;
   /**
-   * Whole seconds after which an agent ends the script, 1 to 604,800. Default: `run_timeout` of the agent. Legacy agents do not
-   * know it.
+   * Never rejects; gives what it has, and what could not be recorded of it.
    */
-  readonly timeout?: number;
-  /** Called once the run is recorded, before any host is contacted. */
-  readonly onBegin?: (reqid: string) => void;
-}
-
-export type RunFailure = AskFailure | CtrlExecError<'locked'>;
-
-/** Seconds. */
-const longestTimeout = 604_800;
-
-/** Milliseconds for which an agent is expected to know a run. */
-export const knownFor = 86_400_000;
-
-/** Forgets runs that ended longer than `run_ttl` ago, and after a week or that time those whose end nobody ever heard. */
-export function purgeRuns({ clock, runStore, settings }: DispatcherContext) {
-  const now = clock.now();
-  const keptFor = settings.runTtl * 1000;
-  return runStore.purge({
-    endedBefore: now - keptFor,
-    startedBefore: now - Math.max(keptFor, 7 * knownFor),
-  });
-}
-
-/** What an agent is told to run. */
-export const runBody = (
-  { script, args = [], caller = {}, timeout }: ScriptRequest,
-  reqid: string,
-  mode: { readonly async?: true; readonly stream?: true } = {},
-) => ({
-  script,
-  args,
-  reqid,
-  username: caller.username ?? '',
-  token: caller.token ?? '',
-  ...(timeout !== undefined && { timeout }),
-  ...mode,
-});
-
-function checked({ hosts, script, args = [], timeout = 1 }: ScriptRequest) {
-  const invalid = (field: string, reason: string) =>
-    err(failure('invalid_argument', `${field}: ${reason}`, { field, reason }));
-  if (hosts.length === 0) return invalid('hosts', 'at least one host is needed');
-  if (!Array.isArray(args) || args.some((arg) => typeof arg !== 'string' || arg.includes('\0')))
-    return invalid('args', 'must be strings without NUL');
-  if (!Number.isInteger(timeout) || timeout < 1 || timeout > longestTimeout)
-    return invalid('timeout', `must be whole seconds from 1 to ${longestTimeout}`);
-  return scriptName(script).map(() => undefined);
+  readonly work: (begun: Begun) => Promise<{ readonly outcome: T; readonly unrecorded: readonly string[] }>;
 }
 
 /** A run whose locks are held and whose record is begun. */
-export interface Begun extends Prepared {
+interface Begun extends Prepared {
   readonly reqid: string;
+}
+
+interface Outcome<T> {
+  readonly outcome: T;
+  readonly warnings: readonly string[];
 }
 
 /**
  * Asks the hook, takes the locks of all hosts or none, records the run, and lets go of the locks when `work` is done. Once
- * the scripts were sent, nothing takes their results away: what the store cannot take is logged.
- * @param work never rejects; gives what it has, and what could not be recorded of it
+ * the scripts were sent, nothing takes their results away: what the store cannot take is logged. What was begun by the same
+ * idempotency key is not begun again.
  */
 export function recorded<T>(
   context: DispatcherContext,
   request: ScriptRequest,
-  mode: RunMode,
-  work: (begun: Begun) => Promise<{ readonly outcome: T; readonly unrecorded: readonly string[] }>,
-): ResultAsync<{ readonly outcome: T; readonly warnings: readonly string[] }, RunFailure> {
-  const { locks, clock } = context;
+  kind: RunKind<T>,
+): ResultAsync<Outcome<T>, RunFailure> {
   const { script, hosts } = request;
-  return checked(request)
+  return checkRequest(request)
     .asyncAndThen(() => prepare(context, { action: 'run', script, hosts, args: request.args ?? [] }, request))
     .mapErr((error): RunFailure => error)
-    .andThen((prepared) => {
-      const reqid = freshReqid(context);
-      const keys = prepared.hosts.map(({ host }) => ({ host, script }));
-      return locks
-        .acquire(keys, reqid, clock.now())
-        .mapErr((error): RunFailure => error)
-        .andThen(() => new ResultAsync(begin(context, request, mode, { ...prepared, reqid }, work)));
+    .andThen((prepared) => begunOnce(context, request, kind, prepared));
+}
+
+/** Milliseconds after which it is seen again what became of a run that is about to be recorded. */
+const momentLater = 20;
+
+function begunOnce<T>(
+  context: DispatcherContext,
+  request: ScriptRequest,
+  kind: RunKind<T>,
+  prepared: Prepared,
+): ResultAsync<Outcome<T>, RunFailure> {
+  const { clock, runStore } = context;
+  const { idempotencyKey: key, signal } = request;
+  return safeTry<Outcome<T>, RunFailure>(async function* () {
+    for (;;) {
+      const first = key === undefined ? undefined : yield* runStore.findByIdempotencyKey(key);
+      if (first) return repetition(context, request, kind, prepared, first);
+      const begun = await locked(context, request, kind, prepared);
+      if (begun.isOk() && begun.value !== 'taken') return ok(begun.value);
+      if (begun.isErr()) {
+        const { error } = begun;
+        if (key === undefined || error.code !== 'locked') return err(error);
+        const certain = yield* areRecorded(context, error.conflicts);
+        if (certain && !(yield* runStore.findByIdempotencyKey(key))) return err(error);
+      }
+      yield* wait(clock, momentLater, signal);
+    }
+  });
+}
+
+/** Whether it is known by which key each run was begun that is in the way: the locks come before the record. */
+function areRecorded(
+  { locks, runStore }: DispatcherContext,
+  conflicts: readonly string[],
+): ResultAsync<boolean, CtrlExecError<'store_failed'>> {
+  return safeTry(async function* () {
+    const inTheWay = (yield* locks.list()).filter(({ host, script }) =>
+      conflicts.includes(`${host}:${script}`),
+    );
+    for (const { reqid } of inTheWay) if (!(yield* runStore.find(reqid))) return ok(false);
+    return ok(inTheWay.length > 0);
+  });
+}
+
+function repetition<T>(
+  context: DispatcherContext,
+  request: ScriptRequest,
+  kind: RunKind<T>,
+  prepared: Prepared,
+  first: RunRecord,
+): ResultAsync<Outcome<T>, RunFailure> {
+  const mismatch = sameRequest(context, first, request, kind, prepared);
+  if (mismatch) return errAsync(mismatch);
+  const { reqid, script } = first;
+  const callback = guarded(request.onBegin);
+  context.events.emit({
+    action: 'repeat',
+    fields: { reqid, script, username: request.caller?.username || undefined },
+  });
+  callback.tell(reqid);
+  return kind
+    .repeated(first)
+    .mapErr((error): RunFailure => error)
+    .map((outcome) => {
+      callback.rethrow();
+      return { outcome, warnings: [] };
     });
+}
+
+/** `taken`: another run has the idempotency key, and nothing was begun. */
+type Attempt<T> = Outcome<T> | 'taken';
+
+function locked<T>(
+  context: DispatcherContext,
+  request: ScriptRequest,
+  kind: RunKind<T>,
+  prepared: Prepared,
+): ResultAsync<Attempt<T>, RunFailure> {
+  const { locks, clock } = context;
+  const reqid = freshReqid(context);
+  const keys = prepared.hosts.map(({ host }) => ({ host, script: request.script }));
+  return locks
+    .acquire(keys, reqid, clock.now())
+    .mapErr((error): RunFailure => error)
+    .andThen(() => new ResultAsync(begin(context, request, kind, { ...prepared, reqid })));
 }
 
 async function begin<T>(
   context: DispatcherContext,
   request: ScriptRequest,
-  mode: RunMode,
+  { mode, retryOf, work }: RunKind<T>,
   begun: Begun,
-  work: (begun: Begun) => Promise<{ readonly outcome: T; readonly unrecorded: readonly string[] }>,
-): Promise<Result<{ outcome: T; warnings: readonly string[] }, RunFailure>> {
+): Promise<Result<Attempt<T>, RunFailure>> {
   const { clock, events, locks, runStore } = context;
   const { reqid } = begun;
-  const { script, caller = {} } = request;
+  const { script, caller = {}, idempotencyKey: key } = request;
   const username = caller.username ?? '';
   const hosts = begun.hosts.map(({ host }) => host);
   const started = await purgeRuns(context).andThen(() =>
@@ -122,11 +158,16 @@ async function begin<T>(
       username,
       sourceIp: caller.sourceIp ?? '127.0.0.1',
       startedAt: clock.now(),
+      ...(retryOf !== undefined && { retryOf }),
+      ...(key !== undefined && {
+        idempotency: { key, callerDigest: callerDigest(context, reqid, caller) },
+      }),
     }),
   );
-  if (started.isErr()) {
-    await locks.release(reqid);
-    return err(started.error);
+  if (started.isErr() || !started.value) {
+    const released = await locks.release(reqid);
+    if (started.isErr()) return err(started.error);
+    return released.map(() => 'taken' as const);
   }
   const fields = { reqid, script, hosts: hosts.join(','), username: username || undefined };
   if (mode === 'sync') events.emit({ action: 'run', fields });

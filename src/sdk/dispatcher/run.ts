@@ -11,7 +11,9 @@ import { exchange } from './contact.js';
 import type { DispatcherContext } from './context.js';
 import { followed, type OutputPiece } from './follow.js';
 import type { DispatcherIdentity } from './identity.js';
-import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
+import { resultsOf } from './repeat.js';
+import { type RunFailure, recorded } from './run-record.js';
+import { runBody, type ScriptRequest } from './run-request.js';
 
 /** What is run, where, and who follows it. */
 export interface RunRequest extends ScriptRequest {
@@ -40,29 +42,43 @@ export interface Run {
  * Runs a script on hosts: asks the hook, takes the locks of all hosts or none, and reports every host inline. A host that
  * fails spoils nothing; only what concerns the run as a whole is an error. Where the end is not heard in time the script goes
  * on, and `status` can still fetch it. A throw of the caller's own callback is passed on at the end.
+ * @param retryOf the run whose failed hosts it is for
  */
-export function run(context: DispatcherContext, request: RunRequest): ResultAsync<Run, RunFailure> {
+export function run(
+  context: DispatcherContext,
+  request: RunRequest,
+  retryOf?: string,
+): ResultAsync<Run, RunFailure> {
   const { clock, events, runStore, settings } = context;
   const { script } = request;
   const callback = guarded(request.onResult);
   const output = request.onOutput && guarded(request.onOutput);
-  return recorded(context, request, 'sync', async ({ reqid, hosts, identity }) => {
-    const results = await parallel(hosts, settings.maxParallel, async (host) => {
-      const result = await runOn(context, identity, host, request, reqid, output?.tellAndWait);
-      const { exit, rtt, error } = result;
-      events.emit({
-        action: 'run-result',
-        level: exit === 0 ? 'info' : 'warning',
-        fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
+  return recorded<Pick<Run, 'reqid' | 'results'>>(context, request, {
+    mode: 'sync',
+    retryOf,
+    repeated: (first) =>
+      resultsOf(context, first, request, patience(context, request.timeout)).map((results) => {
+        for (const result of results) callback.tell(result);
+        return { reqid: first.reqid, results };
+      }),
+    work: async ({ reqid, hosts, identity }) => {
+      const results = await parallel(hosts, settings.maxParallel, async (host) => {
+        const result = await runOn(context, identity, host, request, reqid, output?.tellAndWait);
+        const { exit, rtt, error } = result;
+        events.emit({
+          action: 'run-result',
+          level: exit === 0 ? 'info' : 'warning',
+          fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
+        });
+        callback.tell(result);
+        return result;
       });
-      callback.tell(result);
-      return result;
-    });
-    const completed = await runStore.complete(reqid, results, clock.now());
-    return {
-      outcome: { reqid, results },
-      unrecorded: completed.isErr() ? [completed.error.message] : [],
-    };
+      const completed = await runStore.complete(reqid, results, clock.now());
+      return {
+        outcome: { reqid, results },
+        unrecorded: completed.isErr() ? [completed.error.message] : [],
+      };
+    },
   }).map(({ outcome: { reqid, results }, warnings }) => {
     callback.rethrow();
     output?.rethrow();

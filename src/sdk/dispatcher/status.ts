@@ -7,7 +7,7 @@ import { type AskFailure, type Asking, hostError, type Prepared, prepareAgain } 
 import { exchange, recordFailed } from './contact.js';
 import type { DispatcherContext } from './context.js';
 import { type Found, type LookupFailure, lookUp } from './run-lookup.js';
-import { knownFor } from './run-record.js';
+import { knownFor } from './run-retention.js';
 
 export type StatusFailure = AskFailure | LookupFailure;
 

@@ -8,8 +8,10 @@ import { hostError, loggedError } from './ask.js';
 import { exchange } from './contact.js';
 import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity } from './identity.js';
+import { submissionsOf } from './repeat.js';
 import { mayHaveBegun } from './run.js';
-import { type RunFailure, recorded, runBody, type ScriptRequest } from './run-record.js';
+import { type RunFailure, recorded } from './run-record.js';
+import { runBody, type ScriptRequest } from './run-request.js';
 
 /** What agents are to run by themselves, and who follows the submission. */
 export interface SubmitRequest extends ScriptRequest {
@@ -31,35 +33,49 @@ export interface Submitted {
 /**
  * Has hosts run a script by themselves: as in a run, but each agent only says that it has begun. The locks are held until
  * the last agent has answered; from then on each agent sees to it that the script does not run twice.
+ * @param retryOf the run whose failed hosts it is for
  */
 export function submit(
   context: DispatcherContext,
   request: SubmitRequest,
+  retryOf?: string,
 ): ResultAsync<Submitted, RunFailure> {
   const { clock, events, runStore, settings } = context;
   const { script } = request;
   const callback = guarded(request.onResult);
-  return recorded(context, request, 'async', async ({ reqid, hosts, identity }) => {
-    const unrecorded: string[] = [];
-    const submitted = await parallel(hosts, settings.maxParallel, async (host) => {
-      const { state, submission } = await submitTo(context, identity, host, request, reqid);
-      const { status, rtt, error } = submission;
-      // At once: whoever looks on from elsewhere, or after this process was killed, knows as much as possible.
-      const noted = await runStore.note(reqid, { states: [state] });
-      if (noted.isErr()) unrecorded.push(noted.error.message);
-      events.emit({
-        action: 'submit-result',
-        level: status === 'accepted' ? 'info' : 'warning',
-        fields: { reqid, script, host: host.host, status, rtt, error: loggedError(error, request) },
+  return recorded<Pick<Submitted, 'reqid' | 'results'>>(context, request, {
+    mode: 'async',
+    retryOf,
+    repeated: (first) =>
+      submissionsOf(context, first, request).map((results) => {
+        for (const result of results) callback.tell(result);
+        return { reqid: first.reqid, results };
+      }),
+    work: async ({ reqid, hosts, identity }) => {
+      const unrecorded: string[] = [];
+      const submitted = await parallel(hosts, settings.maxParallel, async (host) => {
+        const { state, submission } = await submitTo(context, identity, host, request, reqid);
+        const { status, rtt, error } = submission;
+        // At once: whoever looks on from elsewhere, or after this process was killed, knows as much as possible.
+        const noted = await runStore.note(reqid, { states: [state] });
+        if (noted.isErr()) unrecorded.push(noted.error.message);
+        events.emit({
+          action: 'submit-result',
+          level: status === 'accepted' ? 'info' : 'warning',
+          fields: { reqid, script, host: host.host, status, rtt, error: loggedError(error, request) },
+        });
+        callback.tell(submission);
+        return { state, submission };
       });
-      callback.tell(submission);
-      return { state, submission };
-    });
-    if (submitted.every(({ state }) => isSettled(state))) {
-      const noted = await runStore.note(reqid, { completedAt: clock.now() });
+      const results = submitted.map(({ submission }) => submission);
+      const settled = submitted.every(({ state }) => isSettled(state));
+      const noted = await runStore.note(reqid, {
+        submissions: results,
+        ...(settled && { completedAt: clock.now() }),
+      });
       if (noted.isErr()) unrecorded.push(noted.error.message);
-    }
-    return { outcome: { reqid, results: submitted.map(({ submission }) => submission) }, unrecorded };
+      return { outcome: { reqid, results }, unrecorded };
+    },
   }).map(({ outcome: { reqid, results }, warnings }) => {
     callback.rethrow();
     return { reqid, script, results, warnings };

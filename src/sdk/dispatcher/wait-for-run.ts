@@ -5,7 +5,7 @@ import { guarded } from '../callback.js';
 import { wait } from '../wait.js';
 import type { Asking } from './ask.js';
 import type { DispatcherContext } from './context.js';
-import { lookUp } from './run-lookup.js';
+import { type Found, lookUp } from './run-lookup.js';
 import { look, type RunStatus, type StatusFailure, statusOf } from './status.js';
 
 export interface WaitOptions extends Asking {
@@ -42,7 +42,19 @@ export function waitForRun(
   reqid: string,
   options: WaitOptions = {},
 ): ResultAsync<Waited, WaitFailure> {
+  return lookUp(context, 'status', reqid, options)
+    .mapErr((error): WaitFailure => error)
+    .andThen((found) => waitFor(context, found, options));
+}
+
+/** The same of a run that the hook has allowed to ask about. */
+export function waitFor(
+  context: DispatcherContext,
+  known: Found,
+  options: WaitOptions = {},
+): ResultAsync<Waited, WaitFailure> {
   const { clock, registry, runStore } = context;
+  const { reqid } = known.record;
   const { timeout, signal } = options;
   const deadline = timeout === undefined ? Number.POSITIVE_INFINITY : clock.monotonic() + timeout * 1000;
   const callback = guarded(options.onResult);
@@ -64,7 +76,7 @@ export function waitForRun(
     });
   const lastAsked = new Map<string, number>();
   return safeTry<Waited, WaitFailure>(async function* () {
-    let found = yield* lookUp(context, 'status', reqid, options);
+    let found = known;
     for (let interval = intervals.first; ; interval = Math.min(interval * intervals.growth, intervals.last)) {
       const legacy = yield* legacyAmong(found.record.hosts);
       const now = clock.monotonic();

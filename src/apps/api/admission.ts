@@ -1,0 +1,56 @@
+import type { Request } from 'express';
+import { err, ok, type Result } from 'neverthrow';
+import type { CtrlExecError } from '../../domain/errors.js';
+import type { Dispatcher } from '../../sdk/dispatcher.js';
+import { type JsonObject, readBody } from './body.js';
+import { callerOf } from './credentials.js';
+import { type Refusal, refusal, refusalOf } from './errors.js';
+import type { Call } from './route.js';
+
+/** A request of somebody who may use the API at all. */
+export interface Admitted {
+  readonly dispatcher: Dispatcher;
+  readonly asking: Call['asking'];
+  readonly body: JsonObject | undefined;
+  /** An error of this caller's as HTTP has it. */
+  readonly refusalOf: (error: CtrlExecError) => Refusal;
+}
+
+const crossOrigin = refusal(403, 'forbidden', 'requests of other sites are not answered');
+
+/**
+ * Whether a browser has sent it for a page of another site: such a page can have it sent with what the browser knows of its
+ * user, or where nobody is asked for credentials, and needs no answer to do harm.
+ */
+function isCrossOrigin({ headers }: Request): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return true;
+  const { origin, host } = headers;
+  return origin !== undefined && origin.replace(/^https?:\/\//, '').toLowerCase() !== host?.toLowerCase();
+}
+
+/**
+ * Reads the body, for it may hold credentials, and asks the hook whether the caller may use the API. Before it has said yes
+ * a caller learns nothing but that its body is no JSON, or too large.
+ */
+export async function admit(request: Request, dispatcher: Dispatcher): Promise<Result<Admitted, Refusal>> {
+  if (isCrossOrigin(request)) return err(crossOrigin);
+  const body = await readBody(request);
+  if (body.isErr()) return err(body.error);
+  const configured = await dispatcher.configuration();
+  if (configured.isErr()) return err(internal);
+  const { apiAuthDefault, authDenyGeneric } = configured.value.settings;
+  const asking = { caller: callerOf(request, body.value), withoutHook: apiAuthDefault };
+  const permitted = await dispatcher.authorise({ action: 'api' }, asking);
+  if (permitted.isErr())
+    return err(permitted.error.code === 'denied' ? refusalOf(permitted.error, authDenyGeneric) : internal);
+  return ok({
+    dispatcher,
+    asking,
+    body: body.value,
+    refusalOf: (error) => refusalOf(error, authDenyGeneric),
+  });
+}
+
+/** What has no more to say: to somebody who is not known, or about a bug. */
+export const internal = refusal(500, 'internal error');

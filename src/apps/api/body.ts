@@ -1,0 +1,54 @@
+import type { Request } from 'express';
+import { err, ok, type Result } from 'neverthrow';
+import { maxRequestBody } from '../../domain/agent-protocol.js';
+import { parseJsonObject } from '../../domain/json.js';
+import { type Refusal, refusal } from './errors.js';
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/**
+ * The JSON object in the body of a request, whatever its media type says; undefined: there is none. At most 1 MiB, and what
+ * {@link parseJsonObject} accepts. Where middleware of the application has read it before, what that made of it.
+ */
+export async function readBody(request: Request): Promise<Result<JsonObject | undefined, Refusal>> {
+  const parsed: unknown = request.body;
+  if (Buffer.isBuffer(parsed)) return parsedFrom(parsed);
+  if (parsed !== undefined) return alreadyRead(parsed);
+  if (request.headers['content-encoding'] !== undefined && request.headers['content-encoding'] !== 'identity')
+    return err(refusal(415, 'unsupported media type', 'the body must not be compressed'));
+  if (Number(request.headers['content-length'] ?? 0) > maxRequestBody) return err(tooLarge);
+  const bytes = await collected(request);
+  return bytes.andThen(parsedFrom);
+}
+
+const parsedFrom = (bytes: Uint8Array): Result<JsonObject | undefined, Refusal> =>
+  bytes.length === 0
+    ? ok(undefined)
+    : parseJsonObject(bytes).mapErr((reason) => refusal(400, 'invalid JSON', `the body: ${reason}`));
+
+const tooLarge = refusal(413, 'too_large', `the body is larger than ${maxRequestBody} bytes`);
+
+const alreadyRead = (parsed: unknown): Result<JsonObject, Refusal> =>
+  typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
+    ? ok(parsed as JsonObject)
+    : err(refusal(400, 'invalid JSON', 'the body is not a JSON object'));
+
+/** What comes beyond the limit is not kept. */
+function collected(request: Request): Promise<Result<Uint8Array, Refusal>> {
+  return new Promise((resolve) => {
+    const parts: Buffer[] = [];
+    let length = 0;
+    const broken = () => resolve(err(refusal(400, 'incomplete request', 'the body ended early')));
+    request.on('data', (part: Buffer) => {
+      length += part.length;
+      if (length <= maxRequestBody) parts.push(part);
+      else {
+        parts.length = 0;
+        resolve(err(tooLarge));
+      }
+    });
+    request.once('end', () => resolve(ok(Buffer.concat(parts))));
+    request.once('error', broken);
+    request.once('close', broken);
+  });
+}

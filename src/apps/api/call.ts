@@ -1,0 +1,69 @@
+import type { Request, RequestHandler, Response } from 'express';
+import type { Admitted } from './admission.js';
+import { answerJson, refuse } from './answer.js';
+import { eventStream } from './event-stream.js';
+import { inputOf } from './input.js';
+import type { Call, Input, Route } from './route.js';
+
+/** A signal that is aborted when the connection of an answer ends before the answer. */
+function goneSignal(response: Response): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  return gone.signal;
+}
+
+const callOf = (
+  input: Input,
+  { dispatcher, asking }: Pick<Admitted, 'dispatcher' | 'asking'>,
+  request: Request,
+  response: Response,
+  heartbeat: number,
+): Call => ({
+  ...input,
+  dispatcher,
+  asking,
+  base: request.baseUrl,
+  wantsEvents: request.accepts(['application/json', 'text/event-stream']) === 'text/event-stream',
+  gone: goneSignal(response),
+  events: () => eventStream(response, heartbeat),
+});
+
+/** Answers a request of somebody who was admitted: form, the route's own question to the hook, work. */
+export async function answer(
+  route: Route,
+  admitted: Admitted,
+  request: Request,
+  response: Response,
+  heartbeat: number,
+): Promise<void> {
+  const { dispatcher, asking, body, refusalOf } = admitted;
+  const input = inputOf(route, request, body);
+  if (input.isErr()) return refuse(response, refusalOf(input.error));
+  const { permission } = route;
+  if (typeof permission === 'object' && permission.askedBy === 'route') {
+    const subject = await permission.subject?.(input.value, dispatcher);
+    const permitted = await dispatcher.authorise({ action: permission.action, ...subject }, asking);
+    if (permitted.isErr()) return refuse(response, refusalOf(permitted.error));
+  }
+  const outcome = await route.handle(callOf(input.value, admitted, request, response, heartbeat));
+  outcome.match(
+    (reply) => {
+      if (reply !== 'sent') answerJson(response, reply.status, reply.body);
+    },
+    (error) => refuse(response, refusalOf(error)),
+  );
+}
+
+/** A route that is open to all. */
+export const openHandler =
+  (route: Route, dispatcher: () => Admitted['dispatcher']): RequestHandler =>
+  async (request, response) => {
+    const asking: Admitted['asking'] = { caller: {}, withoutHook: 'deny' };
+    const input = { params: {}, query: {}, headers: {}, body: {} };
+    const outcome = await route.handle(
+      callOf(input, { dispatcher: dispatcher(), asking }, request, response, 0),
+    );
+    outcome.map((reply) => reply !== 'sent' && answerJson(response, reply.status, reply.body));
+  };

@@ -1,0 +1,94 @@
+import type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
+
+/** The HTTP status of every expected failure. */
+export const httpStatus: Readonly<Record<ErrorCode, number>> = {
+  invalid_argument: 400,
+  denied: 403,
+  agent_unknown: 404,
+  request_unknown: 404,
+  agent_exists: 409,
+  ca_exists: 409,
+  codes_differ: 409,
+  downgrade_refused: 409,
+  identity_exists: 409,
+  locked: 409,
+  pairing_denied: 409,
+  request_ambiguous: 409,
+  request_not_ready: 409,
+  unpinned: 409,
+  pairing_expired: 410,
+  too_large: 413,
+  idempotency_mismatch: 422,
+  config_invalid: 500,
+  certificate_invalid: 500,
+  crypto_failed: 500,
+  file_failed: 500,
+  listen_failed: 500,
+  spawn_failed: 500,
+  store_failed: 500,
+  connection_failed: 502,
+  connection_refused: 502,
+  host_unresolved: 502,
+  protocol_violation: 502,
+  refused: 502,
+  revoked: 502,
+  tls_failed: 502,
+  unverified: 502,
+  wrong_identity: 502,
+  aborted: 503,
+  ca_missing: 503,
+  identity_missing: 503,
+  timed_out: 504,
+};
+
+/** The body of every answer that is not a success. */
+export interface FailureBody {
+  readonly ok: false;
+  /** What a program goes by: a code of the library, or the hook's reason. */
+  readonly error: string;
+  /** One line for a person. */
+  readonly detail?: string;
+  /** 1 to 3: how the hook denied it. 4: a lock is held. */
+  readonly code?: number;
+  /** The member, parameter or header that is meant. */
+  readonly field?: string;
+  /** The locks that are held, `<host>:<script>`. */
+  readonly conflicts?: readonly string[];
+}
+
+export interface Refusal {
+  readonly status: number;
+  readonly body: FailureBody;
+}
+
+/** An error as HTTP has it. @param generic denials say no more than `forbidden` */
+export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
+  const status = httpStatus[error.code];
+  switch (error.code) {
+    case 'denied':
+      return { status, body: generic ? forbidden : denial(error) };
+    case 'locked':
+      return { status, body: { ok: false, error: 'locked', code: 4, conflicts: error.conflicts } };
+    case 'invalid_argument':
+    case 'idempotency_mismatch':
+      return {
+        status,
+        body: { ok: false, error: error.code, detail: error.message, field: error.field },
+      };
+    default:
+      return { status, body: { ok: false, error: error.code, detail: error.message } };
+  }
+}
+
+const forbidden: FailureBody = { ok: false, error: 'forbidden' };
+
+const denial = ({ reason, hookCode }: CtrlExecError<'denied'>): FailureBody => ({
+  ok: false,
+  error: reason,
+  ...(hookCode !== undefined && { code: hookCode }),
+});
+
+export const refusal = (status: number, error: string, detail?: string): Refusal => ({
+  status,
+  body: { ok: false, error, ...(detail !== undefined && { detail }) },
+});

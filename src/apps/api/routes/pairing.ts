@@ -1,0 +1,192 @@
+import { z } from 'zod';
+import type { PairingRequest } from '../../../domain/pairing-request.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { route, success } from '../route.js';
+import { credentials, epochSeconds, ok, seconds } from '../schemas.js';
+
+const request = z
+  .object({
+    id: z.string(),
+    host: z.string().meta({ description: 'The name that the agent gives itself.' }),
+    ip: z.string().meta({ description: 'Where its connection came from.' }),
+    port: z.int(),
+    lookup_by: z.enum(['hostname', 'ip']),
+    code: z.string().nullable().meta({
+      description: 'Six digits, to be compared with what the agent shows; null: not known yet.',
+    }),
+    version: z.union([z.literal(1), z.literal(2)]),
+    state: z.enum(['started', 'open', 'approved', 'issued', 'active', 'denied', 'expired']),
+    name: z.string().optional().meta({ description: 'Under which it was approved.' }),
+    reason: z.string().optional().meta({ description: 'Why it was denied.' }),
+    created_at: seconds('When it came.'),
+    expires_at: seconds('When it is given up.'),
+  })
+  .meta({ id: 'PairingRequest' });
+
+const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof request> => ({
+  id: asked.id,
+  host: asked.host,
+  ip: asked.ip,
+  port: asked.port,
+  lookup_by: asked.lookupBy,
+  code: asked.code ?? null,
+  version: asked.version === 'v1' ? 1 : 2,
+  state: decision?.verdict === 'approve' && asked.state === 'open' ? 'approved' : asked.state,
+  ...(decision?.verdict === 'approve' && { name: decision.name }),
+  ...(decision?.verdict === 'deny' && { reason: decision.reason }),
+  created_at: epochSeconds(asked.createdAt),
+  expires_at: epochSeconds(asked.expiresAt),
+});
+
+const example: z.input<typeof request> = {
+  id: '0f1e2d3c4b5a69788796a5b4c3d2e1f0',
+  host: 'web-03',
+  ip: '10.0.0.3',
+  port: 7443,
+  lookup_by: 'hostname',
+  code: '420711',
+  version: 2,
+  state: 'open',
+  created_at: 1_780_000_000,
+  expires_at: 1_780_000_600,
+};
+
+export const listPairingRequests = route({
+  method: 'get',
+  path: '/v1/pairing-requests',
+  id: 'listPairingRequests',
+  tag: 'pairing',
+  summary: 'Pairing requests that wait',
+  permission: { action: 'pairing-requests', askedBy: 'route' },
+  input: {},
+  examples: { all: { summary: 'All of them' } },
+  answers: {
+    200: {
+      description: 'The requests, while pairing mode is open.',
+      schema: z.object({ ok, requests: z.array(request) }),
+      examples: { one: { ok: true, requests: [example] } },
+    },
+  },
+  errors: ['store_failed'],
+  handle: ({ dispatcher }) =>
+    dispatcher.pairingRequests().map((requests) => success(200, { requests: requests.map(requestJson) })),
+});
+
+const params = z.object({
+  id: z.string().meta({
+    description: 'Id of the request, or a unique prefix of at least 8 digits.',
+    example: '0f1e2d3c',
+  }),
+});
+
+/** The host that a decision is about: what the hook decides by. */
+const hostOf = async (dispatcher: Dispatcher, id: string): Promise<readonly string[]> =>
+  (await dispatcher.pairingRequests())
+    .unwrapOr([])
+    .filter((each) => each.id.startsWith(id.toLowerCase()))
+    .map(({ host }) => host);
+
+const answers = {
+  200: {
+    description: 'The request as it is now.',
+    schema: z.object({ ok, request }),
+    examples: {
+      one: { ok: true as const, request: { ...example, state: 'approved' as const, name: 'web-03' } },
+    },
+  },
+};
+
+const decision = {
+  method: 'post',
+  tag: 'pairing',
+  answers,
+} as const;
+
+const decisionErrors = [
+  'invalid_argument',
+  'request_unknown',
+  'request_ambiguous',
+  'request_not_ready',
+  'store_failed',
+] as const;
+
+const answered = (decided: PairingRequest) => success(200, { request: requestJson(decided) });
+
+export const approvePairing = route({
+  ...decision,
+  path: '/v1/pairing-requests/{id}/approve',
+  id: 'approvePairing',
+  summary: 'Admit an agent whose code was compared',
+  description:
+    'With `code`, as it was read at the agent, a different one refuses the request and ends it. The certificate is issued once the agent has confirmed as well.',
+  permission: {
+    action: 'approve',
+    askedBy: 'route',
+    subject: async ({ params: { id }, body: { name } }, dispatcher) => ({
+      hosts: name === undefined ? await hostOf(dispatcher, id) : [name],
+      args: [id],
+    }),
+  },
+  input: {
+    params,
+    body: z.object({
+      code: z
+        .string()
+        .regex(/^\d{6}$/, 'expected six digits')
+        .optional()
+        .meta({ description: 'Six digits.', example: '420711' }),
+      name: z
+        .string()
+        .optional()
+        .meta({ description: 'Registered name. Default: as the agent names itself.' }),
+      replace: z.boolean().optional().meta({
+        description: 'Whether a name that is registered may get this new key. Default: false.',
+      }),
+      lookup_by: z.enum(['hostname', 'ip']).optional().meta({ description: 'Default: as the agent asks.' }),
+      port: z.int().min(1).max(65_535).optional().meta({ description: 'Default: as the agent asks.' }),
+      ...credentials,
+    }),
+  },
+  examples: { code: { summary: 'With the code', params: { id: '0f1e2d3c' }, body: { code: '420711' } } },
+  errors: [...decisionErrors, 'codes_differ', 'agent_exists', 'downgrade_refused'],
+  handle: ({ dispatcher, params: { id }, body }) => {
+    const { code, name, replace, lookup_by, port } = body;
+    return dispatcher
+      .approve({
+        id,
+        ...(code !== undefined && { code }),
+        ...(name !== undefined && { name }),
+        ...(replace !== undefined && { replace }),
+        ...(lookup_by !== undefined && { lookupBy: lookup_by }),
+        ...(port !== undefined && { port }),
+      })
+      .map(answered);
+  },
+});
+
+export const denyPairing = route({
+  ...decision,
+  path: '/v1/pairing-requests/{id}/deny',
+  id: 'denyPairing',
+  summary: 'Turn an agent away',
+  permission: {
+    action: 'deny',
+    askedBy: 'route',
+    subject: async ({ params: { id } }, dispatcher) => ({ hosts: await hostOf(dispatcher, id), args: [id] }),
+  },
+  input: {
+    params,
+    body: z.object({
+      reason: z
+        .string()
+        .min(1)
+        .max(200)
+        .optional()
+        .meta({ description: 'Told to the agent.', example: 'not known here' }),
+      ...credentials,
+    }),
+  },
+  examples: { one: { summary: 'Told why', params: { id: '0f1e2d3c' }, body: { reason: 'not known here' } } },
+  errors: decisionErrors,
+  handle: ({ dispatcher, params: { id }, body: { reason } }) => dispatcher.deny(id, reason).map(answered),
+});

@@ -1,0 +1,61 @@
+import { err, errAsync, ok } from 'neverthrow';
+import { z } from 'zod';
+import type { CtrlExecError } from '../../../domain/errors.js';
+import { type Call, route } from '../route.js';
+import { credentials, reqidParams } from '../schemas.js';
+import { asyncSwitch, finished, idempotencyKey, runAnswers, submitted } from './run.js';
+import { exampleReqid, hidden, notFoundAnswer } from './status.js';
+
+export const retryRun = route({
+  method: 'post',
+  path: '/v1/runs/{reqid}/retry',
+  id: 'retryRun',
+  tag: 'running',
+  summary: 'Run a script again on the hosts where it failed',
+  description: 'With the same arguments, under a new id. Hosts where it ended with 0 are left alone.',
+  permission: { action: 'run', askedBy: 'use case' },
+  input: {
+    params: reqidParams,
+    headers: idempotencyKey,
+    body: z.object({
+      timeout: z.int().min(1).max(604_800).optional().meta({ description: 'Seconds.' }),
+      async: asyncSwitch,
+      ...credentials,
+    }),
+  },
+  examples: { one: { summary: 'The hosts that failed', params: { reqid: exampleReqid }, body: {} } },
+  answers: { ...runAnswers, 404: notFoundAnswer },
+  errors: [
+    'invalid_argument',
+    'request_not_ready',
+    'locked',
+    'idempotency_mismatch',
+    'identity_missing',
+    'store_failed',
+  ],
+  handle: (call) => {
+    const { dispatcher, asking, params, body } = call;
+    const key = call.headers['idempotency-key'];
+    const options = {
+      ...asking,
+      ...(body.timeout !== undefined && { timeout: body.timeout }),
+      ...(key !== undefined && { idempotencyKey: key }),
+    };
+    if (body.async) {
+      const taken = dispatcher.retry(params.reqid, { ...options, async: true });
+      return submitted(taken).orElse((error) => refused(call, error));
+    }
+    return finished(dispatcher.retry(params.reqid, options)).orElse((error) => refused(call, error));
+  },
+});
+
+/** Whoever may know of the run, but not run it, is told so. */
+const refused = (
+  call: Parameters<typeof hidden>[0] & Pick<Call, 'dispatcher' | 'asking'>,
+  error: CtrlExecError,
+) => {
+  const { dispatcher, asking, params } = call;
+  if (error.code !== 'denied') return hidden(call, errAsync(error));
+  const known = dispatcher.status(params.reqid, asking).map(() => 'known' as const);
+  return hidden(call, known).andThen((reply) => (reply === 'known' ? err(error) : ok(reply)));
+};

@@ -1,0 +1,256 @@
+import { err, errAsync, ok as fine, okAsync, type ResultAsync } from 'neverthrow';
+import { z } from 'zod';
+import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import { resultJson, submissionJson } from '../results.js';
+import { type Call, type RequestExample, route, success } from '../route.js';
+import { runEvents } from '../run-events.js';
+import {
+  credentials,
+  hostList,
+  hostResult,
+  ok,
+  reqid,
+  scriptArgument,
+  submission,
+  tagMap,
+} from '../schemas.js';
+
+const what = {
+  script: scriptArgument,
+  args: z
+    .array(z.string())
+    .max(10_000)
+    .optional()
+    .meta({ description: 'The argument vector: no shell comes between.', example: ['--db', 'app'] }),
+  timeout: z
+    .int()
+    .min(1)
+    .max(604_800)
+    .optional()
+    .meta({ description: 'Seconds after which an agent ends the script. Default: as the agent is set.' }),
+};
+
+export const asyncSwitch = z
+  .union([z.boolean(), z.literal(0), z.literal(1)])
+  .optional()
+  .meta({
+    description:
+      'Whether agents run the script by themselves, and `status` tells how it ended. Default: false.',
+  });
+
+export const idempotencyKey = z.object({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/, 'expected 1 to 255 printable ASCII characters')
+    .optional()
+    .meta({
+      description:
+        'One run per key, for as long as its record is kept: a repeat of the request starts nothing, and is given the answer of the first.',
+      example: 'deploy-2041',
+    }),
+});
+
+const failedHost = {
+  host: 'web-02',
+  exit: -1,
+  error: 'nothing listens on 10.0.0.2:7443',
+  rtt: '1ms',
+  reqid: 'eab1731a91c588ee',
+};
+
+export const runAnswers = {
+  200: {
+    description:
+      'What every host answered, in the order of the request; a host that failed is reported inline.',
+    schema: z.object({
+      ok,
+      reqid,
+      results: z.array(hostResult),
+      warnings: z
+        .array(z.string())
+        .optional()
+        .meta({ description: 'What could not be recorded; the results stand all the same.' }),
+    }),
+    examples: {
+      oneDown: {
+        ok: true as const,
+        reqid: 'eab1731a91c588ee',
+        results: [
+          {
+            host: 'web-01',
+            script: 'backup',
+            exit: 0,
+            stdout: 'done\n',
+            stderr: '',
+            rtt: '148ms',
+            reqid: 'eab1731a91c588ee',
+          },
+          failedHost,
+        ],
+      },
+    },
+  },
+  202: {
+    description: 'How every host took an async run.',
+    schema: z.object({
+      ok,
+      async: z.literal(true),
+      reqid,
+      results: z.array(submission),
+      warnings: z.array(z.string()).optional(),
+    }),
+    examples: {
+      accepted: {
+        ok: true as const,
+        async: true as const,
+        reqid: 'eab1731a91c588ee',
+        results: [
+          { host: 'web-01', status: 'accepted' as const, reqid: 'eab1731a91c588ee', rtt: '14ms' },
+          {
+            host: 'web-02',
+            status: 'busy' as const,
+            error: 'script already running',
+            reqid: 'eab1731a91c588ee',
+            rtt: '11ms',
+          },
+        ],
+      },
+    },
+  },
+};
+
+const warned = (warnings: readonly string[]) => warnings.length > 0 && { warnings: [...warnings] };
+
+interface Order {
+  readonly script: string;
+  readonly args?: string[] | undefined;
+  readonly timeout?: number | undefined;
+  readonly async?: boolean | 0 | 1 | undefined;
+}
+
+/** The answer to a run over these hosts: its results, how it was taken, or events. A client that goes does not end it. */
+function ran(
+  call: Pick<Call, 'dispatcher' | 'asking' | 'wantsEvents' | 'events' | 'gone'>,
+  { script, args, timeout, ...order }: Order,
+  hosts: readonly string[],
+  key: string | undefined,
+) {
+  const request = {
+    ...call.asking,
+    hosts,
+    script,
+    ...(args && { args }),
+    ...(timeout !== undefined && { timeout }),
+    ...(key !== undefined && { idempotencyKey: key }),
+  };
+  if (order.async) return submitted(call.dispatcher.submit(request));
+  return finished(call.dispatcher.run(request));
+}
+
+export const finished = (run: ReturnType<Dispatcher['run']>) =>
+  run.map(({ reqid: id, results, warnings }) =>
+    success(200, { reqid: id, results: results.map(resultJson), ...warned(warnings) }),
+  );
+
+export const submitted = (submission: ReturnType<Dispatcher['submit']>) =>
+  submission.map(({ reqid: id, results, warnings }) =>
+    success(202, {
+      async: true as const,
+      reqid: id,
+      results: results.map(submissionJson),
+      ...warned(warnings),
+    }),
+  );
+
+const shared = {
+  method: 'post',
+  tag: 'running',
+  permission: { action: 'run', askedBy: 'use case' },
+  answers: runAnswers,
+  events: runEvents,
+  errors: ['invalid_argument', 'locked', 'idempotency_mismatch', 'identity_missing', 'store_failed'],
+} as const;
+
+const examples: Readonly<Record<string, RequestExample>> = {
+  one: { summary: 'With arguments', body: { hosts: ['web-01'], script: 'greet', args: ['world'] } },
+  async: { summary: 'By itself', body: { hosts: ['web-01'], script: 'greet', async: true } },
+  once: {
+    summary: 'At most once',
+    headers: { 'idempotency-key': 'deploy-2041' },
+    body: { hosts: ['web-01'], script: 'greet' },
+  },
+};
+
+export const run = route({
+  ...shared,
+  path: '/run',
+  id: 'run',
+  summary: 'Run a script on hosts',
+  description: 'A script runs once at a time on one host: 409 where one of the hosts is at it.',
+  input: {
+    headers: idempotencyKey,
+    body: z.object({ hosts: hostList, ...what, async: asyncSwitch, ...credentials }),
+  },
+  examples,
+  handle: (call) => ran(call, call.body, call.body.hosts, call.headers['idempotency-key']),
+});
+
+export const createRun = route({
+  ...shared,
+  path: '/v1/runs',
+  id: 'createRun',
+  summary: 'Run a script on hosts, or on all agents with some tags',
+  description:
+    'With `Accept: text/event-stream` output comes as it is written. A script whose output is not read is slowed down; a client that goes away does not end it.',
+  input: {
+    headers: idempotencyKey,
+    body: z.object({
+      hosts: hostList.optional(),
+      tags: tagMap.optional().meta({
+        description: 'Instead of `hosts`: all agents that have all of these tags, as last reported.',
+      }),
+      ...what,
+      async: asyncSwitch,
+      ...credentials,
+    }),
+  },
+  examples: {
+    ...examples,
+    tags: { summary: 'By tags', body: { tags: { env: 'prod' }, script: 'greet' } },
+    events: {
+      summary: 'Output as it comes',
+      headers: { accept: 'text/event-stream' },
+      body: { hosts: ['web-01'], script: 'greet' },
+    },
+  },
+  handle: (call) =>
+    targets(call.dispatcher, call.body).andThen((hosts) =>
+      ran(call, call.body, hosts, call.headers['idempotency-key']),
+    ),
+});
+
+const misnamed = (reason: string) =>
+  failure('invalid_argument', `hosts: ${reason}`, { field: 'hosts', reason });
+
+function targets(
+  dispatcher: Dispatcher,
+  {
+    hosts,
+    tags,
+  }: { readonly hosts?: string[] | undefined; readonly tags?: Record<string, string> | undefined },
+): ResultAsync<readonly string[], CtrlExecError> {
+  if (hosts && !tags) return okAsync(hosts);
+  if (hosts || !tags || Object.keys(tags).length === 0)
+    return errAsync(misnamed('expected either hosts or tags, not empty'));
+  return dispatcher.agents(tags).andThen((records) =>
+    records.length > 0
+      ? fine(records.map(({ name }) => name))
+      : err(
+          failure('invalid_argument', 'tags: no agent has all of these', {
+            field: 'tags',
+            reason: 'no agent',
+          }),
+        ),
+  );
+}

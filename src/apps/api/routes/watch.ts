@@ -1,0 +1,85 @@
+import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
+import { z } from 'zod';
+import type { CtrlExecError } from '../../../domain/errors.js';
+import type { RunStatus } from '../../../sdk/dispatcher/status.js';
+import { refusalOf } from '../errors.js';
+import { resultJson, statusJson } from '../results.js';
+import { type Call, type EventDefinition, route } from '../route.js';
+import { errorEvent } from '../run-events.js';
+import { hostResult, hostState, reqid, reqidParams } from '../schemas.js';
+import { exampleReqid, hidden, notFoundAnswer, runStatus, statusExample } from './status.js';
+
+const stateEvents: Readonly<Record<string, EventDefinition>> = {
+  status: {
+    description: 'First: how the run stands, as its status tells it.',
+    schema: runStatus,
+    example: statusExample,
+  },
+  host: {
+    description: 'A host has ended whose end was not known at the beginning.',
+    schema: z
+      .object({
+        host: z.string(),
+        status: hostState.shape.status.optional(),
+        ...hostResult.partial().omit({ host: true }).shape,
+      })
+      .meta({ id: 'HostEvent' }),
+    example: { host: 'web-02', status: 'done', exit: 0, stdout: '', stderr: '' },
+  },
+  end: {
+    description: 'Last: every host has ended.',
+    schema: z.object({ reqid, outcome: z.enum(['succeeded', 'failed']) }).meta({ id: 'RunEndEvent' }),
+    example: { reqid: exampleReqid, outcome: 'succeeded' },
+  },
+  error: errorEvent,
+};
+
+export const watchRun = route({
+  method: 'get',
+  path: '/v1/runs/{reqid}/events',
+  id: 'watchRun',
+  tag: 'running',
+  summary: 'How a run ends, host by host, as it is learnt',
+  description: 'Server-sent events until every host has ended; of runs of any process, of either mode.',
+  permission: { action: 'status', askedBy: 'use case' },
+  input: { params: reqidParams },
+  examples: { one: { summary: 'One run', params: { reqid: exampleReqid } } },
+  answers: { 404: notFoundAnswer },
+  events: stateEvents,
+  errors: ['identity_missing', 'store_failed'],
+  handle: (call) => hidden(call, new ResultAsync(watched(call))),
+});
+
+async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Result<'sent', CtrlExecError>> {
+  const { dispatcher, asking, gone } = call;
+  const { reqid: id } = call.params;
+  const before = await dispatcher.status(id, { ...asking, signal: gone });
+  if (before.isErr()) return err(before.error);
+  const stream = call.events();
+  let sent = stream.send('status', statusJson(before.value));
+  const known = new Set(endedIn(before.value));
+  const outcome = await dispatcher.wait(id, {
+    ...asking,
+    signal: gone,
+    onResult: (ended) => {
+      if (known.has(ended.host)) return;
+      const data = 'reqid' in ended ? resultJson(ended) : hostEvent(ended);
+      sent = sent.then(() => stream.send('host', data));
+    },
+  });
+  await sent;
+  if (outcome.isErr()) await stream.send('error', refusalOf(outcome.error, false).body);
+  else {
+    const succeeded = outcome.value.outcome === 'fine';
+    await stream.send('end', { reqid: id, outcome: succeeded ? 'succeeded' : 'failed' });
+  }
+  stream.end();
+  return fine('sent');
+}
+
+const endedIn = ({ hosts, pending }: RunStatus) => hosts.filter((host) => !pending.includes(host));
+
+const hostEvent = ({ unheard: _, fetchError, ...state }: RunStatus['states'][number]) => ({
+  ...state,
+  ...(fetchError !== undefined && { fetch_error: fetchError }),
+});
