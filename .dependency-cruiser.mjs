@@ -112,11 +112,27 @@ export default {
     forbid(
       'library-without-command-libraries',
       "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
-      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts)|defaults\\.ts)' },
+      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts|client)|defaults\\.ts)' },
       {
         reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
       },
+    ),
+    forbid(
+      'client-knows-the-api-by-its-types',
+      'Whoever calls the API over HTTP loads neither express nor zod nor a dispatcher: what it takes and answers is known to the compiler alone.',
+      { path: '^src/apps/library/client' },
+      {
+        path: '^src/',
+        pathNot: '^src/(apps/library/client|domain/names\\.ts)',
+        dependencyTypesNot: ['type-only'],
+      },
+    ),
+    forbid(
+      'libraries-of-the-client',
+      'undici sends, neverthrow answers; zod appears in types only.',
+      { path: '^src/apps/library/client' },
+      { dependencyTypes: npm, dependencyTypesNot: ['type-only'], pathNot: allowed(['undici', 'neverthrow']) },
     ),
     forbid(
       'only-composition-wires-adapters',

@@ -62,6 +62,7 @@ await Promise.all([
       index: 'src/apps/library/index.ts',
       agent: 'src/apps/library/agent.ts',
       express: 'src/apps/library/express.ts',
+      client: 'src/apps/library/client.ts',
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
       testing: 'src/apps/library/testing.ts',
