@@ -152,7 +152,7 @@ export async function apiOver(
       headers: {
         ...(bytes !== undefined && {
           'content-type': 'application/json',
-          'content-length': String(Buffer.byteLength(bytes)),
+          ...(!('transfer-encoding' in headers) && { 'content-length': String(Buffer.byteLength(bytes)) }),
         }),
         ...headers,
       },

@@ -1,6 +1,14 @@
+import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
+import type { CtrlExecError } from '../../domain/errors.js';
+import type { Run } from '../../sdk/dispatcher/run.js';
+import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
+import { refusalOf } from './errors.js';
+import type { EventStream } from './event-stream.js';
 import { failureBody } from './failure-schema.js';
-import type { EventDefinition } from './route.js';
+import { outputText } from './output-text.js';
+import { resultJson } from './results.js';
+import type { Call, EventDefinition } from './route.js';
 import { hostResult, reqid } from './schemas.js';
 
 const example = 'eab1731a91c588ee';
@@ -58,9 +66,65 @@ export const runEvents: Readonly<Record<string, EventDefinition>> = {
       .object({
         reqid,
         failed: z.array(z.string()).meta({ description: 'Hosts where `exit` is not 0.' }),
+        incomplete: z.literal(true).optional().meta({
+          description:
+            'Events are missing, for none were taken for 20 s: the status of the run has the results.',
+        }),
       })
       .meta({ id: 'EndEvent' }),
     example: { reqid: example, failed: [] },
   },
   error: errorEvent,
 };
+
+/**
+ * Runs a script and sends what happens as it happens. What is refused before the run begins is an error like any other. The
+ * script is slowed to what the client takes; when the client is gone the run goes on.
+ */
+export async function follow(
+  call: Pick<Call, 'dispatcher' | 'events' | 'gone'>,
+  request: StreamRequest,
+): Promise<Result<'sent', CtrlExecError>> {
+  const followed = call.dispatcher.stream(request);
+  const text = outputText();
+  let stream: EventStream | undefined;
+  let ended = false;
+  for await (const event of followed) {
+    if (call.gone.aborted) return ok('sent');
+    stream ??= call.events();
+    ended = event.kind === 'end';
+    for (const [name, data] of eventsOf(event, text)) await stream.send(name, data);
+  }
+  const outcome = await followed.outcome;
+  if (!stream) return outcome.map(() => 'sent' as const);
+  if (outcome.isErr()) await stream.send('error', refusalOf(outcome.error, false).body);
+  else if (!ended) await stream.send('end', { ...endOf(outcome.value), incomplete: true });
+  stream.end();
+  return ok('sent');
+}
+
+const endOf = ({ reqid: id, results }: Run) => ({
+  reqid: id,
+  failed: results.filter(({ exit }) => exit !== 0).map(({ host }) => host),
+});
+
+function eventsOf(
+  event: RunEvent,
+  text: ReturnType<typeof outputText>,
+): readonly (readonly [string, object])[] {
+  switch (event.kind) {
+    case 'begin':
+      return [['begin', { reqid: event.reqid }]];
+    case 'output': {
+      const output = text.take(event);
+      return output ? [['output', output]] : [];
+    }
+    case 'result': {
+      const { result } = event;
+      const rest = text.end(result.host).map((output) => ['output', output] as const);
+      return [...rest, ['result', { ...resultJson(result), ...(result.unheard && { unheard: true }) }]];
+    }
+    case 'end':
+      return [['end', endOf(event.run)]];
+  }
+}

@@ -1,4 +1,4 @@
-import { err, ok as fine, type Result } from 'neverthrow';
+import { err, errAsync, ok as fine, type Result } from 'neverthrow';
 import { z } from 'zod';
 import type { AgentRecord } from '../../../domain/agent-record.js';
 import { base64url, fromBase64url, utf8 } from '../../../domain/bytes.js';
@@ -100,6 +100,9 @@ const oneAnswer = (description: string) => ({
 
 const one = (record: AgentRecord) => success(200, { agent: agentJson(record) });
 
+const invalid = (field: string, reason: string) =>
+  failure('invalid_argument', `${field}: ${reason}`, { field, reason });
+
 const cursorOf = (name: string): string => base64url(utf8(name));
 
 const tagFilter = (tags: string | undefined): Result<Readonly<Record<string, string>>, CtrlExecError> =>
@@ -110,12 +113,7 @@ function nameBehind(cursor: string | undefined): Result<string, CtrlExecError> {
   if (cursor === undefined) return fine('');
   const bytes = fromBase64url(cursor);
   if (bytes && bytes.length > 0) return fine(new TextDecoder().decode(bytes));
-  return err(
-    failure('invalid_argument', 'cursor: not one of this API', {
-      field: 'cursor',
-      reason: 'not one of this API',
-    }),
-  );
+  return err(invalid('cursor', 'not one of this API'));
 }
 
 export const listAgents = route({
@@ -213,6 +211,8 @@ export const editAgent = route({
   errors: ['invalid_argument', 'agent_unknown', 'agent_exists', 'store_failed'],
   handle: ({ dispatcher, params: { name }, body }) => {
     const { rename, hostname, ip, port, lookup_by } = body;
+    if ([rename, hostname, ip, port, lookup_by].every((each) => each === undefined))
+      return errAsync(invalid('body', 'nothing is to be changed'));
     return dispatcher
       .editAgent(name, {
         ...(rename !== undefined && { rename }),

@@ -24,7 +24,7 @@ export const retryRun = route({
     }),
   },
   examples: { one: { summary: 'The hosts that failed', params: { reqid: exampleReqid }, body: {} } },
-  answers: { ...runAnswers, 404: notFoundAnswer },
+  answers: { 200: runAnswers[200], 202: runAnswers[202], 404: notFoundAnswer },
   errors: [
     'invalid_argument',
     'request_not_ready',
@@ -51,11 +51,11 @@ export const retryRun = route({
 
 /** Whoever may know of the run, but not run it, is told so. */
 const refused = (
-  call: Parameters<typeof hidden>[0] & Pick<Call, 'dispatcher' | 'asking'>,
+  call: Pick<Call<{ params: typeof reqidParams }>, 'dispatcher' | 'asking' | 'params'>,
   error: CtrlExecError,
 ) => {
   const { dispatcher, asking, params } = call;
-  if (error.code !== 'denied') return hidden(call, errAsync(error));
-  const known = dispatcher.status(params.reqid, asking).map(() => 'known' as const);
-  return hidden(call, known).andThen((reply) => (reply === 'known' ? err(error) : ok(reply)));
+  if (error.code !== 'denied') return hidden<never>(call, errAsync(error));
+  const known = dispatcher.status(params.reqid, asking).map(() => undefined);
+  return hidden(call, known).andThen((reply) => (reply ? ok(reply) : err(error)));
 };

@@ -1,10 +1,10 @@
-import { err, errAsync, ok as fine, okAsync, type ResultAsync } from 'neverthrow';
+import { err, errAsync, ok as fine, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { resultJson, submissionJson } from '../results.js';
 import { type Call, type RequestExample, route, success } from '../route.js';
-import { runEvents } from '../run-events.js';
+import { follow, runEvents } from '../run-events.js';
 import {
   credentials,
   hostList,
@@ -145,6 +145,7 @@ function ran(
     ...(key !== undefined && { idempotencyKey: key }),
   };
   if (order.async) return submitted(call.dispatcher.submit(request));
+  if (call.wantsEvents) return new ResultAsync(follow(call, request));
   return finished(call.dispatcher.run(request));
 }
 

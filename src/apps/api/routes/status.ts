@@ -1,4 +1,4 @@
-import { err, ok as fine, type ResultAsync } from 'neverthrow';
+import { err, ok as fine, type Result, type ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/errors.js';
 import { isReqid, printable } from '../../../domain/names.js';
@@ -17,17 +17,22 @@ export const notFoundAnswer = {
   },
 };
 
+interface Unknown {
+  readonly status: 404;
+  readonly body: { readonly ok: false; readonly error: string; readonly detail: string };
+}
+
 /** Whoever the hook refuses learns no more of a run than of one that never was. */
 export const hidden = <T>(
   { params }: { readonly params: { readonly reqid: string } },
   outcome: ResultAsync<T, CtrlExecError>,
-) =>
-  outcome.orElse((error) => {
+): ResultAsync<T | Unknown, CtrlExecError> =>
+  outcome.orElse((error): Result<Unknown, CtrlExecError> => {
     const { code } = error;
     const unknown = code === 'request_unknown' || code === 'denied';
     if (!unknown && !(code === 'invalid_argument' && !isReqid(params.reqid))) return err(error);
     const detail = `no result for reqid ${printable(params.reqid, 80)}`;
-    return fine({ status: 404 as const, body: { ok: false as const, error: 'not found', detail } });
+    return fine({ status: 404, body: { ok: false, error: 'not found', detail } });
   });
 
 const common = { ok, reqid, script: z.string() };
