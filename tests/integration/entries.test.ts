@@ -57,7 +57,11 @@ const quiet = entries.filter((entry) => entry !== 'ctrl-exec/testing');
 
 describe('importing an entry', () => {
   it.each(quiet)('%s says nothing, changes nothing and leaves nothing open', async (entry) => {
-    expect(await imported(entry)).toMatchObject({ changes: [], stderr: '', code: 0 });
+    const { changes, stderr, code } = await imported(entry);
+    // zod keeps one registry for all of its copies.
+    const own = changes.filter((each) => !/^globalThis: \+__zod_/.test(each));
+    expect({ own, stderr, code }).toEqual({ own: [], stderr: '', code: 0 });
+    if (entry !== 'ctrl-exec/express') expect(changes).toEqual([]);
   });
 
   it('the suites can be imported without a test that runs', async () => {
@@ -71,6 +75,7 @@ describe('importing an entry', () => {
   it.each([
     ['ctrl-exec', light],
     ['ctrl-exec/agent', light],
+    ['ctrl-exec/client', ['neverthrow']],
     ['ctrl-exec/errors', []],
     ['ctrl-exec/ports', []],
   ])('%s loads what is cheap, and neither express nor commander nor tsyringe', async (entry, packages) => {

@@ -3,8 +3,8 @@
  * @module
  */
 import { randomUUID } from 'node:crypto';
-import { errAsync, ResultAsync } from 'neverthrow';
-import type { ClientError } from './client/error.js';
+import { err, ok, ResultAsync } from 'neverthrow';
+import { type ClientError, clientError } from './client/error.js';
 import { follow } from './client/events.js';
 import { type ApiRequest, sender } from './client/exchange.js';
 import { type ApiClientOptions, settingsOf } from './client/options.js';
@@ -18,6 +18,7 @@ import type {
   CertificatesAnswer,
   DiscoveryAnswer,
   DiscoveryBody,
+  ErrorEvent,
   LocksAnswer,
   PairingAnswer,
   PairingRequestsAnswer,
@@ -136,11 +137,13 @@ export interface ApiClient extends AsyncDisposable {
  */
 export function createApiClient(options: ApiClientOptions): ApiClient {
   const made = settingsOf(options).map((settings) => sender(options, settings));
+  const senderFor = ({ path }: ApiRequest) =>
+    made.andThen((one) => (elsewhere.test(path) ? err(notAnId) : ok(one)));
 
   const call = <T>(request: ApiRequest): Answer<T> =>
-    made.isErr()
-      ? errAsync(made.error)
-      : new ResultAsync(made.value.fetch(request)).map(({ ok: _, ...body }) => body as T);
+    senderFor(request).asyncAndThen((one) =>
+      new ResultAsync(one.fetch(request)).map(({ ok: _, ...body }) => body as T),
+    );
   const get = <T>(
     path: string,
     { signal }: CallOptions = {},
@@ -149,10 +152,14 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   const post = <T>(path: string, body: unknown, { signal, idempotencyKey }: RunOptions = {}): Answer<T> =>
     call({ method: 'POST', path, body, signal, ...(idempotencyKey !== undefined && { idempotencyKey }) });
   const events = <E extends { readonly event: string }>(request: ApiRequest, kinds: readonly string[]) =>
-    made.isErr() ? onlyError(made.error) : follow<E>(made.value, request, kinds);
+    senderFor(request).match(
+      (one): AsyncIterableIterator<E | ErrorEvent> => follow<E>(one, request, kinds),
+      onlyError,
+    );
 
   const once = (given: RunOptions = {}): RunOptions => ({ idempotencyKey: randomUUID(), ...given });
-  const at = (collection: string, id: string, rest = '') => `/v1/${collection}/${segment(id)}${rest}`;
+  const at = (collection: string, id: string, rest = '') =>
+    `/v1/${collection}/${encodeURIComponent(id)}${rest}`;
   const close = async () => {
     if (made.isOk()) await made.value.close();
   };
@@ -198,9 +205,10 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   };
 }
 
-/** One segment of a path, whatever it holds. Nothing, `.` and `..` would name another path: in their place stands what nobody is called. */
-const segment = (text: string): string => encodeURIComponent(text).replace(/^\.{0,2}$/, '%00');
+/** A segment that is empty, `.` or `..`: such an id would name another path. */
+const elsewhere = /\/\.{0,2}(\/|$)/;
+const notAnId = clientError('invalid_argument', 'expected an id or a name', { field: undefined });
 
-async function* onlyError(error: ClientError): AsyncGenerator<{ event: 'error'; error: ClientError }> {
+async function* onlyError(error: ClientError): AsyncGenerator<ErrorEvent> {
   yield { event: 'error', error };
 }

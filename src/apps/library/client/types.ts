@@ -7,6 +7,8 @@ import type { createRun } from '../../api/routes/run.js';
 import type { listRuns } from '../../api/routes/run-list.js';
 import type { getRun } from '../../api/routes/status.js';
 import type { getCertificates, getSerialStatus, listLocks } from '../../api/routes/trust.js';
+import type { stateEvents } from '../../api/routes/watch.js';
+import type { runEvents } from '../../api/run-events.js';
 import type { hostResult, hostState } from '../../api/schemas.js';
 import type { ClientError } from './error.js';
 
@@ -88,41 +90,20 @@ export interface ErrorEvent {
   readonly error: ClientError;
 }
 
-/**
- * What is told of a run that is followed. `output` is not vouched for before the `result` of its host; it has `text`, or
- * `base64` where it is no UTF-8. The last one is `end` or `error`.
- */
-export type RunStreamEvent =
-  | { readonly event: 'begin'; readonly data: { readonly reqid: string } }
-  | {
-      readonly event: 'output';
-      readonly data: {
-        readonly host: string;
-        readonly stream: 'stdout' | 'stderr';
-        readonly text?: string;
-        readonly base64?: string;
-      };
-    }
-  | { readonly event: 'result'; readonly data: RunHost & { readonly unheard?: true } }
-  | {
-      readonly event: 'end';
-      readonly data: {
-        readonly reqid: string;
-        readonly failed: readonly string[];
-        readonly incomplete?: true;
-      };
-    }
-  | ErrorEvent;
+/** The events of these definitions; `error` has a form of its own. */
+type EventsOf<Definitions> = {
+  [Kind in Exclude<keyof Definitions, 'error'>]: Definitions[Kind] extends {
+    readonly schema: infer S extends z.ZodType;
+  }
+    ? { readonly event: Kind; readonly data: z.input<S> }
+    : never;
+}[Exclude<keyof Definitions, 'error'>];
 
-/** What is told of a run that is watched: how it stands, then each host that ends. The last one is `end` or `error`. */
-export type RunWatchEvent =
-  | { readonly event: 'status'; readonly data: RunStatusAnswer }
-  | {
-      readonly event: 'host';
-      readonly data: Partial<RunHost> & { readonly host: string; readonly status?: RunHostState['status'] };
-    }
-  | {
-      readonly event: 'end';
-      readonly data: { readonly reqid: string; readonly outcome: 'succeeded' | 'failed' };
-    }
-  | ErrorEvent;
+/**
+ * What is told of a run that is followed: `begin`, then `output` and `result`. Output is not vouched for before the `result`
+ * of its host; it has `text`, or `base64` where it is no UTF-8. The last one is `end` or `error`.
+ */
+export type RunStreamEvent = EventsOf<typeof runEvents> | ErrorEvent;
+
+/** What is told of a run that is watched: its `status`, then each `host` that ends. The last one is `end` or `error`. */
+export type RunWatchEvent = EventsOf<typeof stateEvents> | ErrorEvent;
