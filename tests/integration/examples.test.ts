@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { dispatcherOnDisk, type Ended, shared, temporaryDirectory } from '../support/commands.js';
 import { gate } from '../support/fleet.js';
 
@@ -42,7 +42,7 @@ function project(example: string): string {
 
 /** Two agents that serve, with what a discovery has seen of them. */
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
+  const control = await dispatcherOnDisk('api_auth_default = allow\n');
   const web = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
   const db = await control.pairAgent('db-01', '[tags]\nenv = test\n');
   const slow = gate();
@@ -122,6 +122,40 @@ describe('ci-pipeline', () => {
     slow.open();
     await running.ended;
     expect((await rollout('deploy')).code).toBe(2);
+  });
+});
+
+describe('in-an-existing-express-app', () => {
+  it('the API answers below the application, to whoever is logged in there', async () => {
+    const secret = 'sixteen characters';
+    const child = spawn(process.execPath, ['in-an-existing-express-app/app.mjs', fleet().control.home, '0'], {
+      cwd: examples,
+      env: { PATH: process.env['PATH'] ?? '', APP_TOKEN: secret },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = new Promise((resolve) => child.once('close', resolve));
+    onTestFinished(async () => {
+      child.kill('SIGKILL');
+      await ended;
+    });
+    const said = await new Promise<string>((resolve) => {
+      child.stdout.setEncoding('utf8').once('data', resolve);
+    });
+    const url = `http://127.0.0.1:${/listening on (\d+)/.exec(said)?.[1]}`;
+    const ask = async (headers: Record<string, string>) => {
+      const answer = await fetch(`${url}/fleet/run`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: JSON.stringify({ hosts: ['web-01'], script: 'deploy', args: ['v3'] }),
+      });
+      return { status: answer.status, body: await answer.json() };
+    };
+    expect(await ask({})).toEqual({ status: 401, body: { ok: false, error: 'log in first' } });
+    const run = await ask({ 'x-app-token': secret });
+    expect(run).toMatchObject({ status: 200, body: { results: [{ exit: 0, stdout: 'deployed v3\n' }] } });
+    expect(await (await fetch(url)).text()).toBe('the application itself\n');
+    child.kill('SIGTERM');
+    expect(await ended).toBe(0);
   });
 });
 

@@ -12,7 +12,7 @@ interface RawEvent {
  * Server-sent events out of bytes (HTML Living Standard, section 9.2.6); ids and retry times are not used.
  * @param limit bytes of one event; undefined is given for one that is larger
  */
-export async function* parseEvents(
+async function* parseEvents(
   body: AsyncIterable<Uint8Array>,
   limit: number,
 ): AsyncGenerator<RawEvent | undefined> {
