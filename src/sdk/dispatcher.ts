@@ -18,7 +18,7 @@ import { type Discovery, type DiscoveryRequest, discover } from './dispatcher/di
 import { type ImportOptions, importState } from './dispatcher/import-state.js';
 import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './dispatcher/join-tokens.js';
 import { listRuns, type RunPage } from './dispatcher/list-runs.js';
-import { type Maintenance, maintain } from './dispatcher/maintain.js';
+import { type Interruptible, type Maintenance, maintain } from './dispatcher/maintain.js';
 import { type Approval, approve, deny, listRequests } from './dispatcher/pairing-decisions.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './dispatcher/pairing-mode.js';
 import { type PinnedAgent, pinAgent } from './dispatcher/pin-agent.js';
@@ -54,7 +54,7 @@ export interface OpenedDispatcher {
 type Answer<T> = ResultAsync<T, CtrlExecError>;
 
 /** Who asks for what changes whom the fleet trusts; told to the hook, with action `rotate`, `revoke` or `readmit`. */
-export type Governed = Pick<Asking, 'caller' | 'withoutHook'>;
+export type Governed = Pick<Asking, 'caller' | 'withoutHook' | 'signal'>;
 
 export interface RotateOptions extends Governed {
   /**
@@ -75,7 +75,7 @@ export interface Dispatcher extends AsyncDisposable {
    * Asks the hook; `denied` unless it says yes. Hosts are named to it as a request to them would name them. For what is offered
    * beside these methods: they ask it by themselves where that is due.
    */
-  authorise(question: Asked, asking?: Governed): Answer<void>;
+  authorise(question: Asked, asking?: Pick<Asking, 'caller' | 'withoutHook'>): Answer<void>;
   /** Creates the private CA; `ca_exists` if there is one. */
   setupCa(): Answer<CaSummary>;
   /** The CA in force. */
@@ -146,7 +146,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** The dispatcher's serials, and how each agent stands to them. */
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
-  maintain(): Answer<Maintenance>;
+  maintain(options?: Interruptible): Answer<Maintenance>;
   /** Revokes an agent's certificates, or one by its serial, everywhere. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
@@ -244,11 +244,12 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     discover: (request) => within((context) => discover(context, request)),
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
     serialStatus: () => within(serialStatus),
-    maintain: () => within(maintain),
+    maintain: (options) => within((context) => maintain(context, options)),
     revoke: (nameOrSerial, options) =>
-      governed('revoke', options, (context) => revoke(context, nameOrSerial)),
+      governed('revoke', options, (context) => revoke(context, nameOrSerial, options)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
-    readmit: (name, options) => governed('readmit', options, (context) => readmit(context, name)),
+    readmit: (name, options) =>
+      governed('readmit', options, (context) => readmit(context, name, options?.signal)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
     locks: () => within((context) => context.locks.list()),
     close,

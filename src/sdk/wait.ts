@@ -4,6 +4,10 @@ import type { Clock } from '../ports/clock.js';
 
 const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'stopped by the caller', {});
 
+/** Whether work may go on. */
+export const unlessAborted = (signal: AbortSignal | undefined): Result<void, CtrlExecError<'aborted'>> =>
+  signal?.aborted ? err(aborted()) : ok(undefined);
+
 /** Waits `delay` milliseconds on the given clock, or until the signal. */
 export function wait(
   clock: Clock,

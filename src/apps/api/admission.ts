@@ -16,16 +16,19 @@ export interface Admitted {
   readonly refusalOf: (error: CtrlExecError) => Refusal;
 }
 
-const crossOrigin = refusal(403, 'forbidden', 'requests of other sites are not answered');
+/** The hook was not asked: no credentials would change it. */
+export const crossOrigin = refusal(403, 'forbidden', 'requests of other sites are not answered');
 
 /**
  * Whether a browser has sent it for a page of another site: such a page can have it sent with what the browser knows of its
- * user, or where nobody is asked for credentials, and needs no answer to do harm.
+ * user, or where nobody is asked for credentials, and needs no answer to do harm. A link to the page of the API is none.
  */
-function isCrossOrigin({ headers }: Request): boolean {
-  const site = headers['sec-fetch-site'];
-  if (site !== undefined && site !== 'same-origin' && site !== 'none') return true;
+function isCrossOrigin({ headers, method, path }: Request): boolean {
   const { origin, host } = headers;
+  const site = headers['sec-fetch-site'];
+  if (site === 'same-origin' || site === 'none') return false;
+  if (site !== undefined)
+    return !(method === 'GET' && path === '/docs' && headers['sec-fetch-mode'] === 'navigate');
   return origin !== undefined && origin.replace(/^https?:\/\//, '').toLowerCase() !== host?.toLowerCase();
 }
 

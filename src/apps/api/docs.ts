@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Request, RequestHandler, Response } from 'express';
+import { crossOrigin } from './admission.js';
 import type { Refusal } from './errors.js';
 
 /** From the commands, from their and the library's chunks and entries, and from the source. */
@@ -77,7 +78,7 @@ export function docsHandlers() {
     pages,
     /** A browser asks its user for credentials when it is told which; nobody else is told. */
     challenged(request: Request, response: Response, refusal: Refusal): Refusal {
-      if (!isPage(request) || refusal.status !== 403) return refusal;
+      if (!isPage(request) || refusal.status !== 403 || refusal === crossOrigin) return refusal;
       response.setHeader('www-authenticate', 'Basic realm="ctrl-exec", charset="UTF-8"');
       return { ...refusal, status: 401 };
     },

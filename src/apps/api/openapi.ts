@@ -245,6 +245,12 @@ const docsPage: RouteConfig = {
       headers,
       content: json(failureBody, [['denied', { ok: false, error: 'bad credentials', code: 2 }]]),
     },
+    403: failed(403, [
+      {
+        name: 'crossOrigin',
+        body: { ok: false, error: 'forbidden', detail: 'requests of other sites are not answered' },
+      },
+    ]),
   },
 };
 

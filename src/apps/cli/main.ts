@@ -6,6 +6,7 @@ import type { EditAgentOptions } from './commands/agents.js';
 import type { GovernedOptions } from './commands/lifecycle.js';
 import type { ApproveOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
+import type { RetryOptions, RunsOptions } from './commands/runs.js';
 import type { ImportStateOptions } from './commands/setup.js';
 import type { AskOptions, TargetOptions } from './options.js';
 
@@ -240,6 +241,28 @@ tagged(cli.command('run'))
     withDispatcher(async (dispatcher) =>
       (await import('./commands/run.js')).run(dispatcher, words, scriptArgs, options),
     ),
+  );
+
+cli
+  .command('runs')
+  .description('runs that are recorded, the latest first')
+  .option('--host <host>', 'on this host')
+  .option('--script <script>', 'of this script')
+  .option('--user <name>', 'of this user')
+  .option('--outcome <outcome>', 'running, succeeded or failed', oneOfWords('running', 'succeeded', 'failed'))
+  .option('--limit <number>', 'so many at most, up to 200 (default: 50)', wholeNumber(1, 200))
+  .option('--json', 'print JSON')
+  .action((options: RunsOptions) =>
+    withDispatcher(async (dispatcher) => (await import('./commands/runs.js')).listRuns(dispatcher, options)),
+  );
+
+reached(cli.command('retry'))
+  .description('run the script of a run once more, with its arguments, on the hosts where it failed')
+  .argument('<id>', 'the id of the run, as run prints it')
+  .option('--timeout <seconds>', 'the agents end the script after this time', wholeNumber(1, 604_800))
+  .option('--async', 'do not wait: the agents run it by themselves; see status, wait, cancel')
+  .action((id: string, options: RetryOptions) =>
+    withDispatcher(async (dispatcher) => (await import('./commands/runs.js')).retry(dispatcher, id, options)),
   );
 
 reached(cli.command('status'))

@@ -40,7 +40,7 @@ export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
 export type { RunPage } from '../../sdk/dispatcher/list-runs.js';
-export type { Maintenance } from '../../sdk/dispatcher/maintain.js';
+export type { Interruptible, Maintenance } from '../../sdk/dispatcher/maintain.js';
 export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
 export type { PinnedAgent } from '../../sdk/dispatcher/pin-agent.js';

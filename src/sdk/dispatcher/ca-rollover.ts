@@ -2,7 +2,7 @@ import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } fr
 import type { AgentRecord } from '../../domain/agent-record.js';
 import { hex } from '../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { wait } from '../wait.js';
+import { unlessAborted, wait } from '../wait.js';
 import type { DispatcherContext } from './context.js';
 import { readDispatcherIdentity, underPreviousCa } from './identity.js';
 import { type Maintenance, maintain } from './maintain.js';
@@ -25,18 +25,19 @@ export interface CaRollover {
 /**
  * Replaces the CA without visiting an agent (wire-protocol 2.4): makes a new one, tells agents to accept both, issues every
  * certificate anew, and gives the old one up when nothing is of it any more. What cannot be done at once, maintenance goes
- * on with; a further call goes on as well. Legacy agents accept one CA and are lost by this: while there are some, it is
+ * on with, also after the signal (`aborted`); a further call goes on as well. Legacy agents accept one CA and are lost by this: while there are some, it is
  * `refused` without `insist`.
  */
 export function rotateCa(
   context: DispatcherContext,
-  options: { readonly insist?: boolean } = {},
+  options: { readonly insist?: boolean; readonly signal?: AbortSignal | undefined } = {},
 ): ResultAsync<CaRollover, CtrlExecError> {
   const { authority, clock, crypto, events, registry } = context;
   // Certificates carry whole seconds, and another process may be about to issue one by the old CA: neither must pass for
   // one of the new.
   const from = Math.ceil(clock.now() / 1000) * 1000 + grace;
   return safeTry<CaRollover, CtrlExecError>(async function* () {
+    yield* unlessAborted(options.signal);
     if (!options.insist) yield* noneIsLost(yield* registry.list());
     yield* exclusively(context, () =>
       authority
@@ -55,7 +56,7 @@ export function rotateCa(
         // One that is under way is gone on with.
         .orElse((error) => (error.code === 'ca_exists' ? okAsync(undefined) : errAsync(error))),
     );
-    const maintenance = yield* maintain(context);
+    const maintenance = yield* maintain(context, options);
     const identity = yield* readDispatcherIdentity(context);
     const [current] = identity.authorities;
     const fingerprint = current ? hex(crypto.sha256(current.der)) : '';

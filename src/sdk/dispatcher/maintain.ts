@@ -5,6 +5,7 @@ import type { Certificate } from '../../domain/certificate.js';
 import type { CtrlExecError } from '../../domain/errors.js';
 import { renewalDue, rotationDue } from '../../domain/lifecycle.js';
 import { parallel } from '../parallel.js';
+import { unlessAborted } from '../wait.js';
 import { destinationOf, pairAgain } from './agent-target.js';
 import { isUpToDate, meet, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
@@ -14,6 +15,12 @@ import { dropLapsed, unrevoked } from './revoked.js';
 import { exclusively, type Rotation, retirePrevious, rotate, type Untold } from './rotation.js';
 import { purgeRuns } from './run-retention.js';
 import { issuePairingIdentity } from './setup.js';
+
+/** For what may take long: work that was begun stays consistent, and the next pass goes on with it. */
+export interface Interruptible {
+  /** Gives up; what was begun is left consistent. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** What a maintenance pass did. */
 export interface Maintenance {
@@ -38,11 +45,16 @@ export interface Maintenance {
  * One maintenance pass (wire-protocol 2.4): rotates the dispatcher's identity when that is due or was begun, gives up the one
  * before it when the overlap has ended, tells agents what they have missed, renews their certificates when less than half
  * of their lifetime remains, goes on with the replacement of a CA, and forgets runs and enrolments of long ago. Whatever fails of it is
- * in the outcome and tried again by the next pass.
+ * in the outcome and tried again by the next pass. Ended by the signal it is `aborted`: what was done of it stands, and the next pass
+ * goes on.
  */
-export function maintain(context: DispatcherContext): ResultAsync<Maintenance, CtrlExecError> {
+export function maintain(
+  context: DispatcherContext,
+  { signal }: Interruptible = {},
+): ResultAsync<Maintenance, CtrlExecError> {
   const { clock, events, registry, settings } = context;
   return safeTry<Maintenance, CtrlExecError>(async function* () {
+    yield* unlessAborted(signal);
     const before = yield* readDispatcherIdentity(context);
     const [ca] = before.authorities;
     const ofOldCa = ca !== undefined && !context.crypto.issuedBy(before.certificate, ca);
@@ -51,17 +63,27 @@ export function maintain(context: DispatcherContext): ResultAsync<Maintenance, C
       ofOldCa ||
       rotationDue(before.certificate, settings.certRenewalDays, clock.now());
     // That one of these fails (a full disk, say) must not keep agents from being renewed: it is the error at the end.
-    const rotated = due ? await unlessLocked(rotate(context)) : ok<Rotation | undefined>(undefined);
+    const rotated = due
+      ? await unlessLocked(rotate(context, { signal }))
+      : ok<Rotation | undefined>(undefined);
+    yield* unlessAborted(signal);
     const retired = await unlessLocked(retirePrevious(context));
     const pairing = await renewPairing(context, ca);
 
-    const visited = yield* visit(context, yield* readDispatcherIdentity(context), yield* registry.list());
+    const visited = yield* visit(
+      context,
+      yield* readDispatcherIdentity(context),
+      yield* registry.list(),
+      signal,
+    );
+    yield* unlessAborted(signal);
     // Last: whoever was reached meanwhile has not lapsed.
     const lapsed = yield* dropLapsed(context);
     yield* purgeRuns(context);
     const caRetired = (yield* unlessLocked(retireCa(context))) ?? false;
     const identity = yield* readDispatcherIdentity(context);
-    if (caRetired) yield* visit(context, identity, yield* registry.list());
+    if (caRetired) yield* visit(context, identity, yield* registry.list(), signal);
+    yield* unlessAborted(signal);
     const rotation = yield* rotated;
     yield* Result.combine([retired, pairing]);
     const states = (yield* registry.list()).map(({ name, standing }) => ({
@@ -114,6 +136,7 @@ function visit(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   records: readonly AgentRecord[],
+  signal: AbortSignal | undefined,
 ): ResultAsync<Pick<Maintenance, 'renewed' | 'told' | 'failed'>, CtrlExecError> {
   const { clock, settings } = context;
   return safeTry<Pick<Maintenance, 'renewed' | 'told' | 'failed'>, CtrlExecError>(async function* () {
@@ -122,6 +145,8 @@ function visit(
     const told: string[] = [];
     const failed: Untold[] = [];
     await parallel(yield* unrevoked(context, records), settings.maxParallel, async (record) => {
+      if (signal?.aborted) return;
+      const agent = { ...destinationOf(record), signal };
       const { name, pins, standing } = record;
       const legacy = standing.speaks === 'unsigned';
       if (legacy && ofOldCa.has(name)) {
@@ -133,17 +158,17 @@ function visit(
         ofOldCa.has(name) ||
         (inUse && renewalDue({ notBefore: inUse.issuedAt, notAfter: inUse.notAfter }, clock.now()));
       if (dueForRenewal) {
-        const outcome = await renewAgent(context, identity, record);
+        const outcome = await renewAgent(context, identity, record, { ...(signal && { signal }) });
         if (outcome.isOk()) renewed.push(name);
         // Somebody else is at it.
         else if (outcome.error.code !== 'locked') failed.push({ name, reason: outcome.error.message });
       } else if (!isUpToDate(identity, standing)) {
-        const outcome = await tellAll(context, identity, destinationOf(record));
+        const outcome = await tellAll(context, identity, agent);
         if (outcome.isOk()) told.push(name);
         else failed.push({ name, reason: outcome.error.message });
       } else if (pins.some(({ state }) => state === 'issued')) {
         // It has told nobody that it installed its certificate: that it answers says as much.
-        const outcome = await meet(context, identity, destinationOf(record));
+        const outcome = await meet(context, identity, agent);
         if (outcome.isErr()) failed.push({ name, reason: outcome.error.message });
       }
     });

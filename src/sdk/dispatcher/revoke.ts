@@ -3,6 +3,7 @@ import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { agentName } from '../../domain/names.js';
 import { serialReadings } from '../../domain/serial.js';
 import { parallel } from '../parallel.js';
+import { unlessAborted } from '../wait.js';
 import { destinationOf } from './agent-target.js';
 import { tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
@@ -26,14 +27,17 @@ export interface Revoked {
 /**
  * Revokes every certificate of an agent, or one by its serial (wire-protocol 2.4): refused by this dispatcher at once, and by
  * the agents as soon as they have the list, which is pushed to all of them. What this dispatcher itself needs to be trusted
- * cannot be revoked: `invalid_argument`.
+ * cannot be revoked: `invalid_argument`. The signal ends the telling (`aborted`); what is revoked stays so, and every agent gets the list at
+ * the next contact.
  */
 export function revoke(
   context: DispatcherContext,
   nameOrSerial: string,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): ResultAsync<Revoked, CtrlExecError> {
   const { clock, events, registry, revocations } = context;
   return safeTry<Revoked, CtrlExecError>(async function* () {
+    yield* unlessAborted(signal);
     const identity = yield* readDispatcherIdentity(context);
     const asked = yield* meant(context, nameOrSerial);
     const { name } = asked;
@@ -67,7 +71,8 @@ export function revoke(
     // With those that are revoked nobody speaks any more.
     const records = yield* unrevoked(context, yield* registry.list());
     await parallel(records, context.settings.maxParallel, async (record) => {
-      const agent = destinationOf(record);
+      if (signal?.aborted) return;
+      const agent = { ...destinationOf(record), signal };
       if (record.standing.speaks === 'unsigned') {
         pending.push({ name: record.name, reason: noLists });
         return;
@@ -76,9 +81,13 @@ export function revoke(
       if (outcome.isOk()) told.push(record.name);
       else pending.push({ name: record.name, reason: outcome.error.message });
     });
+    if (signal?.aborted)
+      return err(failure('aborted', `stopped by the caller; revoked all the same: ${theOthers}`, {}));
     return ok({ serials, name, number, told: told.sort(), pending });
   });
 }
+
+const theOthers = 'agents that were not told get the list at the next contact';
 
 const noLists =
   'a legacy agent takes no revocation list: write the serial into its revoked-serials and restart it';

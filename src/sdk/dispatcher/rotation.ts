@@ -5,6 +5,7 @@ import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { overlapEnd, rotationDue } from '../../domain/lifecycle.js';
 import { formatRotation } from '../../domain/rotation.js';
 import { parallel } from '../parallel.js';
+import { unlessAborted } from '../wait.js';
 import { destinationOf, pairAgain } from './agent-target.js';
 import { meet, sameCa, tellAll } from './catch-up.js';
 import type { DispatcherContext } from './context.js';
@@ -57,19 +58,22 @@ export const exclusively = <T>(
 /**
  * Replaces the dispatcher's key and certificate (wire-protocol 2.4): makes the next identity, or goes on with one that was
  * announced before; tells every agent; and switches once each that can be reached has acknowledged it. Interrupted
- * anywhere, a further call goes on. `insist`: switch although agents refused.
+ * anywhere, also by its signal (`aborted`), a further call goes on. `insist`: switch although agents refused.
  */
 export function rotate(
   context: DispatcherContext,
-  options: { readonly insist?: boolean } = {},
+  options: { readonly insist?: boolean; readonly signal?: AbortSignal | undefined } = {},
 ): ResultAsync<Rotation, CtrlExecError> {
   return exclusively(context, () =>
     safeTry<Rotation, CtrlExecError>(async function* () {
+      yield* unlessAborted(options.signal);
       const identity = yield* announced(context);
       const { next } = identity;
       if (!next)
         return err(failure('crypto_failed', 'no next identity', { operation: 'rotate', reason: 'gone' }));
-      const told = yield* await tellAgents(context, identity);
+      const told = yield* await tellAgents(context, identity, options.signal);
+      // Agents that were not asked must not be taken for agents that cannot be reached.
+      yield* unlessAborted(options.signal);
       const rotation = {
         old: identity.certificate.serial,
         next: next.certificate.serial,
@@ -155,6 +159,7 @@ function switchTo(
 async function tellAgents(
   context: DispatcherContext,
   identity: DispatcherIdentity,
+  signal: AbortSignal | undefined,
 ): Promise<ResultOf<Pick<Rotation, 'acknowledged' | 'pending' | 'refused'>>> {
   const listed = await context.registry.list().andThen((records) => unrevoked(context, records));
   if (listed.isErr()) return err(listed.error);
@@ -165,8 +170,9 @@ async function tellAgents(
   const { certificate, next } = identity;
   const ofPresentCa = next !== undefined && sameCa(context, identity, next.certificate, certificate);
   await parallel(listed.value, context.settings.maxParallel, async (record) => {
+    if (signal?.aborted) return;
     const { name } = record;
-    const told = await tellAll(context, identity, destinationOf(record));
+    const told = await tellAll(context, identity, { ...destinationOf(record), signal });
     const latest = await context.registry.find(name);
     const standing = latest.isOk() ? latest.value?.standing : record.standing;
     // It was unpaired meanwhile.

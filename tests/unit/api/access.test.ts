@@ -233,10 +233,22 @@ describe('pages of other sites', () => {
     expect(asked).toEqual([]);
   });
 
-  it('the API’s own page can', async () => {
+  it('the API’s own page can, also of a browser that says less, or through a proxy', async () => {
     const { ask, port } = await memoryApi();
-    const headers = { origin: `http://127.0.0.1:${port}`, 'sec-fetch-site': 'same-origin' };
-    expect((await ask('POST', '/discovery', { body: {}, headers })).status).toBe(200);
+    for (const headers of [
+      { origin: `http://127.0.0.1:${port}`, 'sec-fetch-site': 'same-origin' },
+      { origin: 'https://api.example', 'sec-fetch-site': 'same-origin' },
+      { origin: `http://127.0.0.1:${port}` },
+    ])
+      expect((await ask('POST', '/discovery', { body: {}, headers })).status).toBe(200);
+  });
+
+  it('may link to the page of the API, and to nothing else', async () => {
+    const { get } = await memoryApi();
+    const headers = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' };
+    expect((await get('/docs', headers)).status).toBe(200);
+    expect((await get('/docs', { ...headers, 'sec-fetch-mode': 'no-cors' })).status).toBe(403);
+    expect((await get('/discovery', headers)).status).toBe(403);
   });
 });
 

@@ -1,4 +1,4 @@
-import { errAsync } from 'neverthrow';
+import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/errors.js';
@@ -135,6 +135,31 @@ describe('a request that comes again under its idempotency key', () => {
     const all = [slow, dispatcher, slow, dispatcher].map((each) => each.run(order));
     const answers = await fleet.settle(Promise.all(all));
     expect(new Set(answers.map((answer) => answer._unsafeUnwrap().reqid)).size).toBe(1);
+    expect(agent.runs()).toBe(1);
+  });
+
+  it('while the first has its locks and no record yet, is not told that they are taken', async () => {
+    const agent = await counting('web-01');
+    const [locked, goOn] = [deferred(), deferred()];
+    const { runStore } = control.context;
+    const slow = dispatcherOver(
+      withPorts(control, {
+        runStore: {
+          ...runStore,
+          purge: () => {
+            locked.resolve();
+            return ResultAsync.fromSafePromise(goOn.promise.then(() => 0));
+          },
+        },
+      }),
+    );
+    const first = slow.run(order);
+    await locked.promise;
+    const again = dispatcher.run(order);
+    await fleet.clock.advance(1000);
+    goOn.resolve();
+    const { reqid } = (await first)._unsafeUnwrap();
+    expect((await fleet.settle(again))._unsafeUnwrap().reqid).toBe(reqid);
     expect(agent.runs()).toBe(1);
   });
 

@@ -205,7 +205,7 @@ export const editAgent = route({
     }),
   },
   examples: {
-    port: { summary: 'Another way', params: { name: 'web-01' }, body: { lookup_by: 'hostname' } },
+    port: { summary: 'By its address', params: { name: 'web-01' }, body: { lookup_by: 'ip' } },
   },
   answers: oneAnswer('The agent as it is now.'),
   errors: ['invalid_argument', 'agent_unknown', 'agent_exists', 'store_failed'],

@@ -1,5 +1,6 @@
 import type { Asking } from '../../../sdk/dispatcher/ask.js';
 import type { RunStatus } from '../../../sdk/dispatcher/status.js';
+import type { Submitted } from '../../../sdk/dispatcher/submit.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
@@ -37,15 +38,22 @@ export function submit(
       onResult: ({ host, status, rtt }) => done(host, status !== 'accepted', rtt),
     }),
   ).match(
-    ({ reqid, results, warnings }) => {
-      for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
-      if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(shownRtt) }));
-      else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
-      const all = results.every(({ status }) => status === 'accepted');
-      return interruption.interrupted(reqid) ?? (all ? exitCodes.ok : exitCodes.failed);
-    },
+    (run) => submitted(run, json, interruption),
     (error) => refuse(error, json),
   );
+}
+
+/** Prints what became of a submission. */
+export function submitted(
+  { reqid, results, warnings }: Submitted,
+  json: boolean,
+  interruption: ReturnType<typeof interruptible>,
+): ExitCode {
+  for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
+  if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(shownRtt) }));
+  else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
+  const all = results.every(({ status }) => status === 'accepted');
+  return interruption.interrupted(reqid) ?? (all ? exitCodes.ok : exitCodes.failed);
 }
 
 const statusJson = (status: RunStatus) => {

@@ -64,14 +64,17 @@ function plain(
       onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
     }),
   ).match(
-    (ran) => {
-      const { reqid, results } = ran;
-      if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(resultJson) }));
-      else for (const result of results) process.stdout.write(resultText(result));
-      return ended(ran, interruption);
-    },
+    (ran) => shown(ran, json, interruption),
     (error) => refuse(error, json),
   );
+}
+
+/** Prints what became of a run. */
+export function shown(ran: Run, json: boolean, interruption: Interruption): ExitCode {
+  const { reqid, results } = ran;
+  if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(resultJson) }));
+  else for (const result of results) process.stdout.write(resultText(result));
+  return ended(ran, interruption);
 }
 
 /** Shows output as it comes, each line with its host, and of each host at its end how it ended. */
