@@ -112,11 +112,27 @@ export default {
     forbid(
       'library-without-command-libraries',
       "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
-      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts)|defaults\\.ts)' },
+      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts|client)|defaults\\.ts)' },
       {
         reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
       },
+    ),
+    forbid(
+      'client-knows-the-api-by-its-types',
+      'Whoever calls the API over HTTP loads neither express nor zod nor a dispatcher: what it takes and answers is known to the compiler alone.',
+      { path: '^src/apps/library/client' },
+      {
+        path: '^src/',
+        pathNot: '^src/(apps/library/client|domain/names\\.ts)',
+        dependencyTypesNot: ['type-only'],
+      },
+    ),
+    forbid(
+      'libraries-of-the-client',
+      'undici sends, neverthrow answers; zod appears in types only.',
+      { path: '^src/apps/library/client' },
+      { dependencyTypes: npm, dependencyTypesNot: ['type-only'], pathNot: allowed(['undici', 'neverthrow']) },
     ),
     forbid(
       'only-composition-wires-adapters',
@@ -132,9 +148,36 @@ export default {
     ),
     forbid(
       'tests-stay-outside',
-      'The product does not import its tests, scripts or benchmarks.',
-      { path: '^src/' },
+      'The product does not import its tests, scripts or benchmarks; one entry publishes the contract suites.',
+      { path: '^src/', pathNot: '^src/apps/library/testing\\.ts$' },
       { path: '^(tests|scripts|bench|examples)/' },
+    ),
+    forbid(
+      'testing-publishes-suites-only',
+      'ctrl-exec/testing is a list of contract suites; whatever else a test needs is not for users.',
+      { path: '^src/apps/library/testing\\.ts$' },
+      { pathNot: '^tests/contract/[^/]+\\.contract\\.ts$' },
+    ),
+    forbid(
+      'testing-is-for-tests',
+      'The entry needs vitest, which is not there where the product runs.',
+      { path: '^src/' },
+      { path: '^src/apps/library/testing\\.ts$' },
+    ),
+    forbid(
+      'published-suites-know-the-contract-only',
+      'A published suite is bound to adapters that we have not written: it knows the domain, the ports and its samples.',
+      { path: '^tests/' },
+      { path: '^(src/(sdk|adapters|apps)|tests/(?!contract/)|scripts|bench|examples)/' },
+    ),
+    forbid(
+      'libraries-of-published-suites',
+      'Whoever runs the suites has the dependencies of the package and its optional peers, and no other library.',
+      { path: '^tests/' },
+      {
+        dependencyTypes: npm,
+        pathNot: allowed(['vitest', 'fast-check', 'neverthrow', '@peculiar/x509', 'reflect-metadata']),
+      },
     ),
   ],
   options: {

@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const { version, dependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
+const { version, dependencies, peerDependencies } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
 
 /** @type {import('esbuild').BuildOptions} */
 const shared = {
@@ -66,12 +66,14 @@ await Promise.all([
       index: 'src/apps/library/index.ts',
       agent: 'src/apps/library/agent.ts',
       express: 'src/apps/library/express.ts',
+      client: 'src/apps/library/client.ts',
       errors: 'src/apps/library/errors.ts',
       ports: 'src/apps/library/ports.ts',
+      testing: 'src/apps/library/testing.ts',
     },
     outdir: `${fresh}/library`,
     chunkNames: 'chunks/[name]-[hash]',
-    external: Object.keys(dependencies),
+    external: Object.keys({ ...dependencies, ...peerDependencies }),
   }),
 ]);
 

@@ -1,8 +1,17 @@
 // Packs the package, installs the tarball in an empty folder, and uses it there as its users do.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -68,6 +77,52 @@ try {
   expect('the library to read the same CA', used.fingerprint === fingerprint);
   expect('a run without an identity to say so', used.code === 'identity_missing');
   expect('an agent that is not paired to say so', used.paired === false);
+
+  // Types of every entry as users compile them, declarations of the package included.
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const entries = Object.keys(exports).filter((entry) => entry !== './package.json');
+  const link = (/** @type {string} */ name) => {
+    mkdirSync(dirname(join(directory, 'node_modules', name)), { recursive: true });
+    symlinkSync(join(root, 'node_modules', name), join(directory, 'node_modules', name));
+  };
+  for (const name of ['vitest', 'fast-check', '@types/node']) {
+    rmSync(join(directory, 'node_modules', name), { recursive: true, force: true });
+    link(name);
+  }
+  writeFileSync(
+    join(directory, 'entries.ts'),
+    entries.map((entry) => `export type * from '${entry.replace('.', 'ctrl-exec')}';`).join('\n'),
+  );
+  writeFileSync(
+    join(directory, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        module: 'nodenext',
+        target: 'es2023',
+        lib: ['es2023', 'esnext.disposable'],
+        strict: true,
+        noEmit: true,
+        skipLibCheck: true,
+        types: ['node'],
+      },
+      files: ['entries.ts'],
+    }),
+  );
+  run(directory, bin('tsc'), '-p', '.');
+  expect(`the types of ${entries.length} entries to compile`, true);
+
+  const example = join(directory, 'node_modules/ctrl-exec/examples/own-registry');
+  cpSync(example, join(directory, 'own-registry'), { recursive: true });
+  const own = join(directory, 'own-registry');
+  expect('an example to run', run(own, process.execPath, 'run.mjs').startsWith('web-01 0 hello world'));
+  const tested = run(
+    own,
+    process.execPath,
+    join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--reporter=json',
+  );
+  expect('its adapter to pass the published suite', JSON.parse(tested).numPassedTests > 50);
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }

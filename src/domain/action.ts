@@ -40,6 +40,7 @@ export interface ActionContext {
 // biome-ignore lint/suspicious/noConfusingVoidType: an action that returns nothing need not say so.
 export type ActionResult = void | undefined | number | string;
 
+/** A function that an agent runs as it runs a script. What it throws is exit 1, with the message on standard error. */
 export type ActionFunction = (context: ActionContext) => ActionResult | Promise<ActionResult>;
 
 /** An action, and what the agent tells dispatchers about it. */

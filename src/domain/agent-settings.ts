@@ -29,6 +29,7 @@ export interface AgentSettings {
   readonly stateDir: string;
   readonly port: number;
   readonly bind: string;
+  /** Path of this agent's certificate; `key` and `ca` likewise, all PEM. */
   readonly cert: string;
   readonly key: string;
   readonly ca: string;
@@ -36,6 +37,7 @@ export interface AgentSettings {
   readonly scriptsConf: string;
   /** Where scripts may lie; undefined: anywhere. */
   readonly scriptDirs: readonly string[] | undefined;
+  /** Path of an executable; undefined: none. */
   readonly authHook: string | undefined;
   /** Seconds. */
   readonly authHookTimeout: number;
@@ -43,12 +45,16 @@ export interface AgentSettings {
   readonly eventLog: EventLogSetting;
   /** Who may connect; undefined: everybody. */
   readonly allowedIps: Prefixes | undefined;
+  /** For connections that came to nothing, of one address. */
   readonly rateLimitVolume: RateLimit;
+  /** For those among them whose handshake failed. */
   readonly rateLimitProbe: RateLimit;
   readonly rateLimitDisable: boolean;
   /** A file. */
   readonly revokedSerials: string;
+  /** The file with the serials of trusted dispatchers. */
   readonly trustedDispatchersPath: string;
+  /** Connections at a time. */
   readonly maxConnections: number;
   /** Runs at a time. */
   readonly maxRuns: number;
@@ -58,10 +64,13 @@ export interface AgentSettings {
   readonly stdinTimeout: number;
   /** Bytes of each stream. */
   readonly maxOutput: number;
+  /** Directory of runs and their answers. */
   readonly asyncRunsDir: string;
   /** Seconds. */
   readonly asyncTtl: number;
+  /** Accept requests without a signature from dispatchers that never signed one. */
   readonly acceptLegacyDispatchers: boolean;
+  /** The `[tags]` section. */
   readonly tags: Readonly<Record<string, string>>;
 }
 

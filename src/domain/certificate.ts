@@ -21,8 +21,10 @@ export interface Certificate {
   readonly usages: readonly Usage[] | undefined;
 }
 
+/** Extended key usages that are told apart (RFC 5280, section 4.2.1.12). */
 export type Usage = 'clientAuth' | 'serverAuth' | 'other';
 
+/** Kinds of keys: ECDSA P-256 and P-384, Ed25519, RSA of 2048 and 4096 bits. */
 export type KeyType = 'p256' | 'p384' | 'ed25519' | 'rsa2048' | 'rsa4096';
 
 export const keyTypes: readonly KeyType[] = ['p256', 'p384', 'ed25519', 'rsa2048', 'rsa4096'];

@@ -27,6 +27,7 @@ export interface DispatcherSettings {
   /** The configuration file, whether it is there or not. */
   readonly file: string;
   readonly stateDir: string;
+  /** Path of this dispatcher's certificate; `key` and `ca` likewise, all PEM. */
   readonly cert: string;
   readonly key: string;
   readonly ca: string;
@@ -34,6 +35,7 @@ export interface DispatcherSettings {
   readonly caKey: string;
   readonly pairingCert: string;
   readonly pairingKey: string;
+  /** How agents know this dispatcher. */
   readonly dispatcherId: string;
   /** False while the id is only derived from the host name. */
   readonly dispatcherIdConfigured: boolean;
@@ -47,29 +49,41 @@ export interface DispatcherSettings {
   /** Whether `api_port` is written down: then it is listened on also where `api_socket` is. */
   readonly apiPortConfigured: boolean;
   readonly apiBind: string;
+  /** Certificate and key of the API, paths of PEM files; undefined: plain HTTP. */
   readonly apiCert: string | undefined;
   readonly apiKey: string | undefined;
+  /** Path of a Unix socket that the API listens on, too. */
   readonly apiSocket: string | undefined;
+  /** What holds for requests of the API where no hook is configured. */
   readonly apiAuthDefault: 'allow' | 'deny';
+  /** Requests of the API at a time; further ones get 503. */
   readonly apiMaxConcurrent: number;
   /** Requests of one source, other than of this host: the key `api_rate_limit`, beyond the published table. */
   readonly apiRateLimit: RateLimit;
+  /** Path of an executable; undefined: none. */
   readonly authHook: string | undefined;
   /** Seconds. */
   readonly authHookTimeout: number;
+  /** Tell callers that they were denied, and not why. */
   readonly authDenyGeneric: boolean;
   /** Where events go: the key `event_log`, beyond the published table. Moved by a restart only. */
   readonly eventLog: EventLogSetting;
+  /** Days that a certificate is issued for. */
   readonly certDays: number;
+  /** Days before its end from which on a certificate is renewed. */
   readonly certRenewalDays: number;
+  /** Days for which the former identity is still trusted after a rotation. */
   readonly certOverlapDays: number;
   /** Seconds. */
   readonly certCheckInterval: number;
+  /** Of the dispatcher's own key. */
   readonly keyType: KeyType;
   readonly pairingPort: number;
   readonly pairingBind: string;
+  /** Requests that may wait at a time. */
   readonly pairingMaxQueue: number;
   readonly pairingRateLimitVolume: RateLimit;
+  /** Serve pairing of version 1, too. */
   readonly allowLegacyPairing: boolean;
   /** Names in lower case, or all of them. */
   readonly allowLegacyAgents: '*' | readonly string[];

@@ -1,8 +1,5 @@
-/**
- * The one closed union of everything that is expected to go wrong. `code` is stable; `message` is one line for a
- * person and says what was wrong, where, and what is expected; the other fields are for programs.
- */
-interface Fields {
+/** Each code with the fields that go with it, besides `code` and `message`. */
+export interface ErrorFields {
   /** An argument of a call or a command. */
   invalid_argument: { field: string; reason: string };
   /** A configuration file, `line` 1-based, absent when the whole file is meant. */
@@ -11,24 +8,35 @@ interface Fields {
   file_failed: { path: string; operation: string; reason: string };
   /** The store could not be opened, read or written. */
   store_failed: { operation: string; reason: string };
+  /** There is a CA, or part of one, at `path`: it is never overwritten. */
   ca_exists: { path: string };
+  /** There is no CA here: `setupCa` was not called. */
   ca_missing: Record<never, never>;
+  /** This host has no identity yet: `setup` was not called, or the agent is not paired. */
   identity_missing: { role: 'dispatcher' | 'agent' };
+  /** There is an identity, and `replace` is not set. */
   identity_exists: { reason: string };
   /** Key material, a certificate or a CSR that cannot be used. */
   certificate_invalid: { field: string; reason: string };
+  /** Key material could not be made or used. */
   crypto_failed: { operation: string; reason: string };
+  /** No agent is registered by this name. */
   agent_unknown: { name: string };
+  /** The name, or the key, belongs to the agent `name` already. */
   agent_exists: { name: string };
   /** Pairing version 1 for a name that paired by version 2 before. */
   downgrade_refused: { name: string };
   /** An agent whose key is not known yet answers with a certificate that does not name it. `found`: who it says it is. Nothing was sent. */
   unpinned: { name: string; found: string };
+  /** No pairing request, or no run, has this id. */
   request_unknown: { id: string };
+  /** Several have an id that begins like this. */
   request_ambiguous: { id: string; matches: readonly string[] };
+  /** It is in a state in which this cannot be done with it. */
   request_not_ready: { id: string; state: string };
   /** The host name does not resolve. */
   host_unresolved: { host: string };
+  /** Nothing listens there. */
   connection_refused: { host: string; port: number };
   /** `phase` tells what did not come in time. */
   timed_out: { phase: 'connect' | 'tls' | 'answer' | 'pairing'; seconds: number };
@@ -38,33 +46,52 @@ interface Fields {
   wrong_identity: { expected: string; found: string };
   /** A peer's certificate was revoked by this dispatcher. Nothing was sent. */
   revoked: { name: string; serial: string };
+  /** The connection broke off, or could not be made; `reason` is the system's. */
   connection_failed: { host: string; reason: string };
   /** An answer whose signature is missing or does not hold; nothing of it was used. */
   unverified: { reason: string };
   /** The peer answered with something that this protocol does not know. */
   protocol_violation: { reason: string };
+  /** More than `limit` bytes of `what`. */
   too_large: { what: string; limit: number };
   /** The peer refused, in its own words. */
   refused: { status: number; reason: string };
+  /** The hook said no, or there is none where one is needed. `hookCode`: its exit code, 1 to 3; undefined where it gave none. */
   denied: { reason: string; hookCode: number | undefined };
   /** A key was used before for another request; `field` is what differs, `caller` before anything else. */
   idempotency_mismatch: { field: string };
+  /** The script runs already; `conflicts` are `host:script`, sorted. */
   locked: { conflicts: readonly string[] };
+  /** The operator has refused the request. */
   pairing_denied: { reason: string };
+  /** Nobody decided in time. */
   pairing_expired: Record<never, never>;
+  /** The codes of the two hosts are not the same: somebody may be between them. */
   codes_differ: Record<never, never>;
+  /** The port could not be opened; `reason` is the system's (`EADDRINUSE`, `EACCES`, …). */
   listen_failed: { bind: string; port: number; reason: string };
+  /** A program could not be started; `reason` is the system's. */
   spawn_failed: { path: string; reason: string };
+  /** The caller's `AbortSignal`, or `close`. */
   aborted: Record<never, never>;
 }
 
-export type ErrorCode = keyof Fields;
+/** The stable name of something that is expected to go wrong. */
+export type ErrorCode = keyof ErrorFields;
 
+/**
+ * The one closed union of everything that is expected to go wrong. `code` is stable; `message` is one line for a
+ * person and says what was wrong, where, and what is expected; the other fields are for programs.
+ */
 export type CtrlExecError<Code extends ErrorCode = ErrorCode> = {
-  [C in Code]: { readonly code: C; readonly message: string } & Readonly<Fields[C]>;
+  [C in Code]: { readonly code: C; readonly message: string } & Readonly<ErrorFields[C]>;
 }[Code];
 
 /** Makes an error value. The message never holds a secret or what a script printed. */
-export function failure<C extends ErrorCode>(code: C, message: string, fields: Fields[C]): CtrlExecError<C> {
+export function failure<C extends ErrorCode>(
+  code: C,
+  message: string,
+  fields: ErrorFields[C],
+): CtrlExecError<C> {
   return { code, message, ...fields } as CtrlExecError<C>;
 }

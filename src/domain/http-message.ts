@@ -10,6 +10,7 @@ export interface HttpRequestHead {
   readonly headers: HeaderList;
 }
 
+/** An answer to a request. */
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: HeaderList;

@@ -2,11 +2,12 @@ import ipaddr from 'ipaddr.js';
 import { err, ok, type Result } from 'neverthrow';
 
 /** An address range: its first address in bytes (4 or 16) and how many of their bits count. */
-interface Prefix {
+export interface Prefix {
   readonly bytes: readonly number[];
   readonly length: number;
 }
 
+/** Address ranges, IPv4 and IPv6. */
 export type Prefixes = readonly Prefix[];
 
 /** Length of `::ffff:0:0/96`, under which IPv6 writes the IPv4 addresses. */

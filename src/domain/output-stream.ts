@@ -21,6 +21,7 @@ const maxOutputLine = 6 * maxStreamChunk + 64;
 
 /** A digest over what comes in parts. */
 export interface RunningDigest {
+  /** Adds bytes. */
   update(data: Uint8Array): void;
   /** The digest of everything so far. Called once, at the end. */
   digest(): Uint8Array;

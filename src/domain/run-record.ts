@@ -49,6 +49,7 @@ export interface HostState {
   readonly unheard?: true;
 }
 
+/** `sync`: the dispatcher waits for the end. `async`: the agents run it by themselves. */
 export type RunMode = 'sync' | 'async';
 
 /** How one host took a submission. */
@@ -64,7 +65,7 @@ export interface Submission {
 }
 
 /** What makes a request one that is run once, however often it comes. */
-interface Idempotency {
+export interface Idempotency {
   /** 1 to 255 printable ASCII characters. */
   readonly key: string;
   /** Digest of the caller's name and token together with the reqid, lower-case hex: the token itself is not kept. */

@@ -25,6 +25,7 @@ export type KnownRun =
       readonly answer: Uint8Array | undefined;
     };
 
+/** What became of a `begin`: the run is the caller's to execute, or it is known already. */
 export type RunClaim =
   | { readonly kind: 'begun' }
   | { readonly kind: 'known'; readonly run: KnownRun }
@@ -40,11 +41,15 @@ export type RunClaim =
  * their run `done` without an answer.
  */
 export interface AgentRuns {
+  /** Claims a run; whoever gets `begun` executes it. */
   begin(key: AgentRunKey, script: string, startedAt: number): StoreResult<RunClaim>;
+  /** Keeps the answer of a run that has ended; durable when it returns Ok. */
   end(key: AgentRunKey, finishedAt: number, answer: Uint8Array): StoreResult<void>;
+  /** Undefined: nobody began it, or it was forgotten. */
   find(key: AgentRunKey): StoreResult<KnownRun | undefined>;
   /** Forgets runs that began before this moment and are not running; returns how many. */
   purge(startedBefore: number): StoreResult<number>;
+  /** Gives up what the process holds; what is kept stays. */
   close(): Promise<void>;
 }
 

@@ -8,5 +8,6 @@ import type { HookContext, HookOutcome } from '../domain/auth-hook.js';
  * wire-protocol 1.6, complete on standard input, and its output is discarded. Judging the outcome is the domain's.
  */
 export interface AuthHook {
+  /** Resolves when the hook has ended, or its time was up. */
   ask(context: HookContext): ResultAsync<HookOutcome, never>;
 }

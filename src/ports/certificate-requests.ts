@@ -18,5 +18,6 @@ export interface CertificateRequest {
 export interface CertificateRequests {
   /** A CSR in PEM over the given private key (PEM), subject CN = `commonName`. */
   create(privateKeyPem: string, commonName: string): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
+  /** Reads a CSR and checks what the contract says. */
   read(pem: string): ResultAsync<CertificateRequest, CtrlExecError<'certificate_invalid'>>;
 }

@@ -22,9 +22,11 @@ export interface SigningKey {
  * algorithm is not in `SignatureAlgorithm`; no error message holds key material.
  */
 export interface Crypto {
+  /** FIPS 180-4; 32 bytes. */
   sha256(data: Uint8Array): Uint8Array;
   /** SHA-256 over what comes in parts. */
   runningSha256(): RunningDigest;
+  /** RFC 2104; 32 bytes. */
   hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
   /** RFC 5869. */
   hkdfSha256(secret: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Uint8Array;

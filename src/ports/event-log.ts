@@ -7,5 +7,6 @@ import type { LogEvent } from '../domain/event.js';
  * cannot forge a second line, whatever it holds.
  */
 export interface EventLog {
+  /** Takes one event; what cannot be written is lost, never an error of the work that it tells of. */
   emit(event: LogEvent): void;
 }

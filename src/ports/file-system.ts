@@ -24,6 +24,7 @@ export interface FileSystem {
   isExecutable(path: string): FileResult<boolean>;
   /** Whether everybody may write it. */
   isWritableByAll(path: string): FileResult<boolean>;
+  /** Puts `text` in place of what was there; `mode` is that of a file that is new. */
   replace(path: string, text: string, mode: number): FileResult<void>;
   /** Makes a directory, and with the same mode what is missing above it; one that is there stays as it is. */
   makeDirectory(path: string, mode: number): FileResult<void>;

@@ -14,6 +14,7 @@ export interface JobKey {
   readonly reqid: string;
 }
 
+/** What is known of a job from its beginning. */
 export interface JobHeader extends JobKey {
   /** Name in the allowlist: of the jobs of one name at most one runs at a time. */
   readonly script: string;
@@ -21,6 +22,7 @@ export interface JobHeader extends JobKey {
   readonly startedAt: number;
 }
 
+/** How a job stands. */
 export type JobState =
   | { readonly status: 'running' }
   | {
@@ -45,8 +47,10 @@ export type JobState =
       readonly stderr: CapturedStream;
     };
 
+/** A job and how it stands. */
 export type Job = JobHeader & JobState;
 
+/** What became of a `start`. */
 export type JobStart =
   | { readonly kind: 'accepted' }
   /** This key was started before; nothing was started now. */
@@ -72,6 +76,7 @@ export type JobStart =
  * files are left alone and harm nothing.
  */
 export interface Jobs {
+  /** Records a job and starts its program, whatever becomes of this process. */
   start(job: JobHeader & { readonly program: Program }): JobAnswer<JobStart, 'spawn_failed'>;
   /** The job with its output, as it is at this moment. */
   find(key: JobKey): JobAnswer<Job | undefined>;

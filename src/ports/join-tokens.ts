@@ -12,6 +12,7 @@ type StoreResult<T> = ResultAsync<T, CtrlExecError<'store_failed'>>;
 export interface JoinTokens {
   /** A second token with the same id is `store_failed`. */
   add(token: JoinTokenRecord): StoreResult<void>;
+  /** The token, also where it has expired or is burnt: judging is the domain's. */
   find(id: string): StoreResult<JoinTokenRecord | undefined>;
   /** Binds an unbound token to a CSR; whether the token is now bound to this very CSR. False for an unknown one. */
   bind(id: string, csrSha256: string): StoreResult<boolean>;

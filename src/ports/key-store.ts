@@ -33,6 +33,7 @@ export type KeyStoreItem =
 /** What a change gives its items; `null` removes one. */
 export type KeyStoreChange = Partial<Record<KeyStoreItem, string | null>>;
 
+/** What was read: each item that was asked for, undefined where it is not there. */
 export type KeyStoreContents<I extends KeyStoreItem = KeyStoreItem> = {
   readonly [K in I]: string | undefined;
 };
@@ -50,6 +51,7 @@ export interface KeyStore {
   read<I extends KeyStoreItem>(
     items: readonly I[],
   ): ResultAsync<KeyStoreContents<I>, CtrlExecError<'file_failed'>>;
+  /** Writes and removes items, all or none. */
   replace(
     change: KeyStoreChange,
     options?: { readonly onlyIfAbsent?: boolean },

@@ -18,6 +18,7 @@ export interface LegacyPairingRequest {
   readonly signal?: AbortSignal;
 }
 
+/** How an exchange can fail. */
 export type LegacyPairingError = CtrlExecError<
   | 'aborted'
   | 'connection_failed'
@@ -48,5 +49,6 @@ export interface LegacyExchange {
  * ended the connection.
  */
 export interface LegacyPairing {
+  /** Connects, sends the request and reads the first answer. */
   request(asked: LegacyPairingRequest): ResultAsync<LegacyExchange, LegacyPairingError>;
 }

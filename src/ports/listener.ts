@@ -15,6 +15,7 @@ export interface ConnectionPeer {
   readonly tlsVersion: string;
 }
 
+/** A request whose head has come. Whose it is, is known; its body is not read yet. */
 export interface IncomingRequest extends HttpRequestHead {
   readonly peer: ConnectionPeer;
   readonly httpVersion: '1.0' | '1.1';
@@ -41,6 +42,7 @@ export interface ListenerAnswer extends HttpAnswer {
   next?(gone: AbortSignal): Promise<HttpAnswer>;
 }
 
+/** Where a listener listens, as whom, within which limits, and who answers. */
 export interface ListenOptions {
   readonly bind: string;
   /** 0 lets the system choose. */
@@ -72,9 +74,11 @@ export interface ListenOptions {
   refused?(address: string, reason: string, certificate?: Certificate): void;
   /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
   handle(request: IncomingRequest): Promise<ListenerAnswer>;
+  /** Told of what `handle` threw: a bug, to be logged. */
   failed?(error: unknown): void;
 }
 
+/** An open port. */
 export interface Listening {
   readonly port: number;
   /** New handshakes use these; established connections live on. */
@@ -93,6 +97,7 @@ export interface Listening {
  * nothing for 30 s of what waits for it.
  */
 export interface Listener {
+  /** Opens a port; Ok once it accepts connections. */
   listen(
     options: ListenOptions,
   ): ResultAsync<Listening, CtrlExecError<'listen_failed' | 'certificate_invalid'>>;

@@ -7,6 +7,7 @@ export interface LockKey {
   readonly script: string;
 }
 
+/** A lock and who holds it. */
 export interface HeldLock extends LockKey {
   readonly reqid: string;
   /** Process id of the holder. */
@@ -24,13 +25,16 @@ export interface HeldLock extends LockKey {
  * `release` frees what `reqid` holds and is idempotent; `close` frees everything that this instance holds.
  */
 export interface Locks {
+  /** Takes locks for a run; `locked` names the conflicts. `now` in epoch milliseconds, for `since`. */
   acquire(
     keys: readonly LockKey[],
     reqid: string,
     now: number,
   ): ResultAsync<void, CtrlExecError<'locked' | 'store_failed'>>;
+  /** Frees what a run holds. */
   release(reqid: string): ResultAsync<void, CtrlExecError<'store_failed'>>;
   /** Held locks of living holders, sorted by host, then script. */
   list(): ResultAsync<readonly HeldLock[], CtrlExecError<'store_failed'>>;
+  /** Frees everything that this instance holds, and gives up its store. */
   close(): ResultAsync<void, CtrlExecError<'store_failed'>>;
 }

@@ -14,8 +14,11 @@ type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
  * `createdAt`, then id.
  */
 export interface PairingQueue {
+  /** Adds a request; an id is used once (again: `store_failed`). */
   add(request: PairingRequest): StoreResult<void>;
+  /** The request with this id, in whatever state. */
   find(id: string): StoreResult<PairingRequest | undefined>;
+  /** Those in one of these states. */
   list(states: readonly PairingState[]): StoreResult<readonly PairingRequest[]>;
   /** Moves a request on; `code` is set with state `open`. */
   advance(

@@ -18,6 +18,7 @@ export interface Program {
   readonly maxOutput: number;
 }
 
+/** Which of the two streams of a process. */
 export type OutputStream = 'stdout' | 'stderr';
 
 /**
@@ -29,12 +30,14 @@ export type OutputStream = 'stdout' | 'stderr';
  */
 export type OutputSink = (stream: OutputStream, chunk: Uint8Array) => Promise<boolean>;
 
+/** A program to run, and how to follow or end it. */
 export interface ProcessRequest extends Program {
   /** Cancels: the process group gets SIGTERM, 5 s later SIGKILL. */
   readonly signal?: AbortSignal;
   readonly onOutput?: OutputSink;
 }
 
+/** What was kept of a stream. */
 export interface CapturedStream {
   /** What was kept, head then tail. */
   readonly bytes: Uint8Array;
@@ -42,10 +45,12 @@ export interface CapturedStream {
   readonly total: number;
 }
 
+/** How a process ended; `signal` by its name (`SIGKILL`). */
 export type ProcessEnd =
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'signalled'; readonly signal: string };
 
+/** How a run ended, and what it wrote. */
 export interface ProcessOutcome {
   readonly end: ProcessEnd;
   /**
@@ -76,5 +81,6 @@ export interface ProcessOutcome {
  * waiting for `onOutput`, at most 30 s in all after the exit), also when a daemonised grandchild keeps the pipes open. What could not be started is `spawn_failed` with the system's reason.
  */
 export interface ProcessRunner {
+  /** Resolves when the process has ended and its output is drained. */
   run(request: ProcessRequest): ResultAsync<ProcessOutcome, CtrlExecError<'spawn_failed'>>;
 }

@@ -4,5 +4,6 @@
  * Contract: exactly `length` bytes (0 gives none), a fresh array each time, two results of 16 bytes never equal.
  */
 export interface Random {
+  /** So many bytes. */
   bytes(length: number): Uint8Array;
 }

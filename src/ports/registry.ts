@@ -51,7 +51,9 @@ export interface AgentChange {
  * other processes or not at all; Ok means that it survives a power cut. Lists are sorted by name.
  */
 export interface Registry {
+  /** Every agent. */
   list(): StoreResult<readonly AgentRecord[]>;
+  /** The agent of this name, compared as given. */
   find(name: string): StoreResult<AgentRecord | undefined>;
   /** The agent that has a pin for this key, in whatever state. */
   findByKey(spkiSha256: string): StoreResult<AgentRecord | undefined>;

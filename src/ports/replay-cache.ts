@@ -26,13 +26,17 @@ export interface ReplayCache {
    * damaged: requests made before this process began must then be refused, for they may have been seen.
    */
   complete(): ResultAsync<boolean, CtrlExecError<'file_failed'>>;
-  /** @param now epoch milliseconds */
+  /**
+   * Enters a request that is about to be accepted.
+   * @param now epoch milliseconds
+   */
   enter(entry: ReplayEntry, now: number): ResultAsync<ReplayVerdict, CtrlExecError<'file_failed'>>;
   /**
    * Begins an empty record that counts as complete: for a key that has just been made, nothing can have been signed
    * before. Called when an agent is paired.
    */
   begin(): ResultAsync<void, CtrlExecError<'file_failed'>>;
+  /** Gives up what the process holds; the record stays. */
   close(): Promise<void>;
 }
 

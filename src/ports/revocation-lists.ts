@@ -12,6 +12,7 @@ import type { RevocationList } from '../domain/revocation-list.js';
  * old list never locks anybody out.
  */
 export interface RevocationLists {
+  /** Reads one list and checks what the contract says. RFC 5280, section 5. */
   read(
     pem: string,
     cas: readonly Certificate[],

@@ -21,10 +21,14 @@ export interface Revocation {
  * revision stays. Entries are sorted by serial. Ok survives a power cut.
  */
 export interface Revocations {
+  /** Everything that was revoked, and the revision that this is. */
   current(): StoreResult<{ readonly revision: number; readonly entries: readonly Revocation[] }>;
+  /** The number of the list that would be made now; 0: none was needed yet. */
   revision(): StoreResult<number>;
+  /** Whether this serial was revoked. */
   has(serial: string): StoreResult<boolean>;
   /** Makes the revision at least this: an agent holds a list of that number, of before a backup was restored. */
   raise(revision: number): StoreResult<{ readonly revision: number }>;
+  /** Adds revocations; the revision moves by one where any is new. */
   add(entries: readonly Revocation[]): StoreResult<{ readonly revision: number }>;
 }

@@ -65,7 +65,9 @@ export interface RunStore {
   ): StoreResult<void, 'request_unknown'>;
   /** Records what was learnt of single hosts; what is no host of the run is left out. Unknown reqid: `request_unknown`. */
   note(reqid: string, news: RunNews): StoreResult<void, 'request_unknown'>;
+  /** The record of a run; undefined where there is none, or it was purged. */
   find(reqid: string): StoreResult<RunRecord | undefined>;
+  /** The run that this key belongs to, while it is kept. */
   findByIdempotencyKey(key: string): StoreResult<RunRecord | undefined>;
   /** By start, the latest first; of one moment by reqid, the highest first. */
   list(listing: RunListing): StoreResult<readonly RunSummary[]>;

@@ -43,6 +43,7 @@ export type AnswerHead = Pick<TransportAnswer, 'status' | 'headers' | 'peer'>;
 /** Takes bytes of a body. Err ends the request, with that very error. */
 export type BodyConsumer = (bytes: Uint8Array) => PromiseLike<Result<void, TransportError>>;
 
+/** A request, its limits, and what to do with the answer's body. */
 export interface TransportRequest extends HttpRequestHead {
   readonly body: Uint8Array;
   /**
@@ -71,6 +72,7 @@ export interface TransportAnswer extends Omit<HttpAnswer, 'stream'> {
   readonly peer: Certificate;
 }
 
+/** How a request can fail. */
 export type TransportError = CtrlExecError<
   | 'host_unresolved'
   | 'connection_refused'
@@ -102,6 +104,7 @@ export const outdated: ReadonlySet<TransportError['code']> = new Set([
  * at most once and never retried; redirects are not followed; the peer of the answer is the one that was judged.
  */
 export interface Transport {
+  /** Connects, or uses a kept connection, has the peer judged, sends, and reads the answer. */
   request(target: TransportTarget, request: TransportRequest): ResultAsync<TransportAnswer, TransportError>;
   /** Drops kept connections: all, or those of one key. Requests under way are finished first. */
   forget(connectionKey?: string): void;

@@ -29,6 +29,7 @@ export interface Agent extends AsyncDisposable {
   importState(options: AgentImportOptions): Answer<ImportReport>;
   /** Pairs with a dispatcher that is in pairing mode; its `signal` ends the waiting. */
   pair(options: PairingOptions): Answer<Paired>;
+  /** Whether this host is paired, as what, and with whom. */
   pairingStatus(): Answer<PairingStatus>;
   /** How the last pairing that waited in the background stands; undefined when there was none. */
   pairingReport(): Answer<PairingReport | undefined>;

@@ -88,8 +88,16 @@ export interface Dispatcher extends AsyncDisposable {
   openPairing(options?: PairingModeOptions): Answer<PairingMode>;
   /** Pairing requests that wait. */
   pairingRequests(): Answer<readonly PairingRequest[]>;
+  /**
+   * Lets the host pair that shows this request. `request_not_ready` when it was decided or has ended, `codes_differ`
+   * for another code.
+   */
   approve(approval: Approval): Answer<PairingRequest>;
-  /** @param id the request, or a unique prefix of at least 8 digits. @param reason told to the agent */
+  /**
+   * Refuses a pairing request.
+   * @param id the request, or a unique prefix of at least 8 digits
+   * @param reason told to the agent
+   */
   deny(id: string, reason?: string): Answer<PairingRequest>;
   /** A token with which one host may pair once, without a person. */
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
@@ -105,6 +113,10 @@ export interface Dispatcher extends AsyncDisposable {
   pinAgent(name: string): Answer<PinnedAgent>;
   /** Forgets an agent: its key answers for nobody any more. */
   unpair(name: string): Answer<AgentRecord>;
+  /**
+   * Runs a script on hosts and waits for all of them. Err: nothing was begun (`denied`, `locked`, `invalid_argument`,
+   * …).
+   */
   run(request: RunRequest): Answer<Run>;
   /** The same, begun at once, to be followed by a loop over its events. */
   stream(request: StreamRequest): FollowedRun;
@@ -125,7 +137,9 @@ export interface Dispatcher extends AsyncDisposable {
   wait(reqid: string, options?: WaitOptions): Answer<Waited>;
   /** Stops a run on its hosts, or some of them. */
   cancel(reqid: string, options?: CancelOptions): Answer<Cancellation>;
+  /** A round trip of mutual TLS to hosts: who they are, their version, until when their certificate holds. */
   ping(request: PingRequest): Answer<Ping>;
+  /** Asks agents for scripts, tags and versions, and keeps their tags in the registry. */
   discover(request?: DiscoveryRequest): Answer<Discovery>;
   /** Replaces this dispatcher's key and certificate; agents are told first. Goes on with one that was begun. */
   rotate(options?: RotateOptions): Answer<Rotation>;

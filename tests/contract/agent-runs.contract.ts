@@ -1,15 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentRuns, KnownRun } from '../../src/ports/agent-runs.js';
 
+/** An empty store for one test. */
 export interface AgentRunsSubject {
   readonly runs: AgentRuns;
+  /** Called after the test. */
   dispose(): Promise<void>;
 }
 
 const key = (reqid: string, owner = 'dispatcher-1') => ({ owner, reqid });
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** `create` makes an empty store with 4 places and room for 100 bytes of answers. */
+/** What holds for every `AgentRuns`. `create` makes an empty store with 4 places and room for 100 bytes of answers. */
 export function agentRunsContract(name: string, create: () => Promise<AgentRunsSubject>): void {
   describe(`agent runs contract: ${name}`, () => {
     let subject: AgentRunsSubject;

@@ -13,15 +13,19 @@ const hookContext: HookContext = {
   timestamp: '2026-01-02T03:04:05Z',
 };
 
+/** Hooks that behave in known ways. */
 export interface HookBinding {
   /** A hook that ends like this. */
   readonly ending: (how: Extract<HookOutcome, { kind: 'exited' | 'signalled' }>) => AuthHook;
-  /** A hook that never ends by itself; its time is `seconds`. */
+  /** A hook that never ends by itself; it is given up after `seconds`. */
   readonly endless: (seconds: number) => AuthHook;
+  /** What stands for the hook where none is configured. */
   readonly absent: () => AuthHook;
+  /** A hook that is configured and cannot be asked. */
   readonly unusable: () => AuthHook;
 }
 
+/** What holds for every `AuthHook`. */
 export function authHookContract(name: string, binding: HookBinding): void {
   describe(`auth hook: ${name}`, () => {
     const ask = async (hook: AuthHook) => (await hook.ask(hookContext))._unsafeUnwrap();

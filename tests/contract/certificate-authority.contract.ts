@@ -24,12 +24,17 @@ const profiles: readonly CertificateProfile[] = [
 const spkiOf = (pem: string) =>
   new Uint8Array(createPublicKey(createPrivateKey(pem)).export({ type: 'spki', format: 'der' }));
 
+/** How an authority is made, over which key store. */
 export interface AuthorityUnderTest {
+  /** An empty one. */
   keyStore(): KeyStore;
+  /** The authority whose key and certificate are in that store. */
   open(keyStore: KeyStore): CertificateAuthority;
+  /** Any that holds to its own contract: it judges what the authority has signed. */
   crypto: Crypto;
 }
 
+/** What holds for every `CertificateAuthority`. */
 export function certificateAuthorityContract(
   name: string,
   { keyStore, open, crypto }: AuthorityUnderTest,

@@ -18,6 +18,7 @@ function privateKey(type: KeyType, form: 'pkcs8' | 'sec1' | 'pkcs1' = 'pkcs8'): 
 const spkiOf = (pem: string) =>
   new Uint8Array(createPublicKey(createPrivateKey(pem)).export({ type: 'spki', format: 'der' }));
 
+/** What holds for every `CertificateRequests`. */
 export function certificateRequestsContract(name: string, open: () => CertificateRequests): void {
   describe(`certificate requests: ${name}`, () => {
     const make = async (key = privateKey('p256'), commonName = 'web-01') =>

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/ports/clock.js';
 
+/** A clock, and a way to let its time pass. */
 export interface ClockBinding {
   readonly clock: Clock;
   /** Lets `ms` milliseconds of this clock pass. */
   readonly pass: (ms: number) => Promise<void>;
 }
 
+/** What holds for every `Clock`. */
 export function clockContract(name: string, make: () => ClockBinding): void {
   describe(`clock: ${name}`, () => {
     const called = (clock: Clock, delay: number) => {

@@ -19,6 +19,7 @@ const bytes = (hex: string) => new Uint8Array(Buffer.from(hex.replaceAll(/\s/g, 
 const hex = (value: Uint8Array) => Buffer.from(value).toString('hex');
 const text = (value: string) => new TextEncoder().encode(value);
 
+/** What holds for every `Crypto`; certificates to read are made by the suite. */
 export function cryptoContract(name: string, open: () => Crypto): void {
   describe(`crypto: ${name}`, () => {
     describe('digests', () => {

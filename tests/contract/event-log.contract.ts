@@ -1,18 +1,24 @@
 import { describe, expect, test } from 'vitest';
 import type { EventRecord } from '../../src/domain/event.js';
 
-interface LogRecord {
+/** A record as it stands in the log. */
+export interface LogRecord {
   readonly action: string;
   readonly fields: Record<string, string>;
 }
 
+/** A log, and a way to read it back. */
 export interface EventLogBinding {
-  /** Given any event here, whatever its name and fields. */
-  readonly log: { emit(event: EventRecord): void };
+  /** Any event that is emitted here is to be logged, whatever its name and fields. */
+  readonly log: {
+    /** As the port has it. */
+    emit(event: EventRecord): void;
+  };
   /** What the log holds, one entry a record, read back into action and fields; values as text. */
   readonly records: () => readonly LogRecord[] | Promise<readonly LogRecord[]>;
 }
 
+/** What holds for every `EventLog`. */
 export function eventLogContract(name: string, make: () => EventLogBinding | Promise<EventLogBinding>): void {
   describe(`event log: ${name}`, () => {
     test('one event is one record', async () => {

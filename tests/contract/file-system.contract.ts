@@ -1,14 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FileSystem } from '../../src/ports/file-system.js';
 
+/** A file system for one test. */
 export interface FileSystemSubject {
   readonly files: FileSystem;
   /** An existing directory, absolute, with every link resolved, in which only the files given to `create` are. */
   readonly directory: string;
+  /** Permission bits of a file. */
   readonly modeOf: (path: string) => Promise<number>;
+  /** Called after the test. */
   readonly dispose: () => Promise<void>;
 }
 
+/** Path relative to the directory, what is in the file, and its permission bits. */
 export type InitialFiles = Readonly<Record<string, { readonly text: string; readonly mode: number }>>;
 
 const INITIAL: InitialFiles = {
@@ -18,6 +22,7 @@ const INITIAL: InitialFiles = {
   umlaut: { text: 'größe', mode: 0o644 },
 };
 
+/** What holds for every `FileSystem`. `create` makes one with these files. */
 export function fileSystemContract(
   name: string,
   create: (initial: InitialFiles) => Promise<FileSystemSubject>,

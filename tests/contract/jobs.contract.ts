@@ -3,7 +3,7 @@ import type { Job, Jobs } from '../../src/ports/jobs.js';
 import type { Program } from '../../src/ports/process-runner.js';
 
 /** What a program of the suite does; the binding provides one of each. */
-interface JobPrograms {
+export interface JobPrograms {
   /** Copies standard input to standard output. */
   readonly copy: string;
   /** Exits with its first argument. */
@@ -14,9 +14,11 @@ interface JobPrograms {
   readonly endless: string;
   /** Runs until `release` is called; says so to `starts`. */
   readonly held: string;
+  /** A path at which nothing is. */
   readonly missing: string;
 }
 
+/** Jobs for one test. */
 export interface JobsSubject {
   readonly jobs: Jobs;
   readonly programs: JobPrograms;
@@ -26,17 +28,22 @@ export interface JobsSubject {
   release(): void;
   /** Closes the jobs and opens them anew, as a restart does. */
   restart(): Promise<Jobs>;
+  /** Called after the test; ends what still runs. */
   dispose(): Promise<void>;
 }
 
 /**
- * `create` makes jobs with 3 places.
- * @param options.outlive whether jobs outlive who started them, as the port asks; default true
+ * What holds for every `Jobs`. `create` makes jobs with 3 places.
  */
 export function jobsContract(
   name: string,
   create: () => Promise<JobsSubject>,
-  { outlive = true }: { readonly outlive?: boolean } = {},
+  {
+    outlive = true,
+  }: {
+    /** Whether jobs outlive who started them, as the port asks. Default true. */
+    readonly outlive?: boolean;
+  } = {},
 ): void {
   describe(`jobs contract: ${name}`, () => {
     let subject: JobsSubject;

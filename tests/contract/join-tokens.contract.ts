@@ -13,7 +13,7 @@ const token = (id: string, change: Partial<JoinTokenRecord> = {}): JoinTokenReco
   ...change,
 });
 
-/** `open` gives an empty store. */
+/** What holds for every `JoinTokens`. `open` gives an empty store. */
 export function joinTokensContract(adapter: string, open: () => JoinTokens | Promise<JoinTokens>): void {
   describe(`join tokens: ${adapter}`, () => {
     it('a token comes back as it was added', async () => {

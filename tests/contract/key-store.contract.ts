@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { KeyStore, KeyStoreItem } from '../../src/ports/key-store.js';
 
+/** An empty key store for one test. */
 export interface KeyStoreSubject {
   readonly store: KeyStore;
   /** The same storage, opened once more. */
   readonly again: () => KeyStore;
+  /** Called after the test. */
   readonly dispose: () => Promise<void>;
 }
 
@@ -33,6 +35,7 @@ const everyItem: Record<KeyStoreItem, true> = {
 };
 const ITEMS = Object.keys(everyItem) as KeyStoreItem[];
 
+/** What holds for every `KeyStore`. */
 export function keyStoreContract(name: string, create: () => Promise<KeyStoreSubject>): void {
   describe(`key store contract: ${name}`, () => {
     let subject: KeyStoreSubject;

@@ -3,7 +3,7 @@ import type { LockKey, Locks } from '../../src/ports/locks.js';
 
 const key = (host: string, script = 'deploy'): LockKey => ({ host, script });
 
-/** `openPlace` gives a place without locks; each call of what it returns is a further instance there. */
+/** What holds for every `Locks`. `openPlace` gives a place without locks; each call of what it returns is a further instance there. */
 export function locksContract(adapter: string, openPlace: () => () => Locks | Promise<Locks>): void {
   describe(`locks: ${adapter}`, () => {
     const openOne = async (): Promise<Locks> => openPlace()();

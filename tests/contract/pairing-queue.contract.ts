@@ -25,7 +25,7 @@ const open_ = { state: 'open', code: '042042' } as const;
 const approve: PairingDecision = { verdict: 'approve', name: 'web-01', replace: false };
 const deny: PairingDecision = { verdict: 'deny', reason: 'unknown machine' };
 
-/** `open` gives an empty queue. */
+/** What holds for every `PairingQueue`. `open` gives an empty queue. */
 export function pairingQueueContract(
   adapter: string,
   open: () => PairingQueue | Promise<PairingQueue>,

@@ -24,9 +24,11 @@ export interface ContractPrograms {
   readonly killed: string | undefined;
   /** Does not end by itself. */
   readonly endless: string;
+  /** A path at which nothing is. */
   readonly missing: string;
 }
 
+/** What holds for every `ProcessRunner`. */
 export function processRunnerContract(
   name: string,
   make: () => {

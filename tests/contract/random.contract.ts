@@ -3,6 +3,7 @@ import type { Random } from '../../src/ports/random.js';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
+/** What holds for every `Random`. */
 export function randomContract(name: string, open: () => Random): void {
   describe(`random: ${name}`, () => {
     it('gives exactly as many bytes as asked for, also none', () => {

@@ -43,7 +43,7 @@ const kinds = (record: AgentRecord | undefined) =>
 
 const { state: _, ...certificate } = pin(key('b'), { serial: '2e', issuedAt: 1_800_000_000_000 });
 
-/** `open` gives an empty registry; `openTwo` two that hold the same. */
+/** What holds for every `Registry`. `open` gives an empty registry; `openTwo` two empty ones that hold the same. */
 export function registryContract(
   adapter: string,
   open: () => Registry | Promise<Registry>,

@@ -2,17 +2,19 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ReplayCache, ReplayVerdict } from '../../src/ports/replay-cache.js';
 
+/** A cache for one test. */
 export interface ReplayCacheSubject {
   readonly cache: ReplayCache;
   /** Closes it and opens the same record anew. */
   reopen(): Promise<ReplayCache>;
+  /** Called after the test. */
   dispose(): Promise<void>;
 }
 
 const start = 1_800_000_000_000;
 const minute = 60_000;
 
-/** `create` makes an empty cache with this many places. */
+/** What holds for every `ReplayCache`. `create` makes an empty cache with this many places. */
 export function replayCacheContract(
   name: string,
   create: (capacity: number) => Promise<ReplayCacheSubject>,

@@ -19,13 +19,17 @@ import {
   utcTime,
 } from './revocation-list-samples.js';
 
+/** A CA that lists are signed with. */
 export interface TestCa {
   /** PKCS#8 PEM. */
   readonly key: string;
   readonly certificate: Certificate;
 }
 
-/** `ca` and `other` have P-384 keys, `rsa` an RSA key and a certificate of version 1. */
+/**
+ * What holds for every `RevocationLists`. `ca` and `other` have P-384 keys, `rsa` an RSA key and a certificate of version
+ * 1; the certificate of `mayNotSign` has a key usage without CRL signing (RFC 5280, 4.2.1.3).
+ */
 export function revocationListsContract(
   name: string,
   open: () => RevocationLists,

@@ -8,7 +8,7 @@ const revocation = (serial: string, change: Partial<Revocation> = {}): Revocatio
   ...change,
 });
 
-/** `open` gives an empty store; `openTwo` two that hold the same. */
+/** What holds for every `Revocations`. `open` gives an empty store; `openTwo` two empty ones that hold the same. */
 export function revocationsContract(
   adapter: string,
   open: () => Revocations | Promise<Revocations>,

@@ -31,7 +31,7 @@ const result = (host: string, change: Partial<HostResult> = {}): HostResult => (
   ...change,
 });
 
-/** `open` gives an empty store. */
+/** What holds for every `RunStore`. `open` gives an empty store. */
 export function runStoreContract(adapter: string, open: () => RunStore | Promise<RunStore>): void {
   describe(`run store: ${adapter}`, () => {
     const withRun = async (startedAt?: number, mode?: RunMode): Promise<RunStore> => {

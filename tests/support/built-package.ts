@@ -12,10 +12,13 @@ const newest = (directory: string): number =>
       .map((entry) => statSync(join(entry.parentPath, entry.name)).mtimeMs),
   );
 
-/** Integration tests run the commands as they are shipped: built once before them, if the build is older than src. */
+/** What is built: the contract suites are published, too. */
+const sources = [join(root, 'src'), join(root, 'tests/contract')];
+
+/** Integration tests run the commands as they are shipped: built once before them, if the build is older than what it is made of. */
 export default function setup(): void {
   const built = join(root, 'dist/bin/ctrl-exec.js');
-  if (existsSync(built) && statSync(built).mtimeMs > newest(join(root, 'src'))) return;
+  if (existsSync(built) && statSync(built).mtimeMs > Math.max(...sources.map(newest))) return;
   const build = spawnSync(process.execPath, [join(root, 'scripts/build.mjs'), '--no-types'], {
     stdio: 'inherit',
   });

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -110,6 +110,22 @@ const illegal: readonly (readonly [rule: string, path: string, text: string])[] 
   ['src-does-not-import-dev-dependencies', 'apps/cli/unknown-scoped.ts', "import '@left/pad2';"],
   ['tests-stay-outside', 'apps/cli/tested.ts', "import '../../../tests/support/good.js';"],
   ['tests-stay-outside', 'domain/tested.ts', "import '../../tests/support/good.js';"],
+  [
+    'testing-publishes-suites-only',
+    'apps/library/testing.ts',
+    "import '../../../tests/contract/bad.contract.js'; import '../../../tests/support/good.js';",
+  ],
+  ['testing-is-for-tests', 'sdk/with-suites.ts', "import '../apps/library/testing.js';"],
+  [
+    'published-suites-know-the-contract-only',
+    '../tests/contract/bad.contract.ts',
+    "import '../support/good.js'; import '../../src/adapters/files/good.js'; import 'commander';",
+  ],
+  [
+    'libraries-of-published-suites',
+    '../tests/contract/bad.contract.ts',
+    "import '../support/good.js'; import '../../src/adapters/files/good.js'; import 'commander';",
+  ],
   ['no-cycles', 'sdk/cycle-a.ts', "import './cycle-b.js';"],
   ['no-orphans', 'sdk/orphan.ts', 'export const alone = 1;'],
 ];
@@ -138,6 +154,14 @@ const legal: Readonly<Record<string, string>> = {
   'src/apps/library/good.ts': "import '../defaults.js'; import '../../sdk/good.js';",
 };
 
+/** The entry that publishes contract suites, and a suite. */
+const legalTesting: Readonly<Record<string, string>> = {
+  'src/apps/library/testing.ts': "export { c } from '../../../tests/contract/good.contract.js';",
+  'tests/contract/good.contract.ts':
+    "import 'vitest'; import 'fast-check'; import 'node:crypto'; import '../../src/domain/good.js'; import './samples.js'; import type { P } from '../../src/ports/good.js'; export type c = P;",
+  'tests/contract/samples.ts': "import 'reflect-metadata'; import '@peculiar/x509';",
+};
+
 /** Files that the illegal ones need, and that break further rules by it. */
 const further: Readonly<Record<string, string>> = {
   'src/sdk/cycle-b.ts': "import './cycle-a.js';",
@@ -154,7 +178,7 @@ const packages = [
   'kysely',
   'libsql',
 ];
-const commandPackages = ['tsyringe', 'commander', 'fast-check'];
+const commandPackages = ['tsyringe', 'commander', 'fast-check', 'vitest'];
 
 function plant(directory: string, files: Readonly<Record<string, string>>) {
   for (const [path, text] of Object.entries(files)) {
@@ -192,9 +216,9 @@ describe('an import against the arrows is found', () => {
   });
 
   it.each(illegal)('%s: %s', (rule, path) => {
-    expect(found.filter(({ from }) => from === `src/${path}`).map((violation) => violation.rule)).toContain(
-      rule,
-    );
+    expect(
+      found.filter(({ from }) => from === normalize(`src/${path}`)).map((violation) => violation.rule),
+    ).toContain(rule);
   });
 
   it('and none in a file that keeps to them', () => {
@@ -203,7 +227,7 @@ describe('an import against the arrows is found', () => {
 });
 
 it('a tree that keeps to the arrows is clean', async () => {
-  const directory = plantTree(legal);
+  const directory = plantTree({ ...legal, ...legalTesting });
   planted.push(directory);
   expect(await violationsIn(directory)).toEqual([]);
 });

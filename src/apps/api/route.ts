@@ -122,10 +122,13 @@ type Tag = keyof typeof tags;
 /** A route of which express and the OpenAPI document know the same. */
 export type Route = RouteOf<InputSchemas, Answers>;
 
+/** A route of which it is known what it takes and answers: for clients, as types. */
+export type KnownRoute<I, A> = Omit<Route, 'input' | 'answers'> & { readonly input: I; readonly answers: A };
+
 /** Keeps the types of a route together while it is written; the list of routes has it without them. */
 export const route = <const I extends InputSchemas, const A extends Answers>(
   definition: RouteOf<I, A>,
-): Route => definition as unknown as Route;
+): KnownRoute<I, A> => definition as unknown as KnownRoute<I, A>;
 
 /** A success: the body says so. */
 export const success = <const S extends number, B extends object>(

@@ -10,6 +10,7 @@ import { heartbeatInterval } from './event-stream.js';
 import { requestId } from './request-id.js';
 import { apiRoutes } from './routes.js';
 
+/** What the routes stand on. */
 export interface ApiRouterOptions {
   /** The dispatcher that answers. A function is asked at each request, so that a reload can put another in its place. */
   readonly dispatcher: Dispatcher | (() => Dispatcher);

@@ -20,7 +20,7 @@ export const errorEvent: EventDefinition = {
 };
 
 /** What is sent of a run that is followed. */
-export const runEvents: Readonly<Record<string, EventDefinition>> = {
+export const runEvents = {
   begin: {
     description: 'First: the run is recorded, and hosts are about to be contacted.',
     schema: z.object({ reqid }).meta({ id: 'BeginEvent' }),
@@ -75,7 +75,7 @@ export const runEvents: Readonly<Record<string, EventDefinition>> = {
     example: { reqid: example, failed: [] },
   },
   error: errorEvent,
-};
+} satisfies Readonly<Record<string, EventDefinition>>;
 
 /**
  * Runs a script and sends what happens as it happens. What is refused before the run begins is an error like any other. The

@@ -1,3 +1,7 @@
+/**
+ * An agent: a managed host as an object. `openAgent` is where to begin.
+ * @module
+ */
 import type { Actions } from '../../domain/action.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
@@ -16,10 +20,14 @@ export type {
 } from '../../domain/action.js';
 export type { AgentSettings } from '../../domain/agent-settings.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
-export type { LogEvent } from '../../domain/event.js';
+export type { EventLevel, LogEvent } from '../../domain/event.js';
+export type { EventLogSetting } from '../../domain/event-log-setting.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
+export type { Prefix, Prefixes } from '../../domain/ip-prefix.js';
+export type { RateLimit } from '../../domain/rate-limit.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
+export type { AgentPorts } from '../../sdk/agent/context.js';
 export type { AgentImportOptions } from '../../sdk/agent/import-state.js';
 export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';

@@ -1,1 +1,5 @@
+/**
+ * The HTTP API as a router for an express application of your own. The only entry that loads express.
+ * @module
+ */
 export { type ApiRouterOptions, createApiRouter } from '../api/router.js';

@@ -1,3 +1,7 @@
+/**
+ * A dispatcher: the control host as an object. `openDispatcher` is where to begin; docs/embedding.md is the guide.
+ * @module
+ */
 import type { EventLog } from '../../ports/event-log.js';
 import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../../sdk/dispatcher.js';
@@ -8,9 +12,10 @@ import { resolvePorts } from '../wiring.js';
 export type { AdvertisedScript } from '../../domain/agent-protocol.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
 export type { AgentStanding, SerialState } from '../../domain/agent-standing.js';
+export type { KeyType } from '../../domain/certificate.js';
 export type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
-export type { LogEvent } from '../../domain/event.js';
+export type { EventLevel, LogEvent } from '../../domain/event.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing-request.js';
 export type { RunQuery } from '../../domain/run-query.js';
@@ -20,10 +25,16 @@ export type { EventLog } from '../../ports/event-log.js';
 export type { HeldLock } from '../../ports/locks.js';
 export type { Revocation } from '../../ports/revocations.js';
 export type { Asked, Asking } from '../../sdk/dispatcher/ask.js';
-export type { Caller } from '../../sdk/dispatcher/authorise.js';
+export type { Caller, Question } from '../../sdk/dispatcher/authorise.js';
 export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/cancel.js';
-export type { AgentCertificate, CaCertificate, Certificates } from '../../sdk/dispatcher/certificates.js';
+export type {
+  AgentCertificate,
+  CaCertificate,
+  Certificates,
+  Dated,
+} from '../../sdk/dispatcher/certificates.js';
+export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
 export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';

@@ -1,3 +1,18 @@
+/**
+ * The ports: what the package asks of its surroundings, each an interface with a contract that can be fulfilled by
+ * an adapter of your own. `ctrl-exec/testing` has a suite for most of them.
+ * @module
+ */
+export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
+export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
+export type { HookContext, HookOutcome } from '../../domain/auth-hook.js';
+export type { Certificate, CertificateProfile, Usage } from '../../domain/certificate.js';
+export type { EventRecord } from '../../domain/event.js';
+export type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+export type { JoinTokenRecord } from '../../domain/join-token.js';
+export type { RunningDigest } from '../../domain/output-stream.js';
+export type { RevocationList, RevokedCertificate } from '../../domain/revocation-list.js';
+export type { Idempotency, RunRecord } from '../../domain/run-record.js';
 export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
@@ -22,6 +37,7 @@ export type {
   ListenerAnswer,
   Listening,
   ListenOptions,
+  Preferred,
 } from '../../ports/listener.js';
 export type { HeldLock, LockKey, Locks } from '../../ports/locks.js';
 export type { PairingQueue } from '../../ports/pairing-queue.js';
@@ -36,7 +52,7 @@ export type {
   Program,
 } from '../../ports/process-runner.js';
 export type { Random } from '../../ports/random.js';
-export type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';

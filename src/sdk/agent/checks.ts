@@ -144,6 +144,7 @@ export interface SelfPing {
   readonly rtt: number;
 }
 
+/** How long a self-ping may take. */
 export interface SelfPingOptions {
   /** Aborted: `aborted`. Without it ten seconds are the most that it takes. */
   readonly signal?: AbortSignal;

@@ -10,6 +10,7 @@ import { planIdentity } from './import-identity.js';
 import { readAgentHost } from './import-sources.js';
 import { beginReplayRecord, hasReplayRecord } from './pairing-installation.js';
 
+/** Where the other installation is, and what of it holds here. */
 export interface AgentImportOptions {
   /** The other installation: its configuration directory with its state beside it, or one directory with everything. */
   readonly directory: string;

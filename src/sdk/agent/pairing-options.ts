@@ -7,7 +7,11 @@ import type { AgentContext } from './context.js';
 /** How the agent's side knows that it speaks with the right dispatcher. */
 export type PairingTrust =
   /** People compare the codes: `confirm` resolves to whether they match. */
-  | { readonly kind: 'compare'; readonly confirm: (code: PairingCode) => Promise<boolean> }
+  | {
+      readonly kind: 'compare';
+      /** Asks somebody; true: both hosts show the same. */
+      readonly confirm: (code: PairingCode) => Promise<boolean>;
+    }
   /** SHA-256 of the CA's DER, hex with or without colons, as `setup-ca` printed it. */
   | { readonly kind: 'ca-sha256'; readonly fingerprint: string }
   /** A join token proves both sides to each other; nobody needs to approve. */
@@ -26,6 +30,7 @@ export interface PairingCode {
   readonly version: 'v1' | 'v2';
 }
 
+/** Whom to pair with, as whom, and how to know that it is the right one. */
 export interface PairingOptions {
   /** Host name or address of the dispatcher. */
   readonly dispatcher: string;
@@ -54,6 +59,7 @@ export interface PairingOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What pairing has installed. */
 export interface Paired {
   /** The name in the dispatcher's registry. */
   readonly name: string;

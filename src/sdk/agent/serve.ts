@@ -13,7 +13,7 @@ import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust.js';
 
-/** An agent that serves. Disposing of it closes it. */
+/** An agent that serves. At the end of an `await using` block it closes, with the default grace. */
 export interface ServingAgent extends AsyncDisposable {
   readonly port: number;
   readonly bind: string;
@@ -31,6 +31,7 @@ export interface ServingAgent extends AsyncDisposable {
   close(grace?: number): Promise<void>;
 }
 
+/** Where to serve. */
 export interface ServeOptions {
   /** 0 lets the system choose. Default: `port` of the configuration. */
   readonly port?: number;

@@ -14,6 +14,7 @@ export interface Caller {
   readonly sourceIp?: string;
 }
 
+/** What the hook is asked (wire-protocol 1.6). */
 export interface Question {
   readonly action: string;
   readonly script?: string;

@@ -25,6 +25,7 @@ export interface Cancelled {
   readonly rtt: number;
 }
 
+/** What became of a request to stop a run. */
 export interface Cancellation {
   readonly reqid: string;
   readonly script: string;

@@ -5,13 +5,15 @@ import type { DispatcherContext } from './context.js';
 import { type IdentityFailure, type Presence, readDispatcherIdentity } from './identity.js';
 import { fingerprint, noCaCertificate } from './setup.js';
 
-interface Dated {
+/** A certificate, as little of it as says which and how long. */
+export interface Dated {
   /** Canonical: lower-case hex, no leading zeros. */
   readonly serial: string;
   /** Epoch milliseconds. */
   readonly notAfter: number;
 }
 
+/** The certificate of a CA. */
 export interface CaCertificate extends Dated {
   /** The common name. */
   readonly subject: string;
@@ -19,6 +21,7 @@ export interface CaCertificate extends Dated {
   readonly fingerprint: string;
 }
 
+/** A certificate that was issued to an agent, and how it stands. */
 export interface AgentCertificate extends Dated {
   readonly name: string;
   /** `issued`: its agent has not shown it yet. The worst of what holds: `revoked`, then `expired`. */

@@ -21,6 +21,7 @@ export interface DiscoveryRequest extends Asking {
   readonly onResult?: (host: DiscoveredHost) => void;
 }
 
+/** What one host says of itself, or why it did not. */
 export type DiscoveredHost =
   | {
       readonly host: string;
@@ -36,6 +37,7 @@ export type DiscoveredHost =
     }
   | { readonly host: string; readonly status: 'error'; readonly error: string; readonly rtt: number };
 
+/** What hosts said of themselves. */
 export interface Discovery {
   readonly reqid: string;
   readonly hosts: readonly DiscoveredHost[];

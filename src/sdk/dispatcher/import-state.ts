@@ -17,6 +17,7 @@ import { succession } from './introduction.js';
 import { exclusively } from './rotation.js';
 import { issuePairing } from './setup.js';
 
+/** Where the other installation is. */
 export interface ImportOptions {
   /** The other installation: its configuration directory with its state beside it, or one directory with everything. */
   readonly directory: string;

@@ -8,6 +8,7 @@ import { joinKeyInfo } from '../../domain/pairing-transcript.js';
 import type { DispatcherContext } from './context.js';
 import { type JoinedBy, refusal, type SessionFailure } from './pairing-session.js';
 
+/** For whom a token is, and for how long. */
 export interface JoinTokenRequest {
   /** The one host that may pair with it: the name that it will ask for. */
   readonly host: string;
@@ -15,6 +16,7 @@ export interface JoinTokenRequest {
   readonly ttl?: number;
 }
 
+/** A token that pairs one host, once. */
 export interface IssuedJoinToken {
   /** The secret itself: `cxj2.…`. Shown once, not kept. */
   readonly token: string;

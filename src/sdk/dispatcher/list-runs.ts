@@ -4,6 +4,7 @@ import { cursorBehind, type RunQuery, readRunQuery } from '../../domain/run-quer
 import type { RunSummary } from '../../domain/run-summary.js';
 import type { DispatcherContext } from './context.js';
 
+/** One page of the list of runs. */
 export interface RunPage {
   /** The latest first. */
   readonly runs: readonly RunSummary[];

@@ -36,6 +36,7 @@ export interface Maintenance {
   readonly lapsed: readonly string[];
 }
 
+/** How a maintenance pass goes; all of it may be left out. */
 export interface MaintainOptions {
   /** Gives up, as `aborted`; what was begun is left consistent. */
   readonly signal?: AbortSignal | undefined;

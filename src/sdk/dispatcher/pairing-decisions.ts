@@ -7,6 +7,7 @@ import type { DispatcherContext } from './context.js';
 /** Why a request is denied whose code was read differently; pairing mode counts them. */
 export const codesDiffer = 'the codes differ';
 
+/** Which pairing request is approved, and as what. */
 export interface Approval {
   /** The session in hex, or any unique prefix of 8 digits or more. */
   readonly id: string;

@@ -38,6 +38,7 @@ const sessionLifetime = sessionSeconds * 1000;
 const retryAfter = 2;
 const enrolmentLifetime = 86_400_000;
 
+/** Where the pairing port is, and for whom. */
 export interface PairingModeOptions {
   /** 0 lets the system choose. Default: `pairing_port`. */
   readonly port?: number;
@@ -52,8 +53,11 @@ export interface PairingModeOptions {
   readonly onChange?: (request: PairingRequest) => void;
 }
 
-/** The open pairing port. */
-export interface PairingMode {
+/**
+ * The open pairing port. At the end of an `await using` block it closes; that the store failed then, which `close` gives as a
+ * value, nobody would hear: it is thrown.
+ */
+export interface PairingMode extends AsyncDisposable {
   readonly port: number;
   readonly bind: string;
   /** Whether legacy agents are served, too. */
@@ -125,18 +129,17 @@ export function openPairingMode(
               events.emit({ action: 'pairing-mode-closed', fields: { bind, port } }),
             ),
           );
-          return {
-            port,
-            bind,
-            allowV1,
-            ended,
-            close: () =>
-              sessions
-                .endLegacy()
-                .andThen(closePort)
-                .andThen(() => sessions.end())
-                .andThen(() => context.locks.release(lockId)),
+          const close = () =>
+            sessions
+              .endLegacy()
+              .andThen(closePort)
+              .andThen(() => sessions.end())
+              .andThen(() => context.locks.release(lockId));
+          const dispose = async () => {
+            const closed = await close();
+            if (closed.isErr()) throw new Error(closed.error.message, { cause: closed.error });
           };
+          return { port, bind, allowV1, ended, close, [Symbol.asyncDispose]: dispose };
         })
         .orElse((error) => context.locks.release(lockId).andThen(() => err(error)));
     });

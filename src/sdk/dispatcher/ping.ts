@@ -13,6 +13,7 @@ import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity } from './identity.js';
 import { renewAgent } from './renewal.js';
 
+/** Whom to ping. */
 export interface PingRequest extends Asking {
   /** As in a run; at least one. */
   readonly hosts: readonly string[];
@@ -20,6 +21,7 @@ export interface PingRequest extends Asking {
   readonly onResult?: (result: PingResult) => void;
 }
 
+/** What one host answered, or why it did not. */
 export type PingResult =
   | {
       readonly host: string;
@@ -34,6 +36,7 @@ export type PingResult =
     }
   | { readonly host: string; readonly status: 'error'; readonly error: string; readonly rtt: number };
 
+/** What hosts answered. */
 export interface Ping {
   /** 16 hex digits, the same in the logs of both hosts. */
   readonly reqid: string;

@@ -13,6 +13,7 @@ import { type SubmitRequest, type Submitted, submit } from './submit.js';
 
 /** How a run is tried again; what is run, and where, the run itself says. */
 export type RetryOptions = Omit<RunRequest, 'hosts' | 'script' | 'args'>;
+/** As `RetryOptions`, for agents that run it by themselves. */
 export type RetrySubmitOptions = Omit<SubmitRequest, 'hosts' | 'script' | 'args'>;
 
 export type RetryFailure = StatusFailure | RunFailure | CtrlExecError<'request_not_ready' | 'aborted'>;

@@ -15,6 +15,7 @@ import { resultsOf } from './repeat.js';
 import { type RunFailure, recorded } from './run-record.js';
 import { runBody, type ScriptRequest } from './run-request.js';
 
+/** What is run, where, and who follows it. */
 export interface RunRequest extends ScriptRequest {
   /** Called as each host's result arrives, in that order. */
   readonly onResult?: (result: HostResult) => void;
@@ -26,6 +27,7 @@ export interface RunRequest extends ScriptRequest {
   readonly onOutput?: (piece: OutputPiece) => void | PromiseLike<void>;
 }
 
+/** How a run ended on each host. That a host failed is its result, not an error of the run. */
 export interface Run {
   /** 16 hex digits, the same in the logs of both hosts. */
   readonly reqid: string;

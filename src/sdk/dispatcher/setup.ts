@@ -10,6 +10,7 @@ import { caDays, validFor } from './validity.js';
 export const fingerprint = (context: DispatcherContext, certificate: Certificate): string =>
   (hex(context.crypto.sha256(certificate.der)).match(/../g) ?? []).join(':').toUpperCase();
 
+/** The private CA. */
 export interface CaSummary {
   /** SHA-256 of the DER, upper-case hex pairs with colons. */
   readonly fingerprint: string;
@@ -58,6 +59,7 @@ export const noCaCertificate = () =>
     reason: 'empty',
   });
 
+/** What an existing identity means for setting up. */
 export interface SetupDispatcherOptions {
   /** Replace an existing identity. Default false: `identity_exists`. */
   readonly replace?: boolean;
@@ -65,6 +67,7 @@ export interface SetupDispatcherOptions {
   readonly force?: boolean;
 }
 
+/** This dispatcher's identity. */
 export interface DispatcherSummary {
   readonly dispatcherId: string;
   readonly serial: string;

@@ -13,11 +13,13 @@ import { mayHaveBegun } from './run.js';
 import { type RunFailure, recorded } from './run-record.js';
 import { runBody, type ScriptRequest } from './run-request.js';
 
+/** What agents are to run by themselves, and who follows the submission. */
 export interface SubmitRequest extends ScriptRequest {
   /** Called as each host's answer arrives, in that order. */
   readonly onResult?: (submission: Submission) => void;
 }
 
+/** Which hosts have accepted a run. */
 export interface Submitted {
   /** 16 hex digits: what `status`, `wait` and `cancel` take. */
   readonly reqid: string;

@@ -20,6 +20,7 @@ export type EndedHost = RunStatus['results'][number] | RunStatus['states'][numbe
 
 export type WaitFailure = StatusFailure | CtrlExecError<'aborted'>;
 
+/** How a run ended, or stood when the time was up. */
 export interface Waited {
   /** `fine`: exit 0 on every host. `timed-out`: some have not ended. */
   readonly outcome: 'fine' | 'failed' | 'timed-out';

@@ -9,7 +9,7 @@ import { errorEvent } from '../run-events.js';
 import { hostResult, hostState, reqid, reqidParams } from '../schemas.js';
 import { exampleReqid, hidden, notFoundAnswer, runStatus, statusExample } from './status.js';
 
-const stateEvents: Readonly<Record<string, EventDefinition>> = {
+export const stateEvents = {
   status: {
     description: 'First: how the run stands, as its status tells it.',
     schema: runStatus,
@@ -32,7 +32,7 @@ const stateEvents: Readonly<Record<string, EventDefinition>> = {
     example: { reqid: exampleReqid, outcome: 'succeeded' },
   },
   error: errorEvent,
-};
+} satisfies Readonly<Record<string, EventDefinition>>;
 
 export const watchRun = route({
   method: 'get',

@@ -1,0 +1,65 @@
+// Compiled by `npm run types`, never run: what holds of dispatchers and agents.
+import {
+  type Dispatcher,
+  type EventLog,
+  type LogEvent,
+  type OpenDispatcherOptions,
+  openDispatcher,
+  type PairingMode,
+  type Ping,
+  type Run,
+  type RunRequest,
+} from 'ctrl-exec';
+import { type Agent, type OpenAgentOptions, openAgent, type ServingAgent } from 'ctrl-exec/agent';
+import type { CtrlExecError } from 'ctrl-exec/errors';
+import type { AuthHook, Clock, KeyStore, Registry } from 'ctrl-exec/ports';
+import type { Result, ResultAsync } from 'neverthrow';
+import { expectTypeOf } from 'vitest';
+
+declare const fleet: Dispatcher;
+declare const registry: Registry;
+declare const clock: Clock;
+declare const hook: AuthHook;
+declare const keyStore: KeyStore;
+
+expectTypeOf(openDispatcher).returns.toEqualTypeOf<Promise<Dispatcher>>();
+expectTypeOf(openAgent).returns.toEqualTypeOf<Promise<Agent>>();
+
+// Everything is optional, nothing is left to guess.
+openDispatcher();
+openDispatcher({ home: './fleet', events: { emit: () => {} } });
+openDispatcher({ ports: { registry, clock } });
+// @ts-expect-error no such option
+openDispatcher({ house: './fleet' });
+// @ts-expect-error no such port
+openDispatcher({ ports: { register: registry } });
+// @ts-expect-error a port of another kind
+openDispatcher({ ports: { registry: clock } });
+// @ts-expect-error half a port
+openDispatcher({ ports: { clock: { now: () => 0 } } });
+expectTypeOf<NonNullable<OpenDispatcherOptions['ports']>>().toHaveProperty('runStore');
+expectTypeOf<NonNullable<OpenDispatcherOptions['ports']>>().not.toHaveProperty('settings');
+
+// What depends on an agent's settings is a function of them.
+openAgent({ ports: { hook: () => hook, keyStore: () => keyStore, clock } });
+// @ts-expect-error a port without its settings
+openAgent({ ports: { hook } });
+expectTypeOf<NonNullable<OpenAgentOptions['ports']>>().not.toHaveProperty('registry');
+
+// Expected failures are values of the closed union.
+expectTypeOf(fleet.run).parameter(0).toEqualTypeOf<RunRequest>();
+expectTypeOf(fleet.run).returns.toEqualTypeOf<ResultAsync<Run, CtrlExecError>>();
+expectTypeOf(fleet.ping({ hosts: [] })).resolves.toEqualTypeOf<Result<Ping, CtrlExecError>>();
+// @ts-expect-error hosts are needed
+fleet.run({ script: 'deploy' });
+// @ts-expect-error a list
+fleet.run({ hosts: 'web-01', script: 'deploy' });
+
+// What is given is not to be changed.
+expectTypeOf<Run['results']>().toMatchTypeOf<readonly unknown[]>();
+expectTypeOf<Run['results']>().not.toMatchTypeOf<unknown[]>();
+
+expectTypeOf<EventLog['emit']>().parameter(0).toEqualTypeOf<LogEvent>();
+
+for (const disposable of [{} as Dispatcher, {} as Agent, {} as PairingMode, {} as ServingAgent])
+  expectTypeOf(disposable).toMatchTypeOf<AsyncDisposable>();
