@@ -3,9 +3,11 @@ export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 export type { Clock } from '../../ports/clock.js';
+export type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
+export type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
 export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs } from '../../ports/jobs.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
@@ -35,6 +37,7 @@ export type {
   ProcessRunner,
   Program,
 } from '../../ports/process-runner.js';
+export type { PullKeys } from '../../ports/pull-keys.js';
 export type { Random } from '../../ports/random.js';
 export type { AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';

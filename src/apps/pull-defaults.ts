@@ -1,0 +1,56 @@
+import { arch, endianness, hostname, platform } from 'node:os';
+import { ResultAsync } from 'neverthrow';
+import { childProcessRunner } from '../adapters/child-process/runner.js';
+import { nodeFileSystem } from '../adapters/files/file-system.js';
+import { nodeFileTree } from '../adapters/files/file-tree.js';
+import { filePullKeys } from '../adapters/files/pull-keys.js';
+import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
+import { systemRandom } from '../adapters/node-crypto/random.js';
+import { systemClock } from '../adapters/system/clock.js';
+import { outboundAddress } from '../adapters/system/outbound-address.js';
+import { undiciControlPlane } from '../adapters/undici/control-plane.js';
+import { trustedCertificates } from '../adapters/undici/trusted-certificates.js';
+import { x509CertificateRequests } from '../adapters/x509/certificate-requests.js';
+import { goArchitecture, goSystem } from '../domain/pull-host.js';
+import type { PullOptions, PullSettings } from '../domain/pull-settings.js';
+import type { EventLog } from '../ports/event-log.js';
+import type { PullContext } from '../sdk/pull/context.js';
+import { agentPlace, type PlaceOptions } from './place.js';
+import { programEnvironment } from './program-environment.js';
+import { version } from './version.js';
+import type { Factories } from './wiring.js';
+
+/** The control plane of these settings. Its certificate is judged by the CAs that are trusted now. */
+const controlPlane = (settings: PullSettings): ReturnType<PullContext['controlPlane']> =>
+  new ResultAsync(trustedCertificates(settings.caBundle, process.env['SSL_CERT_FILE'])).map((trusted) =>
+    undiciControlPlane({ ...settings, trusted, userAgent: `ctrl-exec-agent/${version}` }),
+  );
+
+/** The default adapters of a pull agent. Loading this file takes a while: it is for whoever pulls. */
+export const pullFactories = (
+  place: PlaceOptions,
+  options: PullOptions,
+  events: EventLog,
+): Factories<PullContext> => ({
+  certificateRequests: x509CertificateRequests,
+  clock: systemClock,
+  controlPlane: () => controlPlane,
+  crypto: nodeCrypto,
+  environment: () => programEnvironment(process.env),
+  events: () => events,
+  files: nodeFileSystem,
+  host: () => ({
+    name: hostname(),
+    system: goSystem(platform()),
+    architecture: goArchitecture(arch(), endianness() === 'LE'),
+    addressTowards: outboundAddress,
+  }),
+  keys: () => (settings) => filePullKeys({ directory: settings.keyDir }),
+  options: () => options,
+  place: () => agentPlace(place),
+  random: systemRandom,
+  runner: () => childProcessRunner(),
+  tree: nodeFileTree,
+  variables: () => process.env,
+  version: () => version,
+});
