@@ -1,3 +1,5 @@
+import type { Verification } from './verification.js';
+
 /**
  * The one closed union of everything that is expected to go wrong. `code` is stable; `message` is one line for a
  * person and says what was wrong, where, and what is expected; the other fields are for programs.
@@ -52,6 +54,17 @@ interface Fields {
   pairing_expired: Record<never, never>;
   codes_differ: Record<never, never>;
   listen_failed: { bind: string; port: number; reason: string };
+  /**
+   * A certificate could not be deployed to a target. `rolledBack`: what was there before is there, and loaded where the new
+   * files may have been; false: it is not, and that is what the message begins with. `verification`: of the handshake that failed.
+   */
+  deployment_failed: {
+    target: string;
+    step: string;
+    reason: string;
+    rolledBack: boolean;
+    verification?: Verification;
+  };
   spawn_failed: { path: string; reason: string };
   aborted: Record<never, never>;
 }
