@@ -7,7 +7,7 @@ import { type Agent, createAgent } from '../sdk/agent.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../sdk/dispatcher.js';
 import type { PullContext } from '../sdk/pull/context.js';
-import { createPullAgent, type PullAgent } from '../sdk/pull.js';
+import type { PullAgent } from '../sdk/pull.js';
 import { agentFactories, loadAgentSettings, openDispatcherContext } from './defaults.js';
 import { type OpenedEventLog, openEventLog } from './event-log.js';
 import type { PlaceOptions } from './place.js';
@@ -32,7 +32,10 @@ export async function composePullAgent(
   place: PlaceOptions,
   options: PullOptions,
 ): Promise<{ readonly agent: PullAgent; close(): Promise<void> }> {
-  const { pullFactories } = await import('./pull-defaults.js');
+  const [{ pullFactories }, { createPullAgent }] = await Promise.all([
+    import('./pull-defaults.js'),
+    import('../sdk/pull.js'),
+  ]);
   const configured = await loadAgentSettings(place);
   const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
   const log = openEventLog(setting, { program: 'ctrl-exec-agent', daemon: true });

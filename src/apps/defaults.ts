@@ -5,8 +5,6 @@ import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { fileAgentRuns } from '../adapters/files/agent-runs.js';
-import { nodeDeploymentFiles } from '../adapters/files/deployment-files.js';
-import { fileDeploymentJournal } from '../adapters/files/deployment-journal.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
 import { fileKeyStore } from '../adapters/files/key-store.js';
 import { fileReplayCache } from '../adapters/files/replay-cache.js';
@@ -14,14 +12,12 @@ import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
-import { tlsProbe } from '../adapters/node-tls/probe.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
 import type { AgentSettings } from '../domain/agent-settings.js';
 import { parseConfiguration } from '../domain/configuration.js';
 import { type DispatcherSettings, dispatcherSettings } from '../domain/dispatcher-settings.js';
 import { type CtrlExecError, failure } from '../domain/errors.js';
-import type { CaddyAdmin } from '../ports/caddy-admin.js';
 import type { CertificateAuthority } from '../ports/certificate-authority.js';
 import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
@@ -32,7 +28,6 @@ import { loadSettings } from '../sdk/agent/state.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher.js';
 import { once } from '../sdk/parallel.js';
-import type { DeployContext } from '../sdk/pull/deploy-context.js';
 import { jobSupervisorFile } from './job-supervisor-file.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { programEnvironment } from './program-environment.js';
@@ -254,25 +249,3 @@ export function agentFactories(
     version: () => version,
   };
 }
-
-const caddyAdmin = (): CaddyAdmin =>
-  deferred(
-    memo(() =>
-      ResultAsync.fromSafePromise(
-        import('../adapters/undici/caddy-admin.js').then((adapter) => adapter.undiciCaddyAdmin()),
-      ),
-    ),
-  );
-
-/** The default adapters of deployments. `directory`: where their journal and their backups are kept. */
-export const deployFactories = (options: { readonly directory: string }): Factories<DeployContext> => ({
-  caddyAdmin,
-  clock: systemClock,
-  crypto: nodeCrypto,
-  deploymentFiles: nodeDeploymentFiles,
-  deploymentJournal: () => fileDeploymentJournal(options),
-  environment: () => scriptEnvironment(process.env),
-  files: nodeFileSystem,
-  runner: () => childProcessRunner(),
-  tlsProbe,
-});

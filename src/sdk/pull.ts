@@ -7,8 +7,9 @@ import type { EventLog } from '../ports/event-log.js';
 import { maxFile } from './agent/state.js';
 import { pullApi } from './pull/api.js';
 import type { PullContext } from './pull/context.js';
-import { recoverDeployments } from './pull/deploy.js';
+import type { DeployContext } from './pull/deploy-context.js';
 import { type PullEnd, pullLoop } from './pull/loop.js';
+import { recoverDeployments } from './pull/recover-deployments.js';
 import type { PullSession } from './pull/session.js';
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
@@ -79,9 +80,19 @@ function run(
     try {
       const { tightenedFrom } = yield* keys.prepare();
       tellStart(events, settings, warnings, tightenedFrom);
-      await recover(context, events);
+      const deployment = deployContext(context, settings);
+      await recover(deployment, events);
       const api = pullApi(plane, settings);
-      const session: PullSession = { context, settings, api, keys, events, stop, farewell: farewell.signal };
+      const session: PullSession = {
+        context,
+        settings,
+        api,
+        keys,
+        deployment,
+        events,
+        stop,
+        farewell: farewell.signal,
+      };
       if (stop.aborted) sayFarewell();
       else stop.addEventListener('abort', sayFarewell, { once: true });
       options.onStart?.(settings);
@@ -95,6 +106,18 @@ function run(
     }
   });
 }
+
+const deployContext = (context: PullContext, settings: PullSettings): DeployContext => ({
+  caddyAdmin: context.caddyAdmin,
+  clock: context.clock,
+  crypto: context.crypto,
+  deploymentFiles: context.deploymentFiles,
+  deploymentJournal: context.deploymentJournal(settings),
+  environment: context.environment,
+  files: context.files,
+  runner: context.runner,
+  tlsProbe: context.tlsProbe,
+});
 
 const filtered = (events: EventLog, { logLevel }: PullSettings): EventLog => ({
   emit: (event) => {
@@ -124,12 +147,16 @@ function tellStart(
 }
 
 /** What an earlier process left half done comes first; where that fails the agent works on, for other targets are in order. */
-async function recover(context: PullContext, events: EventLog): Promise<void> {
+async function recover(context: DeployContext, events: EventLog): Promise<void> {
   const recovered = await recoverDeployments(context);
   recovered.match(
     (lines) => {
       for (const what of lines)
-        events.emit({ action: 'deployment-recovered', level: 'warning', fields: { what } });
+        events.emit(
+          what.startsWith('ROLLBACK FAILED')
+            ? { action: 'recovery-failed', level: 'error', fields: { reason: what } }
+            : { action: 'deployment-recovered', level: 'warning', fields: { what } },
+        );
     },
     ({ message: reason }) => events.emit({ action: 'recovery-failed', level: 'error', fields: { reason } }),
   );

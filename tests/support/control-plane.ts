@@ -8,7 +8,7 @@ import { atEnd, temporaryDirectory } from './commands.js';
 import { type TestCa, testCa } from './test-pki.js';
 
 /** A call as it arrived. */
-export interface PlaneCall {
+interface PlaneCall {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingMessage['headers'];

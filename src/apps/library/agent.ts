@@ -3,7 +3,7 @@ import type { EventLog } from '../../ports/event-log.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
 import { type Agent, createAgent } from '../../sdk/agent.js';
 import type { PullPorts } from '../../sdk/pull/context.js';
-import { createPullAgent, type PullAgent } from '../../sdk/pull.js';
+import type { PullAgent } from '../../sdk/pull.js';
 import { agentFactories } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
@@ -54,7 +54,10 @@ export interface OpenPullAgentOptions extends PlaceOptions, PullOptions {
  * then from the section `[pull]` of `agent.conf`. Reads nothing and sends nothing before the first call.
  */
 export async function openPullAgent(options: OpenPullAgentOptions = {}): Promise<PullAgent> {
-  const { pullFactories } = await import('../pull-defaults.js');
+  const [{ pullFactories }, { createPullAgent }] = await Promise.all([
+    import('../pull-defaults.js'),
+    import('../../sdk/pull.js'),
+  ]);
   const { events = { emit: () => undefined }, ports = {} } = options;
   const given = Object.entries(ports).map(([name, port]) => [name, () => port]);
   return createPullAgent(

@@ -1,7 +1,8 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { certificateId } from '../../domain/pull-certificate-id.js';
 import type { DeploymentJob } from '../../domain/pull-jobs.js';
-import { type Deployed, deploy } from './deploy.js';
+import type { Verification } from '../../domain/verification.js';
+import { deploy } from './deploy.js';
 import { keyOfCertificate } from './key.js';
 import { reportJob } from './report.js';
 import type { PullSession } from './session.js';
@@ -9,7 +10,7 @@ import { inStep, refusedIn, type StepFailure } from './step.js';
 
 /** Deploys a certificate over a key of this host. The caller tells the control plane how it ended. */
 export function deploymentJob(session: PullSession, job: DeploymentJob): ResultAsync<void, StepFailure> {
-  const { api, context, events, keys, stop } = session;
+  const { api, events, keys, stop } = session;
   return safeTry(async function* () {
     // Not waited for longer than it takes: a control plane that cannot be told may be asked for the certificate all the same.
     await reportJob(session, job.id, { status: 'Running' }, 'once');
@@ -22,8 +23,12 @@ export function deploymentJob(session: PullSession, job: DeploymentJob): ResultA
     events.emit({ action: 'deployment-started', fields: about });
     const certificatePem = [leaf, ...chain].join('');
     const order = { targetType: type, targetConfig, certificatePem, keyPem: key.pem };
-    const outcome = await deploy(context, order, { signal: stop });
-    if (outcome.isErr()) return err(inStep('deployment')(outcome.error));
+    const outcome = await deploy(session.deployment, order, { signal: stop });
+    if (outcome.isErr()) {
+      if (outcome.error.code === 'deployment_failed')
+        await reportVerification(session, job, outcome.error.verification);
+      return err(inStep('deployment')(outcome.error));
+    }
     const deployed = outcome.value;
     for (const reason of deployed.warnings)
       events.emit({ action: 'deployment-warning', level: 'warning', fields: { job: job.id, reason } });
@@ -53,7 +58,7 @@ export function deploymentJob(session: PullSession, job: DeploymentJob): ResultA
 async function reportVerification(
   session: PullSession,
   job: DeploymentJob,
-  verification: Deployed['verification'],
+  verification: Verification | undefined,
 ): Promise<void> {
   if (!verification || job.targetId === undefined) return;
   const { expectedFingerprint, actualFingerprint, verified, error = '' } = verification;

@@ -3,6 +3,7 @@ import type { EventLog } from '../../ports/event-log.js';
 import type { PullKeys } from '../../ports/pull-keys.js';
 import type { PullApi } from './api.js';
 import type { PullContext } from './context.js';
+import type { DeployContext } from './deploy-context.js';
 
 /** A pull agent at work. */
 export interface PullSession {
@@ -10,6 +11,7 @@ export interface PullSession {
   readonly settings: PullSettings;
   readonly api: PullApi;
   readonly keys: PullKeys;
+  readonly deployment: DeployContext;
   /** Lets through what the settings want logged. */
   readonly events: EventLog;
   /** Somebody wants the agent to end: nothing new is begun. */

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/adapters/system/clock.js';
-import { deployFactories } from '../../../src/apps/defaults.js';
+import { deployFactories } from '../../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../../src/apps/wiring.js';
 import { deploy } from '../../../src/sdk/pull/deploy.js';
 import type { DeployContext } from '../../../src/sdk/pull/deploy-context.js';
