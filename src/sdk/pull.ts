@@ -31,9 +31,6 @@ export interface PullAgent {
   run(options?: PullRunOptions): Answer<PullEnd>;
 }
 
-/** Milliseconds in which a stopped agent may still tell how its jobs ended. */
-const farewellTime = 5_000;
-
 /** A pull agent over its context. */
 export function createPullAgent(context: PullContext): PullAgent {
   const configuration = () => loadPullSettings(context);
@@ -74,34 +71,18 @@ function run(
     const plane = yield* context.controlPlane(settings);
     const keys = context.keys(settings);
     const stop = options.signal ?? new AbortController().signal;
-    const farewell = new AbortController();
-    const sayFarewell = () => cancels.push(context.clock.after(farewellTime, () => farewell.abort()));
-    const cancels: (() => void)[] = [];
     try {
       const { tightenedFrom } = yield* keys.prepare();
       tellStart(events, settings, warnings, tightenedFrom);
       const deployment = deployContext(context, settings);
       await recover(deployment, events);
       const api = pullApi(plane, settings);
-      const session: PullSession = {
-        context,
-        settings,
-        api,
-        keys,
-        deployment,
-        events,
-        stop,
-        farewell: farewell.signal,
-      };
-      if (stop.aborted) sayFarewell();
-      else stop.addEventListener('abort', sayFarewell, { once: true });
+      const session: PullSession = { context, settings, api, keys, deployment, events, stop };
       options.onStart?.(settings);
       const end = await pullLoop(session, options.once === true);
       events.emit({ action: 'pull-stopped', fields: { agent: settings.agentId } });
       return ok(end);
     } finally {
-      stop.removeEventListener('abort', sayFarewell);
-      for (const cancel of cancels) cancel();
       await plane.close();
     }
   });

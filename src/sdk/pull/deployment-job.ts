@@ -3,6 +3,7 @@ import { certificateId } from '../../domain/pull-certificate-id.js';
 import type { DeploymentJob } from '../../domain/pull-jobs.js';
 import type { Verification } from '../../domain/verification.js';
 import { deploy } from './deploy.js';
+import { withFarewell } from './farewell.js';
 import { keyOfCertificate } from './key.js';
 import { reportJob } from './report.js';
 import type { PullSession } from './session.js';
@@ -69,8 +70,10 @@ async function reportVerification(
     verified,
     error,
   };
-  await session.api.verification(job.id, report, session.farewell).orTee(({ message: reason }) =>
-    session.events.emit({
+  const { api, context, events, stop } = session;
+  const told = await withFarewell(context.clock, stop, (signal) => api.verification(job.id, report, signal));
+  told.orTee(({ message: reason }) =>
+    events.emit({
       action: 'job-report-failed',
       level: 'warning',
       fields: { job: job.id, status: 'verification', reason },

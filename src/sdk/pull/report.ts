@@ -1,6 +1,7 @@
 import type { JobStatus } from '../../domain/pull-api.js';
 import { wait } from '../wait.js';
 import { isPassing } from './api.js';
+import { withFarewell } from './farewell.js';
 import type { PullSession } from './session.js';
 
 /** Milliseconds before each further attempt to tell how a job ended. */
@@ -16,9 +17,9 @@ export async function reportJob(
   status: JobStatus,
   attempts: 'once' | 'several' = 'several',
 ): Promise<void> {
-  const { api, context, events, farewell, stop } = session;
+  const { api, context, events, stop } = session;
   for (const delay of attempts === 'once' ? [undefined] : [...waits, undefined]) {
-    const told = await api.jobStatus(job, status, farewell);
+    const told = await withFarewell(context.clock, stop, (signal) => api.jobStatus(job, status, signal));
     if (told.isOk()) return;
     if (delay === undefined || !isPassing(told.error) || stop.aborted) {
       events.emit({

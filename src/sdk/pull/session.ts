@@ -16,6 +16,4 @@ export interface PullSession {
   readonly events: EventLog;
   /** Somebody wants the agent to end: nothing new is begun. */
   readonly stop: AbortSignal;
-  /** Comes a little after `stop`: until then it may be told how a job ended. */
-  readonly farewell: AbortSignal;
 }

@@ -226,6 +226,45 @@ describe('a deployment job', () => {
   });
 });
 
+describe('an agent that is to end', () => {
+  it('tells how a deployment ended, however long that took', async () => {
+    const world = await pullWorld();
+    let release: () => void = () => undefined;
+    const held = new Promise<undefined>((resolve) => {
+      release = () => resolve(undefined);
+    });
+    world.plane.certificates.set('mc-1', world.target.deployment.certificatePem);
+    world.keys.present.set(id, world.target.deployment.keyPem);
+    world.plane.jobs = [{ id: 'job-2', type: 'Deployment', certificate_id: 'mc-1', target_type: 'NGINX' }];
+    world.plane.answer = ({ path }) => (path.endsWith('/certificates/mc-1') ? held : undefined);
+    const running = world.run(true);
+    await world.clock.advance(0);
+    world.stop.abort();
+    await world.clock.advance(60_000);
+    release();
+    await world.clock.advance(0);
+    expect((await running).reason).toBe('stopped');
+    expect(statuses(world, 'job-2').map(([status]) => status)).toEqual(['Running', 'Failed']);
+  });
+
+  it('waits five seconds for a control plane that takes no leave', async () => {
+    const world = await pullWorld();
+    world.plane.jobs = [csrJob({ common_name: '' })];
+    world.plane.answer = ({ path }) => (path.endsWith('/status') ? 'silence' : undefined);
+    const running = world.run(true);
+    let ended = false;
+    void running.then(() => {
+      ended = true;
+    });
+    await world.clock.advance(0);
+    world.stop.abort();
+    await world.clock.advance(4_999);
+    expect(ended).toBe(false);
+    await world.clock.advance(1);
+    expect((await running).reason).toBe('stopped');
+  });
+});
+
 describe('jobs of one answer', () => {
   it('one that is bad does not keep the others from being done', async () => {
     const world = await pullWorld();

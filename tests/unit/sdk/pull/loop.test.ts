@@ -207,7 +207,6 @@ it('a thousand agents that start together do not call together', async () => {
       deployment: undefined as never,
       events: context.events,
       stop: stop.signal,
-      farewell: stop.signal,
     };
     return pullLoop(session, false);
   });
