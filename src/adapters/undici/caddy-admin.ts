@@ -66,9 +66,11 @@ async function exchange(
       signal: AbortSignal.timeout(patience),
       ...(body === '' ? {} : { body }),
     });
-    const { etag } = answer.headers;
+    const text = await answer.body.text();
+    // Caddy hashes the document while it sends it, so the revision comes behind it, as a trailer.
+    const etag = answer.headers['etag'] ?? answer.trailers['etag'];
     const revision = typeof etag === 'string' && etag !== '' ? etag : undefined;
-    return { status: answer.statusCode, revision, body: await answer.body.text() };
+    return { status: answer.statusCode, revision, body: text };
   } finally {
     await dispatcher.destroy();
   }

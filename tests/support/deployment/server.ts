@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -78,6 +78,25 @@ export async function stopByPidFile(path: string, signal: NodeJS.Signals = 'SIGT
   if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) return;
   process.kill(pid, signal);
   await until(`process ${pid} ends`, async () => !isAlive(pid)).catch(() => process.kill(pid, 'SIGKILL'));
+}
+
+/** Ends a child and waits for it. */
+export async function stopChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  const killed = setTimeout(() => child.kill('SIGKILL'), 5000);
+  await ended;
+  clearTimeout(killed);
+}
+
+export const start = (program: string, args: readonly string[]): ChildProcess =>
+  spawn(program, args, { stdio: 'ignore', env: { ...process.env, PATH: searchPath } });
+
+/** Waits until a program that goes into the background has done so. */
+export async function ended(child: ChildProcess): Promise<void> {
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`${child.spawnfile} exited with ${code}`);
 }
 
 const searchPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
