@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
-import { deployFactories } from '../../src/apps/defaults.js';
+import { deployFactories } from '../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../src/apps/wiring.js';
 import { deploy } from '../../src/sdk/pull/deploy.js';
 import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
