@@ -112,7 +112,7 @@ export default {
     forbid(
       'library-without-command-libraries',
       "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
-      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts|client)|defaults\\.ts)' },
+      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts|client)|(pull-)?defaults\\.ts)' },
       {
         reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
@@ -136,8 +136,8 @@ export default {
     ),
     forbid(
       'only-composition-wires-adapters',
-      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts, where events go in event-log.ts.',
-      { path: '^src/apps/', pathNot: '^src/apps/(defaults|event-log)\\.ts$' },
+      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts and pull-defaults.ts, where events go in event-log.ts.',
+      { path: '^src/apps/', pathNot: '^src/apps/(defaults|pull-defaults|event-log)\\.ts$' },
       { path: '^src/adapters/' },
     ),
     forbid(

@@ -135,6 +135,7 @@ const sections = [
     about: 'Of `ctrl-exec`, `ctrl-exec-api`, and of a program that uses the library.',
   },
   { title: 'Agent', name: 'AgentEvents', about: 'Of `ctrl-exec-agent`.' },
+  { title: 'Pull agent', name: 'PullEvents', about: 'Of `ctrl-exec-agent pull`.' },
   { title: 'Both', name: 'SharedEvents', about: 'Of either side.' },
 ];
 
@@ -172,7 +173,7 @@ The key \`event_log\` of \`ctrl-exec.conf\` and \`agent.conf\` says it. A restar
 
 | \`event_log\` | Events go |
 | --- | --- |
-| \`auto\` (default) | from \`ctrl-exec-agent serve\`, \`ctrl-exec-api\`, and from \`ctrl-exec pairing-mode\` without a terminal, to standard error; from any other command to syslog where \`/dev/log\` exists, else nowhere |
+| \`auto\` (default) | from \`ctrl-exec-agent serve\` and \`pull\`, \`ctrl-exec-api\`, and from \`ctrl-exec pairing-mode\` without a terminal, to standard error; from any other command to syslog where \`/dev/log\` exists, else nowhere |
 | \`syslog\` | to syslog, facility \`daemon\`, tag \`ctrl-exec\`, \`ctrl-exec-agent\` or \`ctrl-exec-api\`, through \`logger\` (util-linux) |
 | \`syslog:/path\` | the same, to the Unix datagram socket at that path |
 | \`stderr\` | to standard error |

@@ -1,11 +1,14 @@
 import 'reflect-metadata';
 import { container, instanceCachingFactory } from 'tsyringe';
+import type { PullOptions } from '../domain/pull-settings.js';
 import type { Clock } from '../ports/clock.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { AgentContext } from '../sdk/agent/context.js';
 import { type Agent, createAgent } from '../sdk/agent.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../sdk/dispatcher.js';
+import type { PullContext } from '../sdk/pull/context.js';
+import type { PullAgent } from '../sdk/pull.js';
 import {
   agentFactories,
   loadAgentSettings,
@@ -29,6 +32,22 @@ function compose<Context extends object>(factories: Factories<Context>): Context
     Object.defineProperty(context, name, { enumerable: true, get: () => child.resolve(name) });
   }
   return context;
+}
+
+/** The pull agent of the commands, which logs where the agent's configuration says; its adapters are loaded now. */
+export async function composePullAgent(
+  place: PlaceOptions,
+  options: PullOptions,
+): Promise<{ readonly agent: PullAgent; close(): Promise<void> }> {
+  const [{ pullFactories }, { createPullAgent }] = await Promise.all([
+    import('./pull-defaults.js'),
+    import('../sdk/pull.js'),
+  ]);
+  const configured = await loadAgentSettings(place);
+  const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
+  const log = openEventLog(setting, { program: 'ctrl-exec-agent', daemon: true });
+  const agent = createPullAgent(compose<PullContext>(pullFactories(place, options, log)));
+  return { agent, close: () => log.close() };
 }
 
 interface CommandOptions extends PlaceOptions {

@@ -33,6 +33,7 @@ import type { OpenedDispatcher } from '../sdk/dispatcher.js';
 import { once } from '../sdk/parallel.js';
 import { jobSupervisorFile } from './job-supervisor-file.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
+import { programEnvironment } from './program-environment.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
 
@@ -220,15 +221,6 @@ export function openDispatcherContext(
   });
 }
 
-const safePath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-
-/** What scripts get of the environment: a safe PATH, HOME, and the locale and time zone of the daemon. */
-function scriptEnvironment(environment: NodeJS.ProcessEnv): Record<string, string> {
-  const kept = Object.entries(environment).filter(([name]) => /^(HOME|LANG|LC_[A-Z]+|TZ)$/.test(name));
-  const defined = kept.filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return { HOME: '/', ...Object.fromEntries(defined), PATH: safePath };
-}
-
 /** The settings of the agent at a place. */
 export const loadAgentSettings = (options: PlaceOptions): ReturnType<typeof loadSettings> =>
   loadSettings({ files: nodeFileSystem(), place: agentPlace(options) });
@@ -255,7 +247,7 @@ export function agentFactories(
     certificateRequests: x509Requests,
     clock: systemClock,
     crypto: nodeCrypto,
-    environment: () => scriptEnvironment(process.env),
+    environment: () => programEnvironment(process.env),
     events: () => events,
     files: nodeFileSystem,
     hook: () => (settings) =>

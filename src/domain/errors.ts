@@ -1,3 +1,5 @@
+import type { Verification } from './verification.js';
+
 /** Each code with the fields that go with it, besides `code` and `message`. */
 export interface ErrorFields {
   /** An argument of a call or a command. */
@@ -70,6 +72,17 @@ export interface ErrorFields {
   codes_differ: Record<never, never>;
   /** The port could not be opened; `reason` is the system's (`EADDRINUSE`, `EACCES`, …). */
   listen_failed: { bind: string; port: number; reason: string };
+  /**
+   * A certificate could not be deployed to a target. `rolledBack`: what was there before is there, and loaded where the new
+   * files may have been; false: it is not, and that is what the message begins with. `verification`: of the handshake that failed.
+   */
+  deployment_failed: {
+    target: string;
+    step: string;
+    reason: string;
+    rolledBack: boolean;
+    verification?: Verification;
+  };
   /** A program could not be started; `reason` is the system's. */
   spawn_failed: { path: string; reason: string };
   /** The caller's `AbortSignal`, or `close`. */

@@ -237,6 +237,64 @@ interface AgentEvents {
   'capabilities-answered': { dispatcher: string; ip: string };
 }
 
+interface PullEvents {
+  /** The pull agent works for a control plane; `discovery` are the directories in which it looks for certificates. @remarks Nothing. */
+  'pull-started': {
+    server: string;
+    agent: string;
+    name: string;
+    keys: string;
+    discovery: string | undefined;
+  };
+  /** The pull agent has ended, and what it was doing with it. @remarks If nobody stopped it, see why its service manager did. */
+  'pull-stopped': { agent: string };
+  /** The certificate of the control plane is not verified: whoever is between the two hosts reads the API key and decides what is deployed. @remarks Take `--insecure-skip-verify` away, and name the CA with `--ca-bundle`. */
+  'pull-insecure': { server: string };
+  /** The key directory was open to others (`was` is its mode) and is closed now. @remarks Find out who could read the keys, and renew the certificates over them. */
+  'key-directory-closed': { path: string; was: string };
+  /** What an earlier process of the agent had left half done was finished or undone. @remarks See whether that target serves the certificate that it should. */
+  'deployment-recovered': { what: string };
+  /** What an earlier process of the agent had left half done could not be finished or undone. @remarks `reason` says what is in the way: mend it and start the agent again. */
+  'recovery-failed': { reason: string };
+  /** A heartbeat was taken. Logged at level debug only. @remarks Nothing. */
+  'heartbeat-sent': { agent: string };
+  /** The control plane has `jobs` jobs for this agent. Logged at level debug only. @remarks Nothing. */
+  'work-polled': { jobs: number };
+  /** A heartbeat came to nothing; so many calls in succession as `failures` says. @remarks Nothing yet. If it lasts, `reason` says what is wrong between the two hosts. */
+  'heartbeat-failed': { reason: string; failures: number };
+  /** A poll came to nothing; the next one waits `backoff` seconds longer. @remarks Nothing yet. If it lasts, `reason` says what is wrong between the two hosts. */
+  'poll-failed': { reason: string; failures: number; backoff: number };
+  /** The control plane answers again, after so many calls without an answer. @remarks Nothing. */
+  'control-plane-back': { failures: number };
+  /** The control plane has retired this agent: it answered a heartbeat or a poll (`source`) with 410 Gone. What runs is finished, and the agent ends with exit code 0. @remarks If that host is to live on, register a new agent for it. */
+  'agent-retired': { source: string; status: number; body: string };
+  /** A job that this agent does not do, or cannot even report on. @remarks See what the control plane wants of this agent; it may be of a later version. */
+  'job-ignored': { job: string; reason: string };
+  /** A certificate was asked for; `key` is new, or kept because a certificate over it may still come. @remarks Nothing: its deployment follows once the control plane has issued it. */
+  'csr-submitted': { job: string; certificate: string; key: string };
+  /** A deployment begins. @remarks Nothing: `certificate-deployed` or `job-failed` follows. */
+  'deployment-started': { job: string; certificate: string; target: string | undefined; type: string };
+  /** A certificate is deployed; `changed` no: everything was in place already. `verified` says what a TLS handshake with the target showed. @remarks Nothing. */
+  'certificate-deployed': {
+    job: string;
+    certificate: string;
+    target: string | undefined;
+    type: string;
+    changed: string;
+    verified: string | undefined;
+  };
+  /** A deployment succeeded, with something to look after. @remarks See what `reason` names. */
+  'deployment-warning': { job: string; reason: string };
+  /** A job failed, and the control plane is told so with the same `reason`; it begins with the step that failed. @remarks Mend what `reason` names; the control plane decides when it is tried again. */
+  'job-failed': { job: string; certificate: string | undefined; reason: string };
+  /** The control plane could not be told how a job stands. @remarks The job itself is not affected. If the control plane goes on offering it, see what `reason` says. */
+  'job-report-failed': { job: string; status: string; reason: string };
+  /** The directories were looked through: so many certificates were found, and so much could not be read. @remarks With `errors` above 0 the report at the control plane names them. */
+  'discovery-scanned': { certificates: number; errors: number; ms: number };
+  /** What was found could not be reported; it is tried again with the next scan. @remarks If it lasts, `reason` says what is wrong. */
+  'discovery-report-failed': { reason: string };
+}
+
 interface SharedEvents {
   /** Something in a file is not right, but not fatal; said at the start and at each reload. @remarks `reason` names the file and mostly the line: mend it and send SIGHUP. */
   warning: { reason: string };
@@ -262,7 +320,7 @@ interface SharedEvents {
   'events-dropped': { count: number };
 }
 
-type Events = DispatcherEvents & AgentEvents & SharedEvents;
+type Events = DispatcherEvents & AgentEvents & PullEvents & SharedEvents;
 
 /** How urgent an event is; it follows from what happened, not from its name alone. */
 export type EventLevel = 'info' | 'warning' | 'error';

@@ -8,6 +8,7 @@ import type { Field } from './settings-fields.js';
 /** Keys that are read and checked, while nothing acts on them yet: setting one is a warning. */
 export const keysWithoutEffect: ReadonlySet<string> = new Set(['pairing_rate_limit_disable']);
 
+/** Settings that could be read, and what was doubtful about them. */
 export interface SettingsAndWarnings<S> {
   readonly settings: S;
   /** One line each, with file and line. */

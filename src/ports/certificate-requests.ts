@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/errors.js';
+import type { SubjectNames } from '../domain/pull-csr.js';
 
 /** A certification request (PKCS#10, RFC 2986) whose self-signature held. */
 export interface CertificateRequest {
@@ -16,8 +17,12 @@ export interface CertificateRequest {
  * the reason. Its subject and attributes are ignored, whatever they say.
  */
 export interface CertificateRequests {
-  /** A CSR in PEM over the given private key (PEM), subject CN = `commonName`. */
-  create(privateKeyPem: string, commonName: string): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
+  /** A CSR in PEM over the given private key (PEM), subject CN = `commonName`; with `names` it asks for these, too. */
+  create(
+    privateKeyPem: string,
+    commonName: string,
+    names?: SubjectNames,
+  ): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
   /** Reads a CSR and checks what the contract says. */
   read(pem: string): ResultAsync<CertificateRequest, CtrlExecError<'certificate_invalid'>>;
 }

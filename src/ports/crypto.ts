@@ -2,6 +2,7 @@ import type { Result, ResultAsync } from 'neverthrow';
 import type { Certificate, KeyType } from '../domain/certificate.js';
 import type { CtrlExecError } from '../domain/errors.js';
 import type { RunningDigest } from '../domain/output-stream.js';
+import type { CertificateDescription } from '../domain/pull-discovery.js';
 
 /** Signature algorithms of the HTTP Signature Algorithms registry (RFC 9421 section 6.2) that this product speaks. */
 export type SignatureAlgorithm = 'ecdsa-p256-sha256' | 'ecdsa-p384-sha384' | 'ed25519' | 'rsa-pss-sha512';
@@ -33,8 +34,8 @@ export interface Crypto {
   /** Compares without telling by its time where they differ; different lengths are unequal. */
   equal(a: Uint8Array, b: Uint8Array): boolean;
 
-  /** A fresh private key, PKCS#8 PEM. */
-  generateKey(type: KeyType): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
+  /** A fresh private key in PEM, as PKCS#8 unless told; SEC1 (`EC PRIVATE KEY`, RFC 5915) is for keys on curves only. */
+  generateKey(type: KeyType, form?: 'pkcs8' | 'sec1'): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
   /** Reads a private key in PEM (PKCS#8, SEC1 or PKCS#1). An RSA key below 2048 bits or another curve is an error. */
   signingKey(pem: string): Result<SigningKey, CtrlExecError<'certificate_invalid'>>;
   /** The algorithm that fits a public key (SubjectPublicKeyInfo, DER); undefined where `verify` is always false. */
@@ -44,6 +45,8 @@ export interface Crypto {
 
   /** Reads exactly one certificate, PEM text or DER bytes. */
   readCertificate(input: string | Uint8Array): Result<Certificate, CtrlExecError<'certificate_invalid'>>;
+  /** What any certificate (DER) says of itself, also one that could be used for nothing here. */
+  describeCertificate(der: Uint8Array): Result<CertificateDescription, CtrlExecError<'certificate_invalid'>>;
   /** Whether `issuer` issued `certificate`: names match, the signature holds and `issuer` is a CA. Dates are not judged. */
   issuedBy(certificate: Certificate, issuer: Certificate): boolean;
 }

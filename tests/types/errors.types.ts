@@ -17,6 +17,7 @@ export function everyCode(error: CtrlExecError): string {
     case 'connection_refused':
     case 'crypto_failed':
     case 'denied':
+    case 'deployment_failed':
     case 'downgrade_refused':
     case 'file_failed':
     case 'host_unresolved':
@@ -62,6 +63,7 @@ export function oneMissing(error: CtrlExecError): string {
     case 'connection_refused':
     case 'crypto_failed':
     case 'denied':
+    case 'deployment_failed':
     case 'downgrade_refused':
     case 'file_failed':
     case 'host_unresolved':

@@ -50,6 +50,14 @@ export function readExtensions(der: Uint8Array): CertificateExtensions | undefin
   };
 }
 
+/** The extensions of a certificate by the hex of their object identifier; undefined when they are malformed. */
+export function extensionsOf(der: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
+  const fields = derElements(derSequence(der)?.[0]?.content ?? new Uint8Array());
+  const wrapped = fields?.find(({ tag }) => tag === derTag.explicit(3));
+  if (!fields || !wrapped) return fields && new Map();
+  return extensionValues(derSequence(wrapped.content));
+}
+
 /** Extension values by the hex of their object identifier. */
 function extensionValues(extensions: readonly DerElement[] | undefined): Map<string, Uint8Array> | undefined {
   if (!extensions) return undefined;

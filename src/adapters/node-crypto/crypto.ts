@@ -11,6 +11,7 @@ import { ResultAsync } from 'neverthrow';
 import type { KeyType } from '../../domain/certificate.js';
 import { failure } from '../../domain/errors.js';
 import type { Crypto } from '../../ports/crypto.js';
+import { describeCertificate } from './certificate-description.js';
 import { certificateReader } from './certificate-reader.js';
 import { publicKeys, readSigningKey } from './signature.js';
 
@@ -24,8 +25,10 @@ const generators: Readonly<Record<KeyType, () => Promise<KeyPairKeyObjectResult>
   rsa4096: () => generate('rsa', { modulusLength: 4096 }),
 };
 
-const pkcs8 = ({ privateKey }: KeyPairKeyObjectResult) =>
-  String(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+const pemOf =
+  (type: 'pkcs8' | 'sec1') =>
+  ({ privateKey }: KeyPairKeyObjectResult) =>
+    String(privateKey.export({ type, format: 'pem' }));
 
 /** Cryptography of node:crypto, that is OpenSSL. Certificates and public keys that were read are kept, a bounded number. */
 export const nodeCrypto = (): Crypto => {
@@ -43,8 +46,8 @@ export const nodeCrypto = (): Crypto => {
     hkdfSha256: (secret, salt, info, length) =>
       new Uint8Array(hkdfSync('sha256', secret, salt, info, length)),
     equal: (a, b) => a.length === b.length && timingSafeEqual(a, b),
-    generateKey: (type) =>
-      ResultAsync.fromPromise(generators[type]().then(pkcs8), (error) => {
+    generateKey: (type, form = 'pkcs8') =>
+      ResultAsync.fromPromise(generators[type]().then(pemOf(form)), (error) => {
         const reason = error instanceof Error ? error.message : String(error);
         return failure('crypto_failed', `cannot generate a key of type ${type}: ${reason}`, {
           operation: 'generate key',
@@ -54,6 +57,7 @@ export const nodeCrypto = (): Crypto => {
     signingKey: readSigningKey,
     ...publicKeys(),
     readCertificate: certificates.read,
+    describeCertificate,
     issuedBy: certificates.issuedBy,
   };
 };

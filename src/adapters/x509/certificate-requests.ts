@@ -1,8 +1,13 @@
 import 'reflect-metadata';
 import { Buffer } from 'node:buffer';
-import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import {
+  type Extension,
+  Pkcs10CertificateRequestGenerator,
+  SubjectAlternativeNameExtension,
+} from '@peculiar/x509';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
+import type { SubjectNames } from '../../domain/pull-csr.js';
 import type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 import { subjectOf } from './certificate-fields.js';
 import { importKeyPair } from './key-pair.js';
@@ -21,8 +26,8 @@ const invalid = (reason: string): Invalid =>
 
 /** Certification requests: made with @peculiar/x509 on WebCrypto, judged by their bytes with node:crypto. */
 export const x509CertificateRequests = (): CertificateRequests => ({
-  create: (privateKeyPem, commonName) =>
-    ResultAsync.fromPromise(create(privateKeyPem, commonName), (error) => {
+  create: (privateKeyPem, commonName, names) =>
+    ResultAsync.fromPromise(create(privateKeyPem, commonName, names), (error) => {
       const reason = error instanceof Error ? error.message : String(error);
       return failure('crypto_failed', `cannot make a certificate request: ${reason}`, {
         operation: 'create certificate request',
@@ -32,13 +37,24 @@ export const x509CertificateRequests = (): CertificateRequests => ({
   read: (pem) => new ResultAsync(Promise.resolve(read(pem))),
 });
 
-async function create(privateKeyPem: string, commonName: string): Promise<string> {
+async function create(privateKeyPem: string, commonName: string, names?: SubjectNames): Promise<string> {
   const { keys, algorithm } = await importKeyPair(privateKeyPem);
+  const extensions = names ? alternativeNames(names) : [];
   const request = await Pkcs10CertificateRequestGenerator.create(
-    { name: subjectOf(commonName), keys, signingAlgorithm: algorithm },
+    { name: subjectOf(commonName), keys, signingAlgorithm: algorithm, extensions },
     globalThis.crypto,
   );
   return `${request.toString('pem').trimEnd()}\n`;
+}
+
+/** No names, no extension: an empty one is malformed (RFC 5280 section 4.2.1.6). */
+function alternativeNames({ dnsNames, emails, addresses }: SubjectNames): Extension[] {
+  const names = [
+    ...dnsNames.map((value) => ({ type: 'dns', value }) as const),
+    ...emails.map((value) => ({ type: 'email', value }) as const),
+    ...addresses.map((value) => ({ type: 'ip', value }) as const),
+  ];
+  return names.length === 0 ? [] : [new SubjectAlternativeNameExtension(names)];
 }
 
 function read(pem: string): Result<CertificateRequest, Invalid> {

@@ -11,11 +11,12 @@ import {
 import { version } from '../version.js';
 import type { PairingStatusOptions } from './commands/checks.js';
 import type { ImportStateOptions } from './commands/import-state.js';
+import type { PullCommandOptions } from './commands/pull.js';
 import type { RequestPairingOptions } from './commands/request-pairing.js';
 
 interface Place {
-  readonly home?: string;
-  readonly config?: string;
+  readonly home?: string | undefined;
+  readonly config?: string | undefined;
 }
 
 const cli = program(
@@ -26,12 +27,15 @@ const cli = program(
   .option('--home <dir>', 'keep everything under this directory (also CTRL_EXEC_AGENT_HOME)')
   .option('--config <path>', 'configuration file');
 
+function place(): Place {
+  const { home = process.env['CTRL_EXEC_AGENT_HOME'], config } = cli.opts<Place>();
+  return { home: home === '' ? undefined : home, config };
+}
+
 /** Opens the agent for one command (loaded only now: help and mistakes need none of it) and closes it at the end whatever happens. */
 async function withAgent(work: (agent: Agent) => Promise<ExitCode>, daemon = false): Promise<void> {
-  const place = cli.opts<Place>();
-  const home = place.home ?? process.env['CTRL_EXEC_AGENT_HOME'];
   const { composeAgent } = await import('../composition.js');
-  const agent = await composeAgent({ home: home === '' ? undefined : home, config: place.config, daemon });
+  const agent = await composeAgent({ ...place(), daemon });
   try {
     process.exitCode = await work(agent);
   } finally {
@@ -128,6 +132,34 @@ cli
   .action((options: { port?: number }) =>
     withAgent(async (agent) => (await import('./commands/checks.js')).selfPing(agent, options)),
   );
+
+cli
+  .command('pull')
+  .description('work for a certctl control plane: keys, certificates, deployments; needs no pairing')
+  .option(
+    '--server <url>',
+    'the control plane, https only (also CERTCTL_SERVER_URL; default: https://localhost:8443)',
+  )
+  .option(
+    '--api-key <key>',
+    'its key for this agent (better CERTCTL_API_KEY: a key here shows in process lists)',
+  )
+  .option('--agent-id <id>', 'what the control plane calls this agent (also CERTCTL_AGENT_ID)')
+  .option('--name <name>', 'name of this agent (also CERTCTL_AGENT_NAME; default: certctl-agent)')
+  .option(
+    '--key-dir <dir>',
+    'where private keys are kept (also CERTCTL_KEY_DIR; default: /var/lib/certctl/keys)',
+  )
+  .option(
+    '--discovery-dirs <dirs>',
+    'where to look for certificates, separated by commas (also CERTCTL_DISCOVERY_DIRS)',
+  )
+  .option('--ca-bundle <path>', 'CAs that vouch for the control plane (also CERTCTL_SERVER_CA_BUNDLE_PATH)')
+  .option('--insecure-skip-verify', 'believe whoever answers (also CERTCTL_SERVER_TLS_INSECURE_SKIP_VERIFY)')
+  .option('--once', 'one heartbeat, one poll and one scan, then exit')
+  .action(async (options: PullCommandOptions) => {
+    process.exitCode = await (await import('./commands/pull.js')).pull(place(), options);
+  });
 
 if (process.argv.length <= 2) {
   complain(cli.helpInformation());

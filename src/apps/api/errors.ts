@@ -35,6 +35,7 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   tls_failed: 502,
   unverified: 502,
   wrong_identity: 502,
+  deployment_failed: 502,
   aborted: 503,
   ca_missing: 503,
   identity_missing: 503,

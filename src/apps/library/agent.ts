@@ -3,9 +3,12 @@
  * @module
  */
 import type { Actions } from '../../domain/action.js';
+import type { PullOptions } from '../../domain/pull-settings.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
 import { type Agent, createAgent } from '../../sdk/agent.js';
+import type { PullPorts } from '../../sdk/pull/context.js';
+import type { PullAgent } from '../../sdk/pull.js';
 import { agentFactories } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
@@ -24,7 +27,10 @@ export type { EventLevel, LogEvent } from '../../domain/event.js';
 export type { EventLogSetting } from '../../domain/event-log-setting.js';
 export type { ImportItem, ImportReport } from '../../domain/import-report.js';
 export type { Prefix, Prefixes } from '../../domain/ip-prefix.js';
+export type { ControlPlaneUrl } from '../../domain/pull-server-url.js';
+export type { PullLogLevel, PullOptions, PullSettings } from '../../domain/pull-settings.js';
 export type { RateLimit } from '../../domain/rate-limit.js';
+export type { SettingsAndWarnings } from '../../domain/settings-reader.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
 export type { AgentPorts } from '../../sdk/agent/context.js';
@@ -33,6 +39,9 @@ export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sd
 export type { PairingReport } from '../../sdk/agent/pairing-report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
 export type { Agent } from '../../sdk/agent.js';
+export type { PullPorts } from '../../sdk/pull/context.js';
+export type { PullEnd } from '../../sdk/pull/loop.js';
+export type { PullAgent, PullRunOptions } from '../../sdk/pull.js';
 export type { PlaceOptions } from '../place.js';
 
 export interface OpenAgentOptions extends PlaceOptions {
@@ -57,5 +66,28 @@ export async function openAgent(options: OpenAgentOptions = {}): Promise<Agent> 
   const given = Object.entries(options.ports ?? {}).map(([name, port]) => [name, () => port]);
   return createAgent(
     resolvePorts({ ...agentFactories(options, options.events), ...Object.fromEntries(given) }),
+  );
+}
+
+export interface OpenPullAgentOptions extends PlaceOptions, PullOptions {
+  /** Where events go. Default: nowhere. */
+  readonly events?: EventLog;
+  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
+  readonly ports?: Partial<PullPorts>;
+}
+
+/**
+ * A certificate agent of a certctl control plane. What no option says comes from the `CERTCTL_` variables of this process,
+ * then from the section `[pull]` of `agent.conf`. Reads nothing and sends nothing before the first call.
+ */
+export async function openPullAgent(options: OpenPullAgentOptions = {}): Promise<PullAgent> {
+  const [{ pullFactories }, { createPullAgent }] = await Promise.all([
+    import('../pull-defaults.js'),
+    import('../../sdk/pull.js'),
+  ]);
+  const { events = { emit: () => undefined }, ports = {} } = options;
+  const given = Object.entries(ports).map(([name, port]) => [name, () => port]);
+  return createPullAgent(
+    resolvePorts({ ...pullFactories(options, options, events), ...Object.fromEntries(given) }),
   );
 }

@@ -3,4 +3,6 @@
  * an adapter.
  * @module
  */
+
 export { type CtrlExecError, type ErrorCode, type ErrorFields, failure } from '../../domain/errors.js';
+export type { Verification } from '../../domain/verification.js';

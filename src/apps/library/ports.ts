@@ -7,20 +7,36 @@ export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-reco
 export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
 export type { HookContext, HookOutcome } from '../../domain/auth-hook.js';
 export type { Certificate, CertificateProfile, Usage } from '../../domain/certificate.js';
+export type { Command } from '../../domain/deployment-command.js';
+export type { FileState } from '../../domain/deployment-plan.js';
 export type { EventRecord } from '../../domain/event.js';
 export type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
 export type { JoinTokenRecord } from '../../domain/join-token.js';
 export type { RunningDigest } from '../../domain/output-stream.js';
+export type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/pull-api.js';
+export type { CertificateId } from '../../domain/pull-certificate-id.js';
+export type { SubjectNames } from '../../domain/pull-csr.js';
+export type { CertificateDescription } from '../../domain/pull-discovery.js';
 export type { RevocationList, RevokedCertificate } from '../../domain/revocation-list.js';
 export type { Idempotency, RunRecord } from '../../domain/run-record.js';
 export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
+export type { CaddyAdmin, CaddyConfiguration, CaddyFailure } from '../../ports/caddy-admin.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 export type { Clock } from '../../ports/clock.js';
+export type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
+export type { DeploymentFiles, FoundFile, NewFile, StagedFile } from '../../ports/deployment-files.js';
+export type {
+  DeploymentJournal,
+  DeploymentRecord,
+  PendingDeployment,
+  RecordedFile,
+} from '../../ports/deployment-journal.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
+export type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
 export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs } from '../../ports/jobs.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
@@ -51,12 +67,14 @@ export type {
   ProcessRunner,
   Program,
 } from '../../ports/process-runner.js';
+export type { PullKeys } from '../../ports/pull-keys.js';
 export type { Random } from '../../ports/random.js';
 export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';
 export type { PurgeLimits, RunListing, RunNews, RunStart, RunStore } from '../../ports/run-store.js';
+export type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 export type {
   AnswerHead,
   BodyConsumer,

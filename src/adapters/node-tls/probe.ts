@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto';
+import { connect } from 'node:tls';
+import { err, ok, ResultAsync } from 'neverthrow';
+import { failure } from '../../domain/errors.js';
+import { authority } from '../../domain/host-argument.js';
+import type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
+
+type Probed = Awaited<ReturnType<TlsProbe['servedFingerprint']>>;
+
+const reasonOf = (thrown: unknown): string => {
+  const { code, errors } = thrown as { code?: string; errors?: readonly { code?: string }[] };
+  return code ?? errors?.[0]?.code ?? 'unknown';
+};
+
+function failed(endpoint: ProbedEndpoint, thrown: unknown): Probed {
+  const { host, port } = endpoint;
+  const [reason, place] = [reasonOf(thrown), authority(host, port)];
+  return reason.startsWith('ERR_')
+    ? err(failure('tls_failed', `no TLS handshake with ${place} (${reason})`, { host, reason }))
+    : err(failure('connection_failed', `no connection to ${place} (${reason})`, { host, reason }));
+}
+
+/** Handshakes over Node's TLS, 1.2 or later, without offering a session: what is served now, not what was served then. */
+export const tlsProbe = (): TlsProbe => ({
+  servedFingerprint: (endpoint, timeout) =>
+    new ResultAsync(
+      new Promise<Probed>((resolve) => {
+        const { host, port, serverName } = endpoint;
+        const socket = connect({
+          host,
+          port,
+          ...(serverName === undefined ? {} : { servername: serverName }),
+          // Whoever looks at what is served must see it, whatever it is.
+          rejectUnauthorized: false,
+        });
+        const settle = (result: Probed) => {
+          clearTimeout(timer);
+          socket.destroy();
+          resolve(result);
+        };
+        const timer = setTimeout(() => {
+          const seconds = timeout / 1000;
+          const message = `no TLS handshake with ${authority(host, port)} within ${seconds} s`;
+          settle(err(failure('timed_out', message, { phase: 'tls', seconds })));
+        }, timeout);
+        socket.once('secureConnect', () => {
+          const { raw } = socket.getPeerCertificate();
+          settle(
+            raw === undefined
+              ? failed(endpoint, { code: 'ERR_NO_CERTIFICATE' })
+              : ok(createHash('sha256').update(raw).digest('hex')),
+          );
+        });
+        socket.on('error', (thrown) => settle(failed(endpoint, thrown)));
+        socket.once('close', () => settle(failed(endpoint, { code: 'ECONNRESET' })));
+      }),
+    ),
+});

@@ -1,0 +1,81 @@
+import { arch, endianness, hostname, platform } from 'node:os';
+import { resolve } from 'node:path';
+import { ResultAsync } from 'neverthrow';
+import { childProcessRunner } from '../adapters/child-process/runner.js';
+import { nodeDeploymentFiles } from '../adapters/files/deployment-files.js';
+import { fileDeploymentJournal } from '../adapters/files/deployment-journal.js';
+import { nodeFileSystem } from '../adapters/files/file-system.js';
+import { nodeFileTree } from '../adapters/files/file-tree.js';
+import { filePullKeys } from '../adapters/files/pull-keys.js';
+import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
+import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsProbe } from '../adapters/node-tls/probe.js';
+import { systemClock } from '../adapters/system/clock.js';
+import { outboundAddress } from '../adapters/system/outbound-address.js';
+import { undiciCaddyAdmin } from '../adapters/undici/caddy-admin.js';
+import { undiciControlPlane } from '../adapters/undici/control-plane.js';
+import { trustedCertificates } from '../adapters/undici/trusted-certificates.js';
+import { x509CertificateRequests } from '../adapters/x509/certificate-requests.js';
+import { goArchitecture, goSystem } from '../domain/pull-host.js';
+import type { PullOptions, PullSettings } from '../domain/pull-settings.js';
+import type { EventLog } from '../ports/event-log.js';
+import type { PullContext } from '../sdk/pull/context.js';
+import type { DeployContext } from '../sdk/pull/deploy-context.js';
+import { agentPlace, type PlaceOptions } from './place.js';
+import { programEnvironment } from './program-environment.js';
+import { version } from './version.js';
+import type { Factories } from './wiring.js';
+
+/** The control plane of these settings. Its certificate is judged by the CAs that are trusted now. */
+const controlPlane = (settings: PullSettings): ReturnType<PullContext['controlPlane']> =>
+  new ResultAsync(trustedCertificates(settings.caBundle, process.env['SSL_CERT_FILE'])).map((trusted) =>
+    undiciControlPlane({ ...settings, trusted, userAgent: `ctrl-exec-agent/${version}` }),
+  );
+
+/** The default adapters of deployments. `directory`: where their journal and their backups are kept. */
+export const deployFactories = (options: { readonly directory: string }): Factories<DeployContext> => ({
+  caddyAdmin: undiciCaddyAdmin,
+  clock: systemClock,
+  crypto: nodeCrypto,
+  deploymentFiles: nodeDeploymentFiles,
+  deploymentJournal: () => fileDeploymentJournal(options),
+  environment: () => programEnvironment(process.env),
+  files: nodeFileSystem,
+  runner: () => childProcessRunner(),
+  tlsProbe,
+});
+
+/** The default adapters of a pull agent. Loading this file takes a while: it is for whoever pulls. */
+export const pullFactories = (
+  place: PlaceOptions,
+  options: PullOptions,
+  events: EventLog,
+): Factories<PullContext> => ({
+  caddyAdmin: undiciCaddyAdmin,
+  certificateRequests: x509CertificateRequests,
+  clock: systemClock,
+  controlPlane: () => controlPlane,
+  crypto: nodeCrypto,
+  deploymentFiles: nodeDeploymentFiles,
+  // Backups of private keys belong where private keys are: it is closed to others, and writable.
+  deploymentJournal: () => (settings) =>
+    fileDeploymentJournal({ directory: resolve(settings.keyDir, 'deployments') }),
+  environment: () => programEnvironment(process.env),
+  events: () => events,
+  files: nodeFileSystem,
+  host: () => ({
+    name: hostname(),
+    system: goSystem(platform()),
+    architecture: goArchitecture(arch(), endianness() === 'LE'),
+    addressTowards: outboundAddress,
+  }),
+  keys: () => (settings) => filePullKeys({ directory: settings.keyDir }),
+  options: () => options,
+  place: () => agentPlace(place),
+  random: systemRandom,
+  runner: () => childProcessRunner(),
+  tlsProbe,
+  tree: nodeFileTree,
+  variables: () => process.env,
+  version: () => version,
+});

@@ -1,0 +1,53 @@
+import type { ResultAsync } from 'neverthrow';
+import type { Command } from '../domain/deployment-command.js';
+import type { FileState } from '../domain/deployment-plan.js';
+import type { CtrlExecError } from '../domain/errors.js';
+
+type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
+
+/** A file that a deployment is about to replace. */
+export interface RecordedFile {
+  /** Every link resolved. */
+  readonly path: string;
+  readonly before: FileState | undefined;
+  /** SHA-256 of what it is replaced with, lower-case hex. */
+  readonly after: string;
+}
+
+/** What a deployment is about to do, as far as its way back needs it. */
+export interface DeploymentRecord {
+  readonly targetType: string;
+  /** With an absolute program. */
+  readonly reload: Command | undefined;
+  readonly files: readonly RecordedFile[];
+}
+
+/** A deployment whose process has gone before its end. */
+export interface PendingDeployment {
+  readonly id: string;
+  readonly record: DeploymentRecord;
+  /** Whether `noteReload` was called: the service may have read the new files. */
+  readonly reloadNoted: boolean;
+}
+
+/**
+ * Keeps what deployments replace, and which of them have not come to an end.
+ *
+ * Contract: every Ok is durable. Contents are readable by their owner only, at every instant. A deployment is pending from
+ * `begin` until `end` or `forget`, also across a crash at any moment; one that is not written completely never was.
+ * Deployments of other ids do not disturb each other.
+ */
+export interface DeploymentJournal {
+  /** Answers with an id. A pending deployment of the same files, whose end failed, is superseded. */
+  begin(record: DeploymentRecord): FileResult<string>;
+  /** The service is about to be reloaded. */
+  noteReload(id: string): FileResult<void>;
+  /** It holds: what it replaced becomes a backup, of which `backups` are kept for these files, newest first. */
+  end(id: string, backups: number): FileResult<void>;
+  /** It was undone: nothing of it is kept. */
+  forget(id: string): FileResult<void>;
+  /** Deployments whose process is gone, oldest first. One that cannot be read is an error. */
+  pending(): FileResult<readonly PendingDeployment[]>;
+  /** Where the backups of a deployment are, for messages. */
+  location(id: string): string;
+}

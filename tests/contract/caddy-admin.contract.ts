@@ -1,0 +1,38 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CaddyAdmin } from '../../src/ports/caddy-admin.js';
+
+export interface CaddyAdminSubject {
+  readonly admin: CaddyAdmin;
+  /** Of a server without a document, that refuses one with a member `broken`. */
+  readonly api: string;
+  readonly dispose: () => Promise<void>;
+}
+
+export function caddyAdminContract(name: string, create: () => Promise<CaddyAdminSubject>): void {
+  describe(`Caddy administration contract: ${name}`, () => {
+    let subject: CaddyAdminSubject;
+    const read = async () => (await subject.admin.read(subject.api))._unsafeUnwrap();
+    beforeEach(async () => {
+      subject = await create();
+    });
+    afterEach(() => subject.dispose());
+
+    it('there is no document at first, and then the one that was given', async () => {
+      const first = await read();
+      expect(first.document).toBeNull();
+      const document = { apps: { http: {} } };
+      (await subject.admin.replace(subject.api, { ...first, document }))._unsafeUnwrap();
+      expect((await read()).document).toEqual(document);
+    });
+
+    it('a revision that is not the current one is 412, a document that cannot be used another refusal; nothing changes', async () => {
+      const first = await read();
+      (await subject.admin.replace(subject.api, { ...first, document: { a: 1 } }))._unsafeUnwrap();
+      const late = await subject.admin.replace(subject.api, { ...first, document: { a: 2 } });
+      expect(late._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 412 });
+      const broken = await subject.admin.replace(subject.api, { ...(await read()), document: { broken: 1 } });
+      expect(broken._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 400 });
+      expect((await read()).document).toEqual({ a: 1 });
+    });
+  });
+}

@@ -1,0 +1,50 @@
+import { ok, ResultAsync } from 'neverthrow';
+import { memoryControlPlane } from '../../src/adapters/memory/control-plane.js';
+import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
+import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
+import { failure } from '../../src/domain/errors.js';
+import { controlPlaneUrl } from '../../src/domain/pull-server-url.js';
+import { fakeControlPlane } from '../support/control-plane.js';
+import { controlPlaneContract } from './control-plane.contract.js';
+
+controlPlaneContract('memory', async (script) => {
+  const plane = memoryControlPlane((request, signal) => {
+    const answer = script(request);
+    return answer === 'silence'
+      ? ResultAsync.fromPromise(
+          new Promise<never>((_resolve, reject) => {
+            signal.addEventListener('abort', reject);
+          }),
+          () => failure('aborted', 'the call was aborted', {}),
+        )
+      : new ResultAsync(Promise.resolve(ok(answer)));
+  });
+  return { plane, arrived: plane.calls, dispose: plane.close };
+});
+
+controlPlaneContract('undici', async (script) => {
+  const server = await fakeControlPlane();
+  server.misbehave = ({ method, path, body }, response) => {
+    const answer = script({ method: method as 'GET', path, ...(body && { body }) });
+    if (answer !== 'silence') response.writeHead(answer.status, { location: '/elsewhere' }).end(answer.body);
+    return true;
+  };
+  const plane = undiciControlPlane({
+    server: controlPlaneUrl(server.url)._unsafeUnwrap(),
+    apiKey: server.apiKey,
+    insecureSkipVerify: false,
+    trusted: (await trustedCertificates(server.caBundle))._unsafeUnwrap(),
+    userAgent: 'test',
+  });
+  return {
+    plane,
+    get arrived() {
+      return server.calls.map(({ method, path, body }) => ({
+        method: method as 'GET',
+        path,
+        ...(body && { body }),
+      }));
+    },
+    dispose: plane.close,
+  };
+});

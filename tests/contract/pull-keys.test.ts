@@ -1,0 +1,83 @@
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { filePullKeys } from '../../src/adapters/files/pull-keys.js';
+import { memoryPullKeys } from '../../src/adapters/memory/pull-keys.js';
+import { idOf, pullKeysContract } from './pull-keys.contract.js';
+
+pullKeysContract('memory', async () => ({ keys: memoryPullKeys(), dispose: async () => undefined }));
+
+const temporary = async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'pull-keys-'));
+  return { directory, remove: () => rm(directory, { recursive: true, force: true }) };
+};
+
+pullKeysContract('files', async () => {
+  const { directory, remove } = await temporary();
+  return { keys: filePullKeys({ directory: join(directory, 'deep/keys') }), dispose: remove };
+});
+
+describe('keys of a pull agent in files', () => {
+  const open = async () => {
+    const { directory, remove } = await temporary();
+    onTestFinished(remove);
+    const place = join(directory, 'keys');
+    return { directory, place, keys: filePullKeys({ directory: place }) };
+  };
+  const modeOf = async (path: string) => (await stat(path)).mode & 0o7777;
+
+  it('a key is a file of its owner alone, in a directory of its owner alone', async () => {
+    const { place, keys } = await open();
+    for (const pem of ['one', 'two']) (await keys.put(idOf('mc-1'), pem))._unsafeUnwrap();
+    const modes = ['', 'mc-1.key', 'former', 'former/mc-1.key'].map((name) => modeOf(join(place, name)));
+    expect(await Promise.all(modes)).toEqual([0o700, 0o600, 0o700, 0o600]);
+    expect((await readdir(place)).toSorted()).toEqual(['former', 'mc-1.key']);
+  });
+
+  it('a directory that is open to others is closed, and that it was is told', async () => {
+    const { place, keys } = await open();
+    await mkdir(place);
+    await chmod(place, 0o755);
+    expect((await keys.prepare())._unsafeUnwrap()).toEqual({ tightenedFrom: 0o755 });
+    expect(await modeOf(place)).toBe(0o700);
+    await chmod(place, 0o777);
+    (await keys.put(idOf('mc-1'), 'one'))._unsafeUnwrap();
+    expect(await modeOf(place)).toBe(0o700);
+  });
+
+  it('keys of the Go agent are found, and replaced with 0600', async () => {
+    const { place, keys } = await open();
+    await mkdir(place, { mode: 0o700 });
+    await writeFile(join(place, 'mc-1.key'), 'theirs', { mode: 0o644 });
+    expect((await keys.load(idOf('mc-1')))._unsafeUnwrap().present).toBe('theirs');
+    (await keys.put(idOf('mc-1'), 'ours'))._unsafeUnwrap();
+    expect(await modeOf(join(place, 'mc-1.key'))).toBe(0o600);
+    expect(await modeOf(join(place, 'former/mc-1.key'))).toBe(0o600);
+  });
+
+  it('a link in the place of a key is neither read nor written through', async () => {
+    const { directory, place, keys } = await open();
+    await mkdir(place, { mode: 0o700 });
+    const elsewhere = join(directory, 'elsewhere');
+    await writeFile(elsewhere, 'not theirs');
+    await symlink(elsewhere, join(place, 'mc-1.key'));
+    expect((await keys.load(idOf('mc-1')))._unsafeUnwrapErr()).toMatchObject({ reason: 'ELOOP' });
+    expect((await keys.put(idOf('mc-1'), 'ours')).isErr()).toBe(true);
+    expect(await readdir(join(place, 'former'))).toEqual([]);
+  });
+
+  it('what is no file or too large is an error that names it', async () => {
+    const { place, keys } = await open();
+    await mkdir(join(place, 'mc-1.key'), { recursive: true, mode: 0o700 });
+    expect((await keys.load(idOf('mc-1')))._unsafeUnwrapErr().message).toContain('mc-1.key');
+    await writeFile(join(place, 'mc-2.key'), 'x'.repeat(70_000));
+    expect((await keys.load(idOf('mc-2')))._unsafeUnwrapErr().reason).toBe('EFBIG');
+  });
+
+  it('a file in the place of the directory is an error', async () => {
+    const { place, keys } = await open();
+    await writeFile(place, '');
+    expect((await keys.prepare())._unsafeUnwrapErr()).toMatchObject({ code: 'file_failed' });
+  });
+});

@@ -1,0 +1,87 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
+import { deployFactories } from '../../src/apps/pull-defaults.js';
+import { resolvePorts } from '../../src/apps/wiring.js';
+import { deploy } from '../../src/sdk/pull/deploy.js';
+import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
+import { isInstalled, served } from '../support/deployment/server.js';
+import { deploymentSuite } from '../support/deployment/suite.js';
+import { fingerprintOf } from '../support/deployment/world.js';
+import { testCa } from '../support/test-pki.js';
+
+const installed = await isInstalled('caddy');
+if (installed) deploymentSuite('Caddy', startCaddyWithFiles, { servesSha1: true });
+
+describe.skipIf(!installed)('deployments to Caddy by its administration API', { timeout: 60_000 }, () => {
+  let directory: string;
+  let running: Awaited<ReturnType<typeof startCaddyWithApi>>;
+  let old: { certificate: string; key: string };
+  let fresh: typeof old;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ctrl-exec-caddy-api-'));
+    const ca = await testCa();
+    const issue = () => ca.issue({ commonName: 'www.test', dnsNames: ['www.test'], usages: ['serverAuth'] });
+    [old, fresh] = [await issue(), await issue()];
+    running = await startCaddyWithApi({ directory, ...old });
+    expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
+  });
+  afterEach(async () => {
+    await running.stop();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  const install = (pair: typeof old, endpoint = `127.0.0.1:${running.port}`) =>
+    deploy(resolvePorts(deployFactories({ directory: join(directory, 'deployments') })), {
+      targetType: 'Caddy',
+      targetConfig: {
+        mode: 'api',
+        admin_api: running.api,
+        post_deploy_verify: { enabled: true, endpoint },
+        post_deploy_verify_attempts: 1,
+      },
+      certificatePem: pair.certificate,
+      keyPem: pair.key,
+    });
+
+  it('a new certificate takes the place of the old one and is served; the same once more changes nothing', async () => {
+    expect((await install(fresh))._unsafeUnwrap()).toMatchObject({
+      changed: true,
+      verification: { verified: true },
+    });
+    expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
+    const { document } = (await undiciCaddyAdmin().read(running.api))._unsafeUnwrap();
+    expect(JSON.stringify(document).match(/BEGIN CERTIFICATE/g)).toHaveLength(1);
+    expect((await install(fresh))._unsafeUnwrap()).toEqual({ changed: false, warnings: [] });
+  });
+
+  it('when it is not what is served, the configuration is as before', async () => {
+    const admin = undiciCaddyAdmin();
+    const before = (await admin.read(running.api))._unsafeUnwrap().document;
+    const error = (await install(fresh, '127.0.0.1:1'))._unsafeUnwrapErr();
+    expect(error).toMatchObject({ code: 'deployment_failed', step: 'post_deploy_verify', rolledBack: true });
+    expect(error.message).toContain('the previous configuration is back');
+    expect((await admin.read(running.api))._unsafeUnwrap().document).toEqual(before);
+    expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
+  });
+
+  it('a change of somebody else in between is not lost', async () => {
+    const admin = undiciCaddyAdmin();
+    const first = (await admin.read(running.api))._unsafeUnwrap();
+    expect(first.revision).toBeDefined();
+    (await install(fresh))._unsafeUnwrap();
+    const late = await admin.replace(running.api, first);
+    expect(late._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 412 });
+    expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
+  });
+
+  it('a document that it cannot use is refused, and the former one stays', async () => {
+    const document = { apps: { tls: { certificates: { load_pem: [{ certificate: 'x', key: 'y' }] } } } };
+    const refused = await undiciCaddyAdmin().replace(running.api, { document, revision: undefined });
+    expect(refused._unsafeUnwrapErr().code).toBe('refused');
+    expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
+  });
+});

@@ -1,0 +1,26 @@
+import { join } from 'node:path';
+import { childProcessRunner } from '../../../src/adapters/child-process/runner.js';
+import { nodeDeploymentFiles } from '../../../src/adapters/files/deployment-files.js';
+import { fileDeploymentJournal } from '../../../src/adapters/files/deployment-journal.js';
+import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
+import { memoryCaddyAdmin } from '../../../src/adapters/memory/caddy-admin.js';
+import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
+import { tlsProbe } from '../../../src/adapters/node-tls/probe.js';
+import { systemClock } from '../../../src/adapters/system/clock.js';
+import type { DeployContext } from '../../../src/sdk/pull/deploy-context.js';
+
+/** The real adapters but for Caddy, with the journal in a directory, over a clock on which time passes `speed` times as fast. */
+export function realContext(directory: string, speed = 10): DeployContext {
+  const clock = systemClock();
+  return {
+    caddyAdmin: memoryCaddyAdmin(),
+    clock: { ...clock, after: (ms, callback) => clock.after(ms / speed, callback) },
+    crypto: nodeCrypto(),
+    deploymentFiles: nodeDeploymentFiles(),
+    deploymentJournal: fileDeploymentJournal({ directory: join(directory, 'deployments') }),
+    environment: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    files: nodeFileSystem(),
+    runner: childProcessRunner(),
+    tlsProbe: tlsProbe(),
+  };
+}
