@@ -11,7 +11,7 @@ import { keepMaintained } from './maintenance.js';
 import type { ApiMetrics } from './metrics.js';
 import { metricsRoute } from './metrics-route.js';
 import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
-import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './protection.js';
+import { concurrency, headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
 import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
 import { type ListeningServer, listenAt } from './server.js';
@@ -83,7 +83,7 @@ export async function startApi(
         if (closing) response.setHeader('Connection', 'close');
         next();
       },
-      noOtherSites,
+      noRebinding(settings),
       requestRate(settings, events),
       concurrency(settings, metrics.calls),
     ],

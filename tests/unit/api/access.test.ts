@@ -223,6 +223,10 @@ describe('pages of other sites', () => {
     { origin: 'null' },
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
+    { 'sec-fetch-site': 'cross-site', origin: 'http://127.0.0.1' },
+    // Of this host, but of another server of it.
+    { origin: 'http://127.0.0.1:1' },
+    { origin: 'http://localhost' },
   ])('cannot have a browser ask: %o', async (headers) => {
     const { ask, asked } = await memoryApi();
     const answer = await ask('POST', '/discovery', {
@@ -239,6 +243,8 @@ describe('pages of other sites', () => {
       { origin: `http://127.0.0.1:${port}`, 'sec-fetch-site': 'same-origin' },
       { origin: 'https://api.example', 'sec-fetch-site': 'same-origin' },
       { origin: `http://127.0.0.1:${port}` },
+      { 'sec-fetch-site': 'none' },
+      {},
     ])
       expect((await ask('POST', '/discovery', { body: {}, headers })).status).toBe(200);
   });
