@@ -1,12 +1,12 @@
 import type { Response } from 'express';
 import type { Refusal } from './errors.js';
 
-/** Answers with JSON; nothing of it may be kept by caches, it may hold what scripts have written. */
-export function answerJson(response: Response, status: number, body: unknown): void {
+/** Answers with text of a media type; nothing of it may be kept by caches, it may hold what scripts have written. */
+export function answerText(response: Response, status: number, type: string, text: string): void {
   if (response.headersSent) return;
-  const bytes = Buffer.from(JSON.stringify(body));
+  const bytes = Buffer.from(text);
   response.writeHead(status, {
-    'content-type': 'application/json',
+    'content-type': type,
     'content-length': bytes.length,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
@@ -15,6 +15,9 @@ export function answerJson(response: Response, status: number, body: unknown): v
   });
   response.end(bytes);
 }
+
+export const answerJson = (response: Response, status: number, body: unknown): void =>
+  answerText(response, status, 'application/json', JSON.stringify(body));
 
 export const refuse = (response: Response, { status, body }: Refusal): void =>
   answerJson(response, status, body);

@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import type { Admitted } from './admission.js';
-import { answerJson, refuse } from './answer.js';
+import { answerJson, answerText, refuse } from './answer.js';
 import { eventStream } from './event-stream.js';
 import { inputOf } from './input.js';
 import type { Call, Input, Route } from './route.js';
@@ -58,7 +58,10 @@ export async function answer(
   const outcome = await route.handle(callOf(input.value, admitted, request, response, streaming));
   outcome.match(
     (reply) => {
-      if (reply !== 'sent') answerJson(response, reply.status, reply.body);
+      if (reply === 'sent') return;
+      const { status, body, type } = reply;
+      if (type === undefined) answerJson(response, status, body);
+      else answerText(response, status, type, String(body));
     },
     (error) => refuse(response, refusalOf(error)),
   );

@@ -60,6 +60,9 @@ const asset =
     });
   };
 
+/** The names of what the page loads, below `/docs/`. */
+export const docsParts = ['start.js', 'swagger-ui.css', 'swagger-ui-bundle.js'] as const;
+
 const isPage = ({ method, path }: Request): boolean =>
   (method === 'GET' || method === 'HEAD') && (path === '/docs' || path.startsWith('/docs/'));
 
@@ -70,9 +73,13 @@ export function docsHandlers() {
       path: '/docs',
       handler: (request, response) => send(response, 'html', page(attribute(request.baseUrl))),
     },
-    { path: '/docs/start.js', handler: (_request, response) => send(response, 'js', start) },
-    { path: '/docs/swagger-ui.css', handler: asset('swagger-ui.css') },
-    { path: '/docs/swagger-ui-bundle.js', handler: asset('swagger-ui-bundle.js') },
+    ...docsParts.map((part) => ({
+      path: `/docs/${part}`,
+      handler:
+        part === 'start.js'
+          ? (_request: Request, response: Response) => send(response, 'js', start)
+          : asset(part),
+    })),
   ];
   return {
     pages,
