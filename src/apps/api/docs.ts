@@ -18,6 +18,7 @@ const page = (base: string): string => `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>ctrl-exec API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="${base}/docs/swagger-ui.css">
 <div id="page" data-spec="${base}/openapi-live.json"></div>
 <script src="${base}/docs/swagger-ui-bundle.js"></script>

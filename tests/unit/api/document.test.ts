@@ -14,7 +14,13 @@ interface Operation {
   readonly summary: string;
   readonly security: readonly object[];
   readonly 'x-hook-actions': readonly string[];
-  readonly parameters?: readonly { name: string; in: string; description?: string }[];
+  readonly parameters?: readonly {
+    name: string;
+    in: string;
+    description?: string;
+    required: boolean;
+    schema: object;
+  }[];
   readonly requestBody?: { content: Record<string, { schema: object; examples?: object }> };
   readonly responses: Record<
     string,
@@ -87,6 +93,13 @@ describe.each(operations.map((each) => [each.name, each] as const))(
       expect(undescribed).toEqual([]);
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
       expect(parameters.filter((each) => each.in === 'path').map(({ name }) => name)).toEqual(inPath);
+    });
+
+    it('has no example of a parameter that may be left out: the page would send it', () => {
+      const shown = (operation.parameters ?? []).filter(
+        ({ required, schema }) => !required && 'example' in schema,
+      );
+      expect(shown).toEqual([]);
     });
 
     it('has an example of every answer, which fits its schema', () => {
