@@ -90,6 +90,8 @@ export function mustBeDocumented(method: string, path: string, answer: Answer): 
   const template = templateOf(path.split('?')[0] ?? '');
   const operation = template === undefined ? undefined : document.paths[template]?.[method.toLowerCase()];
   const failure = ['components', 'schemas', 'Failure'];
+  // Options are of the commands, members and parameters of the API.
+  expect(answer.json?.detail ?? '').not.toMatch(/--[a-z]/);
   const type = answer.headers['content-type']?.split(';')[0] ?? '';
   if (template === undefined || operation === undefined) {
     if (type === 'application/json' && method !== 'HEAD') mustFit(failure, answer.json);
