@@ -54,7 +54,7 @@ type Answers = Readonly<Record<number, AnswerDefinition>>;
  * What a handler answers: a status of the route with the body that belongs to it, or nothing where it has sent events. A body
  * that is no JSON is text, and comes with its content type.
  */
-type Reply<A extends Answers = Answers> =
+export type Reply<A extends Answers = Answers> =
   | {
       [S in keyof A & number]: {
         readonly status: S;
