@@ -1,4 +1,4 @@
-// Writes docs/openapi.json from the routes of the API, in the version of the package.
+// Writes docs/openapi.json from the routes of the API as the command has them, in the version of the package.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -21,7 +21,7 @@ try {
     logLevel: 'warning',
   });
   const { apiRoutes } = await import(pathToFileURL(outfile).href);
-  const document = apiRoutes(version).describe('');
+  const document = apiRoutes(version, async () => ({ contentType: 'text/plain', text: '' })).describe('');
   writeFileSync(`${root}/docs/openapi.json`, `${JSON.stringify(document, null, 2)}\n`);
 } finally {
   rmSync(directory, { recursive: true, force: true });

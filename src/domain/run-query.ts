@@ -57,7 +57,7 @@ export function readRunQuery(
     return invalid('outcome', 'running, succeeded or failed is expected');
   if (cursor === undefined) return ok({ limit, behind: undefined });
   const behind = readCursor(cursor);
-  return behind ? ok({ limit, behind }) : invalid('cursor', 'the nextCursor of another page is expected');
+  return behind ? ok({ limit, behind }) : invalid('cursor', 'one that came with another page is expected');
 }
 
 /** Where the page behind this run begins. Opaque to callers: a place in the list, and nothing that allows anything. */

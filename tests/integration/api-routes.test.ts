@@ -181,6 +181,20 @@ describe('over real agents', () => {
     expect((await api.get('/v1/agents/web-03')).json.agent).toMatchObject({ lookup_by: 'ip' });
     expect((await api.post(`/v1/pairing-requests/${admitted.id}/approve`)).status).toBe(404);
 
+    const again = await requested('web-03');
+    const taken = await api.post(`/v1/pairing-requests/${again.id}/approve`, { code: again.code });
+    expect([taken.status, taken.json]).toEqual([
+      409,
+      {
+        ok: false,
+        error: 'agent_exists',
+        detail: 'web-03 is registered already: approve with replace to give it this new key',
+      },
+    ]);
+    await api.post(`/v1/pairing-requests/${again.id}/deny`);
+    again.request.child.stdin?.end('y\n');
+    expect((await again.request.ended).code).toBe(3);
+
     const other = await requested('web-04');
     const code = other.code === '000000' ? '000001' : '000000';
     const wrong = await api.post(`/v1/pairing-requests/${other.id}/approve`, { code });
@@ -204,7 +218,7 @@ describe('the page', () => {
     const policy = String(page.headers['content-security-policy']);
     expect(policy).toContain("script-src 'self';");
     expect(page.text).not.toMatch(/<script>|https?:/);
-    const parts = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path ?? '');
+    const parts = [...page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path ?? '');
     expect(parts).toHaveLength(3);
     for (const part of parts) {
       const answer = await fetch(`http://127.0.0.1:${api.port}${part}`);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { serveApi, setSettings, stopsListening } from '../support/api-process.js';
+import { authHook, serveApi, setSettings, stopsListening } from '../support/api-process.js';
 import {
   type DispatcherOnDisk,
   dispatcherOnDisk,
@@ -108,6 +108,17 @@ describe('every answer', () => {
     const api = await serve();
     const { status, json } = await api.ask('/metrics', { headers });
     expect({ status, error: json.error }).toEqual({ status: 403, error: 'forbidden' });
+  });
+
+  it('is a refusal where a name was made to resolve to this host, unless the hook asks for credentials', async () => {
+    const api = await serve();
+    const headers = { host: `evil.example:${api.port}`, 'sec-fetch-site': 'same-origin' };
+    const refused = await api.ask('/v1/agents', { headers });
+    expect([refused.status, refused.json.detail]).toEqual([403, expect.stringContaining('set auth_hook')]);
+    expect((await api.ask('/v1/agents', { headers: { host: `localhost:${api.port}` } })).status).toBe(200);
+    setSettings(control(), `auth_hook = ${authHook(control())}`);
+    await api.reload();
+    expect((await api.ask('/v1/agents', { headers })).status).toBe(200);
   });
 });
 

@@ -216,7 +216,7 @@ describe.skipIf(noTerminal)(`pairing mode on a terminal${skipped}`, () => {
     await desk.shows(/Paired: web-01/);
     const again = await openPeer(post, 'WEB-01');
     await desk.shows(new RegExp(`Request ${short(again.id())}`));
-    await tell(desk, 'a', /web-01 is registered already: approve with --replace/);
+    await tell(desk, 'a', /web-01 is registered already: .* \(approve ID --replace\)/);
     expect((await again.confirm()).status).toBe(202);
     expect((await control.command('approve', again.id(), '--replace')).code).toBe(0);
   });

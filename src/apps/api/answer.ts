@@ -1,20 +1,56 @@
 import type { Response } from 'express';
 import type { Refusal } from './errors.js';
+import { jsonPieces } from './json-text.js';
 
-/** Answers with JSON; nothing of it may be kept by caches, it may hold what scripts have written. */
-export function answerJson(response: Response, status: number, body: unknown): void {
-  if (response.headersSent) return;
-  const bytes = Buffer.from(JSON.stringify(body));
+/** Begins an answer; nothing of it may be kept by caches, it may hold what scripts have written. */
+const begin = (response: Response, status: number, type: string, length?: number) =>
   response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': bytes.length,
+    'content-type': type,
+    ...(length !== undefined && { 'content-length': length }),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
     // What is left of a body that is too large is not read.
     ...(status === 413 && { connection: 'close' }),
   });
-  response.end(bytes);
+
+/** Answers with text of a media type. */
+export function answerText(response: Response, status: number, type: string, text: string): void {
+  if (response.headersSent) return;
+  const bytes = Buffer.from(text);
+  begin(response, status, type, bytes.length).end(bytes);
+}
+
+/** Resolves when the client has taken what was written, or is gone. */
+export const taken = (response: Response): Promise<void> =>
+  new Promise((resolve) => {
+    if (response.destroyed) return resolve();
+    const done = () => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+
+/** Answers with JSON. A long one goes out piece by piece, at the pace of its reader, and without its length. */
+export async function answerJson(response: Response, status: number, body: unknown): Promise<void> {
+  const type = 'application/json';
+  const pieces = jsonPieces(body);
+  const first = String(pieces.next().value);
+  let next = pieces.next();
+  if (next.done) return answerText(response, status, type, first);
+  if (response.headersSent || response.destroyed) return;
+  begin(response, status, type);
+  let flowing = response.write(first);
+  while (!next.done) {
+    if (!flowing) await taken(response);
+    if (response.destroyed) return;
+    flowing = response.write(next.value);
+    next = pieces.next();
+  }
+  response.end();
 }
 
 export const refuse = (response: Response, { status, body }: Refusal): void =>
-  answerJson(response, status, body);
+  answerText(response, status, 'application/json', JSON.stringify(body));

@@ -9,11 +9,11 @@ import { createApp } from './app.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { keepMaintained } from './maintenance.js';
 import type { ApiMetrics } from './metrics.js';
-import { metricsRoute } from './metrics-route.js';
 import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
-import { concurrency, headerLines, noOtherSites, requestRate, securityHeaders } from './protection.js';
+import { concurrency, headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
 import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
+import { scrape } from './scrape.js';
 import { type ListeningServer, listenAt } from './server.js';
 import { type ApiState, loadState, needsRestart } from './states.js';
 
@@ -83,13 +83,13 @@ export async function startApi(
         if (closing) response.setHeader('Connection', 'close');
         next();
       },
-      noOtherSites,
+      noRebinding(settings),
       requestRate(settings, events),
       concurrency(settings, metrics.calls),
     ],
-    metrics: metricsRoute(metrics.registry, () => current),
     router: createApiRouter({
       dispatcher: () => current.counted,
+      metrics: scrape(metrics.registry, () => current),
       ending: ending.signal,
       onUnexpected: failed,
     }),

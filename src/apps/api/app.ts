@@ -4,8 +4,6 @@ import type { EventLog } from '../../ports/event-log.js';
 /** The layers of the server, outermost first. */
 export interface AppParts {
   readonly before: readonly RequestHandler[];
-  /** `GET /metrics`, which is of this process rather than of the API. */
-  readonly metrics: RequestHandler;
   readonly router: RequestHandler;
   readonly events: EventLog;
 }
@@ -15,14 +13,13 @@ const notFound: RequestHandler = (_request, response) => {
 };
 
 /** What answers every request that node:http takes for one. */
-export function createApp({ before, metrics, router, events }: AppParts): express.Express {
+export function createApp({ before, router, events }: AppParts): express.Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   // Whoever is in front may say what he likes about whom he speaks for.
   app.set('trust proxy', false);
   app.use(...before);
-  app.get('/metrics', metrics);
   app.use(router);
   app.use(notFound);
   const onError: ErrorRequestHandler = (error: unknown, _request, response, _next) => {

@@ -1,9 +1,9 @@
 import type { Request, RequestHandler, Response } from 'express';
 import type { Admitted } from './admission.js';
-import { answerJson, refuse } from './answer.js';
+import { answerJson, answerText, refuse } from './answer.js';
 import { eventStream } from './event-stream.js';
 import { inputOf } from './input.js';
-import type { Call, Input, Route } from './route.js';
+import type { Call, Input, Reply, Route } from './route.js';
 
 /** A signal that is aborted when the connection of an answer ends before the answer. */
 function goneSignal(response: Response): AbortSignal {
@@ -56,12 +56,15 @@ export async function answer(
     if (permitted.isErr()) return refuse(response, refusalOf(permitted.error));
   }
   const outcome = await route.handle(callOf(input.value, admitted, request, response, streaming));
-  outcome.match(
-    (reply) => {
-      if (reply !== 'sent') answerJson(response, reply.status, reply.body);
-    },
-    (error) => refuse(response, refusalOf(error)),
-  );
+  if (outcome.isErr()) return refuse(response, refusalOf(outcome.error));
+  await send(response, outcome.value);
+}
+
+async function send(response: Response, reply: Reply): Promise<void> {
+  if (reply === 'sent') return;
+  const { status, body, type } = reply;
+  if (type === undefined) await answerJson(response, status, body);
+  else answerText(response, status, type, String(body));
 }
 
 /** A route that is open to all. */
@@ -76,5 +79,5 @@ export const openHandler =
         ending: new AbortController().signal,
       }),
     );
-    outcome.map((reply) => reply !== 'sent' && answerJson(response, reply.status, reply.body));
+    if (outcome.isOk()) await send(response, outcome.value);
   };

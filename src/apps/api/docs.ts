@@ -18,6 +18,7 @@ const page = (base: string): string => `<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>ctrl-exec API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="${base}/docs/swagger-ui.css">
 <div id="page" data-spec="${base}/openapi-live.json"></div>
 <script src="${base}/docs/swagger-ui-bundle.js"></script>
@@ -60,6 +61,9 @@ const asset =
     });
   };
 
+/** The names of what the page loads, below `/docs/`. */
+export const docsParts = ['start.js', 'swagger-ui.css', 'swagger-ui-bundle.js'] as const;
+
 const isPage = ({ method, path }: Request): boolean =>
   (method === 'GET' || method === 'HEAD') && (path === '/docs' || path.startsWith('/docs/'));
 
@@ -70,9 +74,13 @@ export function docsHandlers() {
       path: '/docs',
       handler: (request, response) => send(response, 'html', page(attribute(request.baseUrl))),
     },
-    { path: '/docs/start.js', handler: (_request, response) => send(response, 'js', start) },
-    { path: '/docs/swagger-ui.css', handler: asset('swagger-ui.css') },
-    { path: '/docs/swagger-ui-bundle.js', handler: asset('swagger-ui-bundle.js') },
+    ...docsParts.map((part) => ({
+      path: `/docs/${part}`,
+      handler:
+        part === 'start.js'
+          ? (_request: Request, response: Response) => send(response, 'js', start)
+          : asset(part),
+    })),
   ];
   return {
     pages,

@@ -1,4 +1,5 @@
 import type { Response } from 'express';
+import { taken } from './answer.js';
 
 /** Server-sent events (HTML Living Standard, 9.2) as an answer. */
 export interface EventStream {
@@ -28,15 +29,7 @@ export function eventStream(response: Response, heartbeat: number): EventStream 
     send(event, data) {
       if (!open()) return Promise.resolve();
       if (response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)) return Promise.resolve();
-      return new Promise((resolve) => {
-        const done = () => {
-          response.off('drain', done);
-          response.off('close', done);
-          resolve();
-        };
-        response.on('drain', done);
-        response.on('close', done);
-      });
+      return taken(response);
     },
     end() {
       clearInterval(beat);

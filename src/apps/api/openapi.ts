@@ -4,99 +4,13 @@ import {
   type ResponseConfig,
   type RouteConfig,
 } from '@asteasolutions/zod-to-openapi';
-import type { ErrorCode } from '../../domain/errors.js';
-import { type FailureBody, httpStatus } from './errors.js';
+import { z } from 'zod';
+import { content, failed, failureResponses, headers, json } from './described-answers.js';
+import { docsParts } from './docs.js';
 import { failureBody } from './failure-schema.js';
-import { type AnswerDefinition, type EventDefinition, type Route, tags } from './route.js';
+import { type EventDefinition, type Route, tags } from './route.js';
 
 export type ApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
-
-interface FailureExample {
-  readonly name: string;
-  readonly body: FailureBody;
-}
-
-type Failures = ReadonlyMap<number, readonly FailureExample[]>;
-
-/** Refusals that are not of the library. */
-const refusals = {
-  everywhere: [
-    [400, 'invalidJson', { ok: false, error: 'invalid JSON', detail: 'the body: not valid JSON' }],
-    [403, 'denied', { ok: false, error: 'bad credentials', code: 2 }],
-    [403, 'generic', { ok: false, error: 'forbidden' }],
-    [405, 'method', { ok: false, error: 'method not allowed', detail: 'expected GET' }],
-    [413, 'tooLarge', { ok: false, error: 'too_large', detail: 'the body is larger than 1048576 bytes' }],
-    [
-      415,
-      'compressed',
-      { ok: false, error: 'unsupported media type', detail: 'the body must not be compressed' },
-    ],
-    [500, 'internal', { ok: false, error: 'internal error' }],
-  ],
-} as const satisfies Record<string, readonly (readonly [number, string, FailureBody])[]>;
-
-const descriptions: Readonly<Record<number, string>> = {
-  400: 'The request is not understood: the body is missing, no JSON, or of another shape.',
-  403: 'The auth hook denied it.',
-  404: 'There is no such thing.',
-  405: 'Another method is expected: `Allow` names those.',
-  409: 'It cannot be as things are now.',
-  410: 'It is over.',
-  413: 'The body is too large.',
-  415: 'The body comes in a form that is not read.',
-  422: 'The idempotency key was used for another request.',
-  500: 'The dispatcher failed.',
-  502: 'An agent failed.',
-  503: 'The dispatcher cannot do it now, or is not set up.',
-  504: 'An agent did not answer in time.',
-};
-
-const exampleOf = (code: ErrorCode): FailureBody =>
-  code === 'locked'
-    ? { ok: false, error: 'locked', code: 4, conflicts: ['web-01:backup'] }
-    : { ok: false, error: code, detail: details[code] ?? 'what was wrong, in one line' };
-
-const details: Partial<Record<ErrorCode, string>> = {
-  invalid_argument: 'hosts: expected array, received string',
-  agent_unknown: 'no agent of that name is registered: web-1 (did you mean web-01?)',
-  agent_exists: 'an agent of that name is registered already: web-02',
-  request_unknown: 'no pairing request 0f1e2d3c is waiting',
-};
-
-/** Every failure that a route may answer, by status. */
-function failuresOf({ errors, permission, input }: Route): Failures {
-  const found = new Map<number, FailureExample[]>();
-  const add = (status: number, name: string, body: FailureBody) =>
-    found.set(status, [...(found.get(status) ?? []), { name, body }]);
-  if (permission === 'nobody') return found;
-  for (const [status, name, body] of refusals.everywhere) add(status, name, body);
-  const checked = Object.keys(input).length > 0;
-  const codes = new Set<ErrorCode>([
-    ...(checked ? (['invalid_argument'] as const) : []),
-    ...errors,
-    'aborted',
-  ]);
-  for (const code of codes) add(httpStatus[code], code, exampleOf(code));
-  return found;
-}
-
-const named = <T>(entries: Iterable<readonly [string, T]>) =>
-  Object.fromEntries([...entries].map(([name, value]) => [name, { value }]));
-
-const headers = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } };
-
-const json = (schema: AnswerDefinition['schema'], examples: Iterable<readonly [string, unknown]>) => ({
-  'application/json': { schema, examples: named(examples) },
-});
-
-const failed = (status: number, examples: readonly FailureExample[]): ResponseConfig => ({
-  description: descriptions[status] ?? 'It failed.',
-  headers,
-  content: json(
-    failureBody,
-    examples.map(({ name, body }) => [name, body] as const),
-  ),
-});
 
 const eventText = ([name, { example }]: readonly [string, EventDefinition]): string =>
   `event: ${name}\ndata: ${JSON.stringify(example)}\n\n`;
@@ -123,8 +37,14 @@ const eventContent = (events: NonNullable<Route['events']>) => ({
 
 function responsesOf(route: Route): Record<string, ResponseConfig> {
   const responses = new Map<number, ResponseConfig>();
-  for (const [text, { description, schema, examples }] of Object.entries(route.answers))
-    responses.set(Number(text), { description, headers, content: json(schema, Object.entries(examples)) });
+  for (const [text, { description, type = 'application/json', schema, examples }] of Object.entries(
+    route.answers,
+  ))
+    responses.set(Number(text), {
+      description,
+      headers,
+      content: content(type, schema, Object.entries(examples)),
+    });
   if (route.events) {
     const before = responses.get(200);
     responses.set(200, {
@@ -133,8 +53,8 @@ function responsesOf(route: Route): Record<string, ResponseConfig> {
       content: { ...before?.content, ...eventContent(route.events) },
     });
   }
-  for (const [status, examples] of failuresOf(route))
-    if (!responses.has(status)) responses.set(status, failed(status, examples));
+  for (const [status, response] of failureResponses(route))
+    if (!responses.has(status)) responses.set(status, response);
   return Object.fromEntries([...responses].sort(([a], [b]) => a - b));
 }
 
@@ -214,6 +134,7 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
     });
   }
   registry.registerPath(docsPage);
+  registry.registerPath(docsPart);
   const ofEvents = routes.flatMap(({ events = {} }) =>
     Object.values(events).map(({ schema }) => ({ type: 'schema' as const, schema })),
   );
@@ -230,27 +151,58 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
   });
 }
 
-const docsPage: RouteConfig = {
-  method: 'get',
-  path: '/docs',
-  operationId: 'docs',
-  tags: ['service'],
-  summary: 'This document as a page on which requests can be tried',
-  security: [{ basic: [] }, { bearer: [] }, {}],
-  'x-hook-actions': ['api'],
-  responses: {
-    200: { description: 'The page.', headers, content: { 'text/html': { schema: { type: 'string' } } } },
-    401: {
-      description: 'The auth hook denied it; the browser asks for a user name and the token.',
-      headers,
-      content: json(failureBody, [['denied', { ok: false, error: 'bad credentials', code: 2 }]]),
-    },
-    403: failed(403, [
+/** What the page and its parts answer besides themselves. */
+const pageFailures: Record<string, ResponseConfig> = {
+  ...Object.fromEntries(failureResponses({ errors: [], permission: 'api', input: {} })),
+  401: {
+    description: 'The auth hook denied it; the browser asks for a user name and the token.',
+    headers,
+    content: json(failureBody, [['denied', { ok: false, error: 'bad credentials', code: 2 }]]),
+  },
+  403: {
+    ...failed(403, [
       {
         name: 'crossOrigin',
         body: { ok: false, error: 'forbidden', detail: 'requests of other sites are not answered' },
       },
     ]),
+    description: 'The page of another site has asked for it.',
+  },
+};
+
+const text = { schema: { type: 'string' as const } };
+
+const page: Omit<RouteConfig, 'path' | 'responses'> = {
+  method: 'get',
+  tags: ['service'],
+  security: [{ basic: [] }, { bearer: [] }, {}],
+  'x-hook-actions': ['api'],
+};
+
+const docsPage: RouteConfig = {
+  ...page,
+  path: '/docs',
+  operationId: 'docs',
+  summary: 'This document as a page on which requests can be tried',
+  responses: {
+    ...pageFailures,
+    200: { description: 'The page.', headers, content: { 'text/html': text } },
+  },
+};
+
+const docsPart: RouteConfig = {
+  ...page,
+  path: '/docs/{part}',
+  operationId: 'docsPart',
+  summary: 'What the page loads',
+  request: {
+    params: z.object({ part: z.enum(docsParts).meta({ description: 'Name of the script or style sheet.' }) }),
+  },
+  responses: {
+    ...pageFailures,
+    200: { description: 'It.', headers, content: { 'text/javascript': text, 'text/css': text } },
+    304: { description: 'It is as the browser has it.', headers },
+    404: failed(404, [{ name: 'unknown', body: { ok: false, error: 'not found' } }]),
   },
 };
 

@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express';
 import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
-import { isLoopback, sourceOf } from '../../domain/ip-prefix.js';
+import { isLoopback, shortestAddress, sourceOf } from '../../domain/ip-prefix.js';
 import { sourceLimits } from '../../domain/source-limits.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { ServerLimits } from './limits.js';
@@ -42,25 +42,34 @@ export const headerLines =
     next();
   };
 
-const fromHere = (origin: string): boolean => {
-  const host = URL.canParse(origin) ? new URL(origin).hostname.replace(/^\[(.*)\]$/, '$1') : '';
-  return host === 'localhost' || isLoopback(host);
+/** A Host without its port, an IPv6 address without its brackets. */
+const nameOf = (host: string): string => host.replace(/:\d*$/, '').replace(/^\[(.*)\]$/, '$1');
+
+const cannotBeRebound = (host: string): boolean => {
+  const name = nameOf(host);
+  return name.toLowerCase() === 'localhost' || shortestAddress(name) !== undefined;
 };
 
 /**
- * Refuses what the page of another site makes a browser send: it could reach an API that listens for its own host alone. Browsers
- * say whose page it is; other programs say nothing of the kind. A page without TLS from anywhere but this host is one that
- * somebody on the way can have written.
+ * Refuses what is asked by a name where nobody is asked for credentials. Somebody's page under a name that he makes resolve to
+ * this host (DNS rebinding) is of the same site to a browser, whose user may have nothing but his place on this host or in its
+ * network. It needs a name for that; a certificate for one, and the Unix socket, are out of its reach.
  */
-export const noOtherSites: RequestHandler = ({ headers }, response, next) => {
-  const site = headers['sec-fetch-site'];
-  const { origin } = headers;
-  const foreign =
-    (site !== undefined && site !== 'same-origin' && site !== 'none') ||
-    (origin !== undefined && !origin.startsWith('https://') && !fromHere(origin));
-  if (foreign) return refuse(response, 403, 'forbidden', 'requests of pages of other sites are refused');
-  next();
-};
+export const noRebinding =
+  (settings: () => Pick<DispatcherSettings, 'apiAuthDefault' | 'authHook'>): RequestHandler =>
+  ({ socket, headers: { host } }, response, next) => {
+    const { apiAuthDefault, authHook } = settings();
+    const open = authHook === undefined && apiAuthDefault === 'allow';
+    const plain = socket.remoteAddress !== undefined && !('encrypted' in socket);
+    // Without a Host, which browsers always send, it is of HTTP/1.0.
+    if (!open || !plain || host === undefined || cannotBeRebound(host)) return next();
+    refuse(
+      response,
+      403,
+      'forbidden',
+      'where nobody is asked for credentials, Host must be localhost or an IP address: set auth_hook, or have the proxy send Host: localhost',
+    );
+  };
 
 /** One source may make so many requests (`api_rate_limit`); this host, also through the Unix socket, any number. */
 export function requestRate(settings: () => Settings, events: EventLog): RequestHandler {

@@ -40,19 +40,28 @@ export interface Call<I extends InputSchemas = InputSchemas> extends Input<I> {
   events(): EventStream;
 }
 
-/** One answer of a route: `examples` by name. */
+/** One answer of a route: `examples` by name, `type` its media type, where that is not JSON. */
 export interface AnswerDefinition<Schema extends z.ZodType = z.ZodType> {
   readonly description: string;
+  readonly type?: string;
   readonly schema: Schema;
   readonly examples: Readonly<Record<string, z.input<Schema>>>;
 }
 
 type Answers = Readonly<Record<number, AnswerDefinition>>;
 
-/** What a handler answers: a status of the route with the body that belongs to it, or nothing where it has sent events. */
-type Reply<A extends Answers = Answers> =
-  | { [S in keyof A & number]: { readonly status: S; readonly body: z.input<A[S]['schema']> } }[keyof A &
-      number]
+/**
+ * What a handler answers: a status of the route with the body that belongs to it, or nothing where it has sent events. A body
+ * that is no JSON is text, and comes with its content type.
+ */
+export type Reply<A extends Answers = Answers> =
+  | {
+      [S in keyof A & number]: {
+        readonly status: S;
+        readonly body: z.input<A[S]['schema']>;
+        readonly type?: string;
+      };
+    }[keyof A & number]
   | 'sent';
 
 /** One kind of server-sent event. */

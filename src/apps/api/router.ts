@@ -8,6 +8,7 @@ import { docsHandlers } from './docs.js';
 import { refusal } from './errors.js';
 import { heartbeatInterval } from './event-stream.js';
 import { requestId } from './request-id.js';
+import type { MetricsSource } from './routes/metrics.js';
 import { apiRoutes } from './routes.js';
 
 /** What the routes stand on. */
@@ -16,6 +17,11 @@ export interface ApiRouterOptions {
   readonly dispatcher: Dispatcher | (() => Dispatcher);
   /** Runs before every route, `GET /health` included: limits, metrics. Default: none. */
   readonly middleware?: readonly express.RequestHandler[];
+  /**
+   * Answers `GET /metrics`, of whom the hook allows `api` and then `metrics`: the text, and its content type. Default: there is no
+   * such route, for what the process counts is for whoever runs it to tell.
+   */
+  readonly metrics?: MetricsSource;
   /** Milliseconds between two signs of life in a stream of events. Default: 15,000. */
   readonly heartbeat?: number;
   /** Aborted when the server is about to end: answers that only watch what others do end then. Default: they do not. */
@@ -45,7 +51,7 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
   const { dispatcher: given } = options;
   const dispatcher = typeof given === 'function' ? given : () => given;
   const router = express.Router({ caseSensitive: true, strict: true });
-  const { routes } = apiRoutes(version);
+  const { routes } = apiRoutes(version, options.metrics);
   const admitted = new WeakMap<express.Request, Admitted>();
 
   router.use(requestId, ...middleware);

@@ -2,6 +2,7 @@ import { type ApiDocument, apiDocument } from './openapi.js';
 import type { Route } from './route.js';
 import { editAgent, getAgent, listAgents, unpairAgent } from './routes/agents.js';
 import { cancelRun } from './routes/cancel.js';
+import { type MetricsSource, metricsRoute } from './routes/metrics.js';
 import { approvePairing, denyPairing, listPairingRequests } from './routes/pairing.js';
 import { discoveryByGet, discoveryByPost, ping } from './routes/ping.js';
 import { retryRun } from './routes/retry.js';
@@ -36,13 +37,17 @@ const working: readonly Route[] = [
   listLocks,
 ];
 
-/** Every route of the API, and the document that describes them; made when it is first asked for. */
-export function apiRoutes(version: string) {
+/** Every route of the API, and the document that describes them; made when it is first asked for. @param metrics undefined: there are none */
+export function apiRoutes(version: string, metrics?: MetricsSource) {
   let made: ApiDocument | undefined;
   const describe = (base: string): ApiDocument => {
     made ??= apiDocument(routes, version);
     return { ...made, servers: [{ url: base === '' ? '/' : base }] };
   };
-  const routes: readonly Route[] = [...serviceRoutes(() => routes, describe), ...working];
+  const routes: readonly Route[] = [
+    ...serviceRoutes(() => routes, describe),
+    ...(metrics ? [metricsRoute(metrics)] : []),
+    ...working,
+  ];
   return { routes, describe };
 }

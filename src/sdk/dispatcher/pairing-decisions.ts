@@ -54,7 +54,7 @@ function findRequest(
     return errAsync(
       failure(
         'invalid_argument',
-        `${printable(id, 40)}: a request id is 8 to 32 hex digits, as list-requests shows it`,
+        `${printable(id, 40)}: a request id is 8 to 32 hex digits, as the list of requests has it`,
         {
           field: 'id',
           reason: 'not 8 to 32 hex digits',
@@ -128,7 +128,7 @@ function judgeCode(
   // A slip of the shell is no attack, and must not count as one.
   if (!/^\d{6}$/.test(code)) {
     const reason = 'six digits are expected, as the agent shows them';
-    return errAsync(failure('invalid_argument', `--code: ${reason}`, { field: 'code', reason }));
+    return errAsync(failure('invalid_argument', `code: ${reason}`, { field: 'code', reason }));
   }
   return refuse(context, request, codesDiffer).andThen(() =>
     err(
@@ -152,7 +152,7 @@ const nameIsFree = (
       return err(
         failure(
           'downgrade_refused',
-          `${name} has paired by version 2 before and cannot pair by version 1: give another --name, or deny`,
+          `${name} has paired by version 2 before and cannot pair by version 1: give another name, or deny it`,
           { name },
         ),
       );
@@ -160,7 +160,7 @@ const nameIsFree = (
       ? err(
           failure(
             'agent_exists',
-            `${name} is registered already: approve with --replace to give it this new key`,
+            `${name} is registered already: approve with replace to give it this new key`,
             {
               name,
             },

@@ -62,7 +62,7 @@ function changed({
     return err(invalid('ip', 'an IPv4 or IPv6 address is expected'));
   if (host !== undefined && !isHostName(host)) return err(invalid('hostname', 'a host name is expected'));
   if (port !== undefined && !(Number.isInteger(port) && port >= 1 && port <= 65_535))
-    return err(invalid('agent-port', 'a port from 1 to 65535 is expected'));
+    return err(invalid('port', 'a port from 1 to 65535 is expected'));
   return ok({
     ...(host !== undefined && { host }),
     ...(address !== undefined && { ip: address }),
@@ -112,7 +112,7 @@ export const unknown = ({ registry }: DispatcherContext, name: string) =>
     )
     .orElse(() => ok(undefined))
     .andThen((near) => {
-      const hint = near === undefined ? 'list-agents shows who is' : `did you mean ${near}?`;
+      const hint = near === undefined ? 'see the list of agents' : `did you mean ${near}?`;
       return err(
         failure('agent_unknown', `no agent of that name is registered: ${name} (${hint})`, { name }),
       );

@@ -47,7 +47,7 @@ export function sameRequest(
   };
   const [field] = Object.entries(differs).find(([, different]) => different) ?? [];
   if (field === undefined) return undefined;
-  const message = `idempotencyKey: it belongs to another request: ${field} differs; expected the same request, or a fresh key`;
+  const message = `the idempotency key belongs to another request: ${field} differs; expected the same request, or a fresh key`;
   return failure('idempotency_mismatch', message, { field });
 }
 

@@ -7,7 +7,8 @@ import { apiOver } from '../../support/api.js';
 import { memoryApi, no } from '../../support/memory-api.js';
 
 const basic = (pair: string) => ({ authorization: `Basic ${Buffer.from(pair).toString('base64')}` });
-const { routes } = apiRoutes('1.0.0');
+const metrics = async () => ({ contentType: 'text/plain; version=0.0.4', text: 'runs 7\n' });
+const { routes } = apiRoutes('1.0.0', metrics);
 
 describe('who asks', () => {
   const callers: readonly [string, object | undefined, Record<string, string>, object][] = [
@@ -125,6 +126,7 @@ describe('the hook', () => {
     approvePairing: { action: 'approve', hosts: ['web-07'], args: ['0123456789'] },
     denyPairing: { action: 'deny', hosts: [], args: ['0123456789'] },
     getCertificates: { action: 'certificates' },
+    metrics: { action: 'metrics', hosts: [] },
     getSerialStatus: { action: 'serial-status' },
     listLocks: { action: 'locks' },
   };
@@ -142,7 +144,7 @@ describe('the hook', () => {
     '%s asks about what it does',
     async (id, route) => {
       expect(Object.keys(own)).toContain(id);
-      const { ask, post, serve, questions } = await memoryApi();
+      const { ask, post, serve, questions } = await memoryApi('', { metrics });
       await serve('web-01');
       const { json } = await post('/run', { hosts: ['web-01'], script: 'greet' });
       questions();
@@ -217,12 +219,58 @@ describe('the hook', () => {
   });
 });
 
+describe('metrics', () => {
+  it('are the text that the application gives, of the type that it says, and stand in the index and the document', async () => {
+    const { get, dispatcher } = await memoryApi('', {
+      metrics: async (given) => ({ ...(await metrics()), text: `same ${given === dispatcher}\n` }),
+    });
+    const { status, headers, text } = await get('/metrics');
+    expect([status, headers['content-type'], text]).toEqual([
+      200,
+      'text/plain; version=0.0.4',
+      'same true\n',
+    ]);
+    expect((await get('/')).json.endpoints).toContainEqual({ method: 'GET', path: '/metrics' });
+    expect((await get('/openapi.json')).json.paths).toHaveProperty('/metrics');
+  });
+
+  it('are refused where the hook says no to them, and nobody is made to count', async () => {
+    let counted = 0;
+    const { get, policy } = await memoryApi('', {
+      metrics: () => {
+        counted += 1;
+        return metrics();
+      },
+    });
+    policy.decide = ({ action }) => (action === 'metrics' ? no(3) : { kind: 'exited', code: 0 });
+    expect((await get('/metrics')).json).toEqual({ ok: false, error: 'insufficient privilege', code: 3 });
+    expect(counted).toBe(0);
+  });
+
+  it('that cannot be had are a bug of the application, which is told', async () => {
+    const { open, unexpected } = await memoryApi('', { metrics: () => Promise.reject(new Error('none')) });
+    const { status, text } = await open('GET', '/metrics').answer;
+    expect([status, text]).toEqual([500, '{"ok":false,"error":"internal error"}']);
+    expect(unexpected).toEqual([new Error('none')]);
+  });
+
+  it('are not there where nobody gives any', async () => {
+    const { get, open } = await memoryApi();
+    expect((await open('GET', '/metrics').answer).status).toBe(404);
+    expect((await get('/openapi.json')).json.paths).not.toHaveProperty('/metrics');
+  });
+});
+
 describe('pages of other sites', () => {
   it.each([
     { origin: 'https://evil.example' },
     { origin: 'null' },
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
+    { 'sec-fetch-site': 'cross-site', origin: 'http://127.0.0.1' },
+    // Of this host, but of another server of it.
+    { origin: 'http://127.0.0.1:1' },
+    { origin: 'http://localhost' },
   ])('cannot have a browser ask: %o', async (headers) => {
     const { ask, asked } = await memoryApi();
     const answer = await ask('POST', '/discovery', {
@@ -239,6 +287,8 @@ describe('pages of other sites', () => {
       { origin: `http://127.0.0.1:${port}`, 'sec-fetch-site': 'same-origin' },
       { origin: 'https://api.example', 'sec-fetch-site': 'same-origin' },
       { origin: `http://127.0.0.1:${port}` },
+      { 'sec-fetch-site': 'none' },
+      {},
     ])
       expect((await ask('POST', '/discovery', { body: {}, headers })).status).toBe(200);
   });

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
-import { concurrency, headerLines, noOtherSites, requestRate } from '../../../src/apps/api/protection.js';
+import { concurrency, headerLines, noRebinding, requestRate } from '../../../src/apps/api/protection.js';
 
 interface Asked {
   readonly from?: string;
@@ -11,12 +11,13 @@ interface Asked {
   readonly headers?: Record<string, string>;
   readonly rawHeaders?: readonly string[];
   readonly httpVersion?: string;
+  readonly encrypted?: true;
 }
 
 /** Gives a request to a layer: `next`, or the status and headers of its answer. */
 function ask(layer: RequestHandler, asked: Asked) {
   const { from, path = '/run', method = 'GET', headers = {}, rawHeaders = [] } = asked;
-  const { httpVersion = '1.1' } = asked;
+  const { httpVersion = '1.1', encrypted } = asked;
   const told: { status?: number; next?: true; headers: Record<string, string> } = { headers: {} };
   const response = Object.assign(new EventEmitter(), {
     setHeader: (name: string, value: string) => {
@@ -28,7 +29,8 @@ function ask(layer: RequestHandler, asked: Asked) {
     },
     json: () => undefined,
   });
-  const request = { socket: { remoteAddress: from }, path, method, headers, rawHeaders, httpVersion };
+  const socket = { remoteAddress: from, ...(encrypted && { encrypted }) };
+  const request = { socket, path, method, headers, rawHeaders, httpVersion };
   const next = (() => {
     told.next = true;
   }) as NextFunction;
@@ -131,21 +133,57 @@ describe('headers', () => {
     expect(ask(layer, { rawHeaders: ['X', 'Host'] }).status).toBe(400);
     expect(ask(layer, { rawHeaders: ['X', 'y'], httpVersion: '1.0' }).next).toBe(true);
   });
+});
+
+describe('the Host of a request', () => {
+  const open = { apiAuthDefault: 'allow', authHook: undefined } as const;
+  const from = '127.0.0.1';
+  const asked = (
+    host: string | undefined,
+    more: Partial<Asked> = {},
+    is: Parameters<typeof noRebinding>[0] = () => open,
+  ) => {
+    const { status, next } = ask(noRebinding(is), {
+      from,
+      headers: host === undefined ? {} : { host },
+      ...more,
+    });
+    return next ?? status;
+  };
 
   it.each([
-    [{}, true],
-    [{ 'sec-fetch-site': 'same-origin', origin: 'http://127.0.0.1:7445' }, true],
-    [{ 'sec-fetch-site': 'none' }, true],
-    [{ origin: 'http://[::1]:7445' }, true],
-    [{ origin: 'http://localhost:7445' }, true],
-    [{ origin: 'https://api.example.org' }, true],
-    [{ 'sec-fetch-site': 'cross-site' }, false],
-    [{ 'sec-fetch-site': 'same-site' }, false],
-    // As a name that was made to resolve to this host would look.
-    [{ origin: 'http://evil.example:7445' }, false],
-    [{ origin: 'null' }, false],
-  ])('of a browser, %j: %j', (headers, passes) => {
-    const { status, next } = ask(noOtherSites, { headers });
-    expect(passes ? next : status).toBe(passes ? true : 403);
+    'localhost',
+    'LocalHost:7445',
+    '127.0.0.1',
+    '127.0.0.1:7445',
+    '[::1]',
+    '[::1]:7445',
+    '192.0.2.1:80',
+  ])('%s cannot have been made to resolve to this host', (host) => expect(asked(host)).toBe(true));
+
+  it.each([
+    'evil.example',
+    'evil.example:7445',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example:7445',
+    'evil.localhost:80:',
+    '',
+    '127.1',
+    '[evil.example]',
+    'localhost:7445:evil.example',
+  ])('%s is refused where nobody is asked for credentials', (host) => expect(asked(host)).toBe(403));
+
+  it('is any where a hook is asked, where everything is denied, with TLS, by the Unix socket', () => {
+    expect(asked('api.example', {}, () => ({ ...open, authHook: '/etc/hook' }))).toBe(true);
+    expect(asked('api.example', {}, () => ({ ...open, apiAuthDefault: 'deny' }))).toBe(true);
+    expect(asked('api.example', { encrypted: true })).toBe(true);
+    expect(
+      ask(
+        noRebinding(() => open),
+        { headers: { host: 'api.example' } },
+      ).next,
+    ).toBe(true);
   });
+
+  it('may be missing, as in HTTP/1.0', () => expect(asked(undefined)).toBe(true));
 });

@@ -69,12 +69,12 @@ describe('an edit', () => {
     ['an address', { ip: 'web-01' }, 'ip'],
     ['an address out of range', { ip: '300.0.2.1' }, 'ip'],
     ['an empty address', { ip: '' }, 'ip'],
-    ['port 0', { port: 0 }, 'agent-port'],
-    ['port 65536', { port: 65_536 }, 'agent-port'],
-    ['half a port', { port: 7443.5 }, 'agent-port'],
-    ['no number as port', { port: Number.NaN }, 'agent-port'],
+    ['port 0', { port: 0 }, 'port'],
+    ['port 65536', { port: 65_536 }, 'port'],
+    ['half a port', { port: 7443.5 }, 'port'],
+    ['no number as port', { port: Number.NaN }, 'port'],
     ['a new name', { rename: 'a b' }, 'rename'],
-    ['a wrong port next to a right name', { rename: 'web-02', port: 0 }, 'agent-port'],
+    ['a wrong port next to a right name', { rename: 'web-02', port: 0 }, 'port'],
   ])('that is not right changes nothing: %s', async (_what, change, field) => {
     const old = await agents();
     expect((await edit(change))._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument', field });
@@ -94,7 +94,7 @@ describe('an edit', () => {
   it.each([
     ['web-09', 'no agent of that name is registered: web-09 (did you mean web-01?)'],
     ['wbe-01', 'no agent of that name is registered: wbe-01 (did you mean web-01?)'],
-    ['database', 'no agent of that name is registered: database (list-agents shows who is)'],
+    ['database', 'no agent of that name is registered: database (see the list of agents)'],
   ])('of %s, and to forget it, says which name may have been meant', async (name, message) => {
     expect((await edit({ rename: 'x' }, name))._unsafeUnwrapErr().message).toBe(message);
     expect((await control.dispatcher.unpair(name))._unsafeUnwrapErr().message).toBe(message);

@@ -128,7 +128,7 @@ export const listAgents = route({
       tags: z
         .string()
         .optional()
-        .meta({ description: 'Only agents that have all of these tags: `k=v,k2=v2`.', example: 'env=prod' }),
+        .meta({ description: 'Only agents that have all of these tags: `env=prod,role=web`.' }),
       limit: z.coerce.number().int().min(1).max(1000).default(100).meta({ description: 'How many at most.' }),
       cursor: z.string().max(1000).optional().meta({ description: '`next_cursor` of the page before.' }),
     }),

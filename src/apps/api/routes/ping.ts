@@ -169,10 +169,7 @@ export const discoveryByGet = route({
     'Some of them with `hosts`. A body as in the request by POST is taken as well, for clients of older versions.',
   input: {
     query: z.object({
-      hosts: z
-        .string()
-        .optional()
-        .meta({ description: 'Names, separated by commas.', example: 'web-01,web-02' }),
+      hosts: z.string().optional().meta({ description: 'Names, separated by commas: `web-01,web-02`.' }),
     }),
     body: z.object({ hosts: z.array(hostList.element).max(10_000).optional(), ...credentials }),
   },

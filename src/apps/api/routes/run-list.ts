@@ -38,9 +38,14 @@ export const listRuns = route({
   },
   input: {
     query: z.object({
-      host: z.string().optional().meta({ description: 'Only runs on this host.', example: 'web-01' }),
-      script: z.string().optional().meta({ description: 'Only runs of this script.', example: 'greet' }),
-      user: z.string().optional().meta({ description: 'Only runs of whom the hook was told by this name.' }),
+      host: z.string().optional().meta({ description: 'Only runs on this host.' }),
+      script: z.string().optional().meta({ description: 'Only runs of this script.' }),
+      user: z
+        .string()
+        .max(1024)
+        .regex(/^[^\0]*$/, 'expected a text without NUL')
+        .optional()
+        .meta({ description: 'Only runs of whom the hook was told by this name.' }),
       outcome: z.enum(['running', 'succeeded', 'failed']).optional(),
       started_after: instant('Only runs that were begun then or later. Seconds since 1970.'),
       started_before: instant('Only runs that were begun before. Seconds since 1970.'),

@@ -46,8 +46,7 @@ export const idempotencyKey = z.object({
     .optional()
     .meta({
       description:
-        'One run per key, for as long as its record is kept: a repeat of the request starts nothing, and is given the answer of the first.',
-      example: 'deploy-2041',
+        'One run per key, such as `deploy-2041`, for as long as its record is kept: a repeat of the request starts nothing, and is given the answer of the first.',
     }),
 });
 

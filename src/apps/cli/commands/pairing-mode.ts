@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import type { PairingRequest } from '../../../domain/pairing-request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, untilStopped } from '../../command-line.js';
-import { forgeable } from './requests.js';
+import { forgeable, undecided } from './requests.js';
 
 interface PairingModeCommand {
   readonly port?: number;
@@ -118,7 +118,7 @@ function pairingDesk(dispatcher: Dispatcher) {
       return complain('no such request: name one by its number, like a1 or d2');
     const outcome =
       verb === 'a' ? await dispatcher.approve({ id: request.id }) : await dispatcher.deny(request.id);
-    if (outcome.isErr()) return complain(outcome.error.message);
+    if (outcome.isErr()) return complain(undecided(outcome.error));
     const short = request.id.slice(0, 8);
     waiting.delete(number);
     if (verb === 'a' && request.version === 'v1') approved.add(request.id);

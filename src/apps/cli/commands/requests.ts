@@ -1,3 +1,4 @@
+import type { CtrlExecError, ErrorCode } from '../../../domain/errors.js';
 import type { PairingRequest } from '../../../domain/pairing-request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
@@ -54,6 +55,17 @@ const asJson = ({
   expires: new Date(expiresAt).toISOString(),
 });
 
+const commandFor: Partial<Record<ErrorCode, string>> = {
+  agent_exists: 'approve ID --replace',
+  downgrade_refused: 'approve ID --name NAME',
+};
+
+/** Why a request was not decided, with the command that helps. */
+export function undecided(error: CtrlExecError): string {
+  const command = commandFor[error.code];
+  return command === undefined ? error.message : `${error.message} (${command})`;
+}
+
 export interface ApproveOptions {
   readonly code?: string;
   readonly name?: string;
@@ -64,16 +76,19 @@ export interface ApproveOptions {
 
 export function approve(dispatcher: Dispatcher, id: string, options: ApproveOptions): Promise<ExitCode> {
   const { agentPort: port, ...others } = options;
-  return dispatcher.approve({ id, ...others, ...(port !== undefined && { port }) }).match((request) => {
-    const name = request.decision?.verdict === 'approve' ? request.decision.name : request.host;
-    say(
-      request.version === 'v1'
-        ? `Approved ${request.id.slice(0, 8)} as ${name}, by version 1: its certificate goes out at once`
-        : `Approved ${request.id.slice(0, 8)} as ${name}: it is paired once the agent's side has confirmed the code`,
-    );
-    if (request.version === 'v1') complain(forgeable);
-    return exitCodes.ok;
-  }, report);
+  return dispatcher.approve({ id, ...others, ...(port !== undefined && { port }) }).match(
+    (request) => {
+      const name = request.decision?.verdict === 'approve' ? request.decision.name : request.host;
+      say(
+        request.version === 'v1'
+          ? `Approved ${request.id.slice(0, 8)} as ${name}, by version 1: its certificate goes out at once`
+          : `Approved ${request.id.slice(0, 8)} as ${name}: it is paired once the agent's side has confirmed the code`,
+      );
+      if (request.version === 'v1') complain(forgeable);
+      return exitCodes.ok;
+    },
+    (error) => report({ ...error, message: undecided(error) }),
+  );
 }
 
 export function deny(dispatcher: Dispatcher, id: string): Promise<ExitCode> {
