@@ -26,9 +26,9 @@ async function raw(bytes: string, port = api().port): Promise<string> {
 }
 
 const get = (path: string, ...headers: string[]) =>
-  [`GET ${path} HTTP/1.1`, 'Host: 127.0.0.1', ...headers, '', ''].join('\r\n');
+  [`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers, '', ''].join('\r\n');
 const post = (body: string, ...headers: string[]) =>
-  ['POST /run HTTP/1.1', 'Host: 127.0.0.1', 'Connection: close', ...headers, '', body].join('\r\n');
+  ['POST /run HTTP/1.1', 'Host: localhost', 'Connection: close', ...headers, '', body].join('\r\n');
 const statusOf = (answer: string) => Number(answer.split(' ')[1]);
 
 describe('what is not HTTP as it should be is refused with a status, and closed', () => {
@@ -48,7 +48,7 @@ describe('what is not HTTP as it should be is refused with a status, and closed'
     ['a NUL', get('/health', 'X: a\0b'), 400],
     ['no Host', 'GET /health HTTP/1.1\r\n\r\n', 400],
     ['two Hosts', get('/health', 'Connection: close', 'Host: b'), 400],
-    ['a method that nobody knows', 'BREW /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', 400],
+    ['a method that nobody knows', 'BREW /health HTTP/1.1\r\nHost: localhost\r\n\r\n', 400],
     ['a header of 20 KiB', get('/health', `X: ${'x'.repeat(20_000)}`), 431],
     ['an address of 20 KiB', get(`/${'x'.repeat(20_000)}`), 431],
     [
@@ -66,7 +66,7 @@ describe('what is not HTTP as it should be is refused with a status, and closed'
   });
 
   it('a tunnel is not opened', async () => {
-    expect(await raw('CONNECT example.org:443 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n')).not.toContain(' 200 ');
+    expect(await raw('CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n')).not.toContain(' 200 ');
   });
 
   it('and it goes on', async () => {
@@ -86,7 +86,7 @@ it('a header that does not end is 408 after five seconds, however slowly it come
   const [silent, halfway, dripping] = await Promise.all([0, 1, 2].map(() => openTcp(api().port)));
   const began = performance.now();
   const answers = Promise.all([silent, halfway, dripping].map((socket) => received(socket as Socket)));
-  halfway?.write('GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n');
+  halfway?.write('GET /health HTTP/1.1\r\nHost: localhost\r\n');
   dripping?.write('GET /health HTTP/1.1\r\nX: ');
   const drip = setInterval(() => dripping?.writable && dripping.write('y'), 100);
   const ended = await answers;
@@ -134,7 +134,7 @@ describe('with limits of a test', () => {
         told = 'closed';
       });
     });
-    const answer = await raw('POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nhalf', port);
+    const answer = await raw('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf', port);
     expect(statusOf(answer)).toBe(408);
     await eventually(() => expect(told).toBe('closed'));
   });
