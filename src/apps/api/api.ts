@@ -6,11 +6,13 @@ import type { EventLog } from '../../ports/event-log.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { refusalLog } from '../../sdk/refusals.js';
 import { createApp } from './app.js';
+import { endsWithConnection } from './broken-connections.js';
+import { defaultGateLimits, type GateLimits, gate } from './gate.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { keepMaintained } from './maintenance.js';
 import type { ApiMetrics } from './metrics.js';
 import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
-import { concurrency, headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
+import { headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
 import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
 import { scrape } from './scrape.js';
@@ -26,6 +28,7 @@ export interface ApiServerParts {
   readonly open: () => Dispatcher;
   /** Default: those of the command. */
   readonly limits?: Partial<ServerLimits>;
+  readonly gateLimits?: Partial<GateLimits>;
 }
 
 /** An API that is served. */
@@ -76,6 +79,7 @@ export async function startApi(
   let closing: Promise<void> | undefined;
   const app = createApp({
     before: [
+      endsWithConnection,
       requests.observe,
       securityHeaders,
       headerLines(limits),
@@ -85,12 +89,15 @@ export async function startApi(
       },
       noRebinding(settings),
       requestRate(settings, events),
-      concurrency(settings, metrics.calls),
     ],
     router: createApiRouter({
       dispatcher: () => current.counted,
       metrics: scrape(metrics.registry, () => current),
       ending: ending.signal,
+      gate: gate(() => settings().apiMaxConcurrent, metrics.calls, {
+        ...defaultGateLimits,
+        ...parts.gateLimits,
+      }),
       onUnexpected: failed,
     }),
     events,
