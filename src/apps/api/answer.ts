@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Response } from 'express';
 import { type Refusal, refusal } from './errors.js';
 import { jsonPieces } from './json-text.js';
@@ -45,6 +46,8 @@ export async function answerJson(response: Response, status: number, body: unkno
   let flowing = response.write(first);
   while (!next.done) {
     if (!flowing) await taken(response);
+    // Others are served between two pieces.
+    await setImmediate();
     if (response.destroyed) return;
     flowing = response.write(next.value);
     next = pieces.next();
