@@ -1,4 +1,5 @@
 import type { SecureContextOptions } from 'node:tls';
+import type { Response } from 'express';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/errors.js';
 import type { Clock } from '../../ports/clock.js';
@@ -76,11 +77,16 @@ export async function startApi(
     events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
   const ending = new AbortController();
   const requests = requestsUnderWay(events, metrics.requestEnded);
+  const begunOn = new WeakMap<Response, Dispatcher>();
   let closing: Promise<void> | undefined;
   const app = createApp({
     before: [
       endsWithConnection,
       requests.observe,
+      (_request, response, next) => {
+        begunOn.set(response, current.dispatcher);
+        next();
+      },
       securityHeaders,
       headerLines(limits),
       (_request, response, next) => {
@@ -131,7 +137,7 @@ export async function startApi(
   const retiring = new Set<Dispatcher>();
   const retire = async (dispatcher: Dispatcher) => {
     retiring.add(dispatcher);
-    await requests.settled();
+    await requests.settled((response) => begunOn.get(response) === dispatcher);
     await dispatcher.settled();
     await dispatcher.close();
     retiring.delete(dispatcher);
