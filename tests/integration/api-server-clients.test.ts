@@ -28,7 +28,7 @@ async function raw(bytes: string, port = api().port): Promise<string> {
 const get = (path: string, ...headers: string[]) =>
   [`GET ${path} HTTP/1.1`, 'Host: a', ...headers, '', ''].join('\r\n');
 const post = (body: string, ...headers: string[]) =>
-  ['POST /run HTTP/1.1', 'Host: a', 'Connection: close', ...headers, '', body].join('\r\n');
+  ['POST /run HTTP/1.1', 'Host: localhost', 'Connection: close', ...headers, '', body].join('\r\n');
 const statusOf = (answer: string) => Number(answer.split(' ')[1]);
 
 describe('what is not HTTP as it should be is refused with a status, and closed', () => {
