@@ -25,7 +25,7 @@ async function candidates(): Promise<string[]> {
   );
   const { json } = await served().ask('/');
   const page = await served().ask('/docs');
-  const linked = [...page.text.matchAll(/(?:src|href|data-spec)="(\/[^"]+)"/g)].map(([, path = '']) => path);
+  const linked = [...page.text.matchAll(/(?:src|href|data-spec)="(\/[^"]*)"/g)].map(([, path = '']) => path);
   const listed: string[] = json.endpoints.map(({ path }: { path: string }) => path);
   const own = linked.filter((link) => !link.startsWith('data:'));
   return [...new Set([...written, ...listed, ...own])].map((path) => path.replaceAll(/\{\w+\}|:\w+/g, 'x'));

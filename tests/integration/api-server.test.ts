@@ -12,6 +12,7 @@ import {
   temporaryDirectory,
 } from '../support/commands.js';
 import { eventually } from '../support/fleet.js';
+import { openTcp } from '../support/raw-tls.js';
 
 const control = shared(() => dispatcherOnDisk());
 const serve = (conf = '', args: readonly string[] = ['--port', '0']) => {
@@ -173,6 +174,20 @@ describe('the end', () => {
     expect((await api.process.stop()).code).toBe(0);
     expect(performance.now() - began).toBeLessThan(10_000);
   });
+});
+
+it('the end does not wait for requests that waited on connections that broke', async () => {
+  const hook = authHook(control(), 'sleep 1');
+  const api = await serve(`auth_hook = ${hook}`);
+  const sockets = await Promise.all(Array.from({ length: 10 }, () => openTcp(api.port)));
+  for (const socket of sockets) socket.write('GET /v1/agents HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(2));
+  // What came before has been read when this is answered.
+  expect((await api.ask('/health')).status).toBe(200);
+  for (const socket of sockets) socket.resetAndDestroy();
+  await api.process.shows(/(?:PATH=\S+ STATUS=499[\s\S]*?){20}/, 'stderr');
+  const began = performance.now();
+  expect((await api.process.stop()).code).toBe(0);
+  expect(performance.now() - began).toBeLessThan(10_000);
 });
 
 it('listens on api_bind and api_port without options', async () => {

@@ -5,6 +5,7 @@ import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { type JsonObject, readBody } from './body.js';
 import { callerOf } from './credentials.js';
 import { type Refusal, refusal, refusalOf } from './errors.js';
+import { isScrape } from './gate.js';
 import type { Call } from './route.js';
 
 /** A request of somebody who may use the API at all. */
@@ -34,11 +35,16 @@ function isCrossOrigin({ headers, method, path }: Request): boolean {
 
 /**
  * Reads the body, for it may hold credentials, and asks the hook whether the caller may use the API. Before it has said yes
- * a caller learns nothing but that its body is no JSON, or too large.
+ * a caller learns nothing but that its body is no JSON, too large or too slow. That of `GET /metrics` is not read.
+ * @param within milliseconds for the body
  */
-export async function admit(request: Request, dispatcher: Dispatcher): Promise<Result<Admitted, Refusal>> {
+export async function admit(
+  request: Request,
+  dispatcher: Dispatcher,
+  within: number,
+): Promise<Result<Admitted, Refusal>> {
   if (isCrossOrigin(request)) return err(crossOrigin);
-  const body = await readBody(request);
+  const body = isScrape(request) ? ok(undefined) : await readBody(request, within);
   if (body.isErr()) return err(body.error);
   const configured = await dispatcher.configuration();
   if (configured.isErr()) return err(internal);

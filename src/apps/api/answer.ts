@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Response } from 'express';
-import type { Refusal } from './errors.js';
+import { type Refusal, refusal } from './errors.js';
 import { jsonPieces } from './json-text.js';
 
 /** Begins an answer; nothing of it may be kept by caches, it may hold what scripts have written. */
@@ -9,8 +10,8 @@ const begin = (response: Response, status: number, type: string, length?: number
     ...(length !== undefined && { 'content-length': length }),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    // What is left of a body that is too large is not read.
-    ...(status === 413 && { connection: 'close' }),
+    // What is left of a body that is too large, or too slow, is not read.
+    ...((status === 413 || status === 408) && { connection: 'close' }),
   });
 
 /** Answers with text of a media type. */
@@ -45,6 +46,8 @@ export async function answerJson(response: Response, status: number, body: unkno
   let flowing = response.write(first);
   while (!next.done) {
     if (!flowing) await taken(response);
+    // Others are served between two pieces.
+    await setImmediate();
     if (response.destroyed) return;
     flowing = response.write(next.value);
     next = pieces.next();
@@ -54,3 +57,9 @@ export async function answerJson(response: Response, status: number, body: unkno
 
 export const refuse = (response: Response, { status, body }: Refusal): void =>
   answerText(response, status, 'application/json', JSON.stringify(body));
+
+/** There is no place for it now: soon there may be one. */
+export function refuseBusy(response: Response, detail: string): void {
+  if (!response.headersSent) response.setHeader('Retry-After', '1');
+  refuse(response, refusal(503, 'busy', detail));
+}

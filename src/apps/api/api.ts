@@ -1,4 +1,5 @@
 import type { SecureContextOptions } from 'node:tls';
+import type { Response } from 'express';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/errors.js';
 import type { Clock } from '../../ports/clock.js';
@@ -6,11 +7,13 @@ import type { EventLog } from '../../ports/event-log.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { refusalLog } from '../../sdk/refusals.js';
 import { createApp } from './app.js';
+import { endsWithConnection } from './broken-connections.js';
+import { defaultGateLimits, type GateLimits, gate } from './gate.js';
 import { defaultLimits, type ServerLimits } from './limits.js';
 import { keepMaintained } from './maintenance.js';
 import type { ApiMetrics } from './metrics.js';
 import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
-import { concurrency, headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
+import { headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
 import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
 import { scrape } from './scrape.js';
@@ -26,6 +29,7 @@ export interface ApiServerParts {
   readonly open: () => Dispatcher;
   /** Default: those of the command. */
   readonly limits?: Partial<ServerLimits>;
+  readonly gateLimits?: Partial<GateLimits>;
 }
 
 /** An API that is served. */
@@ -73,10 +77,16 @@ export async function startApi(
     events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } });
   const ending = new AbortController();
   const requests = requestsUnderWay(events, metrics.requestEnded);
+  const begunOn = new WeakMap<Response, Dispatcher>();
   let closing: Promise<void> | undefined;
   const app = createApp({
     before: [
+      endsWithConnection,
       requests.observe,
+      (_request, response, next) => {
+        begunOn.set(response, current.dispatcher);
+        next();
+      },
       securityHeaders,
       headerLines(limits),
       (_request, response, next) => {
@@ -85,12 +95,15 @@ export async function startApi(
       },
       noRebinding(settings),
       requestRate(settings, events),
-      concurrency(settings, metrics.calls),
     ],
     router: createApiRouter({
       dispatcher: () => current.counted,
       metrics: scrape(metrics.registry, () => current),
       ending: ending.signal,
+      gate: gate(() => settings().apiMaxConcurrent, metrics.calls, {
+        ...defaultGateLimits,
+        ...parts.gateLimits,
+      }),
       onUnexpected: failed,
     }),
     events,
@@ -124,7 +137,7 @@ export async function startApi(
   const retiring = new Set<Dispatcher>();
   const retire = async (dispatcher: Dispatcher) => {
     retiring.add(dispatcher);
-    await requests.settled();
+    await requests.settled((response) => begunOn.get(response) === dispatcher);
     await dispatcher.settled();
     await dispatcher.close();
     retiring.delete(dispatcher);

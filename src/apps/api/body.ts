@@ -9,15 +9,19 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /**
  * The JSON object in the body of a request, whatever its media type says; undefined: there is none. At most 1 MiB, and what
  * {@link parseJsonObject} accepts. Where middleware of the application has read it before, what that made of it.
+ * @param within milliseconds until it is whole; 408 then
  */
-export async function readBody(request: Request): Promise<Result<JsonObject | undefined, Refusal>> {
+export async function readBody(
+  request: Request,
+  within: number,
+): Promise<Result<JsonObject | undefined, Refusal>> {
   const parsed: unknown = request.body;
   if (Buffer.isBuffer(parsed)) return parsedFrom(parsed);
   if (parsed !== undefined) return alreadyRead(parsed);
   if (request.headers['content-encoding'] !== undefined && request.headers['content-encoding'] !== 'identity')
     return err(refusal(415, 'unsupported media type', 'the body must not be compressed'));
   if (Number(request.headers['content-length'] ?? 0) > maxRequestBody) return err(tooLarge);
-  const bytes = await collected(request);
+  const bytes = await collected(request, within);
   return bytes.andThen(parsedFrom);
 }
 
@@ -34,13 +38,24 @@ const alreadyRead = (parsed: unknown): Result<JsonObject, Refusal> =>
     : err(refusal(400, 'invalid JSON', 'the body is not a JSON object'));
 
 /** What comes beyond the limit is not kept. */
-function collected(request: Request): Promise<Result<Uint8Array, Refusal>> {
-  return new Promise((resolve) => {
+function collected(request: Request, within: number): Promise<Result<Uint8Array, Refusal>> {
+  return new Promise((settle) => {
     const parts: Buffer[] = [];
+    const resolve = (outcome: Result<Uint8Array, Refusal>) => {
+      clearTimeout(timer);
+      settle(outcome);
+    };
     let length = 0;
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      parts.length = 0;
+      resolve(err(refusal(408, 'request timeout', `the body was not whole within ${within} ms`)));
+    }, within);
     const broken = () => resolve(err(refusal(400, 'incomplete request', 'the body ended early')));
     request.on('data', (part: Buffer) => {
       length += part.length;
+      if (late) return;
       if (length <= maxRequestBody) parts.push(part);
       else {
         parts.length = 0;

@@ -24,7 +24,22 @@ const refusals = {
       'compressed',
       { ok: false, error: 'unsupported media type', detail: 'the body must not be compressed' },
     ],
+    [
+      408,
+      'tooSlow',
+      { ok: false, error: 'request timeout', detail: 'the body was not whole within 5000 ms' },
+    ],
     [500, 'internal', { ok: false, error: 'internal error' }],
+    [503, 'busy', { ok: false, error: 'busy', detail: '64 requests are under way, more are not taken' }],
+  ],
+  /** Of the server, before it is known what is asked for. */
+  anyRoute: [
+    [
+      429,
+      'rate',
+      { ok: false, error: 'too many requests', detail: '192.0.2.1 made more than 600 requests in 60 s' },
+    ],
+    [431, 'headers', { ok: false, error: 'too many headers', detail: 'at most 64 header lines are taken' }],
   ],
 } as const satisfies Record<string, readonly (readonly [number, string, FailureBody])[]>;
 
@@ -33,14 +48,17 @@ const descriptions: Readonly<Record<number, string>> = {
   403: 'The auth hook denied it, or a browser has asked for the page of another site.',
   404: 'There is no such thing.',
   405: 'Another method is expected: `Allow` names those.',
+  408: 'The body did not come in time.',
   409: 'It cannot be as things are now.',
   410: 'It is over.',
   413: 'The body is too large.',
   415: 'The body comes in a form that is not read.',
   422: 'The idempotency key was used for another request.',
+  429: 'Too many requests have come from this address: `Retry-After` has the seconds to wait.',
+  431: 'The header is too large.',
   500: 'The dispatcher failed.',
   502: 'An agent failed.',
-  503: 'The dispatcher cannot do it now, or is not set up.',
+  503: 'The dispatcher cannot do it now (with `Retry-After` there are too many requests under way), or is not set up.',
   504: 'An agent did not answer in time.',
 };
 
@@ -61,6 +79,7 @@ function failuresOf({ errors, permission, input }: Pick<Route, 'errors' | 'permi
   const found = new Map<number, FailureExample[]>();
   const add = (status: number, name: string, body: FailureBody) =>
     found.set(status, [...(found.get(status) ?? []), { name, body }]);
+  for (const [status, name, body] of refusals.anyRoute) add(status, name, body);
   if (permission === 'nobody') return found;
   for (const [status, name, body] of refusals.everywhere) add(status, name, body);
   const checked = Object.keys(input).length > 0;
@@ -79,6 +98,9 @@ const named = <T>(entries: Iterable<readonly [string, T]>) =>
 /** Of every answer. */
 export const headers = { 'X-Request-Id': { $ref: '#/components/headers/RequestId' } };
 
+const retryAfter = { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } };
+const retried: ReadonlySet<number> = new Set([429, 503]);
+
 export const content = (
   type: string,
   schema: AnswerDefinition['schema'],
@@ -92,7 +114,7 @@ export const json = (schema: AnswerDefinition['schema'], examples: Iterable<read
 
 export const failed = (status: number, examples: readonly FailureExample[]): ResponseConfig => ({
   description: descriptions[status] ?? 'It failed.',
-  headers,
+  headers: retried.has(status) ? { ...headers, ...retryAfter } : headers,
   content: json(
     failureBody,
     examples.map(({ name, body }) => [name, body] as const),

@@ -1,10 +1,26 @@
-/** Characters of a piece, if more follow. Also of the longest text that is made at once, as far as members are no longer. */
-const pieceLength = 4 * 1024 * 1024;
+/** Characters of a piece, if more follow. What is made at once is not much longer, but for members deeper than `levels`. */
+const pieceLength = 1024 * 1024;
 
-/** What belongs together at one level, so deep: the members of an answer, and the entries of its lists and maps. */
-const levels = 2;
+/** So deep it is gone through: the members of an answer, the entries of its lists and maps, and the members of those. */
+const levels = 3;
+
+/** Of a text; where it is cut, the halves of a surrogate pair stay together. Escaped, a character may become six. */
+function* textParts(text: string): Generator<string> {
+  yield '"';
+  for (let start = 0; start < text.length; ) {
+    let end = Math.min(start + pieceLength / 4, text.length);
+    if (/[\ud800-\udbff]/.test(text.charAt(end - 1)) && end < text.length) end += 1;
+    yield JSON.stringify(text.slice(start, end)).slice(1, -1);
+    start = end;
+  }
+  yield '"';
+}
 
 function* parts(value: unknown, level: number): Generator<string> {
+  if (typeof value === 'string' && value.length > pieceLength / 4) {
+    yield* textParts(value);
+    return;
+  }
   if (level === 0 || typeof value !== 'object' || value === null) {
     yield JSON.stringify(value) ?? 'null';
     return;
@@ -22,7 +38,7 @@ function* parts(value: unknown, level: number): Generator<string> {
 }
 
 /**
- * A value as JSON, in pieces of some MiB: results of many hosts together can be longer than the longest text of V8, 512 Mi
+ * A value as JSON, in pieces of about 1 MiB: results of many hosts together can be longer than the longest text of V8, 512 Mi
  * characters.
  */
 export function* jsonPieces(value: unknown): Generator<string> {

@@ -77,9 +77,11 @@ export function apiMetrics() {
     registers,
   });
   let calls = 0;
-  const counted = (by: 1 | -1) => {
+  let working = 0;
+  const counted = (by: 1 | -1, name: string | symbol) => {
     calls += by;
     underWay.set(calls);
+    if (!withOtherPlaces.has(name)) working += by;
   };
   const ran = (mode: 'sync' | 'async', outcome: string, seconds: number, begun: boolean) => {
     runs.inc({ mode, outcome });
@@ -104,13 +106,14 @@ export function apiMetrics() {
     );
   /** Counts a call until it has ended. */
   const during = <T>(
+    name: string | symbol,
     answer: PromiseLike<Result<T, CtrlExecError>>,
     ended?: (outcome: Result<T, CtrlExecError>, seconds: number) => void,
   ) => {
     const began = performance.now();
-    counted(1);
+    counted(1, name);
     void answer.then((outcome) => {
-      counted(-1);
+      counted(-1, name);
       if (outcome.isErr()) errors.inc({ code: outcome.error.code });
       ended?.(outcome, (performance.now() - began) / 1000);
     });
@@ -118,7 +121,8 @@ export function apiMetrics() {
 
   return {
     registry,
-    calls: () => calls,
+    /** Calls that take a place of `api_max_concurrent`, also when their client has left. */
+    calls: () => working,
     maintained: () => maintained.setToCurrentTime(),
     requestEnded({ method, path, status, seconds }: EndedRequest) {
       requests.inc({ method, route: path, status: String(status) });
@@ -141,9 +145,10 @@ export function apiMetrics() {
           return (...args: unknown[]) => {
             const answer = Reflect.apply(member, target, args);
             const outcome = name === 'stream' ? answer.outcome : answer;
-            if (name === 'submit' || (name === 'retry' && isAsync(args[1]))) during(outcome, submitEnded);
-            else if (['run', 'stream', 'retry'].includes(String(name))) during(outcome, runEnded);
-            else during(outcome);
+            if (name === 'submit' || (name === 'retry' && isAsync(args[1])))
+              during(name, outcome, submitEnded);
+            else if (['run', 'stream', 'retry'].includes(String(name))) during(name, outcome, runEnded);
+            else during(name, outcome);
             return answer;
           };
         },
@@ -162,3 +167,6 @@ const notCounted: ReadonlySet<string | symbol> = new Set([
   'close',
   Symbol.asyncDispose,
 ]);
+
+/** What is bounded by places of its own: the hook's questions, and streams that watch. */
+const withOtherPlaces: ReadonlySet<string | symbol> = new Set(['authorise', 'wait']);

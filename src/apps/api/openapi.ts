@@ -117,6 +117,10 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
       'Id of the request: the one that it came with in `X-Request-Id`, if that is 1 to 64 letters, digits, `.`, `_` or `-`.',
     schema: { type: 'string', example: '9b1c0d2e3f405162' },
   });
+  registry.registerComponent('headers', 'RetryAfter', {
+    description: 'Seconds after which it may be tried again, where waiting helps.',
+    schema: { type: 'integer', example: 1 },
+  });
   for (const route of routes) {
     const { method, path, id, tag, summary, description, permission, events } = route;
     registry.registerPath({

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { RequestHandler, Response } from 'express';
 import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
 import { isLoopback, shortestAddress, sourceOf } from '../../domain/ip-prefix.js';
 import { sourceLimits } from '../../domain/source-limits.js';
@@ -6,7 +6,7 @@ import type { EventLog } from '../../ports/event-log.js';
 import type { ServerLimits } from './limits.js';
 import { addressOf } from './requests.js';
 
-type Settings = Pick<DispatcherSettings, 'apiMaxConcurrent' | 'apiRateLimit'>;
+type Settings = Pick<DispatcherSettings, 'apiRateLimit'>;
 
 /** Sources whose requests are counted, and as many that are blocked. */
 const maxSources = 10_000;
@@ -109,28 +109,5 @@ export function requestRate(settings: () => Settings, events: EventLog): Request
       `${source} made more than ${limit.limit} requests in ${limit.window} s`,
       left / 1000,
     );
-  };
-}
-
-/** What says whether all is well must get through also when nothing else does. */
-const alwaysTaken = new Set(['/health', '/metrics']);
-const isAlwaysTaken = ({ method, path }: Request) => method === 'GET' && alwaysTaken.has(path);
-
-/**
- * At most `api_max_concurrent` requests at a time. @param calls what the dispatcher is doing: more than the requests say where
- * clients have left
- */
-export function concurrency(settings: () => Settings, calls: () => number): RequestHandler {
-  let taken = 0;
-  return (request, response, next) => {
-    if (isAlwaysTaken(request)) return next();
-    const most = settings().apiMaxConcurrent;
-    if (Math.max(taken, calls()) >= most)
-      return refuse(response, 503, 'busy', `${most} requests are under way, more are not taken`, 1);
-    taken += 1;
-    response.once('close', () => {
-      taken -= 1;
-    });
-    next();
   };
 }

@@ -44,8 +44,8 @@ export interface RequestsUnderWay {
   readonly observe: RequestHandler;
   all(): Iterable<Response>;
   count(): number;
-  /** Resolves when those that are under way now are over. */
-  settled(): Promise<void>;
+  /** Resolves when those that are under way now are over. @param which of them; default: all */
+  settled(which?: (response: Response) => boolean): Promise<void>;
 }
 
 /** @param ended called when a request is over, after it was logged */
@@ -86,8 +86,8 @@ export function requestsUnderWay(events: EventLog, ended: (request: EndedRequest
     observe,
     all: () => underWay.keys(),
     count: () => underWay.size,
-    settled: async () => {
-      await Promise.all(underWay.values());
+    settled: async (which = () => true) => {
+      await Promise.all([...underWay].filter(([response]) => which(response)).map(([, over]) => over));
     },
   };
 }

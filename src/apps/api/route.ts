@@ -113,6 +113,8 @@ interface RouteOf<I extends InputSchemas, A extends Answers> {
   readonly answers: A;
   /** Kinds of events in the answer to `Accept: text/event-stream`. */
   readonly events?: Readonly<Record<string, EventDefinition>>;
+  /** It only watches what another request has begun, for as long as that takes. */
+  readonly watches?: true;
   /** Expected failures besides those that every route may have. */
   readonly errors: readonly ErrorCode[];
   handle(call: Call<I>): ResultAsync<NoInfer<Reply<A>>, CtrlExecError>;

@@ -2,11 +2,14 @@ import express from 'express';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { version } from '../version.js';
 import { type Admitted, admit, internal } from './admission.js';
-import { refuse } from './answer.js';
+import { refuse, refuseBusy } from './answer.js';
+import { endsWithConnection } from './broken-connections.js';
 import { answer, openHandler } from './call.js';
 import { docsHandlers } from './docs.js';
 import { refusal } from './errors.js';
 import { heartbeatInterval } from './event-stream.js';
+import { type Gate, isScrape, openGate } from './gate.js';
+import { type Held, held } from './held.js';
 import { requestId } from './request-id.js';
 import type { MetricsSource } from './routes/metrics.js';
 import { apiRoutes } from './routes.js';
@@ -26,6 +29,8 @@ export interface ApiRouterOptions {
   readonly heartbeat?: number;
   /** Aborted when the server is about to end: answers that only watch what others do end then. Default: they do not. */
   readonly ending?: AbortSignal;
+  /** How many requests are let in at a time. Default: any number, with 20 s for a body; whoever embeds it limits by himself. */
+  readonly gate?: Gate;
   /**
    * Told what a handler has thrown, which is a bug; the client is told `internal error` and no more. Default: a warning of the
    * process.
@@ -46,21 +51,31 @@ const warn = (error: unknown): void =>
  * opened before the first request.
  */
 export function createApiRouter(options: ApiRouterOptions): express.Router {
-  const { middleware = [], heartbeat = heartbeatInterval, onUnexpected = warn } = options;
+  const { middleware = [], heartbeat = heartbeatInterval, onUnexpected = warn, gate = openGate } = options;
   const { ending = new AbortController().signal } = options;
   const { dispatcher: given } = options;
   const dispatcher = typeof given === 'function' ? given : () => given;
   const router = express.Router({ caseSensitive: true, strict: true });
   const { routes } = apiRoutes(version, options.metrics);
   const admitted = new WeakMap<express.Request, Admitted>();
+  const scraping = new WeakMap<express.Request, Held>();
 
-  router.use(requestId, ...middleware);
+  router.use(endsWithConnection, requestId, ...middleware);
   for (const route of routes.filter(({ permission }) => permission === 'nobody'))
     router[route.method](pattern(route.path), openHandler(route, dispatcher));
 
   const docs = docsHandlers();
   router.use(async (request, response, next) => {
-    const outcome = await admit(request, dispatcher());
+    const place = gate.enter(request);
+    if (place.busy !== undefined) return refuseBusy(response, place.busy);
+    const admission = admit(request, dispatcher(), gate.body);
+    if (isScrape(request)) {
+      const holding = held(response, place.leave);
+      scraping.set(request, holding);
+      await holding.during(admission);
+      if (response.destroyed) return;
+    }
+    const outcome = await admission.finally(isScrape(request) ? undefined : place.leave);
     if (outcome.isErr()) return refuse(response, docs.challenged(request, response, outcome.error));
     admitted.set(request, outcome.value);
     // For whoever logs the request.
@@ -72,7 +87,13 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
     router[route.method](pattern(route.path), async (request, response) => {
       const who = admitted.get(request);
       if (!who) throw new Error('a request that nobody has admitted');
-      await answer(route, who, request, response, { heartbeat, ending });
+      const work = () => answer(route, who, request, response, { heartbeat, ending });
+      const scrape = scraping.get(request);
+      if (scrape) return scrape.during(work());
+      const { username = '' } = who.asking.caller;
+      const place = gate.admit(request, username, route.watches === true);
+      if (place.busy !== undefined) return refuseBusy(response, place.busy);
+      await held(response, place.leave).during(work());
     });
   for (const { path, handler } of docs.pages) router.get(path, handler);
 

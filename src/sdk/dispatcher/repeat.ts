@@ -51,6 +51,15 @@ export function sameRequest(
   return failure('idempotency_mismatch', message, { field });
 }
 
+/** What ends a wait for a run of another call. */
+export function waitSignal({
+  signal,
+  repeatSignal,
+}: Pick<ScriptRequest, 'signal' | 'repeatSignal'>): AbortSignal | undefined {
+  const signals = [signal, repeatSignal].filter((each) => each !== undefined);
+  return signals.length === 2 ? AbortSignal.any(signals) : signals[0];
+}
+
 /** Milliseconds between two looks at a run that another call waits for: they grow from the first to the last. */
 const intervals = { first: 20, last: 500, growth: 1.5 };
 
@@ -91,10 +100,11 @@ export function resultsOf(
   patience: number,
 ): ResultAsync<readonly HostResult[], RepeatFailure> {
   const { reqid, script } = first;
+  const signal = waitSignal(request);
   return safeTry<readonly HostResult[], RepeatFailure>(async function* () {
-    const record = yield* onceLeft(context, reqid, request.signal);
+    const record = yield* onceLeft(context, reqid, signal);
     if (record.completedAt !== undefined) return ok(record.results);
-    const { port, signal } = request;
+    const { port } = request;
     const asking = { ...(port !== undefined && { port }), ...(signal && { signal }) };
     const { status } = yield* waitFor(context, asFound(record), { ...asking, timeout: patience / 1000 });
     const none = { script, reqid, exit: -1, stdout: '', stderr: '', rtt: 0, unheard: true } as const;
@@ -115,11 +125,12 @@ export function submissionsOf(
   request: ScriptRequest,
 ): ResultAsync<readonly Submission[], RepeatFailure> {
   const { reqid } = first;
+  const signal = waitSignal(request);
   return safeTry<readonly Submission[], RepeatFailure>(async function* () {
-    const record = yield* onceLeft(context, reqid, request.signal);
+    const record = yield* onceLeft(context, reqid, signal);
     if (record.submissions) return ok(record.submissions);
-    const { states } = yield* look(context, asFound(record), request);
-    if (request.signal?.aborted) return err(failure('aborted', 'stopped by the caller', {}));
+    const { states } = yield* look(context, asFound(record), { ...request, ...(signal && { signal }) });
+    if (signal?.aborted) return err(failure('aborted', 'stopped by the caller', {}));
     const submissions = states.map((state) => submissionOf(state, reqid));
     if (states.every(({ unheard }) => !unheard)) {
       const noted = await context.runStore.note(reqid, { submissions });

@@ -22,6 +22,11 @@ export interface ScriptRequest extends Asking {
    * another request, or another caller's. One that was not begun (denied, locked, malformed) uses no key.
    */
   readonly idempotencyKey?: string;
+  /**
+   * Ends the wait of a repetition for what another call has begun, which goes on: `aborted` then. A run that this call begins does
+   * not heed it.
+   */
+  readonly repeatSignal?: AbortSignal;
   /** Called once the run is recorded, before any host is contacted; in a repetition with the id of the first. */
   readonly onBegin?: (reqid: string) => void;
 }

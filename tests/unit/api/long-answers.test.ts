@@ -32,10 +32,18 @@ describe('JSON in pieces', () => {
   });
 });
 
+it('a long text is of pieces as well, escaped, and no character is cut', () => {
+  const value = { results: [{ stdout: `x${'😀\u0001'.repeat(1024 * 1024)}\ud800`, stderr: '' }] };
+  const pieces = [...jsonPieces(value)];
+  expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(3 * 1024 * 1024);
+  expect(pieces.join('') === JSON.stringify(value)).toBe(true);
+  expect(pieces.every((piece) => Buffer.from(piece).toString() === piece)).toBe(true);
+});
+
 /** A dispatcher whose runs have results of so many hosts, each of so many characters. */
-async function longRuns(hosts: number, characters: number) {
+async function longRuns(hosts: number, characters: number, character = 'x') {
   const { dispatcher } = await memoryApi();
-  const stdout = 'x'.repeat(characters);
+  const stdout = character.repeat(characters);
   const results = Array.from(
     { length: hosts },
     (_, index): HostResult => ({
@@ -89,6 +97,21 @@ describe('an answer', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(256 * 1024 * 1024);
     answer.destroy();
     expect(unexpected).toEqual([]);
+  });
+
+  it('that is long keeps nobody else waiting', async () => {
+    const { port } = await longRuns(1, 64 * 1024 * 1024, '\u0001');
+    let last = performance.now();
+    let longest = 0;
+    const beat = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    const answer = await begun(port);
+    answer.resume();
+    await new Promise((resolve) => answer.once('end', resolve));
+    clearInterval(beat);
+    expect(longest).toBeLessThan(400);
   });
 
   it('that is not long says its length', async () => {

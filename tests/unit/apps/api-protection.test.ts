@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
-import { concurrency, headerLines, noRebinding, requestRate } from '../../../src/apps/api/protection.js';
+import { headerLines, noRebinding, requestRate } from '../../../src/apps/api/protection.js';
 
 interface Asked {
   readonly from?: string;
@@ -39,7 +39,6 @@ function ask(layer: RequestHandler, asked: Asked) {
 }
 
 const settings = (limit = 3) => ({
-  apiMaxConcurrent: 2,
   apiRateLimit: { limit, window: 60, block: 30 },
 });
 
@@ -81,43 +80,6 @@ describe('the rate of requests', () => {
     for (const from of ['127.0.0.1', '127.0.0.1', '::1', '::1', '::ffff:127.0.0.2', '::ffff:127.0.0.2'])
       expect(ask(layer, { from }).next).toBe(true);
     for (let count = 0; count < 3; count += 1) expect(ask(layer, {}).next).toBe(true);
-  });
-});
-
-describe('how many at a time', () => {
-  it('above api_max_concurrent 503 with Retry-After, until one has ended', () => {
-    const layer = concurrency(
-      () => settings(),
-      () => 0,
-    );
-    const first = ask(layer, {});
-    expect(ask(layer, {}).next).toBe(true);
-    expect(ask(layer, {})).toMatchObject({ status: 503, headers: { 'Retry-After': '1' } });
-    first.end();
-    expect(ask(layer, {}).next).toBe(true);
-    expect(ask(layer, {}).status).toBe(503);
-  });
-
-  it('health and metrics always get through, other methods and paths of that kind do not', () => {
-    const layer = concurrency(
-      () => settings(),
-      () => 2,
-    );
-    expect(ask(layer, { path: '/health' }).next).toBe(true);
-    expect(ask(layer, { path: '/metrics' }).next).toBe(true);
-    expect(ask(layer, { path: '/health', method: 'POST' }).status).toBe(503);
-    expect(ask(layer, { path: '/health/' }).status).toBe(503);
-  });
-
-  it('what clients have left behind counts', () => {
-    let calls = 2;
-    const layer = concurrency(
-      () => settings(),
-      () => calls,
-    );
-    expect(ask(layer, {}).status).toBe(503);
-    calls = 1;
-    expect(ask(layer, {}).next).toBe(true);
   });
 });
 

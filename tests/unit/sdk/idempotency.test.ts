@@ -332,3 +332,26 @@ describe('a first process that was killed', () => {
     expect(agent.runs()).toBe(0);
   });
 });
+
+it.each(['run', 'submit'] as const)(
+  'a repetition of %s whose caller has left stops waiting, and what was begun goes on',
+  async (mode) => {
+    const asked = deferred();
+    const answer = deferred();
+    await scriptedAgent(fleet, control, 'web-01', async ({ body }) => {
+      asked.resolve();
+      await answer.promise;
+      if (body['async']) return jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] });
+      return jsonAnswer(200, { exit: 0, stdout: '', stderr: '', reqid: body['reqid'] });
+    });
+    const leaving = new AbortController();
+    const request = { ...order, repeatSignal: leaving.signal };
+    const first = dispatcher[mode](request);
+    await asked.promise;
+    const again = dispatcher[mode](request);
+    leaving.abort();
+    expect((await again)._unsafeUnwrapErr().code).toBe('aborted');
+    answer.resolve();
+    expect((await first)._unsafeUnwrap().results).toHaveLength(1);
+  },
+);

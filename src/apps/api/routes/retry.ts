@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/errors.js';
 import { type Call, route } from '../route.js';
 import { credentials, reqidParams } from '../schemas.js';
-import { asyncSwitch, finished, idempotencyKey, runAnswers, submitted } from './run.js';
+import { asyncSwitch, finished, idempotencyKey, once, runAnswers, submitted } from './run.js';
 import { exampleReqid, hidden, notFoundAnswer } from './status.js';
 
 export const retryRun = route({
@@ -39,7 +39,7 @@ export const retryRun = route({
     const options = {
       ...asking,
       ...(body.timeout !== undefined && { timeout: body.timeout }),
-      ...(key !== undefined && { idempotencyKey: key }),
+      ...once(call, key),
     };
     if (body.async) {
       const taken = dispatcher.retry(params.reqid, { ...options, async: true });

@@ -130,7 +130,7 @@ interface Order {
 
 /** The answer to a run over these hosts: its results, how it was taken, or events. A client that goes does not end it. */
 function ran(
-  call: Pick<Call, 'dispatcher' | 'asking' | 'wantsEvents' | 'events' | 'gone'>,
+  call: Pick<Call, 'dispatcher' | 'asking' | 'wantsEvents' | 'events' | 'gone' | 'ending'>,
   { script, args, timeout, ...order }: Order,
   hosts: readonly string[],
   key: string | undefined,
@@ -141,12 +141,16 @@ function ran(
     script,
     ...(args && { args }),
     ...(timeout !== undefined && { timeout }),
-    ...(key !== undefined && { idempotencyKey: key }),
+    ...once(call, key),
   };
   if (order.async) return submitted(call.dispatcher.submit(request));
   if (call.wantsEvents) return new ResultAsync(follow(call, request));
   return finished(call.dispatcher.run(request));
 }
+
+/** A repetition has nothing to finish: it waits no longer than its client, and the API, are there. */
+export const once = ({ gone, ending }: Pick<Call, 'gone' | 'ending'>, key: string | undefined) =>
+  key !== undefined && { idempotencyKey: key, repeatSignal: AbortSignal.any([gone, ending]) };
 
 export const finished = (run: ReturnType<Dispatcher['run']>) =>
   run.map(({ reqid: id, results, warnings }) =>

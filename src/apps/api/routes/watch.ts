@@ -46,6 +46,7 @@ export const watchRun = route({
   examples: { one: { summary: 'One run', params: { reqid: exampleReqid } } },
   answers: { 404: notFoundAnswer },
   events: stateEvents,
+  watches: true,
   errors: ['identity_missing', 'store_failed'],
   handle: (call) => hidden(call, new ResultAsync(watched(call))),
 });
