@@ -76,6 +76,12 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
         status,
         body: { ok: false, error: error.code, detail: error.message, field: error.field },
       };
+    // The names near it are those of agents that the hook was not asked about.
+    case 'agent_unknown':
+      return {
+        status,
+        body: { ok: false, error: error.code, detail: `no agent of that name is registered: ${error.name}` },
+      };
     case 'store_failed':
     case 'file_failed':
     case 'config_invalid':
