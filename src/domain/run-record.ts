@@ -66,9 +66,9 @@ export interface Submission {
 
 /** What makes a request one that is run once, however often it comes. */
 export interface Idempotency {
-  /** 1 to 255 printable ASCII characters. */
+  /** What the caller gave, behind a digest of the caller's name: printable ASCII characters. */
   readonly key: string;
-  /** Digest of the caller's name and token together with the reqid, lower-case hex: the token itself is not kept. */
+  /** Digest of the caller's name, or of the token where there is no name, together with the reqid, lower-case hex: the token itself is not kept. */
   readonly callerDigest: string;
 }
 

@@ -1,6 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express';
 import type { Admitted } from './admission.js';
 import { answerJson, answerText, refuse } from './answer.js';
+import { refusalOf } from './errors.js';
 import { eventStream } from './event-stream.js';
 import { inputOf } from './input.js';
 import type { Call, Input, Reply, Route } from './route.js';
@@ -23,7 +24,7 @@ interface Streaming {
 
 const callOf = (
   input: Input,
-  { dispatcher, asking }: Pick<Admitted, 'dispatcher' | 'asking'>,
+  { dispatcher, asking, refusalOf }: Pick<Admitted, 'dispatcher' | 'asking' | 'refusalOf'>,
   request: Request,
   response: Response,
   { heartbeat, ending }: Streaming,
@@ -31,6 +32,7 @@ const callOf = (
   ...input,
   dispatcher,
   asking,
+  refusalOf,
   base: request.baseUrl,
   wantsEvents: request.accepts(['application/json', 'text/event-stream']) === 'text/event-stream',
   gone: goneSignal(response),
@@ -74,10 +76,16 @@ export const openHandler =
     const asking: Admitted['asking'] = { caller: {}, withoutHook: 'deny' };
     const input = { params: {}, query: {}, headers: {}, body: {} };
     const outcome = await route.handle(
-      callOf(input, { dispatcher: dispatcher(), asking }, request, response, {
-        heartbeat: 0,
-        ending: new AbortController().signal,
-      }),
+      callOf(
+        input,
+        { dispatcher: dispatcher(), asking, refusalOf: (error) => refusalOf(error, true) },
+        request,
+        response,
+        {
+          heartbeat: 0,
+          ending: new AbortController().signal,
+        },
+      ),
     );
     if (outcome.isOk()) await send(response, outcome.value);
   };

@@ -69,7 +69,7 @@ const exampleOf = (code: ErrorCode): FailureBody =>
 
 const details: Partial<Record<ErrorCode, string>> = {
   invalid_argument: 'hosts: expected array, received string',
-  agent_unknown: 'no agent of that name is registered: web-1 (did you mean web-01?)',
+  agent_unknown: 'no agent of that name is registered: web-1',
   agent_exists: 'an agent of that name is registered already: web-02',
   request_unknown: 'no pairing request 0f1e2d3c is waiting',
 };

@@ -76,10 +76,27 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
         status,
         body: { ok: false, error: error.code, detail: error.message, field: error.field },
       };
+    // The names near it are those of agents that the hook was not asked about.
+    case 'agent_unknown':
+      return {
+        status,
+        body: { ok: false, error: error.code, detail: `no agent of that name is registered: ${error.name}` },
+      };
+    case 'store_failed':
+    case 'file_failed':
+    case 'config_invalid':
+      return { status, body: { ok: false, error: error.code, detail: ownFailures[error.code] } };
     default:
       return { status, body: { ok: false, error: error.code, detail: error.message } };
   }
 }
+
+/** What concerns the dispatcher's own files, whose paths are nothing for clients. */
+const ownFailures = {
+  store_failed: 'the store of the dispatcher failed',
+  file_failed: 'a file of the dispatcher could not be used',
+  config_invalid: 'the configuration of the dispatcher is not valid',
+} as const;
 
 const forbidden: FailureBody = { ok: false, error: 'forbidden' };
 

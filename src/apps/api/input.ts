@@ -54,6 +54,10 @@ function queryOf(request: Request): Result<Readonly<Record<string, string>>, Inv
     : err(invalid(printable(repeated, 80), 'is given more than once'));
 }
 
+/** Many clients send `null` for what is left out. */
+const membersOf = (body: JsonObject | undefined): JsonObject =>
+  Object.fromEntries(Object.entries(body ?? {}).filter(([, value]) => value !== null));
+
 /** What a route takes of a request, or the first thing that is wrong with it. */
 export function inputOf(
   { input, method }: Route,
@@ -67,7 +71,12 @@ export function inputOf(
       .andThen((query) => parsed(input.query, query, 'query'))
       .andThen((query) =>
         parsed(input.headers, request.headers, 'headers').andThen((headers) =>
-          parsed(input.body, body ?? {}, 'body').map((given) => ({ params, query, headers, body: given })),
+          parsed(input.body, membersOf(body), 'body').map((given) => ({
+            params,
+            query,
+            headers,
+            body: given,
+          })),
         ),
       ),
   );

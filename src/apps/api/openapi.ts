@@ -90,7 +90,9 @@ const requestOf = (route: Route) => {
 
 const hookOf = ({ permission }: Route): string[] => {
   if (permission === 'nobody') return [];
-  return permission === 'api' ? ['api'] : ['api', permission.action];
+  if (permission === 'api') return ['api'];
+  const { before, action } = permission;
+  return ['api', ...(before === undefined ? [] : [before]), action];
 };
 
 const about = `Run allowlisted scripts on the agents of a ctrl-exec dispatcher.

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
 import type { Asking } from '../../sdk/dispatcher/ask.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Refusal } from './errors.js';
 import type { EventStream } from './event-stream.js';
 
 /** What a route takes, as zod has it. Members that are not named are ignored. */
@@ -36,6 +37,8 @@ export interface Call<I extends InputSchemas = InputSchemas> extends Input<I> {
   readonly gone: AbortSignal;
   /** Aborted when the server is about to end: what only watches should end, too. */
   readonly ending: AbortSignal;
+  /** An error as this caller is told it. */
+  readonly refusalOf: (error: CtrlExecError) => Refusal;
   /** Answers with server-sent events instead of a reply; called once at most. */
   events(): EventStream;
 }
@@ -94,6 +97,8 @@ interface Subject {
 interface Permission<I extends InputSchemas = InputSchemas> {
   readonly action: string;
   readonly askedBy: 'use case' | 'route';
+  /** What the hook is asked before that, of the same subject. */
+  readonly before?: string;
   readonly subject?: (input: Input<I>, dispatcher: Dispatcher) => Subject | PromiseLike<Subject>;
 }
 

@@ -3,7 +3,6 @@ import { z } from 'zod';
 import type { CtrlExecError } from '../../domain/errors.js';
 import type { Run } from '../../sdk/dispatcher/run.js';
 import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
-import { refusalOf } from './errors.js';
 import type { EventStream } from './event-stream.js';
 import { failureBody } from './failure-schema.js';
 import { outputText } from './output-text.js';
@@ -82,7 +81,7 @@ export const runEvents = {
  * script is slowed to what the client takes; when the client is gone the run goes on.
  */
 export async function follow(
-  call: Pick<Call, 'dispatcher' | 'events' | 'gone'>,
+  call: Pick<Call, 'dispatcher' | 'events' | 'gone' | 'refusalOf'>,
   request: StreamRequest,
 ): Promise<Result<'sent', CtrlExecError>> {
   const followed = call.dispatcher.stream(request);
@@ -97,7 +96,7 @@ export async function follow(
   }
   const outcome = await followed.outcome;
   if (!stream) return outcome.map(() => 'sent' as const);
-  if (outcome.isErr()) await stream.send('error', refusalOf(outcome.error, false).body);
+  if (outcome.isErr()) await stream.send('error', call.refusalOf(outcome.error).body);
   else if (!ended) await stream.send('end', { ...endOf(outcome.value), incomplete: true });
   stream.end();
   return ok('sent');

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { agentName } from '../../domain/names.js';
 
 /** What several routes have in common. `id` makes a schema a component of the document. */
 
@@ -8,6 +9,15 @@ const hostArgument = z.string().min(1).max(255).meta({
   description:
     'A registered agent by its name. Also `host:port`, `[IPv6]:port`, or an unregistered host name.',
 });
+
+/** The name of an agent as it is stored: the hook is told no other spelling. */
+export const agentNameText = z
+  .string()
+  .refine(
+    (text) => agentName(text).isOk(),
+    'expected at most 64 letters, digits, ".", "_" or "-", with a letter or digit at either end',
+  )
+  .toLowerCase();
 
 /** A script in a request; the live document lists those that agents offer. */
 export const scriptArgument = z.string().min(1).max(255).meta({

@@ -3,3 +3,4 @@
  * @module
  */
 export { type ApiRouterOptions, createApiRouter } from '../api/router.js';
+export type { MetricsSource } from '../api/routes/metrics.js';

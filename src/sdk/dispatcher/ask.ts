@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { withoutToken } from '../../domain/redaction.js';
 import type { Addressed } from './agent-target.js';
 import { authorise, type Caller, type Question } from './authorise.js';
@@ -34,9 +34,23 @@ const permitBy =
   (hosts) =>
     authorise(context, { ...question, hosts }, caller ?? {}, withoutHook ?? 'allow');
 
+/** A denial as a result of one host may have it: why stands in the log. */
+const inline =
+  ({ settings }: DispatcherContext) =>
+  (error: CtrlExecError<'denied'>): CtrlExecError<'denied'> =>
+    settings.authDenyGeneric
+      ? failure('denied', 'forbidden', { reason: 'forbidden', hookCode: undefined })
+      : error;
+
 /** The hook knows agents by their names: whoever is meant by another spelling is asked about by name as well. */
-const withPermit = (hosts: readonly Addressed[], permit: Permit): readonly Addressed[] =>
-  hosts.map((each) => (each.record ? each : { ...each, permit: (name: string) => permit([name]) }));
+const withPermit = (
+  context: DispatcherContext,
+  hosts: readonly Addressed[],
+  permit: Permit,
+): readonly Addressed[] =>
+  hosts.map((each) =>
+    each.record ? each : { ...each, permit: (name: string) => permit([name]).mapErr(inline(context)) },
+  );
 
 /** Resolves the hosts, asks the hook, and loads the identity to speak with: in that order, so that a typing error asks nobody. */
 export function prepare(
@@ -50,7 +64,7 @@ export function prepare(
     .andThen((hosts) =>
       permit(hosts.map(({ host }) => host))
         .andThen(() => loadIdentity(context))
-        .map((identity) => ({ identity, hosts: withPermit(hosts, permit) })),
+        .map((identity) => ({ identity, hosts: withPermit(context, hosts, permit) })),
     );
 }
 
@@ -66,7 +80,7 @@ export function prepareAgain(
     .andThen((addressed) =>
       loadIdentity(context).map((identity) => ({
         identity,
-        hosts: withPermit(addressed, permitBy(context, question, asking)),
+        hosts: withPermit(context, addressed, permitBy(context, question, asking)),
       })),
     );
 }

@@ -5,6 +5,7 @@ import type { Certificate } from '../../domain/certificate.js';
 import { type CtrlExecError, failure } from '../../domain/errors.js';
 import { parseHostArgument } from '../../domain/host-argument.js';
 import { parseJsonObject } from '../../domain/json.js';
+import { agentName } from '../../domain/names.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import { spkiDigest } from './agent-key.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';
@@ -33,8 +34,10 @@ export function address(
         : undefined;
     const addressed = new Map<string, Addressed>();
     for (const text of hosts) {
-      const name = text.toLowerCase();
-      const record = all ? all.get(name) : yield* context.registry.find(name);
+      // What can be no name is not in the registry, and may be what no store takes.
+      const name = agentName(text).unwrapOr(undefined);
+      const record =
+        name === undefined ? undefined : all ? all.get(name) : yield* context.registry.find(name);
       if (record) {
         addressed.set(record.name, destinationOf(record, port));
         continue;

@@ -14,12 +14,20 @@ import { waitFor } from './wait-for-run.js';
 
 export type RepeatFailure = StatusFailure | CtrlExecError<'aborted' | 'idempotency_mismatch'>;
 
-/** What tells one caller from another, salted with the id of the run: the token is not to be kept. */
+/**
+ * What tells one caller from another, salted with the id of the run: the token is not to be kept. Whoever gives a name is that one
+ * with any token that the hook takes, for tokens are refreshed.
+ */
 export const callerDigest = (
   { crypto }: DispatcherContext,
   reqid: string,
   { username = '', token = '' }: Caller = {},
-): string => hex(crypto.sha256(lengthPrefixed('ctrl-exec caller v1', reqid, username, token)));
+): string =>
+  hex(crypto.sha256(lengthPrefixed('ctrl-exec caller v1', reqid, username, username === '' ? token : '')));
+
+/** Every user name has keys of its own, and they who give none have theirs together: this is how a key is kept. */
+export const ownKey = ({ crypto }: DispatcherContext, key: string, { username = '' }: Caller = {}): string =>
+  `${hex(crypto.sha256(lengthPrefixed('ctrl-exec key v1', username)))} ${key}`;
 
 const same = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((each, index) => each === b[index]);

@@ -4,6 +4,7 @@ import type { RunProgress } from '../../domain/run-progress.js';
 import { verdictOf } from '../../domain/run-summary.js';
 import type { Asking } from './ask.js';
 import type { DispatcherContext } from './context.js';
+import { ownKey } from './repeat.js';
 import { type Run, type RunRequest, run } from './run.js';
 import { lookUp } from './run-lookup.js';
 import type { RunFailure } from './run-record.js';
@@ -59,8 +60,11 @@ function failedPart(
     const { script, args } = found.record;
     if (args === undefined)
       return invalid(`run ${reqid} was recorded by an older version, without its arguments`);
-    const { idempotencyKey: key } = asking;
-    const earlier = key === undefined ? undefined : yield* context.runStore.findByIdempotencyKey(key);
+    const { idempotencyKey: key, caller } = asking;
+    const earlier =
+      key === undefined
+        ? undefined
+        : yield* context.runStore.findByIdempotencyKey(ownKey(context, key, caller));
     // The same retry again: what has been learnt since does not make it another one.
     if (earlier?.retryOf === reqid) return ok({ hosts: earlier.hosts, script, args });
     const held = (yield* context.locks.list()).filter((lock) => lock.reqid === reqid);

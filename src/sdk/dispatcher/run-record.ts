@@ -7,7 +7,7 @@ import { freshReqid } from './agent-request.js';
 import { type AskFailure, type Prepared, prepare } from './ask.js';
 import { recordFailed } from './contact.js';
 import type { DispatcherContext } from './context.js';
-import { callerDigest, type RepeatFailure, sameRequest, waitSignal } from './repeat.js';
+import { callerDigest, ownKey, type RepeatFailure, sameRequest, waitSignal } from './repeat.js';
 import { checkRequest, type ScriptRequest } from './run-request.js';
 import { purgeRuns } from './run-retention.js';
 
@@ -62,7 +62,8 @@ function begunOnce<T>(
   prepared: Prepared,
 ): ResultAsync<Outcome<T>, RunFailure> {
   const { clock, runStore } = context;
-  const { idempotencyKey: key } = request;
+  const { idempotencyKey, caller } = request;
+  const key = idempotencyKey === undefined ? undefined : ownKey(context, idempotencyKey, caller);
   const signal = waitSignal(request);
   return safeTry<Outcome<T>, RunFailure>(async function* () {
     for (;;) {
@@ -161,7 +162,10 @@ async function begin<T>(
       startedAt: clock.now(),
       ...(retryOf !== undefined && { retryOf }),
       ...(key !== undefined && {
-        idempotency: { key, callerDigest: callerDigest(context, reqid, caller) },
+        idempotency: {
+          key: ownKey(context, key, caller),
+          callerDigest: callerDigest(context, reqid, caller),
+        },
       }),
     }),
   );

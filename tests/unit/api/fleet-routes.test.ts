@@ -27,7 +27,7 @@ describe('agents', () => {
     expect(json.agents.map(({ name }: { name: string }) => name)).toEqual(['web-01']);
   });
 
-  it('one: 404 names the closest', async () => {
+  it('one: 404 names no agent that the hook was not asked about', async () => {
     const { get, serve } = await memoryApi();
     await serve('web-01');
     expect((await get('/v1/agents/WEB-01')).json.agent).toMatchObject({
@@ -37,7 +37,7 @@ describe('agents', () => {
     });
     const { status, json } = await get('/v1/agents/web-1');
     expect([status, json.error]).toEqual([404, 'agent_unknown']);
-    expect(json.detail).toContain('did you mean web-01?');
+    expect(json.detail).toBe('no agent of that name is registered: web-1');
   });
 
   it('are edited: what is left out stays', async () => {

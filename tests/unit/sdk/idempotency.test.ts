@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { ownKey } from '../../../src/sdk/dispatcher/repeat.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
 import { eventsOf } from '../../support/events.js';
 import {
@@ -61,7 +62,9 @@ async function killedAfterRecording(mode: 'sync' | 'async' = 'sync'): Promise<st
   });
   void (mode === 'sync' ? dispatcherOver(context).run(order) : dispatcherOver(context).submit(order)).then();
   await died.promise;
-  const { reqid } = (await runStore.findByIdempotencyKey(order.idempotencyKey))._unsafeUnwrap() ?? {
+  const { reqid } = (
+    await runStore.findByIdempotencyKey(ownKey(control.context, order.idempotencyKey, caller))
+  )._unsafeUnwrap() ?? {
     reqid: '',
   };
   (await locks.release(reqid))._unsafeUnwrap();
@@ -164,10 +167,6 @@ describe('a request that comes again under its idempotency key', () => {
   });
 
   it.each([
-    ['caller', { caller: { ...caller, username: 'bob' } }],
-    ['caller', { caller: { ...caller, token: 'other' } }],
-    ['caller', { caller: { username: 'anns', token: '3cret' } }],
-    ['caller', { caller: { username: 'bob' }, script: 'other' }],
     ['script', { script: 'other' }],
     ['hosts', { hosts: ['web-01', 'web-02'] }],
     ['hosts', { hosts: ['web-02'] }],
@@ -180,6 +179,27 @@ describe('a request that comes again under its idempotency key', () => {
     expect(error).toMatchObject({ code: 'idempotency_mismatch', field });
     expect(error.message).not.toMatch(/s3cret|order 66|ann/);
     expect(agents.map(({ runs }) => runs())).toEqual([1, 0]);
+  });
+
+  it('with a refreshed token of the same user is the same, and without a user name is not', async () => {
+    const agent = await counting('web-01');
+    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const again = await dispatcher.run({ ...order, caller: { ...caller, token: 'fresh' } });
+    expect(again._unsafeUnwrap()).toEqual(first);
+    (await dispatcher.run({ ...order, caller: { token: 's3cret' } }))._unsafeUnwrap();
+    const other = await dispatcher.run({ ...order, caller: { token: 'fresh' }, script: 'other' });
+    expect(other._unsafeUnwrapErr()).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+    expect(agent.runs()).toBe(2);
+  });
+
+  it('of another user is a run of its own: a key that somebody can guess is not taken from others', async () => {
+    const agent = await counting('web-01');
+    const first = (await dispatcher.run({ ...order, args: [] }))._unsafeUnwrap();
+    for (const username of ['bob', 'an', 'anns', '']) {
+      const own = (await dispatcher.run({ ...order, caller: { username, token: 's3cret' } }))._unsafeUnwrap();
+      expect(own.reqid).not.toBe(first.reqid);
+    }
+    expect(agent.runs()).toBe(5);
   });
 
   it('is another one in the other mode, and as a retry', async () => {

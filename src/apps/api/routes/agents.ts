@@ -5,7 +5,7 @@ import { base64url, fromBase64url, utf8 } from '../../../domain/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
 import { parseTagFilter } from '../../../domain/tags.js';
 import { route, success } from '../route.js';
-import { credentials, epochSeconds, ok, seconds, secondsOrNull, tagMap } from '../schemas.js';
+import { agentNameText, credentials, epochSeconds, ok, seconds, secondsOrNull, tagMap } from '../schemas.js';
 
 const agent = z
   .object({
@@ -87,7 +87,7 @@ const example: z.input<typeof agent> = {
 };
 
 const params = z.object({
-  name: z.string().meta({ description: 'Registered name of the agent.', example: 'web-01' }),
+  name: agentNameText.meta({ description: 'Registered name of the agent.', example: 'web-01' }),
 });
 
 const oneAnswer = (description: string) => ({
@@ -196,7 +196,7 @@ export const editAgent = route({
   input: {
     params,
     body: z.object({
-      rename: z.string().optional().meta({ description: 'The new name.' }),
+      rename: agentNameText.optional().meta({ description: 'The new name.' }),
       hostname: z.string().optional().meta({ description: 'Dialled where `lookup_by` is `hostname`.' }),
       ip: z.string().optional().meta({ description: 'Dialled where `lookup_by` is `ip`.' }),
       port: z.int().min(1).max(65_535).optional(),

@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { agentName } from '../../../domain/names.js';
 import type { PairingRequest } from '../../../domain/pairing-request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { route, success } from '../route.js';
-import { credentials, epochSeconds, ok, seconds } from '../schemas.js';
+import { agentNameText, credentials, epochSeconds, ok, seconds } from '../schemas.js';
 
 const request = z
   .object({
@@ -79,12 +80,12 @@ const params = z.object({
   }),
 });
 
-/** The host that a decision is about: what the hook decides by. */
+/** The name of the agent that a decision is about, as it would be registered: what the hook decides by. The agent chose its spelling. */
 const hostOf = async (dispatcher: Dispatcher, id: string): Promise<readonly string[]> =>
   (await dispatcher.pairingRequests())
     .unwrapOr([])
     .filter((each) => each.id.startsWith(id.toLowerCase()))
-    .map(({ host }) => host);
+    .map(({ host }) => agentName(host).unwrapOr(host));
 
 const answers = {
   200: {
@@ -135,8 +136,7 @@ export const approvePairing = route({
         .regex(/^\d{6}$/, 'expected six digits')
         .optional()
         .meta({ description: 'Six digits.', example: '420711' }),
-      name: z
-        .string()
+      name: agentNameText
         .optional()
         .meta({ description: 'Registered name. Default: as the agent names itself.' }),
       replace: z.boolean().optional().meta({

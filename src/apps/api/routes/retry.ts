@@ -13,7 +13,7 @@ export const retryRun = route({
   tag: 'running',
   summary: 'Run a script again on the hosts where it failed',
   description: 'With the same arguments, under a new id. Hosts where it ended with 0 are left alone.',
-  permission: { action: 'run', askedBy: 'use case' },
+  permission: { action: 'run', before: 'status', askedBy: 'use case' },
   input: {
     params: reqidParams,
     headers: idempotencyKey,

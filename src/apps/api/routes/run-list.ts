@@ -32,7 +32,8 @@ export const listRuns = route({
     action: 'runs',
     askedBy: 'route',
     subject: ({ query: { host, script } }) => ({
-      ...(host !== undefined && { hosts: [host] }),
+      // Runs on a name that is not registered any more are found by either spelling.
+      ...(host !== undefined && { hosts: [host, host.toLowerCase()] }),
       ...(script !== undefined && { script }),
     }),
   },

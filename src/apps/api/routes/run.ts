@@ -1,4 +1,4 @@
-import { err, errAsync, ok as fine, okAsync, ResultAsync } from 'neverthrow';
+import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
@@ -130,7 +130,7 @@ interface Order {
 
 /** The answer to a run over these hosts: its results, how it was taken, or events. A client that goes does not end it. */
 function ran(
-  call: Pick<Call, 'dispatcher' | 'asking' | 'wantsEvents' | 'events' | 'gone' | 'ending'>,
+  call: Pick<Call, 'dispatcher' | 'asking' | 'refusalOf' | 'wantsEvents' | 'events' | 'gone' | 'ending'>,
   { script, args, timeout, ...order }: Order,
   hosts: readonly string[],
   key: string | undefined,
@@ -229,32 +229,37 @@ export const createRun = route({
     },
   },
   handle: (call) =>
-    targets(call.dispatcher, call.body).andThen((hosts) =>
-      ran(call, call.body, hosts, call.headers['idempotency-key']),
-    ),
+    targets(call, call.body).andThen((hosts) => ran(call, call.body, hosts, call.headers['idempotency-key'])),
 });
 
 const misnamed = (reason: string) =>
   failure('invalid_argument', `hosts: ${reason}`, { field: 'hosts', reason });
 
+const nobody = failure('invalid_argument', 'tags: no agent has all of these', {
+  field: 'tags',
+  reason: 'no agent',
+});
+
+/** Which tags there are learns nobody who may run the script nowhere. */
 function targets(
-  dispatcher: Dispatcher,
+  { dispatcher, asking }: Pick<Call, 'dispatcher' | 'asking'>,
   {
     hosts,
     tags,
-  }: { readonly hosts?: string[] | undefined; readonly tags?: Record<string, string> | undefined },
+    script,
+    args,
+  }: Order & { readonly hosts?: string[] | undefined; readonly tags?: Record<string, string> | undefined },
 ): ResultAsync<readonly string[], CtrlExecError> {
   if (hosts && !tags) return okAsync(hosts);
   if (hosts || !tags || Object.keys(tags).length === 0)
     return errAsync(misnamed('expected either hosts or tags, not empty'));
-  return dispatcher.agents(tags).andThen((records) =>
-    records.length > 0
-      ? fine(records.map(({ name }) => name))
-      : err(
-          failure('invalid_argument', 'tags: no agent has all of these', {
-            field: 'tags',
-            reason: 'no agent',
-          }),
-        ),
-  );
+  return dispatcher
+    .agents(tags)
+    .andThen((records) =>
+      records.length > 0
+        ? okAsync(records.map(({ name }) => name))
+        : dispatcher
+            .authorise({ action: 'run', script, hosts: [], ...(args && { args }) }, asking)
+            .andThen(() => err(nobody)),
+    );
 }

@@ -118,7 +118,7 @@ export function serviceRoutes(
     summary: 'This document, with the hosts and scripts of this fleet',
     description:
       'Registered hosts, and the scripts of those that answer within ten seconds. A caller that the auth hook refuses `discovery` is given the document without them.',
-    permission: 'api',
+    permission: { action: 'discovery', askedBy: 'use case' },
     input: {},
     examples: { one: { summary: 'The live document' } },
     answers: {

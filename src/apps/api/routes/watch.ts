@@ -2,7 +2,6 @@ import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/errors.js';
 import type { RunStatus } from '../../../sdk/dispatcher/status.js';
-import { refusalOf } from '../errors.js';
 import { resultJson, statusJson } from '../results.js';
 import { type Call, type EventDefinition, route } from '../route.js';
 import { errorEvent } from '../run-events.js';
@@ -70,7 +69,7 @@ async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Resu
     },
   });
   await sent;
-  if (outcome.isErr()) await stream.send('error', refusalOf(outcome.error, false).body);
+  if (outcome.isErr()) await stream.send('error', call.refusalOf(outcome.error).body);
   else {
     const succeeded = outcome.value.outcome === 'fine';
     await stream.send('end', { reqid: id, outcome: succeeded ? 'succeeded' : 'failed' });
