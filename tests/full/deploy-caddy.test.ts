@@ -13,7 +13,7 @@ import { fingerprintOf } from '../support/deployment/world.js';
 import { testCa } from '../support/test-pki.js';
 
 const installed = await isInstalled('caddy');
-if (installed) deploymentSuite('Caddy', startCaddyWithFiles, { servesSha1: true });
+if (installed) deploymentSuite('Caddy', startCaddyWithFiles, { servesSha1: true, resetsAtReload: true });
 
 describe.skipIf(!installed)('deployments to Caddy by its administration API', { timeout: 60_000 }, () => {
   let directory: string;

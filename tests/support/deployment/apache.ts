@@ -1,6 +1,15 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, pairOfFiles, run, type ServerPlace, stopByPidFile, type TestServer } from './server.js';
+import {
+  freePort,
+  pairOfFiles,
+  run,
+  type ServerPlace,
+  script,
+  stopByPidFile,
+  type TestServer,
+  twoRequests,
+} from './server.js';
 
 export async function startApache(place: ServerPlace): Promise<TestServer> {
   const { directory } = place;
@@ -29,16 +38,23 @@ SSLCertificateKeyFile ${files.key}
   );
   const command = `apache2 -f ${at('apache.conf')}`;
   await run('/usr/sbin/apache2', [...command.split(' ').slice(1), '-k', 'start']);
+  // One that has ended is a zombie until init reaps it, and `-k graceful` takes it for alive: service managers know better.
+  const reload = await script(
+    at('reload'),
+    `grep -q '^State:[[:space:]]*[DRST]' "/proc/$(cat ${at('apache.pid')})/status" || rm -f ${at('apache.pid')}`,
+    `exec ${command} -k graceful`,
+  );
   return {
     targetType: 'Apache',
     port,
     files,
     validates: false,
+    talk: twoRequests,
     config: {
       cert_path: files.cert,
       key_path: files.key,
       validate_command: `${command} -t`,
-      reload_command: `${command} -k graceful`,
+      reload_command: reload,
     },
     stop: () => stopByPidFile(at('apache.pid')),
   };

@@ -37,6 +37,7 @@ export async function startCaddyWithFiles(place: ServerPlace): Promise<TestServe
     port,
     files,
     validates: true,
+    talk: undefined,
     config: {
       mode: 'file',
       cert_dir: join(place.directory, 'tls'),

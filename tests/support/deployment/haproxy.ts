@@ -1,6 +1,14 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, run, type ServerPlace, stopByPidFile, type TestServer, until } from './server.js';
+import {
+  freePort,
+  run,
+  type ServerPlace,
+  stopByPidFile,
+  type TestServer,
+  twoRequests,
+  until,
+} from './server.js';
 
 export async function startHaproxy({ directory, certificate, key }: ServerPlace): Promise<TestServer> {
   const port = await freePort();
@@ -28,6 +36,7 @@ http-request return status 200
     port,
     files: { cert: pem, key: pem },
     validates: true,
+    talk: twoRequests,
     config: {
       pem_path: pem,
       validate_command: `haproxy -c -f ${at('haproxy.cfg')}`,

@@ -62,6 +62,7 @@ smtpd_tls_security_level = may
     port,
     files,
     validates: false,
+    talk: { first: '', answered: /^220 /, half: '', rest: 'NOOP\r\n', last: /^250 / },
     config: {
       mode: 'postfix',
       cert_path: files.cert,
@@ -116,6 +117,7 @@ service imap-login {
     port,
     files,
     validates: false,
+    talk: { first: '', answered: /^\* OK /, half: '', rest: 'a NOOP\r\n', last: /^a OK /m },
     config: {
       mode: 'dovecot',
       cert_path: files.cert,

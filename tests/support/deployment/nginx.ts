@@ -1,6 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, pairOfFiles, run, type ServerPlace, stopByPidFile, type TestServer } from './server.js';
+import {
+  freePort,
+  pairOfFiles,
+  run,
+  type ServerPlace,
+  stopByPidFile,
+  type TestServer,
+  twoRequests,
+} from './server.js';
 
 export async function startNginx(place: ServerPlace): Promise<TestServer> {
   const { directory } = place;
@@ -35,6 +43,7 @@ return 200 "here\\n";
     port,
     files,
     validates: true,
+    talk: twoRequests,
     config: {
       cert_path: files.cert,
       key_path: files.key,

@@ -20,8 +20,31 @@ export interface TestServer {
   readonly files: { readonly cert: string; readonly key: string };
   /** Whether `validate_command` looks at the certificate. */
   readonly validates: boolean;
+  /** What a client says before and after a reload that leaves its connection alone; undefined: it does not. */
+  readonly talk: Conversation | undefined;
   stop(): Promise<void>;
 }
+
+/** What a client says, and how each answer is known. */
+export interface Conversation {
+  /** Said at once. */
+  readonly first: string;
+  readonly answered: RegExp;
+  /** Said when that is answered: servers let go of clients that want nothing. */
+  readonly half: string;
+  /** Said after the deployment. */
+  readonly rest: string;
+  readonly last: RegExp;
+}
+
+/** Two requests, of which the second is under way during the deployment. */
+export const twoRequests: Conversation = {
+  first: 'GET / HTTP/1.1\r\nhost: www.test\r\n\r\n',
+  answered: /^HTTP\/1\.1 \d{3} /,
+  half: 'GET /again HTTP/1.1\r\nhost: www.test\r\n',
+  rest: '\r\n',
+  last: /HTTP\/1\.1 \d{3} /,
+};
 
 export interface ServerPlace {
   /** Absolute, empty, removed by whoever made it. */
