@@ -28,7 +28,7 @@ export const defaultGateLimits: GateLimits = {
 type Leave = () => void;
 
 /** A place, or why there is none. */
-type Place =
+export type Place =
   | { readonly leave: Leave; readonly busy?: never }
   | { readonly busy: string; readonly leave?: never };
 

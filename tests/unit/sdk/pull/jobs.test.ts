@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { x509CertificateRequests } from '../../../../src/adapters/x509/certificate-requests.js';
 import { certificateId } from '../../../../src/domain/pull-certificate-id.js';
 import { eventsOf } from '../../../support/events.js';
@@ -289,6 +289,9 @@ describe('jobs of one answer', () => {
     world.plane.jobs = [csrJob()];
     world.plane.answer = ({ path }) => (path.endsWith('/csr') ? held : undefined);
     const running = world.run();
+    await world.clock.advance(60_000);
+    // A key is made meanwhile, in real time.
+    await vi.waitFor(() => expect(world.to('/csr')).toHaveLength(1));
     await world.clock.advance(200_000);
     expect(world.to('/work').length).toBeGreaterThan(4);
     expect(world.to('/csr')).toHaveLength(1);
