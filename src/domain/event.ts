@@ -112,7 +112,7 @@ interface DispatcherEvents {
   'api-stop': { address: string };
   /** The HTTP API was asked to read its configuration again. With `reason` that cannot be used, and everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
   'api-reload': { reason: string | undefined };
-  /** A request to the HTTP API was answered with `status` after `ms` milliseconds, or its client went away before that (`status` 499). `path` is the route, not what was sent; `-`: there is none, or it was refused before. `api_request` is the `X-Request-Id` of the answer, and stands in every other line of the same request, too. @remarks Many of 401, 403 or 429 from one address are an attempt. */
+  /** A request to the HTTP API was answered with `status` after `ms` milliseconds, or its client went away before that (`status` 499). `path` is the route, not what was sent; `-`: there is none, or it was refused before. `reason`: what failed on this host, where the client was told less. `api_request` is the `X-Request-Id` of the answer, and stands in every other line of the same request, too. @remarks Many of 401, 403 or 429 from one address are an attempt. */
   'api-request': {
     method: string;
     path: string;
@@ -121,6 +121,7 @@ interface DispatcherEvents {
     api_request: string;
     ip: string;
     username: string | undefined;
+    reason: string | undefined;
   };
   /** Maintenance by the HTTP API could not be done. @remarks It is tried again sooner than `cert_check_interval` says; mend what `reason` names. */
   'maintenance-failed': { reason: string };

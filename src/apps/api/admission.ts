@@ -47,12 +47,16 @@ export async function admit(
   const body = isScrape(request) ? ok(undefined) : await readBody(request, within);
   if (body.isErr()) return err(body.error);
   const configured = await dispatcher.configuration();
-  if (configured.isErr()) return err(internal);
+  if (configured.isErr()) return err(failed(configured.error));
   const { apiAuthDefault, authDenyGeneric } = configured.value.settings;
   const asking = { caller: callerOf(request, body.value), withoutHook: apiAuthDefault };
   const permitted = await dispatcher.authorise({ action: 'api' }, asking);
   if (permitted.isErr())
-    return err(permitted.error.code === 'denied' ? refusalOf(permitted.error, authDenyGeneric) : internal);
+    return err(
+      permitted.error.code === 'denied'
+        ? refusalOf(permitted.error, authDenyGeneric)
+        : failed(permitted.error),
+    );
   return ok({
     dispatcher,
     asking,
@@ -63,3 +67,6 @@ export async function admit(
 
 /** What has no more to say: to somebody who is not known, or about a bug. */
 export const internal = refusal(500, 'internal error');
+
+/** Likewise; the log has why. */
+const failed = ({ message }: CtrlExecError): Refusal => ({ ...internal, reason: message });

@@ -55,8 +55,11 @@ export async function answerJson(response: Response, status: number, body: unkno
   response.end();
 }
 
-export const refuse = (response: Response, { status, body }: Refusal): void =>
+/** Answers with a refusal; what only the log is to have stays with the response until then. */
+export function refuse(response: Response, { status, body, reason }: Refusal): void {
+  response.locals['reason'] = reason;
   answerText(response, status, 'application/json', JSON.stringify(body));
+}
 
 /** There is no place for it now: soon there may be one. */
 export function refuseBusy(response: Response, detail: string): void {

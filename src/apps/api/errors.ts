@@ -60,6 +60,8 @@ export interface FailureBody {
 export interface Refusal {
   readonly status: number;
   readonly body: FailureBody;
+  /** What the log says of it, where the client is told less. */
+  readonly reason?: string;
 }
 
 /** An error as HTTP has it. @param generic denials say no more than `forbidden` */
@@ -85,7 +87,11 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
     case 'store_failed':
     case 'file_failed':
     case 'config_invalid':
-      return { status, body: { ok: false, error: error.code, detail: ownFailures[error.code] } };
+      return {
+        status,
+        body: { ok: false, error: error.code, detail: ownFailures[error.code] },
+        reason: error.message,
+      };
     default:
       return { status, body: { ok: false, error: error.code, detail: error.message } };
   }

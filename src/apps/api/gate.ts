@@ -24,13 +24,18 @@ export const defaultGateLimits: GateLimits = {
   body: 5_000,
 };
 
-/** Gives a place back; more than once changes nothing. */
-type Leave = () => void;
-
 /** A place, or why there is none. */
 export type Place =
-  | { readonly leave: Leave; readonly busy?: never }
-  | { readonly busy: string; readonly leave?: never };
+  | {
+      /** Gives it back; more than once changes nothing. */
+      readonly leave: () => void;
+      readonly busy?: never;
+    }
+  | {
+      /** Why there is none, for the client. */
+      readonly busy: string;
+      readonly leave?: never;
+    };
 
 /** How many are let in at a time. */
 export interface Gate {

@@ -70,10 +70,12 @@ export function requestsUnderWay(events: EventLog, ended: (request: EndedRequest
         const { method } = request;
         const said: unknown = response.locals['username'];
         const username = typeof said === 'string' && said !== '' ? said : undefined;
+        const failed: unknown = response.locals['reason'];
+        const reason = typeof failed === 'string' ? failed : undefined;
         events.emit({
           action: 'api-request',
           level: status >= 500 ? 'warning' : 'info',
-          fields: { method, path, status, ms, api_request: id, ip, username },
+          fields: { method, path, status, ms, api_request: id, ip, username, reason },
         });
         ended({ method, path, status, seconds: ms / 1000 });
         resolve();
