@@ -12,8 +12,10 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { type CommandOptions, run, start, temporaryDirectory } from '../support/commands.js';
+import { atEnd, type CommandOptions, run, start, temporaryDirectory } from '../support/commands.js';
 import { type FakeControlPlane, fakeControlPlane } from '../support/control-plane.js';
+import { startNginx } from '../support/deployment/nginx.js';
+import { isInstalled, served } from '../support/deployment/server.js';
 
 const once = (plane: FakeControlPlane, env: Record<string, string> = {}, ...args: string[]) =>
   run('ctrl-exec-agent', ['pull', '--once', ...args], { env: { ...plane.environment, ...env } });
@@ -340,3 +342,56 @@ it('serve loads nothing of it', () => {
   }
   expect(closed.size).toBeGreaterThan(5);
 });
+
+const nginxIs = await isInstalled('nginx');
+
+it.skipIf(!nginxIs)(
+  'a real nginx serves what was issued, and the handshake is reported (needs nginx and openssl)',
+  async () => {
+    const plane = await fakeControlPlane();
+    const directory = temporaryDirectory();
+    const [cert, key] = ['old.pem', 'old.key'].map((name) => join(directory, name)) as [string, string];
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+    ];
+    execFileSync('openssl', [...request, '-subj', '/CN=old', '-keyout', key, '-out', cert], {
+      stdio: 'ignore',
+    });
+    const nginx = await startNginx({
+      directory,
+      certificate: readFileSync(cert, 'utf8'),
+      key: readFileSync(key, 'utf8'),
+    });
+    atEnd(() => nginx.stop());
+    const before = await served(nginx.port);
+    plane.jobs = [csrJob()];
+    await once(plane);
+    const endpoint = `127.0.0.1:${nginx.port}`;
+    const verify = { enabled: true, endpoint, timeout: 5_000_000_000 };
+    const { job } = target();
+    plane.jobs = [{ ...job, target_config: { ...nginx.config, post_deploy_verify: verify } }];
+    const ended = await once(plane);
+    expect([ended.code, plane.faults, reports(plane)]).toEqual([0, [], ['Running', 'Completed']]);
+    const leaf = new X509Certificate(readFileSync(nginx.files.cert));
+    const fingerprint = leaf.fingerprint256.replaceAll(':', '').toLowerCase();
+    expect(await served(nginx.port)).toBe(fingerprint);
+    expect(fingerprint).not.toBe(before);
+    expect(plane.to('/verify').map(({ body }) => body)).toEqual([
+      {
+        target_id: 't-1',
+        expected_fingerprint: fingerprint,
+        actual_fingerprint: fingerprint,
+        verified: true,
+        error: '',
+      },
+    ]);
+  },
+);
