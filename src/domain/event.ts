@@ -123,7 +123,7 @@ interface DispatcherEvents {
     username: string | undefined;
     reason: string | undefined;
   };
-  /** Maintenance by the HTTP API could not be done. @remarks It is tried again sooner than `cert_check_interval` says; mend what `reason` names. */
+  /** Maintenance by the HTTP API, or its look at how runs ended, could not be done. @remarks It is tried again soon; mend what `reason` names. */
   'maintenance-failed': { reason: string };
   /** A maintenance pass has ended. @remarks If `failed` stays above 0, the lines before it say which agents and why. */
   maintained: { renewed: number; failed: number; pending: number; stale: number };

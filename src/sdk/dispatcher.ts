@@ -29,6 +29,7 @@ import { type RetryOptions, type RetrySubmitOptions, retry, retryAsync } from '.
 import { type Revoked, revoke } from './dispatcher/revoke.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './dispatcher/rotation.js';
 import { type Run, type RunRequest, run } from './dispatcher/run.js';
+import { type SettledRuns, settleRuns } from './dispatcher/settle-runs.js';
 import {
   type CaSummary,
   caSummary,
@@ -147,6 +148,11 @@ export interface Dispatcher extends AsyncDisposable {
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
   maintain(options?: MaintainOptions): Answer<Maintenance>;
+  /**
+   * Asks agents how runs ended whose end nobody has heard yet, so that lists know it and results are here before agents forget
+   * them. Call it every minute or so where runs are async.
+   */
+  settleRuns(options?: { readonly signal?: AbortSignal }): Answer<SettledRuns>;
   /** Revokes an agent's certificates, or one by its serial, everywhere. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
@@ -250,6 +256,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
     serialStatus: () => within(serialStatus),
     maintain: (options) => within((context) => maintain(context, options)),
+    settleRuns: (options) => within((context) => settleRuns(context, options)),
     revoke: (nameOrSerial, options) =>
       governed('revoke', options, (context) => revoke(context, nameOrSerial, options)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),

@@ -18,6 +18,7 @@ import { requestsUnderWay } from './requests.js';
 import { createApiRouter } from './router.js';
 import { scrape } from './scrape.js';
 import { type ListeningServer, listenAt } from './server.js';
+import { keepSettled } from './settling.js';
 import { type ApiState, loadState, needsRestart } from './states.js';
 
 /** What the API is made of. */
@@ -132,6 +133,7 @@ export async function startApi(
     events,
     maintained: metrics.maintained,
   });
+  const stopSettling = keepSettled({ dispatcher: () => current.dispatcher, events });
 
   /** Those that were replaced, until the last request that may use them has ended. */
   const retiring = new Set<Dispatcher>();
@@ -170,6 +172,7 @@ export async function startApi(
     for (const server of servers) server.stopListening();
     ending.abort();
     maintaining.stop();
+    stopSettling();
     const dispatchers = () => [current.dispatcher, ...retiring];
     const finished = async () => {
       await requests.settled();

@@ -51,6 +51,7 @@ export type { RetryOptions, RetrySubmitOptions } from '../../sdk/dispatcher/retr
 export type { Revoked } from '../../sdk/dispatcher/revoke.js';
 export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/rotation.js';
 export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
+export type { SettledRuns } from '../../sdk/dispatcher/settle-runs.js';
 export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
 export type { RunStatus } from '../../sdk/dispatcher/status.js';
 export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
