@@ -134,6 +134,7 @@ const sections = [
     name: 'DispatcherEvents',
     about: 'Of `ctrl-exec`, `ctrl-exec-api`, and of a program that uses the library.',
   },
+  { title: 'HTTP API', name: 'ApiEvents', about: 'Of `ctrl-exec-api`, beside those of a dispatcher.' },
   { title: 'Agent', name: 'AgentEvents', about: 'Of `ctrl-exec-agent`.' },
   { title: 'Pull agent', name: 'PullEvents', about: 'Of `ctrl-exec-agent pull`.' },
   { title: 'Both', name: 'SharedEvents', about: 'Of either side.' },

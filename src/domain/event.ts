@@ -106,6 +106,18 @@ interface DispatcherEvents {
   'ca-succeeded': { serial: string; fingerprint: string };
   /** The CA before the present one is not accepted any more. @remarks Nothing. */
   'ca-retired': { serial: string };
+  /** A maintenance pass has ended. @remarks If `failed` stays above 0, the lines before it say which agents and why. */
+  maintained: { renewed: number; failed: number; pending: number; stale: number };
+  /** The store could not take what happened; results were given out all the same. @remarks Look at the disk of the state directory. */
+  'record-failed': { reqid: string | undefined; reason: string };
+  /** An agent was pinged. @remarks With `error`, that says what is wrong between the two hosts. */
+  ping: { reqid: string; host: string; status: string; rtt: number; error: string | undefined };
+  /** An agent was asked for its scripts and tags. @remarks With `error`, that says what is wrong between the two hosts. */
+  discovery: { reqid: string; host: string; error: string | undefined };
+}
+
+/** Of the HTTP API's process. */
+interface ApiEvents {
   /** The HTTP API listens on `address`: a URL, or `unix:` and the path of its socket. @remarks Nothing. */
   'api-start': { address: string };
   /** The HTTP API has stopped listening, and what ran has ended or its time was up. @remarks If nobody stopped it, see why its service manager did. */
@@ -125,14 +137,6 @@ interface DispatcherEvents {
   };
   /** Maintenance by the HTTP API, or its look at how runs ended, could not be done. @remarks It is tried again soon; mend what `reason` names. */
   'maintenance-failed': { reason: string };
-  /** A maintenance pass has ended. @remarks If `failed` stays above 0, the lines before it say which agents and why. */
-  maintained: { renewed: number; failed: number; pending: number; stale: number };
-  /** The store could not take what happened; results were given out all the same. @remarks Look at the disk of the state directory. */
-  'record-failed': { reqid: string | undefined; reason: string };
-  /** An agent was pinged. @remarks With `error`, that says what is wrong between the two hosts. */
-  ping: { reqid: string; host: string; status: string; rtt: number; error: string | undefined };
-  /** An agent was asked for its scripts and tags. @remarks With `error`, that says what is wrong between the two hosts. */
-  discovery: { reqid: string; host: string; error: string | undefined };
 }
 
 interface AgentEvents {
@@ -321,7 +325,7 @@ interface SharedEvents {
   'events-dropped': { count: number };
 }
 
-type Events = DispatcherEvents & AgentEvents & PullEvents & SharedEvents;
+type Events = DispatcherEvents & ApiEvents & AgentEvents & PullEvents & SharedEvents;
 
 /** How urgent an event is; it follows from what happened, not from its name alone. */
 export type EventLevel = 'info' | 'warning' | 'error';
