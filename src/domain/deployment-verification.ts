@@ -42,7 +42,7 @@ const verificationObject = {
   timeout: optional(duration),
 };
 
-interface PostDeployVerify {
+export interface PostDeployVerify {
   readonly enabled?: boolean;
   readonly endpoint?: Endpoint;
   readonly timeout?: number;
