@@ -10,17 +10,13 @@
  * @property {{ file: string, from: string, to: string }} without how the defence is taken away; `from` stands once in the file
  */
 
-const unit = 'unit/sdk/';
-const agent = 'src/sdk/agent/';
-const dispatcher = 'src/sdk/dispatcher/';
-
 /** @type {readonly Defence[]} */
 export const defences = [
   // Pairing: somebody in between
   {
     threat: 'Man in the middle at pairing: passes every message on, under a TLS key of his own',
     stoppedBy: 'each side puts the TLS key that it saw into what both hash',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who passes every message on, under a TLS key of his own, is found out before there is a code',
     without: {
       file: 'src/domain/pairing-transcript.ts',
@@ -32,7 +28,7 @@ export const defences = [
     threat:
       'Man in the middle at pairing: has the TLS key of the pairing port, and shows a dispatcher of his own',
     stoppedBy: 'both sets of certificates are hashed, too',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who has the TLS key, and adds a dispatcher of his own to those of the dispatcher, is found out',
     without: {
       file: 'src/domain/pairing-transcript.ts',
@@ -45,10 +41,10 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: another one from the second message on',
     stoppedBy: 'every connection of a session must show the same key',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'whose TLS key is another one from the nonces on does not get to read them',
     without: {
-      file: `${agent}pairing-connection.ts`,
+      file: 'src/sdk/agent/pairing-connection.ts',
       from: 'if (seen && !crypto.equal(seen.spki, leaf.spki))',
       to: 'if (false)',
     },
@@ -56,11 +52,11 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: has the agent confirm to him, and uses that at the dispatcher',
     stoppedBy: 'what the agent signs holds for the session that it saw',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named:
       'gets no certificate for the agent with what the agent confirmed to him, although both sides said yes',
     without: {
-      file: `${dispatcher}pairing-session.ts`,
+      file: 'src/sdk/dispatcher/pairing-session.ts',
       from: 'crypto.verify(csr.spki, data, signature)',
       to: 'true',
     },
@@ -68,10 +64,10 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: a dispatcher towards the agent, an agent towards the dispatcher',
     stoppedBy: 'the codes differ, and one that differs refuses the request',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who completes the ceremony with each side makes the codes differ',
     without: {
-      file: `${dispatcher}pairing-decisions.ts`,
+      file: 'src/sdk/dispatcher/pairing-decisions.ts',
       from: 'if (code === undefined || code === request.code) return okAsync(request);',
       to: 'if (request) return okAsync(request);',
     },
@@ -79,11 +75,11 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing, where the CA is known by its fingerprint (`--ca-sha256`)',
     stoppedBy: 'the pairing port must have a TLS certificate of that CA',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named:
       'who shows the certificates of the dispatcher is none to an agent that knows the fingerprint of the CA',
     without: {
-      file: `${agent}pairing-judgement.ts`,
+      file: 'src/sdk/agent/pairing-judgement.ts',
       from: 'if (!crypto.issuedBy(leaf, ca)) return',
       to: 'if (false) return',
     },
@@ -91,10 +87,10 @@ export const defences = [
   {
     threat: 'A dispatcher of another CA answers an agent that knows the fingerprint',
     stoppedBy: 'the fingerprint is compared before anything is confirmed',
-    test: `${unit}pairing.test.ts`,
+    test: 'unit/sdk/pairing.test.ts',
     named: 'pairing accepts the CA fingerprint in place of a person, and refuses another one',
     without: {
-      file: `${agent}pairing-judgement.ts`,
+      file: 'src/sdk/agent/pairing-judgement.ts',
       from: 'cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected))',
       to: 'cas[0]',
     },
@@ -102,10 +98,10 @@ export const defences = [
   {
     threat: 'An operator approves a request that is not the one of the person at the agent',
     stoppedBy: 'the agent installs nothing before its own person has said yes',
-    test: `${unit}pairing.test.ts`,
+    test: 'unit/sdk/pairing.test.ts',
     named: 'pairing installs nothing when the person at the agent says no, although the operator approved',
     without: {
-      file: `${agent}pair.ts`,
+      file: 'src/sdk/agent/pair.ts',
       from: '!(await trust.confirm(shown))',
       to: '!(await trust.confirm(shown)) && false',
     },
@@ -115,11 +111,11 @@ export const defences = [
   {
     threat: 'Code grinding towards the agent: chooses his nonce when he has seen the one of the agent',
     stoppedBy: 'the dispatcher commits to its nonce first, and the agent checks that',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named:
       'towards the agent: who chooses his nonce when he has seen its own is found out before there is a code',
     without: {
-      file: `${agent}pair.ts`,
+      file: 'src/sdk/agent/pair.ts',
       from: '!crypto.equal(commitment(crypto.sha256, th, dispatcherNonce), commit)',
       to: 'false',
     },
@@ -127,10 +123,10 @@ export const defences = [
   {
     threat: 'Code grinding towards the dispatcher: tries one nonce after the other',
     stoppedBy: 'a session answers one nonce; a second one ends it',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'towards the dispatcher: a second nonce is not answered, and ends the session',
     without: {
-      file: `${dispatcher}pairing-session.ts`,
+      file: 'src/sdk/dispatcher/pairing-session.ts',
       from: '    if (agentNonce)\n      return crypto.equal',
       to: '    if (agentNonce && state === "started")\n      return crypto.equal',
     },
@@ -138,10 +134,10 @@ export const defences = [
   {
     threat: 'Code guessing: one request after the other, until a code fits',
     stoppedBy: 'three wrong codes end pairing mode',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'by trying: three wrong codes end pairing mode',
     without: {
-      file: `${dispatcher}pairing-vigil.ts`,
+      file: 'src/sdk/dispatcher/pairing-vigil.ts',
       from: 'if (wrong.length < maxWrongCodes) return',
       to: 'if (wrong) return',
     },
@@ -150,11 +146,11 @@ export const defences = [
     threat: 'Guessing the secret of a join token',
     stoppedBy:
       'a proof is asked for before the dispatcher reveals anything, and one wrong one ends the session',
-    test: `${unit}joining.test.ts`,
+    test: 'unit/sdk/joining.test.ts',
     named:
       'a host with a join token without its secret is refused, and neither the nonce nor the proof is revealed',
     without: {
-      file: `${dispatcher}pairing-session.ts`,
+      file: 'src/sdk/dispatcher/pairing-session.ts',
       from: 'if (!mac || !crypto.equal(mac, expected))',
       to: 'if (false)',
     },
@@ -162,10 +158,10 @@ export const defences = [
   {
     threat: 'A dispatcher that never issued the join token answers',
     stoppedBy: 'it has to prove the token, too',
-    test: `${unit}joining.test.ts`,
+    test: 'unit/sdk/joining.test.ts',
     named: 'does not confirm to a dispatcher whose proof is another one',
     without: {
-      file: `${agent}pair.ts`,
+      file: 'src/sdk/agent/pair.ts',
       from: 'mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message))',
       to: 'mac !== undefined',
     },
@@ -173,17 +169,21 @@ export const defences = [
   {
     threat: 'A join token that leaked is used for another key',
     stoppedBy: 'it is bound to the first CSR that proves it',
-    test: `${unit}joining.test.ts`,
+    test: 'unit/sdk/joining.test.ts',
     named: 'a join token that is bound is refused for another key, and that is an alarm',
-    without: { file: `${dispatcher}pairing-session.ts`, from: 'if (bound) return', to: 'if (true) return' },
+    without: {
+      file: 'src/sdk/dispatcher/pairing-session.ts',
+      from: 'if (bound) return',
+      to: 'if (true) return',
+    },
   },
   {
     threat: 'A join token for one host is used by another',
     stoppedBy: 'it is for one name',
-    test: `${unit}joining.test.ts`,
+    test: 'unit/sdk/joining.test.ts',
     named: 'a host with a join token of another host is refused at the beginning',
     without: {
-      file: `${dispatcher}join-tokens.ts`,
+      file: 'src/sdk/dispatcher/join-tokens.ts',
       from: 'whyNotUsable(token, name, clock.now())',
       to: 'whyNotUsable(token, token?.name ?? name, clock.now())',
     },
@@ -194,7 +194,7 @@ export const defences = [
     threat: 'Downgrade at pairing: answers in version 1',
     stoppedBy:
       'messages of another version are not understood; the agent falls back to none unless it is told to (`--allow-v1`)',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'messages of another version are not understood, whatever else they say',
     without: {
       file: 'src/domain/pairing-messages.ts',
@@ -205,7 +205,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: has the agent offer a version that it did not',
     stoppedBy: 'the offer is hashed',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who has the TLS key, and has the agent offer another version than it does, is found out',
     without: {
       file: 'src/domain/pairing-transcript.ts',
@@ -216,10 +216,10 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: has a dispatcher that knows version 2 seem not to, in the midst of it',
     stoppedBy: 'version 1 is tried after the answer to M1 only, and not where one before it was of version 2',
-    test: `${unit}pairing-version1-agent.test.ts`,
+    test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'after a 404 of a dispatcher that has shown before that it knows version 2',
     without: {
-      file: `${agent}pairing-connection.ts`,
+      file: 'src/sdk/agent/pairing-connection.ts',
       from: 'if (version !== 2) version =',
       to: 'version =',
     },
@@ -227,10 +227,10 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: version 1 where people compare codes',
     stoppedBy: '`--allow-v1` needs the fingerprint of the CA, or the word that nobody can be between',
-    test: `${unit}pairing-version1-agent.test.ts`,
+    test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'where people compare codes',
     without: {
-      file: `${agent}pairing-options.ts`,
+      file: 'src/sdk/agent/pairing-options.ts',
       from: "!allowV1 || trust.kind === 'ca-sha256'",
       to: "true || trust.kind === 'ca-sha256'",
     },
@@ -238,10 +238,10 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: a name that has paired by version 2 asks by version 1',
     stoppedBy: 'such an approval is refused',
-    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'take the place of a name that is paired by version 2',
     without: {
-      file: `${dispatcher}pairing-decisions.ts`,
+      file: 'src/sdk/dispatcher/pairing-decisions.ts',
       from: "record?.pairing === 'v2' && version === 'v1'",
       to: 'false',
     },
@@ -249,10 +249,10 @@ export const defences = [
   {
     threat: 'Pairing by version 1 where nobody switched it on',
     stoppedBy: 'its route is unknown then',
-    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'is unknown to a dispatcher that does not serve it, as any other route',
     without: {
-      file: `${dispatcher}pairing-mode.ts`,
+      file: 'src/sdk/dispatcher/pairing-mode.ts',
       from: 'if (allowV1 && request.method',
       to: 'if (request.method',
     },
@@ -260,10 +260,10 @@ export const defences = [
   {
     threat: 'Pairing by version 1: an approval that was made for another request',
     stoppedBy: 'it must have the nonce of the request',
-    test: `${unit}pairing-version1-agent.test.ts`,
+    test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'with another nonce, ""',
     without: {
-      file: `${agent}pairing-legacy-judgement.ts`,
+      file: 'src/sdk/agent/pairing-legacy-judgement.ts',
       from: 'if (!crypto.equal(utf8(approval.nonce), utf8(nonce)))',
       to: 'if (false)',
     },
@@ -271,10 +271,10 @@ export const defences = [
   {
     threat: 'Pairing by version 1: shows the CA of the true dispatcher without a certificate of it',
     stoppedBy: 'with `--ca-sha256` the certificate of TLS must be of that CA',
-    test: `${unit}pairing-version1-agent.test.ts`,
+    test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'from who does not hold a certificate of the CA with this fingerprint',
     without: {
-      file: `${agent}pairing-judgement.ts`,
+      file: 'src/sdk/agent/pairing-judgement.ts',
       from: 'if (!crypto.issuedBy(leaf, ca))',
       to: 'if (false)',
     },
@@ -282,10 +282,10 @@ export const defences = [
   {
     threat: 'Pairing by version 1: an agent poses as the dispatcher',
     stoppedBy: 'a certificate that names somebody must name the dispatcher (those of legacy CAs name nobody)',
-    test: `${unit}pairing-version1-agent.test.ts`,
+    test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'from who holds the certificate of an agent',
     without: {
-      file: `${agent}pairing-legacy-judgement.ts`,
+      file: 'src/sdk/agent/pairing-legacy-judgement.ts',
       from: 'return uris.length === 0 || ',
       to: 'return uris.length >= 0 || ',
     },
@@ -293,10 +293,10 @@ export const defences = [
   {
     threat: 'Pairing by version 1: requests that wait fill the queue',
     stoppedBy: 'they have the places of version 2, two for an address, until their agent is gone',
-    test: `${unit}pairing-version1-dispatcher.test.ts`,
+    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'fill the queue',
     without: {
-      file: `${dispatcher}pairing-mode.ts`,
+      file: 'src/sdk/dispatcher/pairing-mode.ts',
       from: 'inOrder(() => admit(address).andThen(vigil.noAttack).andThen(work))',
       to: 'inOrder(() => vigil.noAttack().andThen(work))',
     },
@@ -304,10 +304,10 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: an older TLS towards the dispatcher',
     stoppedBy: 'the pairing port speaks TLS 1.3 only',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named: 'the pairing port speaks with nobody over TLS 1.2',
     without: {
-      file: `${dispatcher}pairing-mode.ts`,
+      file: 'src/sdk/dispatcher/pairing-mode.ts',
       from: "request.peer.tlsVersion !== 'TLSv1.3'",
       to: 'false',
     },
@@ -339,11 +339,11 @@ export const defences = [
   {
     threat: 'The same over a connection that is older than the change of CAs',
     stoppedBy: 'the agent judges issuer, dates and usage again for every request',
-    test: `${unit}agent-requests.test.ts`,
+    test: 'unit/sdk/agent-requests.test.ts',
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
-      file: `${agent}recognise.ts`,
+      file: 'src/sdk/agent/recognise.ts',
       from: 'if (certificate && !isOfOurCas(context, certificate, identity.authorities))',
       to: 'if (false)',
     },
@@ -351,10 +351,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: has a certificate of the right CA, and no agent trusts it',
     stoppedBy: 'serials in the trust file of each agent; refused before the body is read',
-    test: `${unit}agent-requests.test.ts`,
+    test: 'unit/sdk/agent-requests.test.ts',
     named: "on '/run', nobody with a serial that is not trusted, and no body is read",
     without: {
-      file: `${agent}recognise.ts`,
+      file: 'src/sdk/agent/recognise.ts',
       from: 'trustedAs(state.trust, serial);',
       to: 'trustedAs(state.trust, serial) ?? certificate?.commonName;',
     },
@@ -362,10 +362,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: has a certificate made with the serial of a trusted one',
     stoppedBy: 'a serial is trusted for the one certificate that was seen with it',
-    test: `${unit}lifecycle-rotation.test.ts`,
+    test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a dispatcher is not taken for another by a certificate with the serial of that one',
     without: {
-      file: `${agent}recognise.ts`,
+      file: 'src/sdk/agent/recognise.ts',
       from: 'return known === undefined || crypto.equal(known.der, certificate.der);',
       to: 'return known === undefined || known.serial === certificate.serial;',
     },
@@ -373,10 +373,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: says that it follows a trusted one, with a forged chain',
     stoppedBy: 'each step is signed by the key before it, from one that the agent knows',
-    test: `${unit}lifecycle-rotation.test.ts`,
+    test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain with a forged signature',
     without: {
-      file: `${agent}dispatcher-serials.ts`,
+      file: 'src/sdk/agent/dispatcher-serials.ts',
       from: 'if (!crypto.verify(holder.spki, successionMessage(step, next.value.der), step.sig))',
       to: 'if (false)',
     },
@@ -384,10 +384,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: shows the true chain of another',
     stoppedBy: 'the chain must end at the certificate of the caller',
-    test: `${unit}lifecycle-rotation.test.ts`,
+    test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain that somebody else than who it leads to shows',
     without: {
-      file: `${agent}dispatcher-serials.ts`,
+      file: 'src/sdk/agent/dispatcher-serials.ts',
       from: 'crypto.equal(holder.der, certificate.der) ? ok(id)',
       to: 'true ? ok(id)',
     },
@@ -395,10 +395,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: retires the serials of another',
     stoppedBy: 'each dispatcher changes serials under its own id only',
-    test: `${unit}lifecycle-rotation.test.ts`,
+    test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a dispatcher cannot retire a serial of another',
     without: {
-      file: `${agent}dispatcher-serials.ts`,
+      file: 'src/sdk/agent/dispatcher-serials.ts',
       from: `  if (holder !== id) return errAsync(refusal(\`serial \${serial} belongs to another dispatcher\`));
   return okAsync(trustChange({ state }, removeTrust(state.trust, serial, id), []));`,
       to: '  return okAsync(trustChange({ state }, removeTrust(state.trust, serial, holder), []));',
@@ -407,11 +407,11 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: has the agent give up the CA of another',
     stoppedBy: 'a set of CAs under which a trusted dispatcher would be locked out is refused',
-    test: `${unit}lifecycle-ca.test.ts`,
+    test: 'unit/sdk/lifecycle-ca.test.ts',
     named:
       'an agent refuses a set of CAs that would lock out the agent alone, or another dispatcher, also one that has not been here yet',
     without: {
-      file: `${agent}authority-updates.ts`,
+      file: 'src/sdk/agent/authority-updates.ts',
       from: 'return lost && `',
       to: 'return lost && undefined && `',
     },
@@ -419,10 +419,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted, or a stolen key of one: brings in a CA of its own',
     stoppedBy: 'a new CA must be vouched for by the key of one that is accepted',
-    test: `${unit}lifecycle-ca.test.ts`,
+    test: 'unit/sdk/lifecycle-ca.test.ts',
     named: 'an agent refuses a set of CAs of which no CA that it accepts vouches for a new one, with 409',
     without: {
-      file: `${agent}authority-updates.ts`,
+      file: 'src/sdk/agent/authority-updates.ts',
       from: 'return foreign && `',
       to: 'return foreign && undefined && `',
     },
@@ -430,10 +430,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: reads the output of another by its request id',
     stoppedBy: 'request ids belong to the dispatcher that used them',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: 'a request id is the own of each dispatcher, whatever serials that has',
     without: {
-      file: `${agent}run-once.ts`,
+      file: 'src/sdk/agent/run-once.ts',
       from: 'owner: caller.id, reqid: ask.reqid };',
       to: "owner: 'any', reqid: ask.reqid };",
     },
@@ -441,10 +441,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: runs what is not allowed, by a path or a crafted name',
     stoppedBy: 'names are looked up in the allowlist of the agent, never used as paths',
-    test: `${unit}agent-run.test.ts`,
+    test: 'unit/sdk/agent-run.test.ts',
     named: 'the name "/opt/greet": script not permitted',
     without: {
-      file: `${agent}run-ask.ts`,
+      file: 'src/sdk/agent/run-ask.ts',
       from: "typeof name === 'string' ? state.scripts.get(name) : undefined;",
       to: "typeof name === 'string' ? (state.scripts.get(name) ?? { name, path: name, profile: undefined, schema: undefined, schemaVersion: undefined }) : undefined;",
     },
@@ -454,10 +454,10 @@ export const defences = [
   {
     threat: 'Compromised agent: poses as another that is registered',
     stoppedBy: 'the key is pinned by name, and compared before a byte is sent',
-    test: `${unit}contact.test.ts`,
+    test: 'unit/sdk/contact.test.ts',
     named: 'answered by the key of another registered agent is refused, and that one is asked nothing',
     without: {
-      file: `${dispatcher}agent-target.ts`,
+      file: 'src/sdk/dispatcher/agent-target.ts',
       from: 'if (latest && hasKey(latest, digest)) return usable();',
       to: 'if (latest) return usable();',
     },
@@ -465,10 +465,10 @@ export const defences = [
   {
     threat: 'Compromised agent, or a stranger of the same CA: answers where no registered name was asked',
     stoppedBy: 'its key must be pinned for some agent',
-    test: `${unit}contact.test.ts`,
+    test: 'unit/sdk/contact.test.ts',
     named: 'is refused with a key that nobody has, although its certificate is of our CA',
     without: {
-      file: `${dispatcher}agent-target.ts`,
+      file: 'src/sdk/dispatcher/agent-target.ts',
       from: 'if (!owner) return wrong(',
       to: 'if (!owner) return okAsync<void, TransportError>(undefined);\n      if (!owner) return wrong(',
     },
@@ -476,7 +476,7 @@ export const defences = [
   {
     threat: 'Compromised agent: poses as a dispatcher',
     stoppedBy: 'certificates of agents are for servers only',
-    test: `${unit}agent-requests.test.ts`,
+    test: 'unit/sdk/agent-requests.test.ts',
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
@@ -488,7 +488,7 @@ export const defences = [
   {
     threat: 'Compromised agent: answers with the fields of another request',
     stoppedBy: 'a result has the request id that was asked with, and its host is the one that was asked',
-    test: `${unit}answers.test.ts`,
+    test: 'unit/sdk/answers.test.ts',
     named: 'an answer that is not understood is exit -1 and says why another reqid',
     without: {
       file: 'src/domain/agent-protocol.ts',
@@ -499,10 +499,10 @@ export const defences = [
   {
     threat: 'Compromised agent: answers in the name of another',
     stoppedBy: 'results are filed under the name that was asked, whatever the body says',
-    test: `${unit}run.test.ts`,
+    test: 'unit/sdk/run.test.ts',
     named: 'results are kept under the registered name when the agent claims to be another',
     without: {
-      file: `${dispatcher}run.ts`,
+      file: 'src/sdk/dispatcher/run.ts',
       from: 'resultOf({ ...base, rtt }, read, name)',
       to: 'resultOf({ ...base, rtt, host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host }, read, name)',
     },
@@ -510,10 +510,10 @@ export const defences = [
   {
     threat: 'Compromised agent, or somebody in between: streams the output and the result of another run',
     stoppedBy: 'the last line of a stream signs all lines before it and the result, for this very request',
-    test: `${unit}follow.test.ts`,
+    test: 'unit/sdk/follow.test.ts',
     named: 'where it is that of another run, byte for byte',
     without: {
-      file: `${dispatcher}follow.ts`,
+      file: 'src/sdk/dispatcher/follow.ts',
       from: '          if (checked.isErr()) return err(checked.error);\n',
       to: '',
     },
@@ -521,10 +521,10 @@ export const defences = [
   {
     threat: 'Compromised agent: streams output, and ends without vouching for it',
     stoppedBy: 'a stream without its end line is no result, and nothing of it is kept',
-    test: `${unit}follow.test.ts`,
+    test: 'unit/sdk/follow.test.ts',
     named: 'where the connection breaks before its end, which may still be fetched',
     without: {
-      file: `${dispatcher}agent-request.ts`,
+      file: 'src/sdk/dispatcher/agent-request.ts',
       from: 'followed?.following.verdict().isOk()',
       to: 'followed',
     },
@@ -543,10 +543,10 @@ export const defences = [
   {
     threat: 'A user who may start no run: looks at, or stops, that of another',
     stoppedBy: 'the hook is asked about both, and told whose run it is',
-    test: `${unit}async-runs.test.ts`,
+    test: 'unit/sdk/async-runs.test.ts',
     named: 'asks the hook, which is told whose run it is, before any agent',
     without: {
-      file: `${dispatcher}run-lookup.ts`,
+      file: 'src/sdk/dispatcher/run-lookup.ts',
       from: '    yield* authorise(context, question, caller, withoutHook);\n',
       to: '',
     },
@@ -554,7 +554,7 @@ export const defences = [
   {
     threat: 'Compromised agent: puts control characters into what people and logs are shown',
     stoppedBy: 'what an agent says is escaped and cut',
-    test: `${unit}answers.test.ts`,
+    test: 'unit/sdk/answers.test.ts',
     named: 'hostile texts in an error do not reach a result or a terminal',
     without: {
       file: 'src/domain/agent-protocol.ts',
@@ -565,10 +565,10 @@ export const defences = [
   {
     threat: 'Compromised agent: asks at its renewal for a certificate in the name of another',
     stoppedBy: 'the name is that of its present certificate; of a CSR nothing is used but the key',
-    test: `${unit}defences-renewal.test.ts`,
+    test: 'unit/sdk/defences-renewal.test.ts',
     named: 'an agent that was broken into gets a certificate in its own name, whatever name its CSR asks for',
     without: {
-      file: `${dispatcher}renewal.ts`,
+      file: 'src/sdk/dispatcher/renewal.ts',
       from: "const profile = { kind: 'agent', name, asClientToo } as const;",
       to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n    const asked = new Pkcs10CertificateRequest(begun.csr).subjectName.getField('CN')[0] ?? name;\n    const profile = { kind: 'agent', name: asked, asClientToo } as const;",
     },
@@ -576,11 +576,11 @@ export const defences = [
   {
     threat: 'The same when it pairs',
     stoppedBy: 'the name is the one that was approved',
-    test: `${unit}defences-pairing.test.ts`,
+    test: 'unit/sdk/defences-pairing.test.ts',
     named:
       'an agent that asks to pair gets a certificate in the name that was approved, whatever its CSR says',
     without: {
-      file: `${dispatcher}pairing-session.ts`,
+      file: 'src/sdk/dispatcher/pairing-session.ts',
       from: "const certificate = yield* authority.issue({ kind: 'agent', name }, csr.spki, validity);",
       to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n      const asked = new Pkcs10CertificateRequest(csr.der as never).subjectName.getField('CN')[0] ?? name;\n      const certificate = yield* authority.issue({ kind: 'agent', name: asked }, csr.spki, validity);",
     },
@@ -611,10 +611,10 @@ export const defences = [
   {
     threat: 'A dispatcher hands an agent a certificate in another name at a renewal',
     stoppedBy: 'the agent takes only its own names, key, CA, usage and dates',
-    test: `${unit}lifecycle-renewal.test.ts`,
+    test: 'unit/sdk/lifecycle-renewal.test.ts',
     named: 'an agent refuses a certificate in another name',
     without: {
-      file: `${agent}renewal.ts`,
+      file: 'src/sdk/agent/renewal.ts',
       from: "if (!same) return refuse('cert is in another name');",
       to: 'if (!same) same;',
     },
@@ -624,17 +624,17 @@ export const defences = [
   {
     threat: 'The certificate of a dispatcher was stolen: its serial is on the list that people write',
     stoppedBy: 'serials in `revoked-serials`, for every request',
-    test: `${unit}agent-requests.test.ts`,
+    test: 'unit/sdk/agent-requests.test.ts',
     named: "on '/run', nobody with a revoked serial, also a trusted one, and no body is read",
-    without: { file: `${agent}recognise.ts`, from: 'if (state.revoked.has(serial))', to: 'if (false)' },
+    without: { file: 'src/sdk/agent/recognise.ts', from: 'if (state.revoked.has(serial))', to: 'if (false)' },
   },
   {
     threat: 'The certificate of a dispatcher was stolen: it was revoked with `revoke`',
     stoppedBy: 'revocation lists, pushed to every agent and kept over its restart',
-    test: `${unit}lifecycle-revocation.test.ts`,
+    test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents refuse a dispatcher whose serial is on the list, on a connection that is open',
     without: {
-      file: `${agent}trust.ts`,
+      file: 'src/sdk/agent/trust.ts',
       from: '      ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),\n',
       to: '',
     },
@@ -642,10 +642,10 @@ export const defences = [
   {
     threat: 'A revoked dispatcher begins a request before it is revoked, and ends it after',
     stoppedBy: 'the caller is judged again when the body is there',
-    test: `${unit}agent-requests.test.ts`,
+    test: 'unit/sdk/agent-requests.test.ts',
     named: "because it is 'revoked' is refused on '/run', and nothing is done",
     without: {
-      file: `${agent}requests.ts`,
+      file: 'src/sdk/agent/requests.ts',
       from: 'const still = recognise(context, served.current(), request);',
       to: 'const still = caller;',
     },
@@ -653,10 +653,10 @@ export const defences = [
   {
     threat: 'A revoked dispatcher is let in again by an older list',
     stoppedBy: 'the numbers of the lists of a dispatcher only grow',
-    test: `${unit}lifecycle-revocation.test.ts`,
+    test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents refuse an older list and one that nobody they accept has signed',
     without: {
-      file: `${agent}authority-updates.ts`,
+      file: 'src/sdk/agent/authority-updates.ts',
       from: 'if (held === undefined || list.number > held.number) return undefined;',
       to: 'if (list) return undefined;',
     },
@@ -664,10 +664,10 @@ export const defences = [
   {
     threat: 'A revoked dispatcher is let in again by the list of another',
     stoppedBy: 'a list takes the place only of one that the same dispatcher brought',
-    test: `${unit}lifecycle-revocation.test.ts`,
+    test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents hold the lists of several dispatchers, each with its own numbers',
     without: {
-      file: `${agent}trust.ts`,
+      file: 'src/sdk/agent/trust.ts',
       from: 'return from(dispatcherId) ?? from(undefined);',
       to: 'return from(dispatcherId) ?? ofCa[0];',
     },
@@ -686,10 +686,10 @@ export const defences = [
   {
     threat: 'A revoked dispatcher follows itself by a chain of successions',
     stoppedBy: 'no serial of a chain may be revoked',
-    test: `${unit}lifecycle-rotation.test.ts`,
+    test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain of which serial 0 is revoked',
     without: {
-      file: `${agent}dispatcher-serials.ts`,
+      file: 'src/sdk/agent/dispatcher-serials.ts',
       from: 'if (state.revoked.has(step.old)) return',
       to: 'if (false) return',
     },
@@ -697,11 +697,11 @@ export const defences = [
   {
     threat: 'The certificate of an agent was stolen: it was revoked with `revoke`',
     stoppedBy: 'revocations are looked up before every request, over kept connections, too',
-    test: `${unit}lifecycle-revocation.test.ts`,
+    test: 'unit/sdk/lifecycle-revocation.test.ts',
     named:
       'revoke NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent',
     without: {
-      file: `${dispatcher}agent-target.ts`,
+      file: 'src/sdk/dispatcher/agent-target.ts',
       from: 'const revoked = itself || (own.length > 0 && own.every((each) => each));',
       to: 'const revoked = itself && own.length < 0;',
     },
@@ -745,10 +745,10 @@ export const defences = [
   {
     threat: 'Replay: a request is sent again, byte for byte',
     stoppedBy: 'its nonce is remembered before anything comes of it',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is sent again byte for byte is refused as replayed on '/run'",
     without: {
-      file: `${agent}requests.ts`,
+      file: 'src/sdk/agent/requests.ts',
       from: "if (entered.value === 'fresh') return undefined;",
       to: "if (entered.value !== 'full') return undefined;",
     },
@@ -767,7 +767,7 @@ export const defences = [
   {
     threat: 'Replay across a restart of the agent',
     stoppedBy: 'the nonces are in a journal',
-    test: `${unit}defences-replay.test.ts`,
+    test: 'unit/sdk/defences-replay.test.ts',
     named: 'an agent that was restarted accepts no request that it had before',
     without: {
       file: 'src/adapters/files/replay-generations.ts',
@@ -778,10 +778,10 @@ export const defences = [
   {
     threat: 'Replay across a reboot, or where the journal is lost',
     stoppedBy: 'for half a minute nothing is accepted that may have been here',
-    test: `${unit}defences-replay.test.ts`,
+    test: 'unit/sdk/defences-replay.test.ts',
     named: 'on a host that was booted meanwhile refuses for half a minute what it may have had',
     without: {
-      file: `${agent}requests.ts`,
+      file: 'src/sdk/agent/requests.ts',
       from: 'if (doubtful && created <= doubtfulBefore)',
       to: 'if (false)',
     },
@@ -811,7 +811,7 @@ export const defences = [
   {
     threat: 'Replay across hosts: what was signed for one agent is sent to another',
     stoppedBy: 'the key of the agent is signed, and must be its own',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is signed for another agent is refused on '/run',",
     without: {
       file: 'src/domain/request-signature.ts',
@@ -822,7 +822,7 @@ export const defences = [
   {
     threat: 'Replay across time: sent when nobody remembers it',
     stoppedBy: 'a signature expires',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that has expired is refused on '/run',",
     without: {
       file: 'src/domain/request-signature.ts',
@@ -833,7 +833,7 @@ export const defences = [
   {
     threat: 'Replay across time: a signature that holds for years',
     stoppedBy: 'none is accepted for longer than 300 s',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is valid for longer than any may be is refused on '/run',",
     without: {
       file: 'src/domain/request-signature.ts',
@@ -844,10 +844,10 @@ export const defences = [
   {
     threat: 'Replay by a new signature over an old run: a repetition of the dispatcher itself, too',
     stoppedBy: 'a request id runs at most once, and is given the answer of before',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
-      file: `${agent}run-once.ts`,
+      file: 'src/sdk/agent/run-once.ts',
       from: "if (reqid === undefined || (caller.unsigned && ask.mode !== 'async')) return forgotten;",
       to: 'if (ask) return forgotten;',
     },
@@ -855,7 +855,7 @@ export const defences = [
   {
     threat: 'The same across a restart of the agent',
     stoppedBy: 'request ids are in a journal',
-    test: `${unit}defences-replay.test.ts`,
+    test: 'unit/sdk/defences-replay.test.ts',
     named: 'an agent that was restarted runs no request id again, and gives the answer of before',
     without: {
       file: 'src/adapters/files/agent-runs.ts',
@@ -878,7 +878,7 @@ export const defences = [
   {
     threat: 'Replay of an answer: to the same words, asked again',
     stoppedBy: 'an answer signs the signature of its request',
-    test: `${unit}message-signing.test.ts`,
+    test: 'unit/sdk/message-signing.test.ts',
     named: 'a signed answer is of one request: neither another one nor the same one asked again',
     without: {
       file: 'src/domain/answer-signature.ts',
@@ -891,7 +891,7 @@ export const defences = [
   {
     threat: 'The body of a request is altered',
     stoppedBy: 'its digest is signed, and checked before anything is parsed',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that has another body than was signed is refused on '/run',",
     without: {
       file: 'src/domain/request-signature.ts',
@@ -902,7 +902,7 @@ export const defences = [
   {
     threat: 'Path, method, host or digest of a request is altered, or it is signed by another key',
     stoppedBy: 'the signature over them is checked with the key of the TLS peer',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that was signed for another path is refused on '/run',",
     without: {
       file: 'src/sdk/message-signing.ts',
@@ -913,7 +913,7 @@ export const defences = [
   {
     threat: 'The body of an answer is altered',
     stoppedBy: 'its digest is signed',
-    test: `${unit}result-signatures.test.ts`,
+    test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that has another body than was signed is no result',
     without: {
       file: 'src/domain/answer-signature.ts',
@@ -924,7 +924,7 @@ export const defences = [
   {
     threat: 'Somebody inside the connection answers, who has not the key of the agent',
     stoppedBy: 'an answer is signed by the key of the certificate that the connection shows',
-    test: `${unit}result-signatures.test.ts`,
+    test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that is signed by another key under the name of the right certificate is no result',
     without: {
       file: 'src/sdk/message-signing.ts',
@@ -937,10 +937,10 @@ export const defences = [
   {
     threat: 'Downgrade at signing: the signature of a request is stripped',
     stoppedBy: 'an agent does nothing for a request that is not signed',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is not signed is refused on '/run',",
     without: {
-      file: `${agent}requests.ts`,
+      file: 'src/sdk/agent/requests.ts',
       from: "if ('stranger' in caller || refusal.error !== 'signature required') return refusal;",
       to: `if (refusal.error === 'signature required') return undefined;
   if ('stranger' in caller) return refusal;`,
@@ -960,7 +960,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: a weaker algorithm is named',
     stoppedBy: 'the algorithm follows from the key, and another name for it is refused',
-    test: `${unit}message-signing.test.ts`,
+    test: 'unit/sdk/message-signing.test.ts',
     named: "of a key 'p256' that says it is 'ed25519' is invalid",
     without: {
       file: 'src/domain/message-signature.ts',
@@ -971,10 +971,10 @@ export const defences = [
   {
     threat: 'Downgrade at signing: the signature of an answer is stripped',
     stoppedBy: 'such an answer is no result',
-    test: `${unit}result-signatures.test.ts`,
+    test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that is not signed is no result',
     without: {
-      file: `${dispatcher}agent-request.ts`,
+      file: 'src/sdk/dispatcher/agent-request.ts',
       from: 'if (!isUnsigned(answer)) return refuse(checked.error);',
       to: `if (isUnsigned(answer)) return okAsync(answer);
   if (!isUnsigned(answer)) return refuse(checked.error);`,
@@ -984,10 +984,10 @@ export const defences = [
   {
     threat: 'Downgrade at signing: a dispatcher that has signed before is posed as by an unsigned request',
     stoppedBy: 'the first valid signature makes signatures required, and that is stored',
-    test: `${unit}legacy-dispatchers.test.ts`,
+    test: 'unit/sdk/legacy-dispatchers.test.ts',
     named: 'a request that is not signed is refused once its dispatcher has signed, also after a restart',
     without: {
-      file: `${agent}legacy-dispatchers.ts`,
+      file: 'src/sdk/agent/legacy-dispatchers.ts',
       from: 'if (signing.has(caller.id))',
       to: 'if (signing.size < 0)',
     },
@@ -995,7 +995,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: an agent that has signed before answers without a signature',
     stoppedBy: 'the first valid signature makes signatures required, whatever allow_legacy_agents says',
-    test: `${unit}legacy-agents.test.ts`,
+    test: 'unit/sdk/legacy-agents.test.ts',
     named: 'an agent that does not sign is not believed any more once it has signed',
     without: {
       file: 'src/domain/agent-standing.ts',
@@ -1006,10 +1006,10 @@ export const defences = [
   {
     threat: 'An unsigned request asks for more than legacy dispatchers know',
     stoppedBy: 'only the routes of the legacy protocol are served without a signature',
-    test: `${unit}legacy-dispatchers.test.ts`,
+    test: 'unit/sdk/legacy-dispatchers.test.ts',
     named: "a request that is not signed 'POST' '/v2/cas' is for signers only",
     without: {
-      file: `${agent}legacy-dispatchers.ts`,
+      file: 'src/sdk/agent/legacy-dispatchers.ts',
       from: "legacyRoutes.some((form) => form.test(route)) ? undefined : 'only ours ask for this'",
       to: 'legacyRoutes.some((form) => form.test(route)) ? undefined : undefined',
     },
@@ -1017,11 +1017,11 @@ export const defences = [
   {
     threat: 'A host of the same CA answers for an agent whose key is not known yet',
     stoppedBy: 'its certificate must name the recorded host, or an operator pins it',
-    test: `${unit}legacy-agents.test.ts`,
+    test: 'unit/sdk/legacy-agents.test.ts',
     named:
       'the first contact with an agent that was taken over refuses a certificate that names another host',
     without: {
-      file: `${dispatcher}first-pin.ts`,
+      file: 'src/sdk/dispatcher/first-pin.ts',
       from: 'if (!by.whoever && !names(peer, record))',
       to: 'if (!by.whoever && !names(peer, record) && !peer)',
     },
@@ -1031,7 +1031,7 @@ export const defences = [
   {
     threat: 'Clock skew: a request of the future, to be sent again when it is forgotten',
     stoppedBy: 'none that was made more than 30 s ahead',
-    test: `${unit}agent-signatures.test.ts`,
+    test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is of the future is refused on '/run',",
     without: {
       file: 'src/domain/request-signature.ts',
@@ -1049,7 +1049,7 @@ export const defences = [
   {
     threat: 'Clock skew: a refusal of another time, given to a request that was not understood',
     stoppedBy: 'one that is not bound to its request is believed within 30 s only',
-    test: `${unit}defences-replay.test.ts`,
+    test: 'unit/sdk/defences-replay.test.ts',
     named:
       'a refusal that is not bound to its request is believed for as long as clocks may differ, and no longer',
     without: {
@@ -1100,10 +1100,10 @@ export const defences = [
     threat:
       'Malicious dispatcher, trusted: fetches the result of a run of another, or learns that there is one',
     stoppedBy: 'runs are looked for under the id of who asks; what is not found there is unknown',
-    test: `${unit}agent-async.test.ts`,
+    test: 'unit/sdk/agent-async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
-      file: `${agent}run-result.ts`,
+      file: 'src/sdk/agent/run-result.ts',
       from: 'const key = { owner: caller.id, reqid };',
       to: "const key = { owner: 'control', reqid };",
     },
@@ -1111,10 +1111,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: stops the runs of another',
     stoppedBy: 'only runs of who asks are looked for',
-    test: `${unit}agent-async.test.ts`,
+    test: 'unit/sdk/agent-async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
-      file: `${agent}run-cancel.ts`,
+      file: 'src/sdk/agent/run-cancel.ts',
       from: 'owner: caller.id, reqid });',
       to: "owner: 'control', reqid });",
     },
@@ -1122,10 +1122,10 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: takes all places for runs, so that no other one gets any',
     stoppedBy: 'the last quarter of the places is none that one of several can have taken',
-    test: `${unit}agent-async.test.ts`,
+    test: 'unit/sdk/agent-async.test.ts',
     named: 'places of the last quarter no dispatcher can take where several are trusted',
     without: {
-      file: `${agent}run-script.ts`,
+      file: 'src/sdk/agent/run-script.ts',
       from: 'return several ? limit - Math.floor(limit / 4) : limit;',
       to: 'return several ? limit : limit;',
     },
@@ -1134,10 +1134,10 @@ export const defences = [
     threat:
       'A request id that was used for an async run is used for another one, when the other record of it is gone',
     stoppedBy: 'the jobs are asked before every run',
-    test: `${unit}agent-async.test.ts`,
+    test: 'unit/sdk/agent-async.test.ts',
     named: 'at most once holds where only the jobs remember, and where only the other record does',
     without: {
-      file: `${agent}run-once.ts`,
+      file: 'src/sdk/agent/run-once.ts',
       from: 'if (job.value !== undefined) return repeated(context, caller, ask, job.value);',
       to: 'if (job.value === null) return repeated(context, caller, ask, job.value);',
     },
@@ -1156,7 +1156,7 @@ export const defences = [
   {
     threat: 'The result of a streamed run is altered',
     stoppedBy: 'the digest of the result is signed together with that of the output',
-    test: `${unit}stream-signing.test.ts`,
+    test: 'unit/sdk/stream-signing.test.ts',
     named: 'the end line of a streamed run does not verify with another exit',
     without: {
       file: 'src/sdk/message-signing.ts',
@@ -1167,10 +1167,10 @@ export const defences = [
   {
     threat: 'Who follows a run reads slowly, or not at all, to fill the memory of the agent',
     stoppedBy: 'the program waits for its reader',
-    test: `${unit}agent-stream.test.ts`,
+    test: 'unit/sdk/agent-stream.test.ts',
     named: 'a streamed run slows its program down to the pace of its reader, and holds little',
     without: {
-      file: `${agent}run-stream.ts`,
+      file: 'src/sdk/agent/run-stream.ts',
       from: "if (size < highWater || state !== 'open') return resolve(state === 'open');",
       to: "if (size >= 0) return resolve(state === 'open');",
     },
@@ -1178,9 +1178,13 @@ export const defences = [
   {
     threat: 'A link is swapped between load and run, to leave `script_dirs`',
     stoppedBy: 'the real path is found again at every run, and that one is executed',
-    test: `${unit}agent-run-limits.test.ts`,
+    test: 'unit/sdk/agent-run-limits.test.ts',
     named: 'script_dirs a link that leaves them after the load is not followed',
-    without: { file: `${agent}scripts.ts`, from: 'if (withinDirectories(real, existing))', to: 'if (real)' },
+    without: {
+      file: 'src/sdk/agent/scripts.ts',
+      from: 'if (withinDirectories(real, existing))',
+      to: 'if (real)',
+    },
   },
   {
     threat: 'A hook that did not say yes is taken for one that did',

@@ -1,6 +1,6 @@
 import type { DeploymentStep } from './deployment-plan.js';
+import type { Verification } from './errors.js';
 import { type CtrlExecError, failure } from './errors.js';
-import type { Verification } from './verification.js';
 
 /** What people know the steps as: the member of the configuration, where there is one. */
 const stepNames: Readonly<Record<DeploymentStep['kind'], string>> = {

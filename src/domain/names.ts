@@ -74,3 +74,7 @@ export function scriptName(text: string, field = 'script'): Named {
 export function isReqid(text: string): boolean {
   return /^[A-Za-z0-9_-]{1,64}$/.test(text);
 }
+
+/** Whether a text can stand alone between two slashes of a path; what is special there is escaped. */
+export const isPathSegment = (text: string): boolean =>
+  /^[^\p{C}\s]{1,128}$/u.test(text) && text !== '.' && text !== '..';

@@ -1,7 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { decodeObject, list, optional, text } from './decode.js';
-import { printable } from './names.js';
-import { isPathSegment } from './pull-settings.js';
+import { isPathSegment, printable } from './names.js';
 
 /** What the control plane wants done. Nothing in it was judged beyond its form. */
 export type PullJob = CsrJob | DeploymentJob;

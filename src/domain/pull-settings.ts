@@ -3,7 +3,7 @@ import { closest } from './closest.js';
 import { at, configInvalid, type ParsedConfiguration } from './configuration.js';
 import type { CtrlExecError } from './errors.js';
 import type { EventLevel } from './event.js';
-import { printable } from './names.js';
+import { isPathSegment, printable } from './names.js';
 import { type ControlPlaneUrl, controlPlaneUrl } from './pull-server-url.js';
 import type { SettingsAndWarnings } from './settings-reader.js';
 
@@ -168,10 +168,6 @@ interface Found {
   readonly place: string;
   readonly line?: number;
 }
-
-/** Whether a text can stand alone between two slashes of a path; what is special there is escaped. */
-export const isPathSegment = (text: string): boolean =>
-  /^[^\p{C}\s]{1,128}$/u.test(text) && text !== '.' && text !== '..';
 
 const directories = (text: string): readonly string[] =>
   text

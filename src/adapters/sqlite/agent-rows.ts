@@ -1,9 +1,8 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
 import type { AgentStanding } from '../../domain/agent-standing.js';
-import type { Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { dictionaryOf, integer, listOf, oneOf, orNull, shape, text } from './shape.js';
+import type { StoreFailed, Transaction } from './transaction.js';
 
 /** As JSON holds it: what is undefined is absent. */
 interface StoredStanding {

@@ -2,8 +2,8 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, statSync } from '
 import { dirname } from 'node:path';
 import Libsql from 'libsql';
 import type { Result } from 'neverthrow';
-import type { StoreFailed } from './failures.js';
 import { inspectFile, migrate } from './migrations.js';
+import type { StoreFailed } from './transaction.js';
 
 /** Milliseconds that SQLite itself waits for a lock; it blocks the event loop, so most of the waiting is done outside. */
 const blockingWait = 20;

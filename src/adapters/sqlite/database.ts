@@ -11,38 +11,12 @@ import {
 import type Libsql from 'libsql';
 import { err, ok, Result, ResultAsync } from 'neverthrow';
 import { connect, prepareFile } from './connection.js';
-import { failureOf, isContention, type StoreFailed, storeFailed } from './failures.js';
+import { failureOf, isContention } from './failures.js';
 import { inspectSchema } from './migrations.js';
 import { preparedOn } from './prepared.js';
 import type { Guard } from './shape.js';
 import type { Tables } from './tables.js';
-
-/** What a unit of work may do. Synchronous on purpose: nothing else of this process comes in between. */
-export interface Transaction {
-  /** Builds statements; they run when they are handed to `rows` or `change`. */
-  readonly query: Kysely<Tables>;
-  /** Reads; `json` names the columns that hold JSON. A row that is not what it should be is `store_failed`. */
-  rows<T>(
-    statement: Compilable,
-    guard: Guard<T>,
-    json?: readonly string[],
-  ): Result<readonly T[], StoreFailed>;
-  /** Writes; how many rows it touched. */
-  change(statement: Compilable): Result<number, StoreFailed>;
-  /** The error for rows that are each well formed but do not fit together. */
-  damaged(): StoreFailed;
-}
-
-type Work<T, E> = (tx: Transaction) => Result<T, E>;
-
-/** One connection to the file. An Err from the work rolls back; contention is waited out, for `patience` at most. */
-export interface Database {
-  /** Sees one state of the file throughout. */
-  read<T, E>(operation: string, work: Work<T, E>): ResultAsync<T, E | StoreFailed>;
-  /** Excludes every other writer; durable when it returns Ok. The work is run again after contention. */
-  write<T, E>(operation: string, work: Work<T, E>): ResultAsync<T, E | StoreFailed>;
-  close(): void;
-}
+import { type Database, type StoreFailed, storeFailed, type Transaction, type Work } from './transaction.js';
 
 /** Milliseconds after which contention is an error. */
 const patience = 10_000;

@@ -1,10 +1,4 @@
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-
-export type StoreFailed = CtrlExecError<'store_failed'>;
-
-/** Makes the error for something that this adapter itself found wrong. */
-export const storeFailed = (operation: string, reason: string, message: string): StoreFailed =>
-  failure('store_failed', message, { operation, reason });
+import { type StoreFailed, storeFailed } from './transaction.js';
 
 /** The result codes of SQLite (https://www.sqlite.org/rescode.html) that an operator can act on: primary ones, and extended ones that say more. */
 const known: ReadonlyMap<number, readonly [name: string, advice: string]> = new Map([

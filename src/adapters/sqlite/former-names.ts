@@ -1,8 +1,7 @@
 import type { Result } from 'neverthrow';
 import type { AgentRecord } from '../../domain/agent-record.js';
-import type { Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { oneOf, shape, text } from './shape.js';
+import type { StoreFailed, Transaction } from './transaction.js';
 
 /** A name that goes: it is not brought back by an import, and version 1 does not take one that paired by version 2. */
 export const remember = (

@@ -1,10 +1,9 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import type { JoinTokenRecord } from '../../domain/join-token.js';
 import type { JoinTokens } from '../../ports/join-tokens.js';
-import type { Database, Transaction } from './database.js';
-import { type StoreFailed, storeFailed } from './failures.js';
 import { integer, orNull, shape, text } from './shape.js';
 import type { Tables } from './tables.js';
+import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';
 
 type TokenRow = Tables['join_tokens'];
 

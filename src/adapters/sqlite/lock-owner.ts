@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import Libsql from 'libsql';
 import { err, ok, type Result } from 'neverthrow';
 import { createPrivateFile } from './connection.js';
-import { failureOf, isContention, type StoreFailed, sqliteCode } from './failures.js';
+import { failureOf, isContention, sqliteCode } from './failures.js';
+import type { StoreFailed } from './transaction.js';
 
 /** Shows to every other process that this one lives: an exclusive lock on a file of its own. */
 export interface LockOwner {

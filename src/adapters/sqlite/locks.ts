@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
 import { failure } from '../../domain/errors.js';
 import type { LockKey, Locks } from '../../ports/locks.js';
-import type { Database, Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { type LockOwner, type LockOwners, lockOwners } from './lock-owner.js';
 import { integer, shape, text } from './shape.js';
+import type { Database, StoreFailed, Transaction } from './transaction.js';
 
 interface LockRow {
   readonly host: string;

@@ -1,7 +1,7 @@
 import type Libsql from 'libsql';
 import { err, ok, type Result } from 'neverthrow';
-import { type StoreFailed, storeFailed } from './failures.js';
 import { preparedOn } from './prepared.js';
+import { type StoreFailed, storeFailed } from './transaction.js';
 
 /** Marks the file as ours (`PRAGMA application_id`): "cxst". */
 const applicationId = 0x63787374;

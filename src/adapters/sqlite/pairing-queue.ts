@@ -8,9 +8,8 @@ import {
   whyUndecidable,
 } from '../../domain/pairing-request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
-import type { Database, Transaction } from './database.js';
-import { type StoreFailed, storeFailed } from './failures.js';
 import { either, flag, integer, oneOf, orNull, shape, text } from './shape.js';
+import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';
 
 interface RequestRow {
   readonly id: string;

@@ -13,9 +13,8 @@ import {
   readRecord,
   readRecords,
 } from './agent-rows.js';
-import type { Database, Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { former, formerNames, remember } from './former-names.js';
+import type { Database, StoreFailed, Transaction } from './transaction.js';
 
 const unknownAgent = (name: string) =>
   failure('agent_unknown', `no agent is registered as "${name}"`, { name });

@@ -1,9 +1,8 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import type { Revocation, Revocations } from '../../ports/revocations.js';
-import type { Database, Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { integer, orNull, shape, text } from './shape.js';
 import type { Tables } from './tables.js';
+import type { Database, StoreFailed, Transaction } from './transaction.js';
 
 type RevocationRow = Tables['revocations'];
 

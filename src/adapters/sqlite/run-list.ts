@@ -3,9 +3,8 @@ import { ok, type Result, safeTry } from 'neverthrow';
 import type { RunMode } from '../../domain/run-record.js';
 import { type RunSummary, summaryOf, type Verdict } from '../../domain/run-summary.js';
 import type { RunListing } from '../../ports/run-store.js';
-import type { Transaction } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { integer, listOf, oneOf, orNull, shape, text } from './shape.js';
+import type { StoreFailed, Transaction } from './transaction.js';
 
 interface ListedRow {
   readonly reqid: string;

@@ -11,10 +11,9 @@ import {
 } from '../../domain/run-record.js';
 import { verdictOf } from '../../domain/run-summary.js';
 import type { RunStart, RunStore } from '../../ports/run-store.js';
-import type { Database, Transaction } from './database.js';
-import { type StoreFailed, storeFailed } from './failures.js';
 import { listRuns } from './run-list.js';
 import { type Guard, integer, listOf, oneOf, orNull, quantity, shape, text } from './shape.js';
+import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';
 
 interface RunRow {
   readonly reqid: string;

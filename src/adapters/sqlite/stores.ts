@@ -6,13 +6,13 @@ import type { Registry } from '../../ports/registry.js';
 import type { Revocations } from '../../ports/revocations.js';
 import type { RunStore } from '../../ports/run-store.js';
 import { openDatabase } from './database.js';
-import type { StoreFailed } from './failures.js';
 import { sqliteJoinTokens } from './join-tokens.js';
 import { sqliteLocks } from './locks.js';
 import { sqlitePairingQueue } from './pairing-queue.js';
 import { sqliteRegistry } from './registry.js';
 import { sqliteRevocations } from './revocations.js';
 import { sqliteRunStore } from './run-store.js';
+import type { StoreFailed } from './transaction.js';
 
 /** Everything that a dispatcher keeps, in one SQLite file. */
 export interface SqliteStores {

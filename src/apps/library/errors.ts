@@ -4,5 +4,10 @@
  * @module
  */
 
-export { type CtrlExecError, type ErrorCode, type ErrorFields, failure } from '../../domain/errors.js';
-export type { Verification } from '../../domain/verification.js';
+export {
+  type CtrlExecError,
+  type ErrorCode,
+  type ErrorFields,
+  failure,
+  type Verification,
+} from '../../domain/errors.js';

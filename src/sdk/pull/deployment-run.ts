@@ -8,7 +8,7 @@ import {
   type UndoStep,
   undoSteps,
 } from '../../domain/deployment-plan.js';
-import type { Verification } from '../../domain/verification.js';
+import type { Verification } from '../../domain/errors.js';
 import type { StagedFile } from '../../ports/deployment-files.js';
 import { loadCertificate, unloadCertificate } from './caddy.js';
 import { runCommand } from './commands.js';

@@ -4,8 +4,8 @@ import {
   type VerificationRule,
   verificationDelay,
 } from '../../domain/deployment-verification.js';
+import type { Verification } from '../../domain/errors.js';
 import { isHostName } from '../../domain/host-argument.js';
-import type { Verification } from '../../domain/verification.js';
 import type { Clock } from '../../ports/clock.js';
 import type { DeployContext } from './deploy-context.js';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../src/domain/configuration.js';
+import { isPathSegment } from '../../../src/domain/names.js';
 import {
   isLogged,
-  isPathSegment,
   looseBoolean,
   type PullEnvironment,
   type PullOptions,
