@@ -19,7 +19,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who passes every message on, under a TLS key of his own, is found out before there is a code',
     without: {
-      file: 'src/domain/pairing-transcript.ts',
+      file: 'src/domain/pairing/transcript.ts',
       from: '      sha256(transcript.tlsSpki),\n',
       to: '',
     },
@@ -31,7 +31,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who has the TLS key, and adds a dispatcher of his own to those of the dispatcher, is found out',
     without: {
-      file: 'src/domain/pairing-transcript.ts',
+      file: 'src/domain/pairing/transcript.ts',
       from: `      sha256(lengthPrefixed(...transcript.caDer)),
       sha256(lengthPrefixed(...transcript.dispatcherDer)),
 `,
@@ -197,7 +197,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'messages of another version are not understood, whatever else they say',
     without: {
-      file: 'src/domain/pairing-messages.ts',
+      file: 'src/domain/pairing/messages.ts',
       from: 'const version: Field<2> = oneOf(2);',
       to: "const version: Field<2> = { form: '2', read: () => 2 };",
     },
@@ -208,7 +208,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who has the TLS key, and has the agent offer another version than it does, is found out',
     without: {
-      file: 'src/domain/pairing-transcript.ts',
+      file: 'src/domain/pairing/transcript.ts',
       from: "      transcript.offer.join(','),\n",
       to: '',
     },
@@ -480,7 +480,7 @@ export const defences = [
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
-      file: 'src/domain/certificate.ts',
+      file: 'src/domain/trust/certificate.ts',
       from: 'if (certificate.usages && !certificate.usages.includes(usage)) return',
       to: 'if (false) return',
     },
@@ -491,7 +491,7 @@ export const defences = [
     test: 'unit/sdk/answers.test.ts',
     named: 'an answer that is not understood is exit -1 and says why another reqid',
     without: {
-      file: 'src/domain/agent-protocol.ts',
+      file: 'src/domain/protocol/agent-protocol.ts',
       from: "body['reqid'] !== undefined && body['reqid'] !== reqid;",
       to: 'false;',
     },
@@ -557,7 +557,7 @@ export const defences = [
     test: 'unit/sdk/answers.test.ts',
     named: 'hostile texts in an error do not reach a result or a terminal',
     without: {
-      file: 'src/domain/agent-protocol.ts',
+      file: 'src/domain/protocol/agent-protocol.ts',
       from: '{ error: printable(error, 500) }',
       to: '{ error }',
     },
@@ -759,7 +759,7 @@ export const defences = [
     test: 'contract/replay-cache.test.ts',
     named: 'replay cache contract: files of many that enter the same nonce at once exactly one is fresh',
     without: {
-      file: 'src/domain/replay-window.ts',
+      file: 'src/domain/protocol/replay-window.ts',
       from: '!(until >= now) || isLive(seen.get(digest)) || isSpent(second)',
       to: '!(until >= now) || isSpent(second)',
     },
@@ -814,7 +814,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is signed for another agent is refused on '/run',",
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'if (!by.targets.includes(signature.target))',
       to: 'if (false)',
     },
@@ -825,7 +825,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that has expired is refused on '/run',",
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'if (late > clockTolerance) return',
       to: 'if (false) return',
     },
@@ -836,7 +836,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is valid for longer than any may be is refused on '/run',",
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'lifetime <= 0 || lifetime > longestLifetime',
       to: 'lifetime <= 0',
     },
@@ -881,7 +881,7 @@ export const defences = [
     test: 'unit/sdk/message-signing.test.ts',
     named: 'a signed answer is of one request: neither another one nor the same one asked again',
     without: {
-      file: 'src/domain/answer-signature.ts',
+      file: 'src/domain/protocol/answer-signature.ts',
       from: '  ...(signed ? requestSignature : []),\n',
       to: '  ...(signed ? requestSignature.slice(2) : []),\n',
     },
@@ -894,7 +894,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that has another body than was signed is refused on '/run',",
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'if (contentDigestOf(body.sha256) !== signed.contentDigest) return',
       to: 'if (false) return',
     },
@@ -916,7 +916,7 @@ export const defences = [
     test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that has another body than was signed is no result',
     without: {
-      file: 'src/domain/answer-signature.ts',
+      file: 'src/domain/protocol/answer-signature.ts',
       from: 'return by.contentDigest === signature.contentDigest ?',
       to: 'return by ?',
     },
@@ -952,7 +952,7 @@ export const defences = [
     test: 'unit/domain/message-signature.test.ts',
     named: 'the form of a request signature components, @path left out: invalid',
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'if (!hasBody && !covers(found, withoutBody)) return',
       to: 'if (false) return',
     },
@@ -963,7 +963,7 @@ export const defences = [
     test: 'unit/sdk/message-signing.test.ts',
     named: "of a key 'p256' that says it is 'ed25519' is invalid",
     without: {
-      file: 'src/domain/message-signature.ts',
+      file: 'src/domain/protocol/message-signature.ts',
       from: 'if (algorithm !== by.algorithm)',
       to: 'if (false)',
     },
@@ -998,7 +998,7 @@ export const defences = [
     test: 'unit/sdk/legacy-agents.test.ts',
     named: 'an agent that does not sign is not believed any more once it has signed',
     without: {
-      file: 'src/domain/agent-standing.ts',
+      file: 'src/domain/trust/agent-standing.ts',
       from: "standing.speaks !== 'signed' && (allowed",
       to: "name !== '' && (allowed",
     },
@@ -1034,7 +1034,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that is of the future is refused on '/run',",
     without: {
-      file: 'src/domain/request-signature.ts',
+      file: 'src/domain/protocol/request-signature.ts',
       from: 'if (ahead > clockTolerance) return',
       to: 'if (false) return',
     },
@@ -1044,7 +1044,11 @@ export const defences = [
     stoppedBy: 'times that were forgotten stay spent',
     test: 'contract/replay-cache.test.ts',
     named: 'replay cache contract: files setting the clock back makes nothing acceptable again',
-    without: { file: 'src/domain/replay-window.ts', from: ' || isSpent(second)) return', to: ') return' },
+    without: {
+      file: 'src/domain/protocol/replay-window.ts',
+      from: ' || isSpent(second)) return',
+      to: ') return',
+    },
   },
   {
     threat: 'Clock skew: a refusal of another time, given to a request that was not understood',
@@ -1053,7 +1057,7 @@ export const defences = [
     named:
       'a refusal that is not bound to its request is believed for as long as clocks may differ, and no longer',
     without: {
-      file: 'src/domain/answer-signature.ts',
+      file: 'src/domain/protocol/answer-signature.ts',
       from: 'if (!signature.bound && apart > clockTolerance) return',
       to: 'if (false) return',
     },
@@ -1148,7 +1152,7 @@ export const defences = [
     test: 'unit/domain/output-stream.test.ts',
     named: 'a stream is not taken where a byte is another one',
     without: {
-      file: 'src/domain/output-stream.ts',
+      file: 'src/domain/protocol/output-stream.ts',
       from: 'read.digest === found\n',
       to: 'found\n',
     },
@@ -1192,7 +1196,7 @@ export const defences = [
     test: 'unit/domain/auth-hook.test.ts',
     named: 'judging a hook {"kind":"exited","code":255} is denied, whatever holds without a hook',
     without: {
-      file: 'src/domain/auth-hook.ts',
+      file: 'src/domain/runs/auth-hook.ts',
       from: 'if (outcome.code === 0) return',
       to: 'if (outcome.code === 0 || outcome.code > 3) return',
     },
@@ -1203,7 +1207,7 @@ export const defences = [
     test: 'unit/domain/log-line.test.ts',
     named: 'log line whatever the values hold, it is one visible line that reads back to the same fields',
     without: {
-      file: 'src/domain/log-line.ts',
+      file: 'src/domain/core/log-line.ts',
       from: 'if (!escaped.test(character)) return',
       to: "if (!escaped.test(character) || character === '\\n') return",
     },

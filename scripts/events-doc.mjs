@@ -1,4 +1,4 @@
-// Writes docs/events.md from src/domain/event.ts: what happened, what to do. Levels are read off where events are emitted.
+// Writes docs/events.md from src/domain/core/event.ts: what happened, what to do. Levels are read off where events are emitted.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -68,7 +68,7 @@ const event = (member) => {
 export const readCatalogue = () => {
   /** @type {Map<string, CatalogueEvent[]>} */
   const catalogue = new Map();
-  for (const statement of parse('src/domain/event.ts').statements)
+  for (const statement of parse('src/domain/core/event.ts').statements)
     if (ts.isInterfaceDeclaration(statement) && statement.name.text.endsWith('Events'))
       catalogue.set(statement.name.text, statement.members.map(event));
   return catalogue;
@@ -142,7 +142,7 @@ const sections = [
 
 const introduction = `# Events
 
-<!-- Made by \`npm run docs:events\` from src/domain/event.ts: change that. -->
+<!-- Made by \`npm run docs:events\` from src/domain/core/event.ts: change that. -->
 
 What dispatchers and agents write to their logs, and what to do about each line.
 

@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 /** Exit codes of all commands; 64 and 78 are those of sysexits.h. */
 export const exitCodes = { ok: 0, failed: 1, usage: 64, configuration: 78 } as const;

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { container, instanceCachingFactory } from 'tsyringe';
-import type { PullOptions } from '../domain/pull-settings.js';
+import type { PullOptions } from '../domain/settings/pull.js';
 import type { Clock } from '../ports/clock.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { AgentContext } from '../sdk/agent/context.js';

@@ -5,7 +5,7 @@ import { appendFile } from '../adapters/text-log/append-file.js';
 import { lineEventLog } from '../adapters/text-log/event-log.js';
 import { jsonEventLog } from '../adapters/text-log/json.js';
 import { standardError } from '../adapters/text-log/standard-error.js';
-import type { EventLogSetting } from '../domain/event-log-setting.js';
+import type { EventLogSetting } from '../domain/settings/event-log.js';
 import type { EventLog } from '../ports/event-log.js';
 import { memo } from './wiring.js';
 

@@ -1,4 +1,4 @@
-import type { ImportItem, ImportReport } from '../domain/import-report.js';
+import type { ImportItem, ImportReport } from '../domain/legacy/import-report.js';
 import { type ExitCode, exitCodes, say } from './command-line.js';
 
 /** Prints what an import did, one line a thing. Exit 1 when something could not be used: the rest was taken all the same. */

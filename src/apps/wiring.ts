@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 /** Each port and how it is made from the others; made when first used. */
 export type Factories<Ports> = { readonly [K in keyof Ports]: (ports: Ports) => Ports[K] };

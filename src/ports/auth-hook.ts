@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { HookContext, HookOutcome } from '../domain/auth-hook.js';
+import type { HookContext, HookOutcome } from '../domain/runs/auth-hook.js';
 
 /**
  * Asks the external policy engine.

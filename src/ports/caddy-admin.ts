@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 /** Why Caddy did not do it, or nobody knows. */
 export type CaddyFailure = CtrlExecError<

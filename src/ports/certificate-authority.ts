@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { Certificate, CertificateProfile } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { RevocationList, RevokedCertificate } from '../domain/revocation-list.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { Certificate, CertificateProfile } from '../domain/trust/certificate.js';
+import type { RevocationList, RevokedCertificate } from '../domain/trust/revocation-list.js';
 
 /** From when to when a certificate holds, epoch milliseconds; certificates carry whole seconds. */
 export interface Validity {

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { SubjectNames } from '../domain/pull-csr.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { SubjectNames } from '../domain/deploy/csr.js';
 
 /** A certification request (PKCS#10, RFC 2986) whose self-signature held. */
 export interface CertificateRequest {

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { ControlPlaneAnswer, ControlPlaneRequest } from '../domain/pull-api.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { ControlPlaneAnswer, ControlPlaneRequest } from '../domain/deploy/control-plane-api.js';
 
 /** Why no complete answer came. */
 export type ControlPlaneError = CtrlExecError<

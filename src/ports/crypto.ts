@@ -1,8 +1,8 @@
 import type { Result, ResultAsync } from 'neverthrow';
-import type { Certificate, KeyType } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { RunningDigest } from '../domain/output-stream.js';
-import type { CertificateDescription } from '../domain/pull-discovery.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { CertificateDescription } from '../domain/deploy/discovery.js';
+import type { RunningDigest } from '../domain/protocol/output-stream.js';
+import type { Certificate, KeyType } from '../domain/trust/certificate.js';
 
 /** Signature algorithms of the HTTP Signature Algorithms registry (RFC 9421 section 6.2) that this product speaks. */
 export type SignatureAlgorithm = 'ecdsa-p256-sha256' | 'ecdsa-p384-sha384' | 'ed25519' | 'rsa-pss-sha512';

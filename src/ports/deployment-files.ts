@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { FileState } from '../domain/deployment-plan.js';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { FileState } from '../domain/deploy/plan.js';
 
 type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 

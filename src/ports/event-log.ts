@@ -1,4 +1,4 @@
-import type { LogEvent } from '../domain/event.js';
+import type { LogEvent } from '../domain/core/event.js';
 
 /**
  * Where events go.

@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 import type { CapturedStream, ProcessOutcome, Program } from './process-runner.js';
 
 type JobAnswer<T, Code extends CtrlExecError['code'] = never> = ResultAsync<

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { JoinTokenRecord } from '../domain/join-token.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { JoinTokenRecord } from '../domain/pairing/join-token.js';
 
 type StoreResult<T> = ResultAsync<T, CtrlExecError<'store_failed'>>;
 

@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 /** The documents that make up who a host is and whom it trusts. Text: PEM, or lines. */
 export type KeyStoreItem =

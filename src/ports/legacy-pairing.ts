@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { Certificate } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { HttpAnswer } from '../domain/http-message.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { HttpAnswer } from '../domain/protocol/http-message.js';
+import type { Certificate } from '../domain/trust/certificate.js';
 
 /** What is sent to a pairing port of version 1, and how long for. */
 export interface LegacyPairingRequest {

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { Certificate } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { HttpAnswer, HttpRequestHead } from '../domain/protocol/http-message.js';
+import type { Certificate } from '../domain/trust/certificate.js';
 import type { Credentials } from './transport.js';
 
 /** Who is at the other end of a connection. */

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { PairingDecision, PairingRequest, PairingState } from '../domain/pairing-request.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { PairingDecision, PairingRequest, PairingState } from '../domain/pairing/request.js';
 
 type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
   T,

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { CertificateId } from '../domain/pull-certificate-id.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { CertificateId } from '../domain/deploy/certificate-id.js';
 
 type KeyResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { AgentEndpoint, AgentRecord, KeyPin } from '../domain/agent-record.js';
-import type { AgentStanding, StandingChange } from '../domain/agent-standing.js';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { AgentEndpoint, AgentRecord, KeyPin } from '../domain/trust/agent-record.js';
+import type { AgentStanding, StandingChange } from '../domain/trust/agent-standing.js';
 
 type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
   T,

@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 /** A signed request that must not be accepted again. */
 export interface ReplayEntry {

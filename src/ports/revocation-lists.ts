@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { Certificate } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { RevocationList } from '../domain/revocation-list.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { Certificate } from '../domain/trust/certificate.js';
+import type { RevocationList } from '../domain/trust/revocation-list.js';
 
 /**
  * Reading of certificate revocation lists.

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { HostResult, HostState, RunRecord, Submission } from '../domain/run-record.js';
-import type { RunOutcome, RunSummary } from '../domain/run-summary.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { HostResult, HostState, RunRecord, Submission } from '../domain/runs/record.js';
+import type { RunOutcome, RunSummary } from '../domain/runs/summary.js';
 
 type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
   T,

@@ -1,5 +1,5 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../domain/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 
 type ProbeFailure = CtrlExecError<'timed_out' | 'tls_failed' | 'connection_failed'>;
 

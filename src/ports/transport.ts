@@ -1,7 +1,7 @@
 import type { Result, ResultAsync } from 'neverthrow';
-import type { Certificate } from '../domain/certificate.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/protocol/http-message.js';
+import type { Certificate } from '../domain/trust/certificate.js';
 
 /** A key and its certificate, PEM, as one side presents them. */
 export interface Credentials {

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { AgentSettings } from '../domain/agent-settings.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { ImportReport } from '../domain/import-report.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { ImportReport } from '../domain/legacy/import-report.js';
+import type { AgentSettings } from '../domain/settings/agent.js';
 import {
   type Check,
   type PairingStatus,

@@ -1,11 +1,11 @@
 import type { ResultAsync } from 'neverthrow';
-import type { AgentRecord } from '../domain/agent-record.js';
-import type { DispatcherSettings } from '../domain/dispatcher-settings.js';
-import type { CtrlExecError } from '../domain/errors.js';
-import type { ImportReport } from '../domain/import-report.js';
-import type { PairingRequest } from '../domain/pairing-request.js';
-import type { RunQuery } from '../domain/run-query.js';
-import { matchesTags } from '../domain/tags.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
+import type { ImportReport } from '../domain/legacy/import-report.js';
+import type { PairingRequest } from '../domain/pairing/request.js';
+import type { RunQuery } from '../domain/runs/query.js';
+import { matchesTags } from '../domain/runs/tags.js';
+import type { DispatcherSettings } from '../domain/settings/dispatcher.js';
+import type { AgentRecord } from '../domain/trust/agent-record.js';
 import type { HeldLock } from '../ports/locks.js';
 import type { Revocation } from '../ports/revocations.js';
 import { type Asked, type Asking, mayAsk } from './dispatcher/ask.js';

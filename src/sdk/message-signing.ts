@@ -1,23 +1,23 @@
 import { err, ok, type Result } from 'neverthrow';
-import { answerInput, judgeAnswer, readAnswerSignature } from '../domain/answer-signature.js';
-import { utf8 } from '../domain/bytes.js';
-import type { Certificate } from '../domain/certificate.js';
-import type { Message } from '../domain/http-component.js';
-import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/http-message.js';
-import { type SignatureInput, signatureBase, signatureHeaders } from '../domain/http-signature.js';
-import { canonicalJson } from '../domain/json.js';
-import { contentDigestOf, keyIdOf, streamDigestOf, targetOf } from '../domain/message-signature.js';
-import { type StreamEnd, streamType } from '../domain/output-stream.js';
+import { utf8 } from '../domain/core/bytes.js';
+import { canonicalJson } from '../domain/core/json.js';
+import { answerInput, judgeAnswer, readAnswerSignature } from '../domain/protocol/answer-signature.js';
+import type { Message } from '../domain/protocol/http-component.js';
+import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/protocol/http-message.js';
+import { type SignatureInput, signatureBase, signatureHeaders } from '../domain/protocol/http-signature.js';
+import { contentDigestOf, keyIdOf, streamDigestOf, targetOf } from '../domain/protocol/message-signature.js';
+import { type StreamEnd, streamType } from '../domain/protocol/output-stream.js';
 import {
   judgeRequest,
   judgeRequestBody,
   type RequestRefusal,
   readRequestSignature,
   requestInput,
-} from '../domain/request-signature.js';
+} from '../domain/protocol/request-signature.js';
+import type { Certificate } from '../domain/trust/certificate.js';
 import type { Crypto, SigningKey } from '../ports/crypto.js';
 
-export type { RequestRefusal } from '../domain/request-signature.js';
+export type { RequestRefusal } from '../domain/protocol/request-signature.js';
 
 /** Who signs: the key and the certificate that its connections present. */
 export interface Signer {

@@ -1,8 +1,8 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { parseConfiguration } from '../domain/configuration.js';
-import { type CtrlExecError, failure } from '../domain/errors.js';
-import { isLogged, type PullSettings, pullSettings } from '../domain/pull-settings.js';
-import type { SettingsAndWarnings } from '../domain/settings-reader.js';
+import { parseConfiguration } from '../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../domain/core/errors.js';
+import { isLogged, type PullSettings, pullSettings } from '../domain/settings/pull.js';
+import type { SettingsAndWarnings } from '../domain/settings/reader.js';
 import type { EventLog } from '../ports/event-log.js';
 import { maxFile } from './agent/state.js';
 import { pullApi } from './pull/api.js';

@@ -1,5 +1,5 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../domain/errors.js';
+import { type CtrlExecError, failure } from '../domain/core/errors.js';
 import type { Clock } from '../ports/clock.js';
 
 /** What everything ends with that its caller has given up. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { HookContext, HookOutcome } from '../../src/domain/auth-hook.js';
+import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
 import type { AuthHook } from '../../src/ports/auth-hook.js';
 
 const hookContext: HookContext = {

@@ -1,10 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { errAsync, okAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Certificate, CertificateProfile } from '../../src/domain/certificate.js';
-import { failure } from '../../src/domain/errors.js';
-import { caEndorsementMessage } from '../../src/domain/lifecycle.js';
-import { maxRevoked } from '../../src/domain/revocation-list.js';
+import { failure } from '../../src/domain/core/errors.js';
+import type { Certificate, CertificateProfile } from '../../src/domain/trust/certificate.js';
+import { caEndorsementMessage } from '../../src/domain/trust/lifecycle.js';
+import { maxRevoked } from '../../src/domain/trust/revocation-list.js';
 import type { CertificateAuthority } from '../../src/ports/certificate-authority.js';
 import type { Crypto } from '../../src/ports/crypto.js';
 import type { KeyStore } from '../../src/ports/key-store.js';

@@ -14,7 +14,7 @@ import {
   type CertificateProfile,
   type KeyType,
   keyTypes,
-} from '../../src/domain/certificate.js';
+} from '../../src/domain/trust/certificate.js';
 import { refusedKeys, rsaKey, version1Certificate } from './certificate-samples.js';
 
 const missing = spawnSync('openssl', ['version']).status !== 0;

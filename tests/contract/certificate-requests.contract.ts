@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { type KeyType, keyTypes } from '../../src/domain/certificate.js';
+import { type KeyType, keyTypes } from '../../src/domain/trust/certificate.js';
 import type { CertificateRequests } from '../../src/ports/certificate-requests.js';
 import { refusedKeys } from './certificate-samples.js';
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../src/domain/pull-api.js';
+import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../src/domain/deploy/control-plane-api.js';
 import type { ControlPlane } from '../../src/ports/control-plane.js';
 
 /** How the other side behaves: an answer, or nothing until the call is given up. */

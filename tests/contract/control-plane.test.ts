@@ -2,8 +2,8 @@ import { ok, ResultAsync } from 'neverthrow';
 import { memoryControlPlane } from '../../src/adapters/memory/control-plane.js';
 import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
-import { failure } from '../../src/domain/errors.js';
-import { controlPlaneUrl } from '../../src/domain/pull-server-url.js';
+import { failure } from '../../src/domain/core/errors.js';
+import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
 import { fakeControlPlane } from '../support/control-plane.js';
 import { controlPlaneContract } from './control-plane.contract.js';
 

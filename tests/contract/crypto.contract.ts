@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { createPrivateKey, createPublicKey, sign, X509Certificate } from 'node:crypto';
 import { BasicConstraintsExtension, ExtendedKeyUsageExtension, Extension } from '@peculiar/x509';
 import { describe, expect, it } from 'vitest';
-import { keyTypes } from '../../src/domain/certificate.js';
+import { keyTypes } from '../../src/domain/trust/certificate.js';
 import type { Crypto } from '../../src/ports/crypto.js';
 import {
   der,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { EventRecord } from '../../src/domain/event.js';
+import type { EventRecord } from '../../src/domain/core/event.js';
 
 /** A record as it stands in the log. */
 export interface LogRecord {

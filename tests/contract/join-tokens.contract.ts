@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JoinTokenRecord } from '../../src/domain/join-token.js';
+import type { JoinTokenRecord } from '../../src/domain/pairing/join-token.js';
 import type { JoinTokens } from '../../src/ports/join-tokens.js';
 
 const token = (id: string, change: Partial<JoinTokenRecord> = {}): JoinTokenRecord => ({

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type HttpAnswer, jsonAnswer } from '../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../src/domain/protocol/http-message.js';
 import type { LegacyPairing, LegacyPairingRequest } from '../../src/ports/legacy-pairing.js';
 import type { IncomingRequest, Listener, ListenerAnswer, ListenOptions } from '../../src/ports/listener.js';
 import {

@@ -1,5 +1,5 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../src/domain/http-message.js';
+import { jsonAnswer } from '../../src/domain/protocol/http-message.js';
 import type { IncomingRequest, Listening, ListenOptions } from '../../src/ports/listener.js';
 import type { Credentials, Transport } from '../../src/ports/transport.js';
 import {

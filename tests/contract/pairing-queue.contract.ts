@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PairingDecision, PairingRequest, PairingState } from '../../src/domain/pairing-request.js';
+import type { PairingDecision, PairingRequest, PairingState } from '../../src/domain/pairing/request.js';
 import type { PairingQueue } from '../../src/ports/pairing-queue.js';
 
 const states: readonly PairingState[] = ['started', 'open', 'issued', 'active', 'denied', 'expired'];

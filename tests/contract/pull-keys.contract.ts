@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type CertificateId, certificateId } from '../../src/domain/pull-certificate-id.js';
+import { type CertificateId, certificateId } from '../../src/domain/deploy/certificate-id.js';
 import type { PullKeys } from '../../src/ports/pull-keys.js';
 
 export interface PullKeysSubject {

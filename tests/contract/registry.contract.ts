@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/agent-record.js';
-import { type AgentStanding, newStanding } from '../../src/domain/agent-standing.js';
+import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/trust/agent-record.js';
+import { type AgentStanding, newStanding } from '../../src/domain/trust/agent-standing.js';
 import type { Adoption, Enrolment, Registry } from '../../src/ports/registry.js';
 
 const key = (digit: string): string => digit.repeat(64);

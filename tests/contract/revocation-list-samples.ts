@@ -1,5 +1,5 @@
 import { createPrivateKey, sign } from 'node:crypto';
-import type { Certificate } from '../../src/domain/certificate.js';
+import type { Certificate } from '../../src/domain/trust/certificate.js';
 import { der } from './certificate-samples.js';
 
 const hex = (text: string) => Buffer.from(text, 'hex');

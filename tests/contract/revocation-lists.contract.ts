@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Certificate } from '../../src/domain/certificate.js';
-import { maxRevoked } from '../../src/domain/revocation-list.js';
+import type { Certificate } from '../../src/domain/trust/certificate.js';
+import { maxRevoked } from '../../src/domain/trust/revocation-list.js';
 import type { RevocationLists } from '../../src/ports/revocation-lists.js';
 import {
   crlNumber,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { HostResult, HostState, HostStatus, RunMode } from '../../src/domain/run-record.js';
+import type { HostResult, HostState, HostStatus, RunMode } from '../../src/domain/runs/record.js';
 import type { RunListing, RunNews, RunStart, RunStore } from '../../src/ports/run-store.js';
 
 const reqid = (digit: string): string => digit.repeat(16);

@@ -1,8 +1,8 @@
 import { err, errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Certificate } from '../../src/domain/certificate.js';
-import { failure } from '../../src/domain/errors.js';
-import { type HeaderList, jsonAnswer } from '../../src/domain/http-message.js';
+import { failure } from '../../src/domain/core/errors.js';
+import { type HeaderList, jsonAnswer } from '../../src/domain/protocol/http-message.js';
+import type { Certificate } from '../../src/domain/trust/certificate.js';
 import type { IncomingRequest, ListenOptions } from '../../src/ports/listener.js';
 import type { TransportError, TransportTarget } from '../../src/ports/transport.js';
 import {

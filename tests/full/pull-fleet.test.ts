@@ -7,7 +7,7 @@ import {
   fractionBytes,
   nextWait,
   pullIntervals,
-} from '../../src/domain/pull-schedule.js';
+} from '../../src/domain/deploy/schedule.js';
 
 const hour = 3_600_000;
 const day = 24 * hour;

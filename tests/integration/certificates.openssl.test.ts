@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { keyTypes } from '../../src/domain/certificate.js';
+import { keyTypes } from '../../src/domain/trust/certificate.js';
 import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../support/commands.js';
 
 const missing = spawnSync('openssl', ['version']).status !== 0;

@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../src/adapters/child-process/auth-hook.js';
-import type { HookContext, HookOutcome } from '../../src/domain/auth-hook.js';
+import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
 import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands.js';
 import { at, runJson } from '../support/fleet.js';
 

@@ -1,4 +1,4 @@
-import type { LogEvent } from '../../src/domain/event.js';
+import type { LogEvent } from '../../src/domain/core/event.js';
 
 type Named<A extends LogEvent['action']> = Extract<LogEvent, { readonly action: A }>;
 

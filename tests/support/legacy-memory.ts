@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
-import { utf8 } from '../../src/domain/bytes.js';
-import { jsonAnswer } from '../../src/domain/http-message.js';
+import { utf8 } from '../../src/domain/core/bytes.js';
+import { jsonAnswer } from '../../src/domain/protocol/http-message.js';
 import type { Credentials } from '../../src/ports/transport.js';
 import { crypto, dispatcherHost, type memoryFleet, pairingPort } from './memory-fleet.js';
 import type { TestCa } from './test-pki.js';

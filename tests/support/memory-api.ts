@@ -1,6 +1,6 @@
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import type { ApiRouterOptions } from '../../src/apps/api/router.js';
-import type { HookContext, HookOutcome } from '../../src/domain/auth-hook.js';
+import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
 import { apiOver } from './api.js';
 import { dispatcherOver, enrol, identify, withPorts } from './memory-agents.js';
 import { memoryFleet } from './memory-fleet.js';

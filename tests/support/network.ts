@@ -1,7 +1,7 @@
 import { okAsync } from 'neverthrow';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
-import type { Certificate } from '../../src/domain/certificate.js';
-import { type HttpAnswer, jsonAnswer } from '../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../src/domain/protocol/http-message.js';
+import type { Certificate } from '../../src/domain/trust/certificate.js';
 import type { IncomingRequest, Listener, Listening, ListenOptions } from '../../src/ports/listener.js';
 import type { Credentials, Transport, TransportRequest, TransportTarget } from '../../src/ports/transport.js';
 import { type TestCa, testCa } from './test-pki.js';

@@ -3,14 +3,14 @@ import { request } from 'node:https';
 import type { SecureVersion, TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
-import { fromBase64url, hex } from '../../src/domain/bytes.js';
-import { writePairingMessage } from '../../src/domain/pairing-messages.js';
+import { fromBase64url, hex } from '../../src/domain/core/bytes.js';
+import { writePairingMessage } from '../../src/domain/pairing/messages.js';
 import {
   confirmMessage,
   installedMessage,
   pairingCode,
   transcriptHash,
-} from '../../src/domain/pairing-transcript.js';
+} from '../../src/domain/pairing/transcript.js';
 
 const crypto = nodeCrypto();
 

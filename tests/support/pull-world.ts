@@ -7,9 +7,9 @@ import { type MemoryTreeFile, memoryFileTree } from '../../src/adapters/memory/f
 import { memoryPullKeys } from '../../src/adapters/memory/pull-keys.js';
 import { countingRandom } from '../../src/adapters/memory/random.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
-import { failure } from '../../src/domain/errors.js';
-import type { ControlPlaneRequest } from '../../src/domain/pull-api.js';
-import type { PullOptions } from '../../src/domain/pull-settings.js';
+import { failure } from '../../src/domain/core/errors.js';
+import type { ControlPlaneRequest } from '../../src/domain/deploy/control-plane-api.js';
+import type { PullOptions } from '../../src/domain/settings/pull.js';
 import type { PullContext } from '../../src/sdk/pull/context.js';
 import type { PullEnd } from '../../src/sdk/pull/loop.js';
 import { createPullAgent } from '../../src/sdk/pull.js';

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
-import type { Certificate } from '../../src/domain/certificate.js';
-import type { HeaderList } from '../../src/domain/http-message.js';
+import type { HeaderList } from '../../src/domain/protocol/http-message.js';
+import type { Certificate } from '../../src/domain/trust/certificate.js';
 import type { Credentials } from '../../src/ports/transport.js';
 import { checkAnswer, type RequestOnWire, signRequest } from '../../src/sdk/message-signing.js';
 import { atEnd } from './commands.js';

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { ResultAsync } from 'neverthrow';
-import { type HookContext, type HookOutcome, hookInput, hookVariables } from '../../domain/auth-hook.js';
+import { type HookContext, type HookOutcome, hookInput, hookVariables } from '../../domain/runs/auth-hook.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 import { killGroup } from './process-group.js';
 import { startProgram } from './start.js';

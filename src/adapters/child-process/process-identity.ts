@@ -1,5 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs';
-import { isOver, type ProcessStat, parseProcessStat } from '../../domain/process-stat.js';
+import { isOver, type ProcessStat, parseProcessStat } from '../../domain/runs/process-stat.js';
 
 /** A process that is not taken for a later one with its id. Where there is no /proc all but `pid` is `0`. */
 export interface ProcessIdentity {

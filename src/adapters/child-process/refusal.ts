@@ -1,6 +1,6 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
-import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
+import { lacksInterpreter, programHead } from '../../domain/runs/interpreter.js';
 
 /** What says nothing about the file: whether it would go to a shell is not known then. */
 const exhausted = ['EMFILE', 'ENFILE', 'ENOMEM'];

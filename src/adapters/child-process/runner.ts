@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type OutputCapture, outputCapture } from '../../domain/output-capture.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { type OutputCapture, outputCapture } from '../../domain/runs/output-capture.js';
 import type {
   OutputStream,
   ProcessOutcome,

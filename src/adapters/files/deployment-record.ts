@@ -1,8 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ok, type Result, ResultAsync } from 'neverthrow';
-import { decodeObject, type Field, integer, list, matching, optional, text } from '../../domain/decode.js';
-import { parseJsonObject } from '../../domain/json.js';
+import {
+  decodeObject,
+  type Field,
+  integer,
+  list,
+  matching,
+  optional,
+  text,
+} from '../../domain/core/decode.js';
+import { parseJsonObject } from '../../domain/core/json.js';
 import type { DeploymentRecord, RecordedFile } from '../../ports/deployment-journal.js';
 import { attempt, type FileFailure, systemFailure } from './system-failure.js';
 

@@ -1,7 +1,7 @@
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { KeyStoreItem } from '../../ports/key-store.js';
 import { type KeyChange, type KeyStorePaths, parseJournal } from './key-journal.js';
 import { isKey } from './key-targets.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { lstat, readFile } from 'node:fs/promises';
-import { isOver, type ProcessStat, parseProcessStat } from '../../domain/process-stat.js';
+import { isOver, type ProcessStat, parseProcessStat } from '../../domain/runs/process-stat.js';
 import { codeOf } from './system-failure.js';
 
 /**

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { chmod, lstat, open, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { okAsync, type ResultAsync } from 'neverthrow';
-import { type CertificateId, keyFileName } from '../../domain/pull-certificate-id.js';
+import { type CertificateId, keyFileName } from '../../domain/deploy/certificate-id.js';
 import type { PullKeys } from '../../ports/pull-keys.js';
 import { ensureDirectory, replaceFile, syncDirectory } from './atomic-write.js';
 import { attempt, type FileFailure, systemFailure, unless } from './system-failure.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
-import { replayWindow, secondOf } from '../../domain/replay-window.js';
+import { replayWindow, secondOf } from '../../domain/protocol/replay-window.js';
 import { type ReplayCache, replayCapacity } from '../../ports/replay-cache.js';
 import { ensureDirectory } from './atomic-write.js';
 import { digestOf } from './digest.js';

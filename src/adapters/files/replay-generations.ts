@@ -1,6 +1,6 @@
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ReplayWindow, SecondRange } from '../../domain/replay-window.js';
+import type { ReplayWindow, SecondRange } from '../../domain/protocol/replay-window.js';
 import { readFrames } from './frames.js';
 import { bestEffort, codeOf } from './system-failure.js';
 

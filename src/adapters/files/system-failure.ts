@@ -1,6 +1,6 @@
 import { getSystemErrorMap } from 'node:util';
 import { ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 
 export type FileFailure = CtrlExecError<'file_failed'>;
 

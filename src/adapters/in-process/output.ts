@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ActionOutput } from '../../domain/action.js';
-import { outputCapture } from '../../domain/output-capture.js';
+import type { ActionOutput } from '../../domain/runs/action.js';
+import { outputCapture } from '../../domain/runs/output-capture.js';
 import type { CapturedStream, OutputSink, OutputStream } from '../../ports/process-runner.js';
 
 /** What an action prints: kept, counted, and handed to whoever follows. */

@@ -1,7 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type ActionContext, type ActionFunction, type Actions, actionAt } from '../../domain/action.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseJsonObject } from '../../domain/json.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type ActionContext, type ActionFunction, type Actions, actionAt } from '../../domain/runs/action.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type {
   ProcessEnd,

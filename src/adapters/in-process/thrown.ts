@@ -1,4 +1,4 @@
-import { printable } from '../../domain/names.js';
+import { printable } from '../../domain/core/names.js';
 
 /** What code that is not ours throws may be anything, with accessors that throw again. */
 const safely = (read: () => unknown, otherwise: string): string => {

@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import { type AgentRunKey, type AgentRuns, agentRunCapacity, type KnownRun } from '../../ports/agent-runs.js';
 
 const keyOf = ({ owner, reqid }: AgentRunKey): string => JSON.stringify([owner, reqid]);

@@ -1,5 +1,5 @@
 import { okAsync } from 'neverthrow';
-import type { HookContext, HookOutcome } from '../../domain/auth-hook.js';
+import type { HookContext, HookOutcome } from '../../domain/runs/auth-hook.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 
 /** A hook that is a function; remembers, in order, what it was asked. */

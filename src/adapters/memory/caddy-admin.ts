@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { CaddyAdmin } from '../../ports/caddy-admin.js';
 
 const status = (code: number) =>

@@ -1,6 +1,6 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/pull-api.js';
+import { failure } from '../../domain/core/errors.js';
+import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
 import type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 
 /** What a control plane in memory answers to a call. */

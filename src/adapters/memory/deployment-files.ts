@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import type { FileState } from '../../domain/deployment-plan.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { FileState } from '../../domain/deploy/plan.js';
 import type { DeploymentFiles } from '../../ports/deployment-files.js';
 
 type FileFailure = CtrlExecError<'file_failed'>;

@@ -1,4 +1,4 @@
-import type { LogEvent } from '../../domain/event.js';
+import type { LogEvent } from '../../domain/core/event.js';
 import type { EventLog } from '../../ports/event-log.js';
 
 /** Keeps every event, in order, as it was when it was emitted. */

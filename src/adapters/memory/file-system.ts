@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { FileSystem } from '../../ports/file-system.js';
 
 type FileFailure = CtrlExecError<'file_failed'>;

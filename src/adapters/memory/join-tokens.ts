@@ -1,6 +1,6 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import type { JoinTokenRecord } from '../../domain/join-token.js';
+import { failure } from '../../domain/core/errors.js';
+import type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
 import type { JoinTokens } from '../../ports/join-tokens.js';
 
 /** The join tokens, for as long as the process lives. */

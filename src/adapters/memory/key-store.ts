@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { KeyStore, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 
 /** Keeps identity documents as long as the process lives. */

@@ -1,6 +1,6 @@
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import type { HttpAnswer } from '../../domain/http-message.js';
+import { failure } from '../../domain/core/errors.js';
+import type { HttpAnswer } from '../../domain/protocol/http-message.js';
 import type {
   LegacyExchange,
   LegacyPairing,

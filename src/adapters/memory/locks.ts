@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { HeldLock, LockKey, Locks } from '../../ports/locks.js';
 
 /** What several instances share that exclude each other; make one with `new Map()`. */

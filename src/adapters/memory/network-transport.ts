@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { failure } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { failure } from '../../domain/core/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { IncomingRequest, ListenOptions } from '../../ports/listener.js';
 import {
   type BodyConsumer,

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { Certificate, Usage } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate, Usage } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { Credentials } from '../../ports/transport.js';
 

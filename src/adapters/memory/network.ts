@@ -1,6 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { LegacyPairing } from '../../ports/legacy-pairing.js';
 import type { Listener } from '../../ports/listener.js';

@@ -1,6 +1,6 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import { decided, type PairingRequest, whyUndecidable } from '../../domain/pairing-request.js';
+import { failure } from '../../domain/core/errors.js';
+import { decided, type PairingRequest, whyUndecidable } from '../../domain/pairing/request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 
 const unknownRequest = (id: string) =>

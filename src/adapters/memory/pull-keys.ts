@@ -1,5 +1,5 @@
 import { okAsync } from 'neverthrow';
-import type { CertificateId } from '../../domain/pull-certificate-id.js';
+import type { CertificateId } from '../../domain/deploy/certificate-id.js';
 import type { PullKeys } from '../../ports/pull-keys.js';
 
 /** Keys in memory. */

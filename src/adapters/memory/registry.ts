@@ -1,7 +1,7 @@
 import { errAsync, okAsync } from 'neverthrow';
-import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
-import { worthKeeping } from '../../domain/agent-standing.js';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
+import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
+import { worthKeeping } from '../../domain/trust/agent-standing.js';
 import type { Enrolment, Registry } from '../../ports/registry.js';
 
 /** What the pin of a pairing brings along when it becomes active. */

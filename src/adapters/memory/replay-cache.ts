@@ -1,5 +1,5 @@
 import { okAsync } from 'neverthrow';
-import { replayWindow } from '../../domain/replay-window.js';
+import { replayWindow } from '../../domain/protocol/replay-window.js';
 import { type ReplayCache, replayCapacity } from '../../ports/replay-cache.js';
 
 /**

@@ -1,7 +1,7 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import { laterResult, laterState, type RunRecord } from '../../domain/run-record.js';
-import { summaryOf, verdictOf } from '../../domain/run-summary.js';
+import { failure } from '../../domain/core/errors.js';
+import { laterResult, laterState, type RunRecord } from '../../domain/runs/record.js';
+import { summaryOf, verdictOf } from '../../domain/runs/summary.js';
 import type { RunListing, RunStore } from '../../ports/run-store.js';
 
 /** One entry a host, in the order of the hosts: what is kept, then what was learnt. */

@@ -1,5 +1,5 @@
 import { errAsync, okAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 
 /** Servers in memory. `serving` is asked for the fingerprint of what is served; undefined: nobody listens. */

@@ -1,10 +1,14 @@
 import { Buffer } from 'node:buffer';
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { err, ok, type Result } from 'neverthrow';
-import { commonNameOf, goDistinguishedName, type NameAttribute } from '../../domain/distinguished-name.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { shortestAddress } from '../../domain/ip-prefix.js';
-import type { CertificateDescription } from '../../domain/pull-discovery.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { shortestAddress } from '../../domain/core/ip-prefix.js';
+import type { CertificateDescription } from '../../domain/deploy/discovery.js';
+import {
+  commonNameOf,
+  goDistinguishedName,
+  type NameAttribute,
+} from '../../domain/trust/distinguished-name.js';
 import { extensionsOf } from './certificate-extensions.js';
 import { type DerElement, derElements, derSequence, derTag } from './der.js';
 

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import type { Usage } from '../../domain/certificate.js';
+import type { Usage } from '../../domain/trust/certificate.js';
 import { type DerElement, derElements, derSequence, derTag } from './der.js';
 
 /** What node:crypto does not tell, or tells only as text, about a certificate. */

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { X509Certificate } from 'node:crypto';
 import { err, ok, type Result } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import { readExtensions } from './certificate-extensions.js';
 import { byteKey, recent } from './recent.js';
 

@@ -8,8 +8,8 @@ import {
 } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ResultAsync } from 'neverthrow';
-import type { KeyType } from '../../domain/certificate.js';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
+import type { KeyType } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import { describeCertificate } from './certificate-description.js';
 import { certificateReader } from './certificate-reader.js';

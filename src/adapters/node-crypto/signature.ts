@@ -8,7 +8,7 @@ import {
   verify as verifySignature,
 } from 'node:crypto';
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
 import { byteKey, recent } from './recent.js';
 

@@ -1,6 +1,6 @@
 import { type IncomingMessage, STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
-import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
 import { writeAll } from './stream.js';
 import type { ListenerTimings } from './timings.js';
 

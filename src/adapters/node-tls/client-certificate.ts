@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
-import { type Certificate, whyUnusable } from '../../domain/certificate.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 
 /** Why a client is refused, and the certificate that it has proved to have the key of. */

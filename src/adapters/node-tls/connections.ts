@@ -1,8 +1,8 @@
 import type { Server } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { type Certificate, whyUnusable } from '../../domain/certificate.js';
-import { sourceOf } from '../../domain/ip-prefix.js';
+import { sourceOf } from '../../domain/core/ip-prefix.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { ConnectionPeer, ListenOptions } from '../../ports/listener.js';
 import { clientCertificate } from './client-certificate.js';

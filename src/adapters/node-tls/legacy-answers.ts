@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
 
 const maxHead = 8 * 1024;
 const maxHeaderLines = 32;

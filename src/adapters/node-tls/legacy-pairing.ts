@@ -1,9 +1,9 @@
 import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import type { HttpAnswer } from '../../domain/http-message.js';
-import { aeadSuites } from '../../domain/tls-suites.js';
+import { failure } from '../../domain/core/errors.js';
+import type { HttpAnswer } from '../../domain/protocol/http-message.js';
+import { aeadSuites } from '../../domain/protocol/tls-suites.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type {
   LegacyExchange,

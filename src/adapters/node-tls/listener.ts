@@ -1,8 +1,8 @@
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { err, ok, ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { Listener, Listening, ListenOptions } from '../../ports/listener.js';
 import { connectionsOf } from './connections.js';

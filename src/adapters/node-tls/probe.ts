@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:tls';
 import { err, ok, ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import { authority } from '../../domain/host-argument.js';
+import { failure } from '../../domain/core/errors.js';
+import { authority } from '../../domain/core/host-argument.js';
 import type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 
 type Probed = Awaited<ReturnType<TlsProbe['servedFingerprint']>>;

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { err, ok, ResultAsync } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 
 type Body = Awaited<ReturnType<IncomingRequest['body']>>;

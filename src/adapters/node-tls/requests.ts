@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest, ListenerAnswer, ListenOptions } from '../../ports/listener.js';
 import { answerBytes, answerHeaders, sendLast } from './answer.js';
 import type { Connection, Connections } from './connections.js';

@@ -1,8 +1,8 @@
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { aeadSuites } from '../../domain/tls-suites.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { aeadSuites } from '../../domain/protocol/tls-suites.js';
 import type { Credentials } from '../../ports/transport.js';
 
 /**

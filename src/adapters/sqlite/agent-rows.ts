@@ -1,6 +1,6 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
-import type { AgentStanding } from '../../domain/agent-standing.js';
+import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
+import type { AgentStanding } from '../../domain/trust/agent-standing.js';
 import { dictionaryOf, integer, listOf, oneOf, orNull, shape, text } from './shape.js';
 import type { StoreFailed, Transaction } from './transaction.js';
 

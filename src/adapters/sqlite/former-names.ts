@@ -1,5 +1,5 @@
 import type { Result } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import { oneOf, shape, text } from './shape.js';
 import type { StoreFailed, Transaction } from './transaction.js';
 

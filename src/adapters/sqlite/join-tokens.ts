@@ -1,5 +1,5 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import type { JoinTokenRecord } from '../../domain/join-token.js';
+import type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
 import type { JoinTokens } from '../../ports/join-tokens.js';
 import { integer, orNull, shape, text } from './shape.js';
 import type { Tables } from './tables.js';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { LockKey, Locks } from '../../ports/locks.js';
 import { type LockOwner, type LockOwners, lockOwners } from './lock-owner.js';
 import { integer, shape, text } from './shape.js';

@@ -1,12 +1,12 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import {
   decided,
   type PairingDecision,
   type PairingRequest,
   type PairingState,
   whyUndecidable,
-} from '../../domain/pairing-request.js';
+} from '../../domain/pairing/request.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import { either, flag, integer, oneOf, orNull, shape, text } from './shape.js';
 import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';

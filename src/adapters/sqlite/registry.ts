@@ -1,7 +1,7 @@
 import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
-import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
-import { type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
+import { type StandingChange, worthKeeping } from '../../domain/trust/agent-standing.js';
 import type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 import {
   isPinRow,

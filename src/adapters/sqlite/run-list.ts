@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { ok, type Result, safeTry } from 'neverthrow';
-import type { RunMode } from '../../domain/run-record.js';
-import { type RunSummary, summaryOf, type Verdict } from '../../domain/run-summary.js';
+import type { RunMode } from '../../domain/runs/record.js';
+import { type RunSummary, summaryOf, type Verdict } from '../../domain/runs/summary.js';
 import type { RunListing } from '../../ports/run-store.js';
 import { integer, listOf, oneOf, orNull, shape, text } from './shape.js';
 import type { StoreFailed, Transaction } from './transaction.js';

@@ -1,5 +1,5 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import {
   type HostResult,
   type HostState,
@@ -8,8 +8,8 @@ import {
   type RunMode,
   type RunRecord,
   type Submission,
-} from '../../domain/run-record.js';
-import { verdictOf } from '../../domain/run-summary.js';
+} from '../../domain/runs/record.js';
+import { verdictOf } from '../../domain/runs/summary.js';
 import type { RunStart, RunStore } from '../../ports/run-store.js';
 import { listRuns } from './run-list.js';
 import { type Guard, integer, listOf, oneOf, orNull, quantity, shape, text } from './shape.js';

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../domain/run-summary.js';
+import type { Verdict } from '../../domain/runs/summary.js';
 
 /** The tables as they are written; what is read back is checked with a `Guard`. */
 export interface Tables {

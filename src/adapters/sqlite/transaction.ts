@@ -1,6 +1,6 @@
 import type { Compilable, Kysely } from 'kysely';
 import type { Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Guard } from './shape.js';
 import type { Tables } from './tables.js';
 

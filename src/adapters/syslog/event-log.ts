@@ -1,5 +1,5 @@
-import type { EventLevel, EventRecord, LogEvent } from '../../domain/event.js';
-import { logLine } from '../../domain/log-line.js';
+import type { EventLevel, EventRecord, LogEvent } from '../../domain/core/event.js';
+import { logLine } from '../../domain/core/log-line.js';
 import { type LoggerProcess, startLogger } from './logger.js';
 
 export interface SyslogOptions {

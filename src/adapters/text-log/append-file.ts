@@ -1,5 +1,5 @@
 import { closeSync, constants, fchmodSync, openSync, writeSync } from 'node:fs';
-import type { EventLevel } from '../../domain/event.js';
+import type { EventLevel } from '../../domain/core/event.js';
 
 const { O_APPEND, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_WRONLY } = constants;
 /** Not waiting for anybody who reads, should it be a pipe. */

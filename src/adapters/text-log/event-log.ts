@@ -1,5 +1,5 @@
-import type { EventLevel, EventRecord } from '../../domain/event.js';
-import { logLine } from '../../domain/log-line.js';
+import type { EventLevel, EventRecord } from '../../domain/core/event.js';
+import { logLine } from '../../domain/core/log-line.js';
 
 /** Takes any event, so also those of the event log port. */
 export interface RecordLog {

@@ -1,4 +1,4 @@
-import type { EventLevel } from '../../domain/event.js';
+import type { EventLevel } from '../../domain/core/event.js';
 import type { Clock } from '../../ports/clock.js';
 import type { RecordLog } from './event-log.js';
 

@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import type { EventLevel } from '../../domain/event.js';
+import type { EventLevel } from '../../domain/core/event.js';
 
 /** As sd-daemon(3) has it in front of a line. */
 const severities: Readonly<Record<EventLevel, string>> = { error: '<3>', warning: '<4>', info: '<6>' };

@@ -1,6 +1,6 @@
 import { err, ok, Result, ResultAsync } from 'neverthrow';
 import { Agent, request } from 'undici';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { CaddyAdmin, CaddyFailure } from '../../ports/caddy-admin.js';
 
 const largest = 16 * 1024 * 1024;

@@ -7,8 +7,8 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { err, type Result } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { aeadSuites } from '../../domain/tls-suites.js';
+import { aeadSuites } from '../../domain/protocol/tls-suites.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
 import { aborted, connectionFailed, handshakeFailure, tcpFailure, timedOut, tlsFailed } from './failures.js';

@@ -1,6 +1,6 @@
-import { failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
-import type { ControlPlaneUrl } from '../../domain/pull-server-url.js';
+import { failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import type { ControlPlaneUrl } from '../../domain/deploy/server-url.js';
 import type { ControlPlaneError } from '../../ports/control-plane.js';
 
 /** What Node, OpenSSL and undici throw; several attempts to connect come as one error with `errors`. */

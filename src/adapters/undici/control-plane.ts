@@ -1,7 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { Pool } from 'undici';
-import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/pull-api.js';
-import type { PullSettings } from '../../domain/pull-settings.js';
+import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
+import type { PullSettings } from '../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 import { answerTooLarge, callAborted, callFailed, callTimedOut } from './control-plane-failures.js';
 

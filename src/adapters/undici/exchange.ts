@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
 import type { Client, Dispatcher } from 'undici';
-import { authority } from '../../domain/host-argument.js';
-import type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
+import { authority } from '../../domain/core/host-argument.js';
+import type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
 import type {
   BodyConsumer,
   TransportError,

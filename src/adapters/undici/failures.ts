@@ -1,4 +1,4 @@
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
 
 /** What Node, OpenSSL and undici throw has a code; several attempts to connect come as one error with `errors`. */

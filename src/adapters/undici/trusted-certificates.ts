@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { splitCertificates } from '../../domain/pem.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { splitCertificates } from '../../domain/core/pem.js';
 
 type Trusted = Result<readonly string[], CtrlExecError<'config_invalid'>>;
 

@@ -1,6 +1,6 @@
 import { err, ok, Result } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Issuer } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { KeyStore, KeyStoreContents } from '../../ports/key-store.js';

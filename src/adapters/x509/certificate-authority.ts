@@ -1,7 +1,7 @@
 import { err, ok, okAsync, Result, ResultAsync } from 'neverthrow';
-import { type Certificate, type CertificateProfile, profileNames } from '../../domain/certificate.js';
-import { failure } from '../../domain/errors.js';
-import { caEndorsementMessage } from '../../domain/lifecycle.js';
+import { failure } from '../../domain/core/errors.js';
+import { type Certificate, type CertificateProfile, profileNames } from '../../domain/trust/certificate.js';
+import { caEndorsementMessage } from '../../domain/trust/lifecycle.js';
 import type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { KeyStore, KeyStoreChange } from '../../ports/key-store.js';

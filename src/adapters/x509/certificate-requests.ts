@@ -6,8 +6,8 @@ import {
   SubjectAlternativeNameExtension,
 } from '@peculiar/x509';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { SubjectNames } from '../../domain/pull-csr.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { SubjectNames } from '../../domain/deploy/csr.js';
 import type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 import { subjectOf } from './certificate-fields.js';
 import { importKeyPair } from './key-pair.js';

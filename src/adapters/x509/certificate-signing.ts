@@ -12,7 +12,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import type { profileNames } from '../../domain/certificate.js';
+import type { profileNames } from '../../domain/trust/certificate.js';
 import { type CertificatePeriod, subjectOf } from './certificate-fields.js';
 import { importKeyPair } from './key-pair.js';
 

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import type { Certificate } from '../../domain/certificate.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import { derSequence, derTag, derValues } from './der.js';
 import { extensionId, readExtensions } from './extensions.js';
 

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { err, ok, type Result } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { maxRevoked, type RevokedCertificate } from '../../domain/revocation-list.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
 import { type DerValue, derTag, derValues } from './der.js';
 import { type ExtensionValues, extensionId, readExtensions } from './extensions.js';
 import { listIssuer } from './list-issuer.js';

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { createPrivateKey } from 'node:crypto';
 import { err, ok, Result } from 'neverthrow';
-import { maxRevoked, type RevokedCertificate } from '../../domain/revocation-list.js';
-import { canonicalSerial } from '../../domain/serial.js';
+import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
+import { canonicalSerial } from '../../domain/trust/serial.js';
 import { derHex, derInteger, derTag } from './der.js';
 import { extensionId } from './extensions.js';
 import type { ListIssuer } from './list-issuer.js';

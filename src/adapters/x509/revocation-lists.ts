@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { RevocationList } from '../../domain/revocation-list.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import type { RevocationList } from '../../domain/trust/revocation-list.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { RevocationLists } from '../../ports/revocation-lists.js';
 import { readList } from './list-reading.js';

@@ -1,6 +1,6 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { type JsonObject, readBody } from './body.js';
 import { callerOf } from './credentials.js';

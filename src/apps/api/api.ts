@@ -1,7 +1,7 @@
 import type { SecureContextOptions } from 'node:tls';
 import type { Response } from 'express';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Clock } from '../../ports/clock.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';

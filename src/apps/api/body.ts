@@ -1,7 +1,7 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
-import { maxRequestBody } from '../../domain/agent-protocol.js';
-import { parseJsonObject } from '../../domain/json.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
 import { type Refusal, refusal } from './errors.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;

@@ -1,5 +1,5 @@
 import type { ResponseConfig } from '@asteasolutions/zod-to-openapi';
-import type { ErrorCode } from '../../domain/errors.js';
+import type { ErrorCode } from '../../domain/core/errors.js';
 import { type FailureBody, httpStatus } from './errors.js';
 import { failureBody } from './failure-schema.js';
 import type { AnswerDefinition, Route } from './route.js';

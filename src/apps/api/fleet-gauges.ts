@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { okAsync, type ResultAsync } from 'neverthrow';
 import { Gauge, type Registry } from 'prom-client';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import type { SerialStatus } from '../../sdk/dispatcher/rotation.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 

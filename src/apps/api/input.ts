@@ -1,8 +1,8 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
 import type { z } from 'zod';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
 import type { JsonObject } from './body.js';
 import type { Input, Route } from './route.js';
 

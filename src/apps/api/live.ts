@@ -1,5 +1,5 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import type { ApiDocument } from './openapi.js';
 import type { Call } from './route.js';

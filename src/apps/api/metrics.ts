@@ -1,6 +1,6 @@
 import type { Result } from 'neverthrow';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { Run } from '../../sdk/dispatcher/run.js';
 import type { Submitted } from '../../sdk/dispatcher/submit.js';

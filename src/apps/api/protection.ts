@@ -1,7 +1,7 @@
 import type { RequestHandler, Response } from 'express';
-import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
-import { isLoopback, shortestAddress, sourceOf } from '../../domain/ip-prefix.js';
-import { sourceLimits } from '../../domain/source-limits.js';
+import { isLoopback, shortestAddress, sourceOf } from '../../domain/core/ip-prefix.js';
+import { sourceLimits } from '../../domain/protocol/source-limits.js';
+import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { ServerLimits } from './limits.js';
 import { addressOf } from './requests.js';

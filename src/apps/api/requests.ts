@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Request, RequestHandler, Response } from 'express';
-import type { LogEvent } from '../../domain/event.js';
-import { shortestAddress } from '../../domain/ip-prefix.js';
+import type { LogEvent } from '../../domain/core/event.js';
+import { shortestAddress } from '../../domain/core/ip-prefix.js';
 import type { EventLog } from '../../ports/event-log.js';
 import { requestIdOf } from './request-id.js';
 

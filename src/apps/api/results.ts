@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { HostResult, HostState, Submission } from '../../domain/run-record.js';
+import type { HostResult, HostState, Submission } from '../../domain/runs/record.js';
 import type { RunStatus } from '../../sdk/dispatcher/status.js';
 
 import type { hostResult, hostState, submission } from './schemas.js';

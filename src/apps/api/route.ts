@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { z } from 'zod';
-import type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
+import type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
 import type { Asking } from '../../sdk/dispatcher/ask.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import type { Refusal } from './errors.js';

@@ -1,6 +1,6 @@
 import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Run } from '../../sdk/dispatcher/run.js';
 import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
 import type { EventStream } from './event-stream.js';

@@ -1,4 +1,4 @@
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import { complain, type ExitCode, exitCodes, untilStopped } from '../command-line.js';
 import { prepareDaemon } from '../defaults.js';
 import { type ApiServerParts, startApi } from './api.js';

@@ -1,7 +1,7 @@
 import type { SecureContextOptions } from 'node:tls';
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 import { readCredentials } from './tls.js';
 

@@ -1,4 +1,4 @@
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../command-line.js';
 
 /** What could not start at all: denied, locked, or not possible. */

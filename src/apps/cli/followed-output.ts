@@ -1,4 +1,4 @@
-import { printable } from '../../domain/names.js';
+import { printable } from '../../domain/core/names.js';
 import type { OutputPiece } from '../../sdk/dispatcher/follow.js';
 
 /** Characters of a line that are held back until its end comes; a longer one is shown in several. */

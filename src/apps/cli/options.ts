@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseTagFilter } from '../../domain/tags.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseTagFilter } from '../../domain/runs/tags.js';
 import type { Asking } from '../../sdk/dispatcher/ask.js';
 import type { Dispatcher } from '../../sdk/dispatcher.js';
 

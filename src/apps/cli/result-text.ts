@@ -1,4 +1,4 @@
-import type { HostResult, HostState } from '../../domain/run-record.js';
+import type { HostResult, HostState } from '../../domain/runs/record.js';
 import { green, red } from './progress.js';
 
 /** A result with the fields of the HTTP API. */

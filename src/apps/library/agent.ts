@@ -2,8 +2,8 @@
  * An agent: a managed host as an object. `openAgent` is where to begin.
  * @module
  */
-import type { Actions } from '../../domain/action.js';
-import type { PullOptions } from '../../domain/pull-settings.js';
+import type { Actions } from '../../domain/runs/action.js';
+import type { PullOptions } from '../../domain/settings/pull.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
 import { type Agent, createAgent } from '../../sdk/agent.js';
@@ -13,6 +13,12 @@ import { agentFactories } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
 
+export type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
+export type { EventLevel, LogEvent } from '../../domain/core/event.js';
+export type { Prefix, Prefixes } from '../../domain/core/ip-prefix.js';
+export type { RateLimit } from '../../domain/core/rate-limit.js';
+export type { ControlPlaneUrl } from '../../domain/deploy/server-url.js';
+export type { ImportItem, ImportReport } from '../../domain/legacy/import-report.js';
 export type {
   ActionContext,
   ActionFunction,
@@ -20,17 +26,11 @@ export type {
   ActionResult,
   Actions,
   DescribedAction,
-} from '../../domain/action.js';
-export type { AgentSettings } from '../../domain/agent-settings.js';
-export type { CtrlExecError, ErrorCode } from '../../domain/errors.js';
-export type { EventLevel, LogEvent } from '../../domain/event.js';
-export type { EventLogSetting } from '../../domain/event-log-setting.js';
-export type { ImportItem, ImportReport } from '../../domain/import-report.js';
-export type { Prefix, Prefixes } from '../../domain/ip-prefix.js';
-export type { ControlPlaneUrl } from '../../domain/pull-server-url.js';
-export type { PullLogLevel, PullOptions, PullSettings } from '../../domain/pull-settings.js';
-export type { RateLimit } from '../../domain/rate-limit.js';
-export type { SettingsAndWarnings } from '../../domain/settings-reader.js';
+} from '../../domain/runs/action.js';
+export type { AgentSettings } from '../../domain/settings/agent.js';
+export type { EventLogSetting } from '../../domain/settings/event-log.js';
+export type { PullLogLevel, PullOptions, PullSettings } from '../../domain/settings/pull.js';
+export type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
 export type { AgentPorts } from '../../sdk/agent/context.js';

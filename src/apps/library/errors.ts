@@ -10,4 +10,4 @@ export {
   type ErrorFields,
   failure,
   type Verification,
-} from '../../domain/errors.js';
+} from '../../domain/core/errors.js';

@@ -3,22 +3,23 @@
  * an adapter of your own. `ctrl-exec/testing` has a suite for most of them.
  * @module
  */
-export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/agent-record.js';
-export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/agent-standing.js';
-export type { HookContext, HookOutcome } from '../../domain/auth-hook.js';
-export type { Certificate, CertificateProfile, Usage } from '../../domain/certificate.js';
-export type { Command } from '../../domain/deployment-command.js';
-export type { FileState } from '../../domain/deployment-plan.js';
-export type { EventRecord } from '../../domain/event.js';
-export type { HeaderList, HttpAnswer } from '../../domain/http-message.js';
-export type { JoinTokenRecord } from '../../domain/join-token.js';
-export type { RunningDigest } from '../../domain/output-stream.js';
-export type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/pull-api.js';
-export type { CertificateId } from '../../domain/pull-certificate-id.js';
-export type { SubjectNames } from '../../domain/pull-csr.js';
-export type { CertificateDescription } from '../../domain/pull-discovery.js';
-export type { RevocationList, RevokedCertificate } from '../../domain/revocation-list.js';
-export type { Idempotency, RunRecord } from '../../domain/run-record.js';
+
+export type { EventRecord } from '../../domain/core/event.js';
+export type { CertificateId } from '../../domain/deploy/certificate-id.js';
+export type { Command } from '../../domain/deploy/command.js';
+export type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
+export type { SubjectNames } from '../../domain/deploy/csr.js';
+export type { CertificateDescription } from '../../domain/deploy/discovery.js';
+export type { FileState } from '../../domain/deploy/plan.js';
+export type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
+export type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
+export type { RunningDigest } from '../../domain/protocol/output-stream.js';
+export type { HookContext, HookOutcome } from '../../domain/runs/auth-hook.js';
+export type { Idempotency, RunRecord } from '../../domain/runs/record.js';
+export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
+export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/trust/agent-standing.js';
+export type { Certificate, CertificateProfile, Usage } from '../../domain/trust/certificate.js';
+export type { RevocationList, RevokedCertificate } from '../../domain/trust/revocation-list.js';
 export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CaddyAdmin, CaddyConfiguration, CaddyFailure } from '../../ports/caddy-admin.js';

@@ -1,10 +1,10 @@
 import { err, ok, okAsync, type Result } from 'neverthrow';
-import { actionPath, isActionPath } from '../../domain/action.js';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import type { AllowlistEntry } from '../../domain/allowlist.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { scriptName } from '../../domain/names.js';
-import { parseSidecar } from '../../domain/sidecar.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { scriptName } from '../../domain/core/names.js';
+import { actionPath, isActionPath } from '../../domain/runs/action.js';
+import type { AllowlistEntry } from '../../domain/runs/allowlist.js';
+import { parseSidecar } from '../../domain/runs/sidecar.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import type { Jobs } from '../../ports/jobs.js';
 import type { AgentContext } from './context.js';
 import { type Script, schemaOf } from './scripts.js';

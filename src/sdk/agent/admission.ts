@@ -1,9 +1,9 @@
 import { okAsync, type ResultAsync } from 'neverthrow';
-import { sourceOf } from '../../domain/ip-prefix.js';
-import { knownSources } from '../../domain/known-sources.js';
-import { inDirectory } from '../../domain/settings-fields.js';
-import { type LimitKind, sourceLimits } from '../../domain/source-limits.js';
-import { trustedAs } from '../../domain/trust.js';
+import { sourceOf } from '../../domain/core/ip-prefix.js';
+import { knownSources } from '../../domain/protocol/known-sources.js';
+import { type LimitKind, sourceLimits } from '../../domain/protocol/source-limits.js';
+import { inDirectory } from '../../domain/settings/fields.js';
+import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
 import type { ConnectionPeer, ListenOptions, Preferred } from '../../ports/listener.js';
 import { inTurn } from '../parallel.js';
 import { refusalLog } from '../refusals.js';

@@ -1,11 +1,11 @@
 import { errAsync, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
-import { fromBase64url, hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { caEndorsementMessage } from '../../domain/lifecycle.js';
-import type { RevocationList } from '../../domain/revocation-list.js';
+import { fromBase64url, hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { caEndorsementMessage } from '../../domain/trust/lifecycle.js';
+import type { RevocationList } from '../../domain/trust/revocation-list.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import { type CallingDispatcher, mismatch } from './recognise.js';

@@ -1,9 +1,9 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
-import { isActionPath } from '../../domain/action.js';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { whyUnusable } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { lacksInterpreter, programHead } from '../../domain/interpreter.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { isActionPath } from '../../domain/runs/action.js';
+import { lacksInterpreter, programHead } from '../../domain/runs/interpreter.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
+import { whyUnusable } from '../../domain/trust/certificate.js';
 import { aborted } from '../wait.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';

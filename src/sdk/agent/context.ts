@@ -1,5 +1,5 @@
-import type { Actions } from '../../domain/action.js';
-import type { AgentSettings } from '../../domain/agent-settings.js';
+import type { Actions } from '../../domain/runs/action.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import type { AgentRuns } from '../../ports/agent-runs.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 import type { CertificateRequests } from '../../ports/certificate-requests.js';

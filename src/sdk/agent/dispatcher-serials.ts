@@ -1,11 +1,17 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
-import { type Certificate, dispatcherUri } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { canonicalSerial } from '../../domain/serial.js';
-import { readSuccessions, type Succession, successionMessage } from '../../domain/succession.js';
-import { addTrust, formatTrust, legacyDispatcherId, removeTrust, trustedAs } from '../../domain/trust.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { type Certificate, dispatcherUri } from '../../domain/trust/certificate.js';
+import { canonicalSerial } from '../../domain/trust/serial.js';
+import { readSuccessions, type Succession, successionMessage } from '../../domain/trust/succession.js';
+import {
+  addTrust,
+  formatTrust,
+  legacyDispatcherId,
+  removeTrust,
+  trustedAs,
+} from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import { type CallingDispatcher, mismatch, type Stranger } from './recognise.js';

@@ -1,11 +1,11 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type AgentSettings, agentSettings } from '../../domain/agent-settings.js';
-import { parseAllowlist } from '../../domain/allowlist.js';
-import { at, editConfiguration, parseConfiguration } from '../../domain/configuration.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { ImportLines } from '../../domain/import-report.js';
-import { takeAllowlist } from '../../domain/legacy-allowlist.js';
-import { describeNote } from '../../domain/legacy-configuration.js';
+import { at, editConfiguration, parseConfiguration } from '../../domain/core/configuration.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { takeAllowlist } from '../../domain/legacy/allowlist.js';
+import { describeNote } from '../../domain/legacy/configuration.js';
+import type { ImportLines } from '../../domain/legacy/import-report.js';
+import { parseAllowlist } from '../../domain/runs/allowlist.js';
+import { type AgentSettings, agentSettings } from '../../domain/settings/agent.js';
 import { correctFirst, notTaken } from '../import/configuration.js';
 import { parallel } from '../parallel.js';
 import { whyNotStarted } from './checks.js';

@@ -1,10 +1,10 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import {
   agentReading,
   type TakenConfiguration,
   takeConfiguration,
-} from '../../domain/legacy-configuration.js';
+} from '../../domain/legacy/configuration.js';
 import type { FileSystem } from '../../ports/file-system.js';
 import {
   configuredPlaces,

@@ -1,8 +1,8 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type ImportReport, importLines } from '../../domain/import-report.js';
-import { printable } from '../../domain/names.js';
-import { canonicalSerial } from '../../domain/serial.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import { type ImportReport, importLines } from '../../domain/legacy/import-report.js';
+import { canonicalSerial } from '../../domain/trust/serial.js';
 import { directoryOf, openImportDirectory } from '../import/directory.js';
 import type { AgentContext } from './context.js';
 import { planAllowlist, planConfiguration } from './import-configuration.js';

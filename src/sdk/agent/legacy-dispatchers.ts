@@ -1,6 +1,6 @@
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { maxLegacyAnswer } from '../../domain/legacy-answer.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { maxLegacyAnswer } from '../../domain/legacy/answer.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import { isUnsigned } from '../message-signing.js';
 import type { AgentContext } from './context.js';

@@ -1,11 +1,9 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type JoinToken, parseJoinToken } from '../../domain/join-token.js';
-import { agentName } from '../../domain/names.js';
-import type { StartedMessage } from '../../domain/pairing-messages.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
+import { type JoinToken, parseJoinToken } from '../../domain/pairing/join-token.js';
+import type { StartedMessage } from '../../domain/pairing/messages.js';
 import {
   commitment,
   confirmMessage,
@@ -15,7 +13,9 @@ import {
   joinKeyInfo,
   pairingCode,
   transcriptHash,
-} from '../../domain/pairing-transcript.js';
+} from '../../domain/pairing/transcript.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { SigningKey } from '../../ports/crypto.js';
 import { wait } from '../wait.js';
 import type { AgentContext } from './context.js';

@@ -1,10 +1,9 @@
 import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
-import { utf8 } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { isLegacyError } from '../../domain/legacy-pairing.js';
-import { printable } from '../../domain/names.js';
+import { utf8 } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { printable } from '../../domain/core/names.js';
+import { isLegacyError } from '../../domain/legacy/pairing.js';
 import {
   type ConfirmAnswer,
   maxPairingBody,
@@ -13,7 +12,8 @@ import {
   readPairingMessage,
   type StartedMessage,
   writePairingMessage,
-} from '../../domain/pairing-messages.js';
+} from '../../domain/pairing/messages.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import type { AgentContext } from './context.js';
 

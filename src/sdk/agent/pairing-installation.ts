@@ -1,15 +1,15 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { splitCertificates } from '../../domain/pem.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { splitCertificates } from '../../domain/core/pem.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import {
   addTrust,
   formatTrust,
   legacyDispatcherId,
   parseTrust,
   type TrustEntry,
-} from '../../domain/trust.js';
+} from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreContents } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import type { WhomToTrust } from './pairing-judgement.js';

@@ -1,15 +1,15 @@
 import { err, ok, Result } from 'neverthrow';
-import { fromHex, hex } from '../../domain/bytes.js';
+import { fromHex, hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
+import type { StartedMessage } from '../../domain/pairing/messages.js';
 import {
   agentUri,
   type Certificate,
   dispatcherUri,
   pairingUri,
   whyUnusable,
-} from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { agentName } from '../../domain/names.js';
-import type { StartedMessage } from '../../domain/pairing-messages.js';
+} from '../../domain/trust/certificate.js';
 import type { AgentContext } from './context.js';
 
 type Judging = Pick<AgentContext, 'clock' | 'crypto'>;

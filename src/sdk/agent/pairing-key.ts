@@ -1,6 +1,6 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { KeyType } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { KeyType } from '../../domain/trust/certificate.js';
 import type { SigningKey } from '../../ports/crypto.js';
 import type { AgentContext } from './context.js';
 

@@ -1,11 +1,11 @@
 import { err, ok, Result, safeTry } from 'neverthrow';
-import { utf8 } from '../../domain/bytes.js';
-import { type Certificate, dispatcherUri, pairingUri, whyUnusable } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type LegacyAnswer, meansSerial } from '../../domain/legacy-pairing.js';
-import { agentName, dispatcherId as idOf } from '../../domain/names.js';
-import { splitCertificates } from '../../domain/pem.js';
-import { legacyDispatcherId } from '../../domain/trust.js';
+import { utf8 } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName, dispatcherId as idOf } from '../../domain/core/names.js';
+import { splitCertificates } from '../../domain/core/pem.js';
+import { type LegacyAnswer, meansSerial } from '../../domain/legacy/pairing.js';
+import { type Certificate, dispatcherUri, pairingUri, whyUnusable } from '../../domain/trust/certificate.js';
+import { legacyDispatcherId } from '../../domain/trust/trusted-dispatchers.js';
 import type { AgentContext } from './context.js';
 import { judgePort, type WhomToTrust } from './pairing-judgement.js';
 import type { PairingTrust } from './pairing-options.js';

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
-import { sessionSeconds } from '../../domain/pairing-messages.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import { sessionSeconds } from '../../domain/pairing/messages.js';
 import type { AgentContext } from './context.js';
 
 /** How the agent's side knows that it speaks with the right dispatcher. */

@@ -1,8 +1,8 @@
 import { okAsync, type ResultAsync } from 'neverthrow';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { decodeObject, integer, oneOf, optional, text } from '../../domain/decode.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { parseJsonObject } from '../../domain/json.js';
+import { decodeObject, integer, oneOf, optional, text } from '../../domain/core/decode.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import type { AgentContext } from './context.js';
 
 /** How far a pairing has come that waits in the background, for `pairing-status`. */

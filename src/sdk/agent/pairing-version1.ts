@@ -1,16 +1,16 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { hex } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
 import {
   approvalTimeout,
   type LegacyAnswer,
   legacyPairingCode,
   readLegacyAnswer,
   writeLegacyRequest,
-} from '../../domain/legacy-pairing.js';
-import { printable } from '../../domain/names.js';
-import { sessionSeconds } from '../../domain/pairing-messages.js';
+} from '../../domain/legacy/pairing.js';
+import { sessionSeconds } from '../../domain/pairing/messages.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import type { LegacyExchange } from '../../ports/legacy-pairing.js';
 import { wait } from '../wait.js';
 import type { AgentContext } from './context.js';

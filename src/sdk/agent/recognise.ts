@@ -1,7 +1,7 @@
-import { type Certificate, dispatcherUri, whyUnusable } from '../../domain/certificate.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { contains } from '../../domain/ip-prefix.js';
-import { trustedAs } from '../../domain/trust.js';
+import { contains } from '../../domain/core/ip-prefix.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { type Certificate, dispatcherUri, whyUnusable } from '../../domain/trust/certificate.js';
+import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { AgentContext } from './context.js';
 import type { Current } from './served.js';

@@ -1,9 +1,9 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import { type Certificate, whyUnusable } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import type { TrustEntry } from '../../domain/trust.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
+import type { TrustEntry } from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';

@@ -1,7 +1,7 @@
-import { isActionPath } from '../../domain/action.js';
-import { opensslTime } from '../../domain/certificate.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { isActionPath } from '../../domain/runs/action.js';
+import { opensslTime } from '../../domain/trust/certificate.js';
 import { parallel } from '../parallel.js';
 import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';

@@ -1,7 +1,7 @@
 import { okAsync } from 'neverthrow';
-import { maxRequestBody } from '../../domain/agent-protocol.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { ReplayCache } from '../../ports/replay-cache.js';
 import {

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { isReqid } from '../../domain/names.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { isReqid } from '../../domain/core/names.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { CallingDispatcher } from './recognise.js';
 import type { Script } from './scripts.js';

@@ -1,6 +1,6 @@
 import { ok } from 'neverthrow';
-import { isActionPath } from '../../domain/action.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { isActionPath } from '../../domain/runs/action.js';
 import type { JobKey } from '../../ports/jobs.js';
 import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';

@@ -1,6 +1,6 @@
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { isReqid } from '../../domain/names.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { isReqid } from '../../domain/core/names.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { AgentContext } from './context.js';
 import type { CallingDispatcher } from './recognise.js';
 import { liveKey, type Runs } from './runs.js';

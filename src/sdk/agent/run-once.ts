@@ -1,6 +1,6 @@
 import { okAsync } from 'neverthrow';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { AgentRuns, KnownRun } from '../../ports/agent-runs.js';
 import type { Job } from '../../ports/jobs.js';
 import type { AgentContext } from './context.js';

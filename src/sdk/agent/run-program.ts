@@ -1,5 +1,5 @@
-import { utf8 } from '../../domain/bytes.js';
-import { maxLegacyAnswer } from '../../domain/legacy-answer.js';
+import { utf8 } from '../../domain/core/bytes.js';
+import { maxLegacyAnswer } from '../../domain/legacy/answer.js';
 import type { Program } from '../../ports/process-runner.js';
 import { timestamp } from '../timestamp.js';
 import type { AgentContext } from './context.js';

@@ -1,6 +1,6 @@
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { fittedForLegacy } from '../../domain/legacy-answer.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { fittedForLegacy } from '../../domain/legacy/answer.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { KnownRun } from '../../ports/agent-runs.js';
 import type { Job } from '../../ports/jobs.js';
 import { timestamp } from '../timestamp.js';

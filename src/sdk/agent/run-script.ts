@@ -1,7 +1,7 @@
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { type HookVerdict, judgeHook } from '../../domain/auth-hook.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { fittedForLegacy } from '../../domain/legacy-answer.js';
+import { fittedForLegacy } from '../../domain/legacy/answer.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { type HookVerdict, judgeHook } from '../../domain/runs/auth-hook.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { OutputSink } from '../../ports/process-runner.js';
 import type { Signer } from '../message-signing.js';

@@ -1,5 +1,11 @@
-import type { HttpAnswer } from '../../domain/http-message.js';
-import { endLine, idleInterval, idleLine, outputLines, streamType } from '../../domain/output-stream.js';
+import type { HttpAnswer } from '../../domain/protocol/http-message.js';
+import {
+  endLine,
+  idleInterval,
+  idleLine,
+  outputLines,
+  streamType,
+} from '../../domain/protocol/output-stream.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { OutputSink } from '../../ports/process-runner.js';
 import { type Signer, signStreamEnd } from '../message-signing.js';

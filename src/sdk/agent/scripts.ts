@@ -1,10 +1,10 @@
 import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import { isActionPath } from '../../domain/action.js';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { type AllowlistEntry, withinDirectories } from '../../domain/allowlist.js';
-import { hex, utf8 } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseSidecar, type Sidecar, sidecarLimit } from '../../domain/sidecar.js';
+import { hex, utf8 } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { isActionPath } from '../../domain/runs/action.js';
+import { type AllowlistEntry, withinDirectories } from '../../domain/runs/allowlist.js';
+import { parseSidecar, type Sidecar, sidecarLimit } from '../../domain/runs/sidecar.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
 import { parallel } from '../parallel.js';
 import type { AgentContext } from './context.js';
 

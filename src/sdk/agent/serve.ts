@@ -1,6 +1,6 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
-import { maxRequestBody } from '../../domain/agent-protocol.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
 import { aborted } from '../wait.js';
 import { actionJobsOf, jobsWithActions } from './actions.js';
 import { admissionOf } from './admission.js';

@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { trustedAs } from '../../domain/trust.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import type { Signer } from '../message-signing.js';
 import { inTurn } from '../parallel.js';

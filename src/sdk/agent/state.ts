@@ -1,9 +1,9 @@
 import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentSettings } from '../../domain/agent-settings.js';
-import { agentSettings } from '../../domain/agent-settings.js';
-import { parseAllowlist } from '../../domain/allowlist.js';
-import { parseConfiguration } from '../../domain/configuration.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { parseConfiguration } from '../../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseAllowlist } from '../../domain/runs/allowlist.js';
+import type { AgentSettings } from '../../domain/settings/agent.js';
+import { agentSettings } from '../../domain/settings/agent.js';
 import { actionScripts } from './actions.js';
 import type { AgentContext } from './context.js';
 import { readScripts, type Script } from './scripts.js';

@@ -1,6 +1,6 @@
-import { hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { printable } from '../../domain/names.js';
+import { hex } from '../../domain/core/bytes.js';
+import { printable } from '../../domain/core/names.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { DispatcherContext } from './context.js';
 
 /** By which a key is known in the registry. */

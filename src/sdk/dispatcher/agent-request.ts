@@ -1,9 +1,9 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
-import { hex, utf8 } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { authority } from '../../domain/host-argument.js';
-import type { HeaderList } from '../../domain/http-message.js';
-import { streamType } from '../../domain/output-stream.js';
+import { hex, utf8 } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { authority } from '../../domain/core/host-argument.js';
+import type { HeaderList } from '../../domain/protocol/http-message.js';
+import { streamType } from '../../domain/protocol/output-stream.js';
 import type { AnswerHead, TransportAnswer, TransportError } from '../../ports/transport.js';
 import { checkAnswer, isUnsigned, type RequestOnWire, signRequest } from '../message-signing.js';
 import type { AgentTarget } from './agent-target.js';

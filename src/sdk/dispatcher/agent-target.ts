@@ -1,8 +1,8 @@
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { type Certificate, whyUnusable } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
 import { describe, spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { withoutToken } from '../../domain/redaction.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { withoutToken } from '../../domain/core/redaction.js';
 import type { Addressed } from './agent-target.js';
 import { authorise, type Caller, type Question } from './authorise.js';
 import { address } from './contact.js';

@@ -1,6 +1,6 @@
 import { err, ok, type ResultAsync } from 'neverthrow';
-import { type HookContext, judgeHook } from '../../domain/auth-hook.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { type HookContext, judgeHook } from '../../domain/runs/auth-hook.js';
 import { timestamp } from '../timestamp.js';
 import type { DispatcherContext } from './context.js';
 

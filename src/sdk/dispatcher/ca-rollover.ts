@@ -1,7 +1,7 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { hex } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import { unlessAborted, wait } from '../wait.js';
 import type { DispatcherContext } from './context.js';
 import { readDispatcherIdentity, underPreviousCa } from './identity.js';

@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { cancelUnknown, readCancelAnswer } from '../../domain/agent-protocol.js';
-import { failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
+import { failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import { cancelUnknown, readCancelAnswer } from '../../domain/protocol/agent-protocol.js';
 import { parallel } from '../parallel.js';
 import { shortRequest } from './agent-request.js';
 import { type Asking, hostError, loggedError, type Prepared, prepareAgain } from './ask.js';

@@ -1,7 +1,7 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
-import { type AgentStanding, outlived } from '../../domain/agent-standing.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { type AgentStanding, outlived } from '../../domain/trust/agent-standing.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import { type ContactError, freshReqid } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
 import { type DispatcherIdentity, type Presence, readDispatcherIdentity } from './identity.js';

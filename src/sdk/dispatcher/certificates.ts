@@ -1,6 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { KeyPin } from '../../domain/agent-record.js';
-import type { Certificate } from '../../domain/certificate.js';
+import type { KeyPin } from '../../domain/trust/agent-record.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { DispatcherContext } from './context.js';
 import { type IdentityFailure, type Presence, readDispatcherIdentity } from './identity.js';
 import { fingerprint, noCaCertificate } from './setup.js';

@@ -1,11 +1,11 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import { agentPort } from '../../domain/agent-protocol.js';
-import { mayAnswerUnsigned } from '../../domain/agent-standing.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { parseHostArgument } from '../../domain/host-argument.js';
-import { parseJsonObject } from '../../domain/json.js';
-import { agentName } from '../../domain/names.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { parseHostArgument } from '../../domain/core/host-argument.js';
+import { parseJsonObject } from '../../domain/core/json.js';
+import { agentName } from '../../domain/core/names.js';
+import { agentPort } from '../../domain/protocol/agent-protocol.js';
+import { mayAnswerUnsigned } from '../../domain/trust/agent-standing.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { TransportAnswer } from '../../ports/transport.js';
 import { spkiDigest } from './agent-key.js';
 import { type AgentRequest, type ContactError, sendSigned } from './agent-request.js';

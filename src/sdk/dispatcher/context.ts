@@ -1,4 +1,4 @@
-import type { DispatcherSettings } from '../../domain/dispatcher-settings.js';
+import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 import type { CertificateAuthority } from '../../ports/certificate-authority.js';
 import type { CertificateRequests } from '../../ports/certificate-requests.js';

@@ -4,7 +4,7 @@ import {
   type Capabilities,
   maxCapabilitiesAnswer,
   readCapabilities,
-} from '../../domain/agent-protocol.js';
+} from '../../domain/protocol/agent-protocol.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
 import { freshReqid } from './agent-request.js';

@@ -1,7 +1,7 @@
 import { okAsync, type ResultAsync } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import { spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';
 

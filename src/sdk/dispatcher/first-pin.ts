@@ -1,7 +1,7 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { failure } from '../../domain/errors.js';
+import { failure } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { TransportError } from '../../ports/transport.js';
 import { describe, spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';

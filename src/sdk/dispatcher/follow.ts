@@ -1,6 +1,6 @@
 import { err, ok } from 'neverthrow';
-import { maxRunAnswer } from '../../domain/agent-protocol.js';
-import { type StreamEnd, streamReader } from '../../domain/output-stream.js';
+import { maxRunAnswer } from '../../domain/protocol/agent-protocol.js';
+import { type StreamEnd, streamReader } from '../../domain/protocol/output-stream.js';
 import { checkStreamEnd } from '../message-signing.js';
 import type { AgentRequest, Following } from './agent-request.js';
 import type { DispatcherContext } from './context.js';

@@ -1,5 +1,5 @@
 import { ok, ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { LockKey } from '../../ports/locks.js';
 import { freshReqid } from './agent-request.js';
 import type { DispatcherContext } from './context.js';

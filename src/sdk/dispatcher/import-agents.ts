@@ -1,10 +1,10 @@
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { type AgentStanding, newStanding } from '../../domain/agent-standing.js';
-import type { ImportLines } from '../../domain/import-report.js';
-import { type LegacyAgent, parseLegacyAgent } from '../../domain/legacy-agent-record.js';
-import { parseLegacyRotation } from '../../domain/legacy-rotation.js';
-import { meantSerial } from '../../domain/legacy-serial.js';
-import { printable } from '../../domain/names.js';
+import { printable } from '../../domain/core/names.js';
+import { type LegacyAgent, parseLegacyAgent } from '../../domain/legacy/agent-record.js';
+import type { ImportLines } from '../../domain/legacy/import-report.js';
+import { parseLegacyRotation } from '../../domain/legacy/rotation.js';
+import { meantSerial } from '../../domain/legacy/serial.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import { type AgentStanding, newStanding } from '../../domain/trust/agent-standing.js';
 import type { Adoption } from '../../ports/registry.js';
 import type { ControlHostSources } from './import-sources.js';
 

@@ -1,10 +1,10 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { editConfiguration, parseConfiguration } from '../../domain/configuration.js';
-import { type DispatcherSettings, dispatcherSettings } from '../../domain/dispatcher-settings.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { ImportLines } from '../../domain/import-report.js';
-import { describeNote } from '../../domain/legacy-configuration.js';
-import { dispatcherIdFromHostName } from '../../domain/names.js';
+import { editConfiguration, parseConfiguration } from '../../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { dispatcherIdFromHostName } from '../../domain/core/names.js';
+import { describeNote } from '../../domain/legacy/configuration.js';
+import type { ImportLines } from '../../domain/legacy/import-report.js';
+import { type DispatcherSettings, dispatcherSettings } from '../../domain/settings/dispatcher.js';
 import { correctFirst, notTaken } from '../import/configuration.js';
 import { maxImportFile } from '../import/directory.js';
 import type { DispatcherContext } from './context.js';

@@ -1,11 +1,11 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import { type Certificate, whyUnusable } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { ImportLines } from '../../domain/import-report.js';
-import { legacySerialForm } from '../../domain/legacy-serial.js';
-import { splitCertificates } from '../../domain/pem.js';
-import { parseRotation } from '../../domain/rotation.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { splitCertificates } from '../../domain/core/pem.js';
+import type { ImportLines } from '../../domain/legacy/import-report.js';
+import { legacySerialForm } from '../../domain/legacy/serial.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
+import { parseRotation } from '../../domain/trust/rotation.js';
 import type { KeyStoreChange, KeyStoreContents } from '../../ports/key-store.js';
 import { isKeyOf, type KeyPair, readKeyPair, unusable, whyNoAuthority } from '../import/key-pair.js';
 import type { DispatcherContext } from './context.js';

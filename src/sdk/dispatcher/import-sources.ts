@@ -1,11 +1,11 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import {
   dispatcherReading,
   type TakenConfiguration,
   takeConfiguration,
-} from '../../domain/legacy-configuration.js';
-import { inDirectory } from '../../domain/settings-fields.js';
+} from '../../domain/legacy/configuration.js';
+import { inDirectory } from '../../domain/settings/fields.js';
 import type { FileSystem } from '../../ports/file-system.js';
 import {
   configuredPlaces,

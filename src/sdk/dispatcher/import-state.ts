@@ -1,9 +1,9 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { type ImportLines, type ImportReport, importLines } from '../../domain/import-report.js';
-import { formatRotation } from '../../domain/rotation.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { type ImportLines, type ImportReport, importLines } from '../../domain/legacy/import-report.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { formatRotation } from '../../domain/trust/rotation.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import type { Adoption } from '../../ports/registry.js';
 import { openImportDirectory } from '../import/directory.js';

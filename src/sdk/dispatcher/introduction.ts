@@ -1,6 +1,6 @@
 import { err, errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import {
   chainTo,
   lineTo,
@@ -8,7 +8,7 @@ import {
   type Succession,
   successionMessage,
   successionToJson,
-} from '../../domain/succession.js';
+} from '../../domain/trust/succession.js';
 import type { ContactError } from './agent-request.js';
 import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity, Presence } from './identity.js';

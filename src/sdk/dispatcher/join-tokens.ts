@@ -1,10 +1,10 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { formatJoinToken, whyNotUsable } from '../../domain/join-token.js';
-import { agentName } from '../../domain/names.js';
-import type { StartMessage } from '../../domain/pairing-messages.js';
-import { joinKeyInfo } from '../../domain/pairing-transcript.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
+import { formatJoinToken, whyNotUsable } from '../../domain/pairing/join-token.js';
+import type { StartMessage } from '../../domain/pairing/messages.js';
+import { joinKeyInfo } from '../../domain/pairing/transcript.js';
 import type { DispatcherContext } from './context.js';
 import { type JoinedBy, refusal, type SessionFailure } from './pairing-session.js';
 

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { cursorBehind, type RunQuery, readRunQuery } from '../../domain/run-query.js';
-import type { RunSummary } from '../../domain/run-summary.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { cursorBehind, type RunQuery, readRunQuery } from '../../domain/runs/query.js';
+import type { RunSummary } from '../../domain/runs/summary.js';
 import type { DispatcherContext } from './context.js';
 
 /** One page of the list of runs. */

@@ -1,9 +1,9 @@
 import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord, KeyPin } from '../../domain/agent-record.js';
-import { serialState } from '../../domain/agent-standing.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { renewalDue, rotationDue } from '../../domain/lifecycle.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
+import { serialState } from '../../domain/trust/agent-standing.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { renewalDue, rotationDue } from '../../domain/trust/lifecycle.js';
 import { parallel } from '../parallel.js';
 import { unlessAborted } from '../wait.js';
 import { destinationOf, pairAgain } from './agent-target.js';

@@ -1,5 +1,5 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { countOne, isSpent, type RateCount } from '../../domain/rate-limit.js';
+import { countOne, isSpent, type RateCount } from '../../domain/core/rate-limit.js';
 import type { DispatcherContext } from './context.js';
 import { refusal, type SessionFailure } from './pairing-session.js';
 

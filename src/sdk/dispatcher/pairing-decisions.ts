@@ -1,7 +1,7 @@
 import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { agentName, printable } from '../../domain/names.js';
-import type { PairingRequest } from '../../domain/pairing-request.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName, printable } from '../../domain/core/names.js';
+import type { PairingRequest } from '../../domain/pairing/request.js';
 import type { DispatcherContext } from './context.js';
 
 /** Why a request is denied whose code was read differently; pairing mode counts them. */

@@ -1,5 +1,5 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
+import { hex } from '../../domain/core/bytes.js';
 import type { CertificateRequest } from '../../ports/certificate-requests.js';
 import type { DispatcherContext } from './context.js';
 import { identityMissing, loadIdentity } from './identity.js';

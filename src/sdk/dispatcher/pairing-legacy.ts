@@ -1,8 +1,6 @@
 import { err, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
-import { newStanding } from '../../domain/agent-standing.js';
-import { hex } from '../../domain/bytes.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
+import { hex } from '../../domain/core/bytes.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import {
   approvalTimeout,
   evenSerial,
@@ -10,9 +8,11 @@ import {
   type LegacyRequest,
   legacyPairingCode,
   readLegacyRequest,
-} from '../../domain/legacy-pairing.js';
-import { sessionSeconds } from '../../domain/pairing-messages.js';
-import type { PairingDecision, PairingRequest } from '../../domain/pairing-request.js';
+} from '../../domain/legacy/pairing.js';
+import { sessionSeconds } from '../../domain/pairing/messages.js';
+import type { PairingDecision, PairingRequest } from '../../domain/pairing/request.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
+import { newStanding } from '../../domain/trust/agent-standing.js';
 import type { CertificateRequest } from '../../ports/certificate-requests.js';
 import type { IncomingRequest, ListenerAnswer } from '../../ports/listener.js';
 import { inTurn } from '../parallel.js';

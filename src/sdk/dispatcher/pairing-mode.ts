@@ -1,8 +1,7 @@
 import { err, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../domain/http-message.js';
-import { maxLegacyBody } from '../../domain/legacy-pairing.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { maxLegacyBody } from '../../domain/legacy/pairing.js';
 import {
   maxPairingBody,
   pairingErrors,
@@ -10,8 +9,9 @@ import {
   type StartMessage,
   sessionSeconds,
   writePairingMessage,
-} from '../../domain/pairing-messages.js';
-import type { PairingRequest } from '../../domain/pairing-request.js';
+} from '../../domain/pairing/messages.js';
+import type { PairingRequest } from '../../domain/pairing/request.js';
+import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest, ListenerAnswer } from '../../ports/listener.js';
 import { inTurn, once } from '../parallel.js';
 import { refusalLog } from '../refusals.js';

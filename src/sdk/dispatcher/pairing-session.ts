@@ -1,12 +1,9 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { newStanding } from '../../domain/agent-standing.js';
-import { fromHex, hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { JoinTokenRecord } from '../../domain/join-token.js';
-import { caSetDigest } from '../../domain/lifecycle.js';
-import type { PairingErrorCode, StartMessage } from '../../domain/pairing-messages.js';
-import type { PairingDecision, PairingRequest } from '../../domain/pairing-request.js';
+import { fromHex, hex } from '../../domain/core/bytes.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
+import type { PairingErrorCode, StartMessage } from '../../domain/pairing/messages.js';
+import type { PairingDecision, PairingRequest } from '../../domain/pairing/request.js';
 import {
   commitment,
   confirmMessage,
@@ -15,7 +12,10 @@ import {
   joinDispatcherMessage,
   pairingCode,
   transcriptHash,
-} from '../../domain/pairing-transcript.js';
+} from '../../domain/pairing/transcript.js';
+import { newStanding } from '../../domain/trust/agent-standing.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { caSetDigest } from '../../domain/trust/lifecycle.js';
 import type { CertificateRequest } from '../../ports/certificate-requests.js';
 import { inTurn } from '../parallel.js';
 import type { DispatcherContext } from './context.js';

@@ -1,5 +1,5 @@
 import { err, ok, type ResultAsync } from 'neverthrow';
-import type { PairingRequest } from '../../domain/pairing-request.js';
+import type { PairingRequest } from '../../domain/pairing/request.js';
 import type { DispatcherContext } from './context.js';
 import { codesDiffer } from './pairing-decisions.js';
 import { refusal, type SessionFailure } from './pairing-session.js';

@@ -1,5 +1,5 @@
 import { err, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { TransportError } from '../../ports/transport.js';
 import { wait } from '../wait.js';
 import type { DispatcherContext } from './context.js';

@@ -1,8 +1,8 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { maxPingAnswer } from '../../domain/agent-protocol.js';
-import type { KeyPin } from '../../domain/agent-record.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { agentName } from '../../domain/names.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
+import { maxPingAnswer } from '../../domain/protocol/agent-protocol.js';
+import type { KeyPin } from '../../domain/trust/agent-record.js';
 import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
 import { destinationOf, target } from './agent-target.js';
 import type { DispatcherContext } from './context.js';

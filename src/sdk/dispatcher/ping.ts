@@ -1,8 +1,8 @@
 import { ok, ResultAsync, safeTry } from 'neverthrow';
-import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../domain/agent-protocol.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { renewalDue } from '../../domain/lifecycle.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../domain/protocol/agent-protocol.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
+import { renewalDue } from '../../domain/trust/lifecycle.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
 import { freshReqid } from './agent-request.js';

@@ -1,10 +1,10 @@
 import { err, errAsync, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentEndpoint, AgentRecord } from '../../domain/agent-record.js';
-import { closest } from '../../domain/closest.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { isHostName } from '../../domain/host-argument.js';
-import { shortestAddress } from '../../domain/ip-prefix.js';
-import { agentName } from '../../domain/names.js';
+import { closest } from '../../domain/core/closest.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { isHostName } from '../../domain/core/host-argument.js';
+import { shortestAddress } from '../../domain/core/ip-prefix.js';
+import { agentName } from '../../domain/core/names.js';
+import type { AgentEndpoint, AgentRecord } from '../../domain/trust/agent-record.js';
 import type { DispatcherContext } from './context.js';
 
 /** What an operator may change of a registered agent; what is left out stays. */

@@ -1,15 +1,15 @@
 import { err, errAsync, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
 import {
   maxPingAnswer,
   readAcknowledgement,
   readPingAnswer,
   readRenewal,
-} from '../../domain/agent-protocol.js';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { hex } from '../../domain/bytes.js';
-import { agentUri, type Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { agentName } from '../../domain/names.js';
+} from '../../domain/protocol/agent-protocol.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import { agentUri, type Certificate } from '../../domain/trust/certificate.js';
 import { sendSigned, shortRequest } from './agent-request.js';
 import { destinationOf, target } from './agent-target.js';
 import { bringUpToDate } from './catch-up.js';

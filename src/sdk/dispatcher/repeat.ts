@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { hex, lengthPrefixed } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { HostResult, HostState, RunMode, RunRecord, Submission } from '../../domain/run-record.js';
+import { hex, lengthPrefixed } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { HostResult, HostState, RunMode, RunRecord, Submission } from '../../domain/runs/record.js';
 import { wait } from '../wait.js';
 import type { Prepared } from './ask.js';
 import type { Caller } from './authorise.js';

@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { RunProgress } from '../../domain/run-progress.js';
-import { verdictOf } from '../../domain/run-summary.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { RunProgress } from '../../domain/runs/progress.js';
+import { verdictOf } from '../../domain/runs/summary.js';
 import type { Asking } from './ask.js';
 import type { DispatcherContext } from './context.js';
 import { ownKey } from './repeat.js';

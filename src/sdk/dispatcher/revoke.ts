@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { agentName } from '../../domain/names.js';
-import { serialReadings } from '../../domain/serial.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { agentName } from '../../domain/core/names.js';
+import { serialReadings } from '../../domain/trust/serial.js';
 import { parallel } from '../parallel.js';
 import { unlessAborted } from '../wait.js';
 import { destinationOf } from './agent-target.js';

@@ -1,7 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { RevocationList } from '../../domain/revocation-list.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { RevocationList } from '../../domain/trust/revocation-list.js';
 import type { DispatcherContext } from './context.js';
 import type { DispatcherIdentity } from './identity.js';
 

@@ -1,9 +1,9 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { type AgentStanding, type SerialState, serialState } from '../../domain/agent-standing.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { overlapEnd, rotationDue } from '../../domain/lifecycle.js';
-import { formatRotation } from '../../domain/rotation.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import { type AgentStanding, type SerialState, serialState } from '../../domain/trust/agent-standing.js';
+import { overlapEnd, rotationDue } from '../../domain/trust/lifecycle.js';
+import { formatRotation } from '../../domain/trust/rotation.js';
 import { parallel } from '../parallel.js';
 import { unlessAborted } from '../wait.js';
 import { destinationOf, pairAgain } from './agent-target.js';

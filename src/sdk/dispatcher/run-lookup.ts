@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { isReqid, printable } from '../../domain/names.js';
-import type { RunRecord } from '../../domain/run-record.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { isReqid, printable } from '../../domain/core/names.js';
+import type { RunRecord } from '../../domain/runs/record.js';
 import type { Asking } from './ask.js';
 import { authorise, type Question } from './authorise.js';
 import type { DispatcherContext } from './context.js';

@@ -1,6 +1,6 @@
 import { err, errAsync, ok, type Result, ResultAsync, safeTry } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { RunMode, RunRecord } from '../../domain/run-record.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { RunMode, RunRecord } from '../../domain/runs/record.js';
 import { guarded } from '../callback.js';
 import { wait } from '../wait.js';
 import { freshReqid } from './agent-request.js';

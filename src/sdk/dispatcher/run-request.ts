@@ -1,6 +1,6 @@
 import { err } from 'neverthrow';
-import { failure } from '../../domain/errors.js';
-import { scriptName } from '../../domain/names.js';
+import { failure } from '../../domain/core/errors.js';
+import { scriptName } from '../../domain/core/names.js';
 import type { Asking } from './ask.js';
 
 /** What is to be run, and where. */

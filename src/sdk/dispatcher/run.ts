@@ -1,8 +1,13 @@
 import type { ResultAsync } from 'neverthrow';
-import { maxRunAnswer, type RunAnswer, readRunAnswer, readRunResult } from '../../domain/agent-protocol.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { idleInterval } from '../../domain/output-stream.js';
-import type { HostResult } from '../../domain/run-record.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import {
+  maxRunAnswer,
+  type RunAnswer,
+  readRunAnswer,
+  readRunResult,
+} from '../../domain/protocol/agent-protocol.js';
+import { idleInterval } from '../../domain/protocol/output-stream.js';
+import type { HostResult } from '../../domain/runs/record.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
 import type { Addressed } from './agent-target.js';

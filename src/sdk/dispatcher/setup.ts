@@ -1,8 +1,8 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import { editConfiguration } from '../../domain/configuration.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { hex } from '../../domain/core/bytes.js';
+import { editConfiguration } from '../../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { DispatcherContext } from './context.js';
 import { caDays, validFor } from './validity.js';
 

@@ -1,7 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { maxRunAnswer, readRecordAnswer } from '../../domain/agent-protocol.js';
-import { type News, progressOf, type RunProgress, withNews } from '../../domain/run-progress.js';
-import type { HostResult, HostState, RunMode } from '../../domain/run-record.js';
+import { maxRunAnswer, readRecordAnswer } from '../../domain/protocol/agent-protocol.js';
+import { type News, progressOf, type RunProgress, withNews } from '../../domain/runs/progress.js';
+import type { HostResult, HostState, RunMode } from '../../domain/runs/record.js';
 import { parallel } from '../parallel.js';
 import { type AskFailure, type Asking, hostError, type Prepared, prepareAgain } from './ask.js';
 import { exchange, recordFailed } from './contact.js';

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { HostResult } from '../../domain/run-record.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { HostResult } from '../../domain/runs/record.js';
 import type { Clock } from '../../ports/clock.js';
 import type { OutputPiece } from './follow.js';
 import type { Run, RunRequest } from './run.js';

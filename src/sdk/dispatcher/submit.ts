@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import { maxRunAnswer, readSubmitAnswer, type SubmitAnswer } from '../../domain/agent-protocol.js';
-import { type HostState, isSettled, type Submission } from '../../domain/run-record.js';
+import { maxRunAnswer, readSubmitAnswer, type SubmitAnswer } from '../../domain/protocol/agent-protocol.js';
+import { type HostState, isSettled, type Submission } from '../../domain/runs/record.js';
 import { guarded } from '../callback.js';
 import { parallel } from '../parallel.js';
 import type { Addressed } from './agent-target.js';

@@ -1,7 +1,7 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
-import { maxRunAnswer, type RunAnswer, readRunAnswer } from '../../domain/agent-protocol.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
+import { maxRunAnswer, type RunAnswer, readRunAnswer } from '../../domain/protocol/agent-protocol.js';
 import { type ContactError, freshReqid, sendSigned } from './agent-request.js';
 import { target } from './agent-target.js';
 import type { DispatcherContext } from './context.js';

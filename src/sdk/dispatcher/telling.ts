@@ -1,9 +1,9 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { readAcknowledgement } from '../../domain/agent-protocol.js';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import type { StandingChange } from '../../domain/agent-standing.js';
-import { base64url } from '../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import { base64url } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { readAcknowledgement } from '../../domain/protocol/agent-protocol.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { StandingChange } from '../../domain/trust/agent-standing.js';
 import { type ContactError, sendSigned, shortRequest } from './agent-request.js';
 import { type Destination, target } from './agent-target.js';
 import type { DispatcherContext } from './context.js';

@@ -1,8 +1,8 @@
 import { ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import type { AgentRecord } from '../../domain/agent-record.js';
-import { mayAnswerUnsigned, type StandingChange } from '../../domain/agent-standing.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import { mayAnswerUnsigned, type StandingChange } from '../../domain/trust/agent-standing.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import { spkiDigest } from './agent-key.js';
 import type { DispatcherContext } from './context.js';
 import { confirmed } from './first-contact.js';

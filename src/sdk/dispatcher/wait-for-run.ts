@@ -1,6 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { RunProgress } from '../../domain/run-progress.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { RunProgress } from '../../domain/runs/progress.js';
 import { guarded } from '../callback.js';
 import { wait } from '../wait.js';
 import type { Asking } from './ask.js';

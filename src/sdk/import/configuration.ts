@@ -1,7 +1,7 @@
 import type { Result } from 'neverthrow';
-import { parseConfiguration } from '../../domain/configuration.js';
-import type { CtrlExecError } from '../../domain/errors.js';
-import { settingDifferences, type TakenConfiguration } from '../../domain/legacy-configuration.js';
+import { parseConfiguration } from '../../domain/core/configuration.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { settingDifferences, type TakenConfiguration } from '../../domain/legacy/configuration.js';
 
 /**
  * What another installation's configuration says that the one that is here does not. A file that cannot be read at all is not

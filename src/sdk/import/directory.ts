@@ -1,6 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { inDirectory } from '../../domain/settings-fields.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { inDirectory } from '../../domain/settings/fields.js';
 import type { FileSystem } from '../../ports/file-system.js';
 
 /** Bytes of a file of the other installation that are read. */

@@ -1,7 +1,7 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import type { Certificate } from '../../domain/certificate.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { splitCertificates } from '../../domain/pem.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { splitCertificates } from '../../domain/core/pem.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { Found } from './directory.js';
 

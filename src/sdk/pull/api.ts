@@ -1,5 +1,7 @@
 import { err, type Result, type ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { withoutToken } from '../../domain/core/redaction.js';
+import type { CertificateId } from '../../domain/deploy/certificate-id.js';
 import {
   type CertificateChain,
   type ControlPlaneAnswer,
@@ -11,11 +13,9 @@ import {
   judgeWork,
   pullRequests,
   type VerificationReport,
-} from '../../domain/pull-api.js';
-import type { CertificateId } from '../../domain/pull-certificate-id.js';
-import type { JudgedJob } from '../../domain/pull-jobs.js';
-import type { PullSettings } from '../../domain/pull-settings.js';
-import { withoutToken } from '../../domain/redaction.js';
+} from '../../domain/deploy/control-plane-api.js';
+import type { JudgedJob } from '../../domain/deploy/jobs.js';
+import type { PullSettings } from '../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 
 export type PullApiError = ControlPlaneError | CtrlExecError<'refused' | 'protocol_violation'>;

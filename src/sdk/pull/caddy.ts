@@ -1,10 +1,10 @@
 import { err, ok, type Result } from 'neverthrow';
+import { splitCertificates } from '../../domain/core/pem.js';
 import {
   loadedCertificates,
   withCertificate,
   withLoadedCertificates,
-} from '../../domain/caddy-configuration.js';
-import { splitCertificates } from '../../domain/pem.js';
+} from '../../domain/deploy/caddy-configuration.js';
 import type { DeployContext } from './deploy-context.js';
 import type { CheckedMaterial } from './material.js';
 

@@ -1,5 +1,5 @@
-import { laneOf } from '../../domain/pull-jobs.js';
-import { backoff } from '../../domain/pull-schedule.js';
+import { laneOf } from '../../domain/deploy/jobs.js';
+import { backoff } from '../../domain/deploy/schedule.js';
 import type { PullApiError } from './api.js';
 import { doJob, refuseJob } from './job.js';
 import type { JobBoard } from './job-board.js';

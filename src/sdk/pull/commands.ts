@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type Command, commandText, programCandidates } from '../../domain/deployment-command.js';
+import { type Command, commandText, programCandidates } from '../../domain/deploy/command.js';
 import type { DeployContext } from './deploy-context.js';
 
 const timeout = 120_000;

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/errors.js';
-import type { PullEnvironment, PullOptions, PullSettings } from '../../domain/pull-settings.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { PullEnvironment, PullOptions, PullSettings } from '../../domain/settings/pull.js';
 import type { CertificateRequests } from '../../ports/certificate-requests.js';
 import type { ControlPlane } from '../../ports/control-plane.js';
 import type { DeploymentJournal } from '../../ports/deployment-journal.js';

@@ -1,7 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { certificateId } from '../../domain/pull-certificate-id.js';
-import { csrSubject } from '../../domain/pull-csr.js';
-import type { CsrJob } from '../../domain/pull-jobs.js';
+import { certificateId } from '../../domain/deploy/certificate-id.js';
+import { csrSubject } from '../../domain/deploy/csr.js';
+import type { CsrJob } from '../../domain/deploy/jobs.js';
 import { keyForCsr } from './key.js';
 import type { PullSession } from './session.js';
 import { inStep, refusedIn, type StepFailure } from './step.js';

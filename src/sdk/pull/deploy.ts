@@ -1,9 +1,9 @@
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow';
-import { deploymentFailure } from '../../domain/deployment-failure.js';
-import type { Installation } from '../../domain/deployment-target.js';
-import { deploymentTarget } from '../../domain/deployment-targets.js';
-import type { Verification } from '../../domain/errors.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
+import type { Verification } from '../../domain/core/errors.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { deploymentFailure } from '../../domain/deploy/failure.js';
+import type { Installation } from '../../domain/deploy/targets/target.js';
+import { deploymentTarget } from '../../domain/deploy/targets.js';
 import type { DeployContext } from './deploy-context.js';
 import { type PreparedDeployment, type RunOutcome, runDeployment } from './deployment-run.js';
 import { type CheckedMaterial, checkMaterial, leafFingerprint } from './material.js';

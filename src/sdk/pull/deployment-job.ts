@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { Verification } from '../../domain/errors.js';
-import { certificateId } from '../../domain/pull-certificate-id.js';
-import type { DeploymentJob } from '../../domain/pull-jobs.js';
+import type { Verification } from '../../domain/core/errors.js';
+import { certificateId } from '../../domain/deploy/certificate-id.js';
+import type { DeploymentJob } from '../../domain/deploy/jobs.js';
 import { deploy } from './deploy.js';
 import { withFarewell } from './farewell.js';
 import { keyOfCertificate } from './key.js';

@@ -1,5 +1,6 @@
 import { err, ok, okAsync, type Result } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
+import { hex } from '../../domain/core/bytes.js';
+import type { Verification } from '../../domain/core/errors.js';
 import {
   type DeploymentOrder,
   type DeploymentStep,
@@ -7,8 +8,7 @@ import {
   type FileChange,
   type UndoStep,
   undoSteps,
-} from '../../domain/deployment-plan.js';
-import type { Verification } from '../../domain/errors.js';
+} from '../../domain/deploy/plan.js';
 import type { StagedFile } from '../../ports/deployment-files.js';
 import { loadCertificate, unloadCertificate } from './caddy.js';
 import { runCommand } from './commands.js';

@@ -7,7 +7,7 @@ import {
   maxCertificateFile,
   pemCertificates,
   type Scan,
-} from '../../domain/pull-discovery.js';
+} from '../../domain/deploy/discovery.js';
 import type { TreeEntry } from '../../ports/file-tree.js';
 import type { PullApiError } from './api.js';
 import type { PullSession } from './session.js';

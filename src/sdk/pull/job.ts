@@ -1,4 +1,4 @@
-import type { JudgedJob, PullJob } from '../../domain/pull-jobs.js';
+import type { JudgedJob, PullJob } from '../../domain/deploy/jobs.js';
 import { csrJob } from './csr-job.js';
 import { deploymentJob } from './deployment-job.js';
 import { reportJob } from './report.js';

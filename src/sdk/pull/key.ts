@@ -1,6 +1,6 @@
 import { err, ok, okAsync, type ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import type { CertificateId } from '../../domain/pull-certificate-id.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import type { CertificateId } from '../../domain/deploy/certificate-id.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { PullSession } from './session.js';
 

@@ -5,7 +5,7 @@ import {
   fractionBytes,
   nextWait,
   pullIntervals,
-} from '../../domain/pull-schedule.js';
+} from '../../domain/deploy/schedule.js';
 import { wait } from '../wait.js';
 import { pullCalls } from './calls.js';
 import { discover } from './discovery.js';

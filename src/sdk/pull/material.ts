@@ -1,9 +1,9 @@
 import { err, ok, type Result } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import type { Certificate } from '../../domain/certificate.js';
-import type { Material } from '../../domain/deployment-target.js';
-import { type CtrlExecError, failure } from '../../domain/errors.js';
-import { splitCertificates } from '../../domain/pem.js';
+import { hex } from '../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { splitCertificates } from '../../domain/core/pem.js';
+import type { Material } from '../../domain/deploy/targets/target.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 
 /** A certificate, its chain and its key, that belong together. */

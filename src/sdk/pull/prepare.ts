@@ -1,10 +1,10 @@
 import { err, ok, type Result } from 'neverthrow';
-import { utf8 } from '../../domain/bytes.js';
-import type { Command } from '../../domain/deployment-command.js';
-import { deploymentFailure } from '../../domain/deployment-failure.js';
-import { type FileChange, isUnchanged } from '../../domain/deployment-plan.js';
-import type { Installation, WantedFile } from '../../domain/deployment-target.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import { utf8 } from '../../domain/core/bytes.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { Command } from '../../domain/deploy/command.js';
+import { deploymentFailure } from '../../domain/deploy/failure.js';
+import { type FileChange, isUnchanged } from '../../domain/deploy/plan.js';
+import type { Installation, WantedFile } from '../../domain/deploy/targets/target.js';
 import { findProgram } from './commands.js';
 import type { DeployContext } from './deploy-context.js';
 import type { PreparedDeployment } from './deployment-run.js';

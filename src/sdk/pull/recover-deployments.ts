@@ -1,6 +1,6 @@
 import { ResultAsync } from 'neverthrow';
-import { hex } from '../../domain/bytes.js';
-import type { CtrlExecError } from '../../domain/errors.js';
+import { hex } from '../../domain/core/bytes.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { PendingDeployment, RecordedFile } from '../../ports/deployment-journal.js';
 import { runCommand } from './commands.js';
 import type { DeployContext } from './deploy-context.js';

@@ -1,4 +1,4 @@
-import type { JobStatus } from '../../domain/pull-api.js';
+import type { JobStatus } from '../../domain/deploy/control-plane-api.js';
 import { wait } from '../wait.js';
 import { isPassing } from './api.js';
 import { withFarewell } from './farewell.js';

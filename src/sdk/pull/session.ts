@@ -1,4 +1,4 @@
-import type { PullSettings } from '../../domain/pull-settings.js';
+import type { PullSettings } from '../../domain/settings/pull.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { PullKeys } from '../../ports/pull-keys.js';
 import type { PullApi } from './api.js';

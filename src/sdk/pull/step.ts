@@ -1,5 +1,5 @@
-import type { CtrlExecError } from '../../domain/errors.js';
-import { printable } from '../../domain/names.js';
+import type { CtrlExecError } from '../../domain/core/errors.js';
+import { printable } from '../../domain/core/names.js';
 
 /** Why a job failed: the step, and what went wrong there. */
 export interface StepFailure {

@@ -1,11 +1,7 @@
-import type { Certificate } from '../../domain/certificate.js';
-import {
-  backoffBefore,
-  type VerificationRule,
-  verificationDelay,
-} from '../../domain/deployment-verification.js';
-import type { Verification } from '../../domain/errors.js';
-import { isHostName } from '../../domain/host-argument.js';
+import type { Verification } from '../../domain/core/errors.js';
+import { isHostName } from '../../domain/core/host-argument.js';
+import { backoffBefore, type VerificationRule, verificationDelay } from '../../domain/deploy/verification.js';
+import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Clock } from '../../ports/clock.js';
 import type { DeployContext } from './deploy-context.js';
 

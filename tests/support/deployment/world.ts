@@ -6,7 +6,7 @@ import { memoryDeploymentJournal } from '../../../src/adapters/memory/deployment
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryTlsProbe } from '../../../src/adapters/memory/tls-probe.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
 import type { DeployContext } from '../../../src/sdk/pull/deploy-context.js';
 import type { TestCa } from '../test-pki.js';
 

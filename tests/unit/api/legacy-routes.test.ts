@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { scriptedAgent } from '../../support/memory-agents.js';
 import { memoryApi } from '../../support/memory-api.js';
 

@@ -1,7 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import { failure } from '../../../src/domain/errors.js';
-import type { PairingRequest } from '../../../src/domain/pairing-request.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import type { PairingRequest } from '../../../src/domain/pairing/request.js';
 import { apiOver } from '../../support/api.js';
 import { dispatcherOver, withPorts } from '../../support/memory-agents.js';
 import { memoryApi, no } from '../../support/memory-api.js';

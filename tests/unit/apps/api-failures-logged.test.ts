@@ -5,8 +5,8 @@ import { expect, it } from 'vitest';
 import { answerJson, refuse } from '../../../src/apps/api/answer.js';
 import { refusalOf } from '../../../src/apps/api/errors.js';
 import { requestsUnderWay } from '../../../src/apps/api/requests.js';
-import { failure } from '../../../src/domain/errors.js';
-import type { LogEvent } from '../../../src/domain/event.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import type { LogEvent } from '../../../src/domain/core/event.js';
 
 it('what failed on this host is said in the log, and to clients only that something did', async () => {
   const logged: LogEvent[] = [];

@@ -2,9 +2,9 @@ import { errAsync, okAsync } from 'neverthrow';
 import { Registry } from 'prom-client';
 import { expect, it, vi } from 'vitest';
 import { fleetGauges } from '../../../src/apps/api/fleet-gauges.js';
-import type { AgentRecord } from '../../../src/domain/agent-record.js';
-import { newStanding } from '../../../src/domain/agent-standing.js';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import type { AgentRecord } from '../../../src/domain/trust/agent-record.js';
+import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
 
 const day = 86_400_000;

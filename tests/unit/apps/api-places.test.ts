@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { addressText, type ListenOptions, listenPlaces } from '../../../src/apps/api/places.js';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { dispatcherSettings } from '../../../src/domain/dispatcher-settings.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { dispatcherSettings } from '../../../src/domain/settings/dispatcher.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'control' };
 const places = async (conf: string, options: ListenOptions = {}) => {

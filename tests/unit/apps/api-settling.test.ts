@@ -1,8 +1,8 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { keepSettled } from '../../../src/apps/api/settling.js';
-import { failure } from '../../../src/domain/errors.js';
-import type { LogEvent } from '../../../src/domain/event.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import type { LogEvent } from '../../../src/domain/core/event.js';
 
 beforeEach(() => {
   vi.useFakeTimers();

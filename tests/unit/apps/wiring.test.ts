@@ -1,7 +1,7 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { deferred, memo, resolvePorts } from '../../../src/apps/wiring.js';
-import { type CtrlExecError, failure } from '../../../src/domain/errors.js';
+import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
 
 interface Ports {
   readonly first: { readonly name: string };

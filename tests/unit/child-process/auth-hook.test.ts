@@ -2,7 +2,7 @@ import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processAuthHook } from '../../../src/adapters/child-process/auth-hook.js';
-import type { HookContext } from '../../../src/domain/auth-hook.js';
+import type { HookContext } from '../../../src/domain/runs/auth-hook.js';
 import { eventually, isAlive, scriptDirectory } from './scripts.js';
 
 const { directory, file, shell, node } = scriptDirectory();

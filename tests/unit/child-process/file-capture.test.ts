@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { fileCapture } from '../../../src/adapters/child-process/jobs/file-capture.js';
-import { outputCapture } from '../../../src/domain/output-capture.js';
+import { outputCapture } from '../../../src/domain/runs/output-capture.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'file-capture-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

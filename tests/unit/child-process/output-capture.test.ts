@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { outputCapture } from '../../../src/domain/output-capture.js';
+import { outputCapture } from '../../../src/domain/runs/output-capture.js';
 
 describe('output capture', () => {
   test('keeps head and tail of whatever comes in whatever pieces, and the true total', () => {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { utf8 } from '../../../src/domain/core/bytes.js';
 import {
   maxCapabilitiesAnswer,
   maxPingAnswer,
@@ -7,8 +8,7 @@ import {
   readCapabilities,
   readPingAnswer,
   readRunAnswer,
-} from '../../../src/domain/agent-protocol.js';
-import { utf8 } from '../../../src/domain/bytes.js';
+} from '../../../src/domain/protocol/agent-protocol.js';
 
 const reqid = 'a3f9b2c100010002';
 const json = (value: unknown) => utf8(JSON.stringify(value));

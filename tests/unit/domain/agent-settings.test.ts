@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { agentSettings } from '../../../src/domain/agent-settings.js';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { contains } from '../../../src/domain/ip-prefix.js';
-import { keysWithoutEffect } from '../../../src/domain/settings-reader.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { contains } from '../../../src/domain/core/ip-prefix.js';
+import { agentSettings } from '../../../src/domain/settings/agent.js';
+import { keysWithoutEffect } from '../../../src/domain/settings/reader.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf' };
 const read = (text: string) =>

@@ -8,7 +8,7 @@ import {
   serialState,
   withChange,
   worthKeeping,
-} from '../../../src/domain/agent-standing.js';
+} from '../../../src/domain/trust/agent-standing.js';
 
 const serial = fc.constantFrom('a', 'b', 'c', 'd');
 const serials = fc.uniqueArray(serial);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAllowlist, withinDirectories } from '../../../src/domain/allowlist.js';
+import { parseAllowlist, withinDirectories } from '../../../src/domain/runs/allowlist.js';
 
 const parse = (text: string) => parseAllowlist(text, '/h/scripts.conf');
 

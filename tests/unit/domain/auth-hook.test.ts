@@ -5,7 +5,7 @@ import {
   hookInput,
   hookVariables,
   judgeHook,
-} from '../../../src/domain/auth-hook.js';
+} from '../../../src/domain/runs/auth-hook.js';
 
 const context: HookContext = {
   action: 'run',

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { base64url, fromBase64url, fromHex, hex, lengthPrefixed, utf8 } from '../../../src/domain/bytes.js';
+import {
+  base64url,
+  fromBase64url,
+  fromHex,
+  hex,
+  lengthPrefixed,
+  utf8,
+} from '../../../src/domain/core/bytes.js';
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 

@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Certificate, opensslTime, profileNames, whyUnusable } from '../../../src/domain/certificate.js';
+import {
+  type Certificate,
+  opensslTime,
+  profileNames,
+  whyUnusable,
+} from '../../../src/domain/trust/certificate.js';
 
 const certificate: Certificate = {
   pem: '',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { closest } from '../../../src/domain/closest.js';
+import { closest } from '../../../src/domain/core/closest.js';
 
 describe('closest', () => {
   const known = ['port', 'bind', 'read_timeout', 'run_timeout', 'script_dirs'];

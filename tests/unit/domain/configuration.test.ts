@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { editConfiguration, parseConfiguration } from '../../../src/domain/configuration.js';
+import { editConfiguration, parseConfiguration } from '../../../src/domain/core/configuration.js';
 
 const parse = (text: string) => parseConfiguration(text, '/etc/x.conf');
 const value = (text: string, key: string) => parse(text)._unsafeUnwrap().entries.get(key)?.value;

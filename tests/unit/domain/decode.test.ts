@@ -10,7 +10,7 @@ import {
   oneOf,
   optional,
   text,
-} from '../../../src/domain/decode.js';
+} from '../../../src/domain/core/decode.js';
 
 const shape = { name: text(5), port: integer(1, 9), note: optional(text(5)) };
 const wrong = (value: unknown) => decodeObject(value, shape)._unsafeUnwrapErr();

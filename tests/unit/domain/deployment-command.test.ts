@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { parseCommand, programCandidates } from '../../../src/domain/deployment-command.js';
+import { parseCommand, programCandidates } from '../../../src/domain/deploy/command.js';
 
 it('a command is split at spaces and tabs', () => {
   expect(parseCommand('  nginx -s\treload ')).toEqual({ program: 'nginx', args: ['-s', 'reload'] });

@@ -7,7 +7,7 @@ import {
   type FileChange,
   type UndoStep,
   undoSteps,
-} from '../../../src/domain/deployment-plan.js';
+} from '../../../src/domain/deploy/plan.js';
 
 /** A host as a plan sees it: files by path, those written beside, and what the service has read. */
 interface World {

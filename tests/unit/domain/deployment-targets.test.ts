@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { deploymentTarget } from '../../../src/domain/deployment-targets.js';
+import { deploymentTarget } from '../../../src/domain/deploy/targets.js';
 
 const material = { leaf: 'LEAF\n', chain: 'CHAIN\n', key: 'KEY\n' };
 const installation = (type: string, config: unknown) =>
@@ -92,7 +92,7 @@ it('durations are nanoseconds, and what is enabled without an endpoint is not ve
 
 it('a target of files is one short file', () => {
   for (const name of ['nginx', 'haproxy', 'traefik'])
-    expect(readFileSync(`src/domain/deployment-target-${name}.ts`, 'utf8').split('\n').length).toBeLessThan(
+    expect(readFileSync(`src/domain/deploy/targets/${name}.ts`, 'utf8').split('\n').length).toBeLessThan(
       40,
     );
 });

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { dispatcherSettings } from '../../../src/domain/dispatcher-settings.js';
-import { keysWithoutEffect } from '../../../src/domain/settings-reader.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { dispatcherSettings } from '../../../src/domain/settings/dispatcher.js';
+import { keysWithoutEffect } from '../../../src/domain/settings/reader.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'ctl.example.com' };
 const read = (text: string) =>

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { commonNameOf, goDistinguishedName } from '../../../src/domain/distinguished-name.js';
+import { commonNameOf, goDistinguishedName } from '../../../src/domain/trust/distinguished-name.js';
 
 const types = {
   CN: '2.5.4.3',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseDuration } from '../../../src/domain/duration.js';
+import { parseDuration } from '../../../src/domain/core/duration.js';
 
 const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 const year = 31_536_000;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { agentSettings } from '../../../src/domain/agent-settings.js';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { eventLogSetting } from '../../../src/domain/event-log-setting.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { agentSettings } from '../../../src/domain/settings/agent.js';
+import { eventLogSetting } from '../../../src/domain/settings/event-log.js';
 
 describe('event_log', () => {
   it.each([

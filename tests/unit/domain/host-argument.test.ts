@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseHostArgument } from '../../../src/domain/host-argument.js';
+import { parseHostArgument } from '../../../src/domain/core/host-argument.js';
 
 const read = (text: string) => parseHostArgument(text)._unsafeUnwrap();
 

@@ -3,15 +3,15 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { utf8 } from '../../../src/domain/bytes.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
 import {
   component,
   type FieldTypes,
   type Message,
   type RequestMessage,
   type ResponseMessage,
-} from '../../../src/domain/http-component.js';
-import type { HeaderList } from '../../../src/domain/http-message.js';
+} from '../../../src/domain/protocol/http-component.js';
+import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import {
   readSignatures,
   signatureBase,
@@ -20,7 +20,7 @@ import {
   signatureLimits,
   withLabel,
   withTag,
-} from '../../../src/domain/http-signature.js';
+} from '../../../src/domain/protocol/http-signature.js';
 
 type WithBody = Message & { body?: string };
 interface Vectors {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lacksInterpreter, programHead } from '../../../src/domain/interpreter.js';
+import { lacksInterpreter, programHead } from '../../../src/domain/runs/interpreter.js';
 
 const head = (text: string) => Buffer.from(text, 'latin1').subarray(0, programHead);
 

@@ -1,7 +1,7 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { contains, parsePrefixes, shortestAddress, sourceOf } from '../../../src/domain/ip-prefix.js';
+import { contains, parsePrefixes, shortestAddress, sourceOf } from '../../../src/domain/core/ip-prefix.js';
 
 const within = (address: string, ...list: string[]) => contains(parsePrefixes(list)._unsafeUnwrap(), address);
 

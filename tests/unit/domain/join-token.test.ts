@@ -5,7 +5,7 @@ import {
   type JoinTokenRecord,
   parseJoinToken,
   whyNotUsable,
-} from '../../../src/domain/join-token.js';
+} from '../../../src/domain/pairing/join-token.js';
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const tokens = fc.record({ id: bytes(8), secret: bytes(32) });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { jsonDepthLimit, jsonItemLimit, parseJsonObject } from '../../../src/domain/json.js';
+import { jsonDepthLimit, jsonItemLimit, parseJsonObject } from '../../../src/domain/core/json.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const reason = (input: string | Uint8Array) => parseJsonObject(input)._unsafeUnwrapErr();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { knownFor, knownSources } from '../../../src/domain/known-sources.js';
+import { knownFor, knownSources } from '../../../src/domain/protocol/known-sources.js';
 
 const now = 1_700_000_000_000;
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLegacyAgent } from '../../../src/domain/legacy-agent-record.js';
-import { agentName } from '../../../src/domain/names.js';
+import { agentName } from '../../../src/domain/core/names.js';
+import { parseLegacyAgent } from '../../../src/domain/legacy/agent-record.js';
 
 const record = {
   hostname: 'Web-01',

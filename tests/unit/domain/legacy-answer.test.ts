@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fittedForLegacy, maxLegacyAnswer } from '../../../src/domain/legacy-answer.js';
+import { fittedForLegacy, maxLegacyAnswer } from '../../../src/domain/legacy/answer.js';
 
 const size = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
 const bytes = (text: string) => Buffer.byteLength(text);

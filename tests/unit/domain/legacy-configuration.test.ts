@@ -1,15 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { takeAllowlist } from '../../../src/domain/legacy-allowlist.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { takeAllowlist } from '../../../src/domain/legacy/allowlist.js';
 import {
   agentReading,
   describeNote,
   dispatcherReading,
   settingDifferences,
   takeConfiguration,
-} from '../../../src/domain/legacy-configuration.js';
-import { parseLegacyRotation } from '../../../src/domain/legacy-rotation.js';
+} from '../../../src/domain/legacy/configuration.js';
+import { parseLegacyRotation } from '../../../src/domain/legacy/rotation.js';
 
 const places = new Set(['cert', 'key']);
 const noted = (notes: Parameters<ReturnType<typeof describeNote>>[0][]) => notes.map(describeNote(false));

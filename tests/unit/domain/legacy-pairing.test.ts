@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { utf8 } from '../../../src/domain/bytes.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
 import {
   evenSerial,
   isLegacyError,
@@ -9,7 +9,7 @@ import {
   readLegacyAnswer,
   readLegacyRequest,
   writeLegacyRequest,
-} from '../../../src/domain/legacy-pairing.js';
+} from '../../../src/domain/legacy/pairing.js';
 import { capturedPairing } from '../../support/legacy-peer.js';
 
 const sha256 = (data: Uint8Array) => new Uint8Array(createHash('sha256').update(data).digest());

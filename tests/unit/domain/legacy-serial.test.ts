@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { legacySerialForm, meantSerial, otherReading } from '../../../src/domain/legacy-serial.js';
-import { canonicalSerial } from '../../../src/domain/serial.js';
+import { legacySerialForm, meantSerial, otherReading } from '../../../src/domain/legacy/serial.js';
+import { canonicalSerial } from '../../../src/domain/trust/serial.js';
 
 const counted = fc.integer({ min: 1, max: 100_000 }).map((serial) => serial.toString(16));
 const random = fc.stringMatching(/^[1-7][0-9a-f]{30}[a-f]$/);

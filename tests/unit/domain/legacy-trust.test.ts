@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLegacySerial, parseLegacyTrust } from '../../../src/domain/legacy-trust.js';
+import { parseLegacySerial, parseLegacyTrust } from '../../../src/domain/legacy/trust.js';
 
 describe('the trust of older agents', () => {
   it('from 0.9 on is a file of lines with comments, also behind an entry', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { caSetDigest, overlapEnd, renewalDue, rotationDue } from '../../../src/domain/lifecycle.js';
+import { caSetDigest, overlapEnd, renewalDue, rotationDue } from '../../../src/domain/trust/lifecycle.js';
 
 const day = 86_400_000;
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { logLine } from '../../../src/domain/log-line.js';
+import { logLine } from '../../../src/domain/core/log-line.js';
 import { parseLogLine } from './parse-log-line.js';
 
 describe('log line', () => {

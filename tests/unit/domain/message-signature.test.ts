@@ -1,18 +1,22 @@
 import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { answerInput, judgeAnswer, readAnswerSignature } from '../../../src/domain/answer-signature.js';
-import { utf8 } from '../../../src/domain/bytes.js';
-import type { RequestMessage, ResponseMessage } from '../../../src/domain/http-component.js';
-import type { HeaderList } from '../../../src/domain/http-message.js';
-import { signatureBase, signatureHeaders } from '../../../src/domain/http-signature.js';
-import { contentDigestOf, keyIdOf, targetOf } from '../../../src/domain/message-signature.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import {
+  answerInput,
+  judgeAnswer,
+  readAnswerSignature,
+} from '../../../src/domain/protocol/answer-signature.js';
+import type { RequestMessage, ResponseMessage } from '../../../src/domain/protocol/http-component.js';
+import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
+import { signatureBase, signatureHeaders } from '../../../src/domain/protocol/http-signature.js';
+import { contentDigestOf, keyIdOf, targetOf } from '../../../src/domain/protocol/message-signature.js';
 import {
   judgeRequest,
   judgeRequestBody,
   readRequestSignature,
   requestInput,
-} from '../../../src/domain/request-signature.js';
+} from '../../../src/domain/protocol/request-signature.js';
 
 interface Vectors {
   private_key_pkcs8_base64: string;

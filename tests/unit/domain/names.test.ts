@@ -7,7 +7,7 @@ import {
   isReqid,
   printable,
   scriptName,
-} from '../../../src/domain/names.js';
+} from '../../../src/domain/core/names.js';
 
 const anyText = fc.string({ unit: 'binary', maxLength: 300 });
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { utf8 } from '../../../src/domain/bytes.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
 import {
   endLine,
   idleLine,
@@ -11,7 +11,7 @@ import {
   outputLines,
   type StreamLine,
   streamReader,
-} from '../../../src/domain/output-stream.js';
+} from '../../../src/domain/protocol/output-stream.js';
 
 const crypto = nodeCrypto();
 const reader = (maxEnd = 1024 * 1024) => streamReader(crypto.runningSha256(), maxEnd);

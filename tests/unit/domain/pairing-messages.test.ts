@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { base64url, utf8 } from '../../../src/domain/bytes.js';
+import { base64url, utf8 } from '../../../src/domain/core/bytes.js';
 import {
   maxPairingBody,
   pairingErrors,
   readConfirmAnswer,
   readPairingMessage,
   writePairingMessage,
-} from '../../../src/domain/pairing-messages.js';
+} from '../../../src/domain/pairing/messages.js';
 
 const b16 = base64url(new Uint8Array(16).fill(1));
 const b32 = base64url(new Uint8Array(32).fill(2));

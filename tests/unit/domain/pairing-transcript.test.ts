@@ -1,7 +1,7 @@
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { fromBase64url, fromHex, hex, utf8 } from '../../../src/domain/bytes.js';
+import { fromBase64url, fromHex, hex, utf8 } from '../../../src/domain/core/bytes.js';
 import {
   commitment,
   confirmMessage,
@@ -10,7 +10,7 @@ import {
   joinKeyInfo,
   pairingCode,
   transcriptHash,
-} from '../../../src/domain/pairing-transcript.js';
+} from '../../../src/domain/pairing/transcript.js';
 
 interface Vectors {
   inputs: {

@@ -5,8 +5,8 @@ import {
   judgeCertificate,
   judgeWork,
   pullRequests,
-} from '../../../src/domain/pull-api.js';
-import { certificatePem } from '../../../src/domain/pull-discovery.js';
+} from '../../../src/domain/deploy/control-plane-api.js';
+import { certificatePem } from '../../../src/domain/deploy/discovery.js';
 
 const answer = (status: number, body: unknown) => ({
   status,

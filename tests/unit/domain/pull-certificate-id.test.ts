@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { certificateId, keyFileName } from '../../../src/domain/pull-certificate-id.js';
+import { certificateId, keyFileName } from '../../../src/domain/deploy/certificate-id.js';
 
 describe('the id of a certificate', () => {
   it('is letters, digits, dots, underscores and hyphens, up to 128', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { csrSubject } from '../../../src/domain/pull-csr.js';
+import { csrSubject } from '../../../src/domain/deploy/csr.js';
 
 describe('whom a CSR names', () => {
   it('names with an @ are e-mail addresses, IP addresses are such, all others are DNS names', () => {

@@ -5,7 +5,7 @@ import {
   discoveryReport,
   formatOf,
   pemCertificates,
-} from '../../../src/domain/pull-discovery.js';
+} from '../../../src/domain/deploy/discovery.js';
 
 describe('which files are looked into', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { goArchitecture, goSystem } from '../../../src/domain/pull-host.js';
+import { goArchitecture, goSystem } from '../../../src/domain/deploy/host.js';
 
 describe("a host in Go's words", () => {
   it('names the operating system', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgeJobs, laneOf, type PullJob } from '../../../src/domain/pull-jobs.js';
+import { judgeJobs, laneOf, type PullJob } from '../../../src/domain/deploy/jobs.js';
 
 const judge = (...jobs: readonly unknown[]) => judgeJobs({ jobs, count: jobs.length })._unsafeUnwrap();
 

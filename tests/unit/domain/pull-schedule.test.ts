@@ -7,7 +7,7 @@ import {
   fractionBytes,
   nextWait,
   pullIntervals,
-} from '../../../src/domain/pull-schedule.js';
+} from '../../../src/domain/deploy/schedule.js';
 
 const chances = fc
   .uint8Array({ minLength: fractionBytes, maxLength: fractionBytes })

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { controlPlaneUrl } from '../../../src/domain/pull-server-url.js';
+import { controlPlaneUrl } from '../../../src/domain/deploy/server-url.js';
 
 describe('the URL of a control plane', () => {
   it('is an https:// URL with or without port and path', () => {

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { isPathSegment } from '../../../src/domain/names.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { isPathSegment } from '../../../src/domain/core/names.js';
 import {
   isLogged,
   looseBoolean,
   type PullEnvironment,
   type PullOptions,
   pullSettings,
-} from '../../../src/domain/pull-settings.js';
+} from '../../../src/domain/settings/pull.js';
 
 const needed = { CERTCTL_API_KEY: 'key-1', CERTCTL_AGENT_ID: 'agent-1' };
 

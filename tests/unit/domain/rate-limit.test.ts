@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { countOne, isSpent, type RateCount, type RateLimit } from '../../../src/domain/rate-limit.js';
+import { countOne, isSpent, type RateCount, type RateLimit } from '../../../src/domain/core/rate-limit.js';
 
 const limit: RateLimit = { limit: 3, window: 60, block: 300 };
 

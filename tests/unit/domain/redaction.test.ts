@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { printable } from '../../../src/domain/names.js';
-import { withoutToken } from '../../../src/domain/redaction.js';
+import { printable } from '../../../src/domain/core/names.js';
+import { withoutToken } from '../../../src/domain/core/redaction.js';
 
 describe('withoutToken', () => {
   it.each([

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseRevokedSerials } from '../../../src/domain/revocation.js';
+import { parseRevokedSerials } from '../../../src/domain/trust/revocation.js';
 
 describe('parseRevokedSerials', () => {
   it('takes one serial a line in any form that people write', () => {

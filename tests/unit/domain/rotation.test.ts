@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatRotation, noRotation, parseRotation } from '../../../src/domain/rotation.js';
-import type { Succession } from '../../../src/domain/succession.js';
+import { formatRotation, noRotation, parseRotation } from '../../../src/domain/trust/rotation.js';
+import type { Succession } from '../../../src/domain/trust/succession.js';
 
 const successions = fc.array(
   fc.record({

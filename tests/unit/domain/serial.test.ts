@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalSerial, serialReadings } from '../../../src/domain/serial.js';
+import { canonicalSerial, serialReadings } from '../../../src/domain/trust/serial.js';
 
 const positive = fc.bigInt({ min: 1n, max: 2n ** 159n });
 

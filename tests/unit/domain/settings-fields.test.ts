@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Result } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import * as fields from '../../../src/domain/settings-fields.js';
+import * as fields from '../../../src/domain/settings/fields.js';
 
 const value = <T>(result: Result<T, string>) => result._unsafeUnwrap();
 const expected = (result: Result<unknown, string>) => result._unsafeUnwrapErr();

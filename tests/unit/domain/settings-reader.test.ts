@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { parseConfiguration } from '../../../src/domain/configuration.js';
-import { integer } from '../../../src/domain/settings-fields.js';
-import { settingsReader } from '../../../src/domain/settings-reader.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import { integer } from '../../../src/domain/settings/fields.js';
+import { settingsReader } from '../../../src/domain/settings/reader.js';
 
 const number = integer({ min: 1, max: 9 });
 const readerOf = (text: string) =>

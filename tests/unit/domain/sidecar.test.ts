@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalJson } from '../../../src/domain/json.js';
-import { parseSidecar, sidecarLimit } from '../../../src/domain/sidecar.js';
+import { canonicalJson } from '../../../src/domain/core/json.js';
+import { parseSidecar, sidecarLimit } from '../../../src/domain/runs/sidecar.js';
 
 const version = (body: unknown) => parseSidecar(JSON.stringify(body))._unsafeUnwrap().version;
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type LimitKind, type Limits, sourceLimits } from '../../../src/domain/source-limits.js';
+import { type LimitKind, type Limits, sourceLimits } from '../../../src/domain/protocol/source-limits.js';
 
 const limits: Limits = {
   volume: { limit: 10, window: 60, block: 300 },

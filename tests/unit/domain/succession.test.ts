@@ -8,7 +8,7 @@ import {
   type Succession,
   successionMessage,
   successionToJson,
-} from '../../../src/domain/succession.js';
+} from '../../../src/domain/trust/succession.js';
 
 const step = (from: string, to: string, at = 1): Succession => ({
   old: from,

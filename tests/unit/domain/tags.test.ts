@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { matchesTags, parseTagFilter } from '../../../src/domain/tags.js';
+import { matchesTags, parseTagFilter } from '../../../src/domain/runs/tags.js';
 
 describe('parseTagFilter', () => {
   it.each([

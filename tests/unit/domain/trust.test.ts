@@ -7,7 +7,7 @@ import {
   parseTrust,
   removeTrust,
   trustedAs,
-} from '../../../src/domain/trust.js';
+} from '../../../src/domain/trust/trusted-dispatchers.js';
 
 const entry = fc.record({
   serial: fc.bigInt({ min: 1n, max: 2n ** 128n }).map((number) => number.toString(16)),

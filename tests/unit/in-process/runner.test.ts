@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { type ActionRunnerOptions, actionRunner } from '../../../src/adapters/in-process/runner.js';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
-import type { ActionFunction } from '../../../src/domain/action.js';
+import type { ActionFunction } from '../../../src/domain/runs/action.js';
 import type { ProcessRequest } from '../../../src/ports/process-runner.js';
 import { deferred } from '../../support/network.js';
 

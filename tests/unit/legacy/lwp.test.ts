@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { missingForLwp, realLwp, realPerlServer } from '../../support/legacy/perl.js';
 import { capture } from '../../support/raw-tls.js';
 import { listeners } from '../node-tls/serve.js';

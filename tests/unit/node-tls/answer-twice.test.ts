@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { ListenerTimings } from '../../../src/adapters/node-tls/timings.js';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { ListenOptions } from '../../../src/ports/listener.js';
 import { capturedPairing, legacyReader, legacyRequest } from '../../support/legacy-peer.js';
 import { deferred } from '../../support/network.js';

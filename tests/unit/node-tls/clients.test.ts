@@ -1,6 +1,6 @@
 import { connect } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { certificateOf, deferred, echo } from '../../support/network.js';
 import { closed, nextBytes, openSockets, openTcp, openTls, received } from '../../support/raw-tls.js';
 import { listeners } from './serve.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { deferred } from '../../support/network.js';
 import { capture, closed, nextBytes, received } from '../../support/raw-tls.js';
 import { listeners } from './serve.js';

@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { expect, it, vi } from 'vitest';
 import { defaultTimings } from '../../../src/adapters/node-tls/timings.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { deferred } from '../../support/network.js';
 import { closed, nextBytes, openTcp, received } from '../../support/raw-tls.js';
 import { listeners } from './serve.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { knownFor } from '../../../src/domain/known-sources.js';
+import { knownFor } from '../../../src/domain/protocol/known-sources.js';
 import type { ListenOptions } from '../../../src/ports/listener.js';
 import { eventsOf } from '../../support/events.js';
 import { type AgentOptions, dispatcherCredentials, servingAgent } from '../../support/memory-agents.js';

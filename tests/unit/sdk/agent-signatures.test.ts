@@ -3,9 +3,9 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { memoryAgentRuns } from '../../../src/adapters/memory/agent-runs.js';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
-import { type CtrlExecError, failure } from '../../../src/domain/errors.js';
-import type { HeaderList } from '../../../src/domain/http-message.js';
-import { parseJsonObject } from '../../../src/domain/json.js';
+import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
+import { parseJsonObject } from '../../../src/domain/core/json.js';
+import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import type { AgentRuns } from '../../../src/ports/agent-runs.js';
 import type { ReplayCache, ReplayEntry } from '../../../src/ports/replay-cache.js';
 import { checkAnswer } from '../../../src/sdk/message-signing.js';
@@ -23,7 +23,7 @@ import { crypto } from '../../support/memory-fleet.js';
 import { deferred } from '../../support/network.js';
 import { testCa } from '../../support/test-pki.js';
 
-vi.mock('../../../src/domain/json.js', { spy: true });
+vi.mock('../../../src/domain/core/json.js', { spy: true });
 const parser = vi.mocked(parseJsonObject);
 beforeEach(() => parser.mockClear());
 

@@ -2,7 +2,7 @@ import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
 import { pairingStatus, selfCheck, selfPing } from '../../../src/sdk/agent/checks.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { loadSettings, loadState } from '../../../src/sdk/agent/state.js';

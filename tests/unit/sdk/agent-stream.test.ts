@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { type StreamLine, streamReader } from '../../../src/domain/output-stream.js';
+import { type StreamLine, streamReader } from '../../../src/domain/protocol/output-stream.js';
 import { checkStreamEnd } from '../../../src/sdk/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import { gatedProgram } from '../../support/gated-programs.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { discover } from '../../../src/sdk/dispatcher/discovery.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';
 import { run } from '../../../src/sdk/dispatcher/run.js';

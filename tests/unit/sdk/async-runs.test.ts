@@ -1,9 +1,9 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
-import { newStanding } from '../../../src/domain/agent-standing.js';
-import { failure } from '../../../src/domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
 import { eventsOf } from '../../support/events.js';
 import {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { guarded } from '../../../src/sdk/callback.js';
 import { discover } from '../../../src/sdk/dispatcher/discovery.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';

@@ -1,8 +1,8 @@
 import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { HookOutcome } from '../../../src/domain/auth-hook.js';
-import { type CtrlExecError, failure } from '../../../src/domain/errors.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import type { AuthHook } from '../../../src/ports/auth-hook.js';
 import { run } from '../../../src/sdk/dispatcher/run.js';
 import { eventsOf } from '../../support/events.js';

@@ -1,9 +1,9 @@
 import { okAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { utf8 } from '../../../src/domain/bytes.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
-import { parseJsonObject } from '../../../src/domain/json.js';
-import { writePairingMessage } from '../../../src/domain/pairing-messages.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import { parseJsonObject } from '../../../src/domain/core/json.js';
+import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { ListenOptions } from '../../../src/ports/listener.js';
 import type { Credentials, Transport } from '../../../src/ports/transport.js';
 import type { PairingCode } from '../../../src/sdk/agent/pairing-options.js';

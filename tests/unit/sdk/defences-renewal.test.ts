@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { hex } from '../../../src/domain/bytes.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { hex } from '../../../src/domain/core/bytes.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { readDispatcherIdentity } from '../../../src/sdk/dispatcher/identity.js';
 import { renewAgent } from '../../../src/sdk/dispatcher/renewal.js';
 import { validFor } from '../../../src/sdk/dispatcher/validity.js';

@@ -1,6 +1,6 @@
 import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
 import { eventsOf } from '../../support/events.js';
 import { lifecycle } from '../../support/lifecycle.js';
 import { dispatcherOver, identify } from '../../support/memory-agents.js';

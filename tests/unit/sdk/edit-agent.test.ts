@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { AgentEdit } from '../../../src/sdk/dispatcher/registered-agents.js';
 import { eventsOf } from '../../support/events.js';
 import {

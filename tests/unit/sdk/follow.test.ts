@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { utf8 } from '../../../src/domain/bytes.js';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
-import { endLine, idleLine, outputLine, streamType } from '../../../src/domain/output-stream.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import { endLine, idleLine, outputLine, streamType } from '../../../src/domain/protocol/output-stream.js';
 import type { IncomingRequest } from '../../../src/ports/listener.js';
 import type { OutputPiece } from '../../../src/sdk/dispatcher/follow.js';
 import { type Signer, signStreamEnd } from '../../../src/sdk/message-signing.js';

@@ -1,8 +1,8 @@
 import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../src/domain/errors.js';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { ownKey } from '../../../src/sdk/dispatcher/repeat.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
 import { eventsOf } from '../../support/events.js';

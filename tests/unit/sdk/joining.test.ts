@@ -1,8 +1,8 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { base64url, hex } from '../../../src/domain/bytes.js';
-import { failure } from '../../../src/domain/errors.js';
-import { formatJoinToken, parseJoinToken } from '../../../src/domain/join-token.js';
+import { base64url, hex } from '../../../src/domain/core/bytes.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { formatJoinToken, parseJoinToken } from '../../../src/domain/pairing/join-token.js';
 import type { KeyStore } from '../../../src/ports/key-store.js';
 import type { TransportAnswer, TransportError } from '../../../src/ports/transport.js';
 import { createAgent } from '../../../src/sdk/agent.js';

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { newStanding } from '../../../src/domain/agent-standing.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import { maintain } from '../../../src/sdk/dispatcher/maintain.js';
 import { pinAgent } from '../../../src/sdk/dispatcher/pin-agent.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';

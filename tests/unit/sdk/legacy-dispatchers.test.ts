@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { maxLegacyAnswer } from '../../../src/domain/legacy-answer.js';
+import { maxLegacyAnswer } from '../../../src/domain/legacy/answer.js';
 import { eventsOf } from '../../support/events.js';
 import { type AgentOptions, type Asked, servingAgent, trustedSerial } from '../../support/memory-agents.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CertificateProfile } from '../../../src/domain/certificate.js';
+import type { CertificateProfile } from '../../../src/domain/trust/certificate.js';
 import { renewAgent } from '../../../src/sdk/dispatcher/renewal.js';
 import { validFor } from '../../../src/sdk/dispatcher/validity.js';
 import {

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
-import { type Succession, successionMessage, successionToJson } from '../../../src/domain/succession.js';
+import {
+  type Succession,
+  successionMessage,
+  successionToJson,
+} from '../../../src/domain/trust/succession.js';
 import { shortRequest } from '../../../src/sdk/dispatcher/agent-request.js';
 import { bringUpToDate } from '../../../src/sdk/dispatcher/catch-up.js';
 import { exchange } from '../../../src/sdk/dispatcher/contact.js';

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { utf8 } from '../../../src/domain/bytes.js';
-import type { Certificate, KeyType } from '../../../src/domain/certificate.js';
-import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import { type HeaderList, type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import type { Certificate, KeyType } from '../../../src/domain/trust/certificate.js';
 import {
   checkAnswer,
   checkRequestBody,

@@ -1,6 +1,6 @@
 import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import { parseJsonObject } from '../../../src/domain/json.js';
+import { parseJsonObject } from '../../../src/domain/core/json.js';
 import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../support/memory-fleet.js';
 import { openPeer, type PairingPeer, type Post, pairingPeer } from '../../support/pairing-peer.js';
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { identify, issueAgent } from '../../support/memory-agents.js';
 import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../support/memory-fleet.js';
 

@@ -1,6 +1,6 @@
 import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
 import type { Transport } from '../../../src/ports/transport.js';
 import { memoryFleet, pairAgent, setUp, type TestAgent } from '../../support/memory-fleet.js';
 

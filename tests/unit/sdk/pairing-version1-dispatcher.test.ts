@@ -1,9 +1,9 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { hex } from '../../../src/domain/bytes.js';
-import { failure } from '../../../src/domain/errors.js';
-import { legacyPairingCode } from '../../../src/domain/legacy-pairing.js';
-import type { PairingRequest } from '../../../src/domain/pairing-request.js';
+import { hex } from '../../../src/domain/core/bytes.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { legacyPairingCode } from '../../../src/domain/legacy/pairing.js';
+import type { PairingRequest } from '../../../src/domain/pairing/request.js';
 import type { PairingMode, PairingModeOptions } from '../../../src/sdk/dispatcher/pairing-mode.js';
 import { legacyJoiner } from '../../support/legacy-memory.js';
 import { dispatcherOver, withPorts } from '../../support/memory-agents.js';

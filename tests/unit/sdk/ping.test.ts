@@ -1,9 +1,9 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
-import { opensslTime } from '../../../src/domain/certificate.js';
-import { failure } from '../../../src/domain/errors.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import { opensslTime } from '../../../src/domain/trust/certificate.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';
 import { eventsOf } from '../../support/events.js';
 import { type Answering, enrol, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../../src/ports/listener.js';
 import { discover } from '../../../src/sdk/dispatcher/discovery.js';
 import { ping } from '../../../src/sdk/dispatcher/ping.js';

@@ -1,8 +1,8 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../src/domain/errors.js';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
+import { failure } from '../../../src/domain/core/errors.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
 import {
   type Answering,

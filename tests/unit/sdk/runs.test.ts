@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { jsonAnswer } from '../../../src/domain/http-message.js';
-import type { RunQuery } from '../../../src/domain/run-query.js';
+import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import type { RunQuery } from '../../../src/domain/runs/query.js';
 import { identify, scriptedAgent } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 

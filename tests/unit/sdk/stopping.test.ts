@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import type { CtrlExecError } from '../../../src/domain/errors.js';
+import type { CtrlExecError } from '../../../src/domain/core/errors.js';
 import { type Control, day, identityOf, lifecycle, pingFails, runFails } from '../../support/lifecycle.js';
 
 const names = ['a', 'b', 'c'] as const;

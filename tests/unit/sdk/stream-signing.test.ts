@@ -2,10 +2,10 @@ import { createHash, createPublicKey, verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { utf8 } from '../../../src/domain/bytes.js';
-import type { Certificate } from '../../../src/domain/certificate.js';
-import type { HeaderList } from '../../../src/domain/http-message.js';
-import { endLine, type StreamEnd, streamReader } from '../../../src/domain/output-stream.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
+import { endLine, type StreamEnd, streamReader } from '../../../src/domain/protocol/output-stream.js';
+import type { Certificate } from '../../../src/domain/trust/certificate.js';
 import {
   checkAnswer,
   checkStreamEnd,

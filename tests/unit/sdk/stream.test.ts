@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { utf8 } from '../../../src/domain/bytes.js';
-import { type HttpAnswer, jsonAnswer } from '../../../src/domain/http-message.js';
-import { endLine, outputLine, streamType } from '../../../src/domain/output-stream.js';
+import { utf8 } from '../../../src/domain/core/bytes.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import { endLine, outputLine, streamType } from '../../../src/domain/protocol/output-stream.js';
 import type { RunEvent } from '../../../src/sdk/dispatcher/stream.js';
 import { signStreamEnd } from '../../../src/sdk/message-signing.js';
 import { identify, issueAgent, scriptedAgent, signerOf } from '../../support/memory-agents.js';

@@ -1,8 +1,8 @@
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
 import type { SqliteStores } from '../../../src/adapters/sqlite/stores.js';
-import type { AgentRecord } from '../../../src/domain/agent-record.js';
-import { newStanding } from '../../../src/domain/agent-standing.js';
+import type { AgentRecord } from '../../../src/domain/trust/agent-record.js';
+import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import { formerSchema } from './former-schema.js';
 import { buildChild } from './processes.js';
 import { openStores, storeOptions, temporaryDirectory } from './temporary-stores.js';

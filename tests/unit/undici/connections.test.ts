@@ -5,7 +5,7 @@ import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { describe, expect, it, vi } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { tlsListener } from '../../../src/adapters/node-tls/listener.js';
-import { failure } from '../../../src/domain/errors.js';
+import { failure } from '../../../src/domain/core/errors.js';
 import { certificateOf, deferred, listen, listenOptions } from '../../support/network.js';
 import { openSockets } from '../../support/raw-tls.js';
 import { selfSigned, testCa } from '../../support/test-pki.js';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type ControlPlaneOptions, undiciControlPlane } from '../../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../../src/adapters/undici/trusted-certificates.js';
-import { controlPlaneUrl } from '../../../src/domain/pull-server-url.js';
+import { controlPlaneUrl } from '../../../src/domain/deploy/server-url.js';
 import { atEnd, freePort, temporaryDirectory } from '../../support/commands.js';
 import { type FakeControlPlane, fakeControlPlane, type Misbehaviour } from '../../support/control-plane.js';
 import { testCa } from '../../support/test-pki.js';

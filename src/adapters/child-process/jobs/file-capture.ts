@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
-import type { OutputCapture } from '../../../domain/output-capture.js';
-import { outputRing, type Segment } from '../../../domain/output-ring.js';
+import type { OutputCapture } from '../../../domain/runs/output-capture.js';
+import { outputRing, type Segment } from '../../../domain/runs/output-ring.js';
 import { codeOf } from './layout.js';
 import type { KeptStream } from './records.js';
 

@@ -1,4 +1,4 @@
-import { printable } from '../../../domain/names.js';
+import { printable } from '../../../domain/core/names.js';
 import { killGroup } from '../process-group.js';
 import { startProgram } from '../start.js';
 import { later } from '../timer.js';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { JobKey } from '../../../ports/jobs.js';
 
 /**

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Segment } from '../../../domain/output-ring.js';
+import type { Segment } from '../../../domain/runs/output-ring.js';
 import type { JobHeader, JobState } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessEnd, ProcessOutcome } from '../../../ports/process-runner.js';
 import type { PipeIdentity } from '../pipe-holders.js';

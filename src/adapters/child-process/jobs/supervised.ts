@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import {
   type Job,
   type JobHeader,

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isOver } from '../../../domain/process-stat.js';
+import { isOver } from '../../../domain/runs/process-stat.js';
 import { pipeHolders } from '../pipe-holders.js';
 import { identityOf, type ProcessIdentity, stateOf, statOf } from '../process-identity.js';
 import type { ProgramRecord } from './records.js';

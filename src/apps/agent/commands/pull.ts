@@ -1,4 +1,4 @@
-import type { PullOptions } from '../../../domain/pull-settings.js';
+import type { PullOptions } from '../../../domain/settings/pull.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { composePullAgent } from '../../composition.js';
 import { prepareDaemon } from '../../defaults.js';

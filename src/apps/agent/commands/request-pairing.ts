@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../sdk/agent/pairing-options.js';
 import { reportedEnd } from '../../../sdk/agent/pairing-report.js';
 import type { Agent } from '../../../sdk/agent.js';

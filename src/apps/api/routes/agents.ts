@@ -1,9 +1,9 @@
 import { err, errAsync, ok as fine, type Result } from 'neverthrow';
 import { z } from 'zod';
-import type { AgentRecord } from '../../../domain/agent-record.js';
-import { base64url, fromBase64url, utf8 } from '../../../domain/bytes.js';
-import { type CtrlExecError, failure } from '../../../domain/errors.js';
-import { parseTagFilter } from '../../../domain/tags.js';
+import { base64url, fromBase64url, utf8 } from '../../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { parseTagFilter } from '../../../domain/runs/tags.js';
+import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { route, success } from '../route.js';
 import { agentNameText, credentials, epochSeconds, ok, seconds, secondsOrNull, tagMap } from '../schemas.js';
 

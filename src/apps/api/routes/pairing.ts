@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { agentName } from '../../../domain/names.js';
-import type { PairingRequest } from '../../../domain/pairing-request.js';
+import { agentName } from '../../../domain/core/names.js';
+import type { PairingRequest } from '../../../domain/pairing/request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { route, success } from '../route.js';
 import { agentNameText, credentials, epochSeconds, ok, seconds } from '../schemas.js';

@@ -1,6 +1,6 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { z } from 'zod';
-import type { CtrlExecError } from '../../../domain/errors.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { type Call, route } from '../route.js';
 import { credentials, reqidParams } from '../schemas.js';
 import { asyncSwitch, finished, idempotencyKey, once, runAnswers, submitted } from './run.js';

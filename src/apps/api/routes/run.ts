@@ -1,6 +1,6 @@
 import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
-import { type CtrlExecError, failure } from '../../../domain/errors.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { resultJson, submissionJson } from '../results.js';
 import { type Call, type RequestExample, route, success } from '../route.js';

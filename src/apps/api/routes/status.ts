@@ -1,7 +1,7 @@
 import { err, ok as fine, type Result, type ResultAsync } from 'neverthrow';
 import { z } from 'zod';
-import type { CtrlExecError } from '../../../domain/errors.js';
-import { isReqid, printable } from '../../../domain/names.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { isReqid, printable } from '../../../domain/core/names.js';
 import { failureBody } from '../failure-schema.js';
 import { statusJson } from '../results.js';
 import { type Call, route } from '../route.js';

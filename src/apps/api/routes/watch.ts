@@ -1,6 +1,6 @@
 import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
-import type { CtrlExecError } from '../../../domain/errors.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { RunStatus } from '../../../sdk/dispatcher/status.js';
 import { resultJson, statusJson } from '../results.js';
 import { type Call, type EventDefinition, route } from '../route.js';

@@ -1,6 +1,6 @@
 import { ok, ResultAsync } from 'neverthrow';
-import type { AgentRecord } from '../../../domain/agent-record.js';
-import { parseTagFilter } from '../../../domain/tags.js';
+import { parseTagFilter } from '../../../domain/runs/tags.js';
+import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';

@@ -1,4 +1,4 @@
-import type { CtrlExecError } from '../../../domain/errors.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { CaRollover } from '../../../sdk/dispatcher/ca-rollover.js';
 import type { Maintenance } from '../../../sdk/dispatcher/maintain.js';
 import type { Rotation, Untold } from '../../../sdk/dispatcher/rotation.js';

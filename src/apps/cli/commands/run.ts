@@ -1,4 +1,4 @@
-import type { HostResult } from '../../../domain/run-record.js';
+import type { HostResult } from '../../../domain/runs/record.js';
 import type { Asking } from '../../../sdk/dispatcher/ask.js';
 import type { Run } from '../../../sdk/dispatcher/run.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';

@@ -1,5 +1,5 @@
-import type { RunQuery } from '../../../domain/run-query.js';
-import type { RunSummary } from '../../../domain/run-summary.js';
+import type { RunQuery } from '../../../domain/runs/query.js';
+import type { RunSummary } from '../../../domain/runs/summary.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { type ExitCode, exitCodes, report } from '../../command-line.js';
 import { refuse } from '../failure.js';

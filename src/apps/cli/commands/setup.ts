@@ -1,4 +1,4 @@
-import { parseDuration } from '../../../domain/duration.js';
+import { parseDuration } from '../../../domain/core/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';

@@ -1,4 +1,4 @@
-import { printable } from '../../../domain/names.js';
+import { printable } from '../../../domain/core/names.js';
 
 /** Each code of a client's error with the fields that go with it. */
 export interface ClientErrorFields {

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { x509CertificateRequests } from '../../../../src/adapters/x509/certificate-requests.js';
-import { certificateId } from '../../../../src/domain/pull-certificate-id.js';
+import { certificateId } from '../../../../src/domain/deploy/certificate-id.js';
 import { eventsOf } from '../../../support/events.js';
 import { pullWorld } from '../../../support/pull-world.js';
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { manualClock } from '../../../../src/adapters/memory/clock.js';
 import { memoryPullKeys } from '../../../../src/adapters/memory/pull-keys.js';
 import { countingRandom } from '../../../../src/adapters/memory/random.js';
-import { pullSettings } from '../../../../src/domain/pull-settings.js';
+import { pullSettings } from '../../../../src/domain/settings/pull.js';
 import type { PullApi } from '../../../../src/sdk/pull/api.js';
 import { pullLoop } from '../../../../src/sdk/pull/loop.js';
 import { eventsOf } from '../../../support/events.js';

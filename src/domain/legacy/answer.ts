@@ -1,0 +1,74 @@
+import { utf8 } from '../core/bytes.js';
+
+/**
+ * Bytes of JSON that a legacy dispatcher can take. It reads the copy that its own child process makes of a result when that has
+ * ended, so one that exceeds a pipe of 64 KiB hangs it for good; the copy has some members more.
+ */
+export const maxLegacyAnswer = 60_000;
+
+/** What a script wrote. */
+interface Output {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Bytes in all of each stream that was cut. */
+  readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
+}
+
+const size = (value: unknown): number => utf8(JSON.stringify(value)).length;
+
+/** A legacy dispatcher shows nothing but the output: where something is missing is said there. */
+const mark = (kept: number, total: number) =>
+  `\n[... ${total - kept} of ${total} bytes left out: the dispatcher takes no more ...]\n`;
+
+/** The head and the tail of a text with a mark between them, as much of both as has room in JSON. */
+function shortened(text: string, room: number, total: number): string {
+  const characters = [...text];
+  const kept = (count: number) => {
+    const head = characters.slice(0, Math.ceil(count / 2)).join('');
+    const tail = characters.slice(characters.length - Math.floor(count / 2)).join('');
+    return head + mark(Math.min(total, utf8(head + tail).length), total) + tail;
+  };
+  if (size(kept(characters.length)) <= room) return kept(characters.length);
+  let fits = 0;
+  let tooMany = characters.length;
+  while (fits + 1 < tooMany) {
+    const middle = Math.floor((fits + tooMany) / 2);
+    if (size(kept(middle)) <= room) fits = middle;
+    else tooMany = middle;
+  }
+  return kept(fits);
+}
+
+/**
+ * An answer that a legacy dispatcher can take: of what is too long head and tail are kept; a mark between them and `truncated` say so.
+ * @param totals bytes of each stream, as the script wrote them
+ */
+export function fittedForLegacy<A extends Output>(
+  answer: A,
+  totals: { readonly stdout: number; readonly stderr: number },
+): A {
+  const { stdout, stderr, truncated = {} } = answer;
+  const isCut = truncated.stdout !== undefined || truncated.stderr !== undefined;
+  if (size(answer) <= maxLegacyAnswer && !isCut) return answer;
+  const rest = size({ ...answer, stdout: '', stderr: '', truncated: totals });
+  const room = maxLegacyAnswer - rest;
+  const half = Math.floor(room / 2);
+  const outRoom = Math.max(half, room - size(stderr));
+  const errRoom = room - Math.min(outRoom, size(stdout));
+  const fitted = (stream: 'stdout' | 'stderr', space: number) =>
+    size(answer[stream]) > space || truncated[stream] !== undefined
+      ? shortened(answer[stream], space, totals[stream])
+      : answer[stream];
+  const out = fitted('stdout', outRoom);
+  const error = fitted('stderr', errRoom);
+  return {
+    ...answer,
+    stdout: out,
+    stderr: error,
+    truncated: {
+      ...truncated,
+      ...(out !== stdout && { stdout: totals.stdout }),
+      ...(error !== stderr && { stderr: totals.stderr }),
+    },
+  };
+}
