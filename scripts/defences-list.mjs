@@ -44,7 +44,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'whose TLS key is another one from the nonces on does not get to read them',
     without: {
-      file: 'src/sdk/agent/pairing-connection.ts',
+      file: 'src/sdk/agent/pairing/connection.ts',
       from: 'if (seen && !crypto.equal(seen.spki, leaf.spki))',
       to: 'if (false)',
     },
@@ -56,7 +56,7 @@ export const defences = [
     named:
       'gets no certificate for the agent with what the agent confirmed to him, although both sides said yes',
     without: {
-      file: 'src/sdk/dispatcher/pairing-session.ts',
+      file: 'src/sdk/dispatcher/pairing/session.ts',
       from: 'crypto.verify(csr.spki, data, signature)',
       to: 'true',
     },
@@ -67,7 +67,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'who completes the ceremony with each side makes the codes differ',
     without: {
-      file: 'src/sdk/dispatcher/pairing-decisions.ts',
+      file: 'src/sdk/dispatcher/pairing/decisions.ts',
       from: 'if (code === undefined || code === request.code) return okAsync(request);',
       to: 'if (request) return okAsync(request);',
     },
@@ -79,7 +79,7 @@ export const defences = [
     named:
       'who shows the certificates of the dispatcher is none to an agent that knows the fingerprint of the CA',
     without: {
-      file: 'src/sdk/agent/pairing-judgement.ts',
+      file: 'src/sdk/agent/pairing/judgement.ts',
       from: 'if (!crypto.issuedBy(leaf, ca)) return',
       to: 'if (false) return',
     },
@@ -90,7 +90,7 @@ export const defences = [
     test: 'unit/sdk/pairing.test.ts',
     named: 'pairing accepts the CA fingerprint in place of a person, and refuses another one',
     without: {
-      file: 'src/sdk/agent/pairing-judgement.ts',
+      file: 'src/sdk/agent/pairing/judgement.ts',
       from: 'cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected))',
       to: 'cas[0]',
     },
@@ -101,7 +101,7 @@ export const defences = [
     test: 'unit/sdk/pairing.test.ts',
     named: 'pairing installs nothing when the person at the agent says no, although the operator approved',
     without: {
-      file: 'src/sdk/agent/pair.ts',
+      file: 'src/sdk/agent/pairing/pair.ts',
       from: '!(await trust.confirm(shown))',
       to: '!(await trust.confirm(shown)) && false',
     },
@@ -115,7 +115,7 @@ export const defences = [
     named:
       'towards the agent: who chooses his nonce when he has seen its own is found out before there is a code',
     without: {
-      file: 'src/sdk/agent/pair.ts',
+      file: 'src/sdk/agent/pairing/pair.ts',
       from: '!crypto.equal(commitment(crypto.sha256, th, dispatcherNonce), commit)',
       to: 'false',
     },
@@ -126,7 +126,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'towards the dispatcher: a second nonce is not answered, and ends the session',
     without: {
-      file: 'src/sdk/dispatcher/pairing-session.ts',
+      file: 'src/sdk/dispatcher/pairing/session.ts',
       from: '    if (agentNonce)\n      return crypto.equal',
       to: '    if (agentNonce && state === "started")\n      return crypto.equal',
     },
@@ -137,7 +137,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'by trying: three wrong codes end pairing mode',
     without: {
-      file: 'src/sdk/dispatcher/pairing-vigil.ts',
+      file: 'src/sdk/dispatcher/pairing/watcher.ts',
       from: 'if (wrong.length < maxWrongCodes) return',
       to: 'if (wrong) return',
     },
@@ -150,7 +150,7 @@ export const defences = [
     named:
       'a host with a join token without its secret is refused, and neither the nonce nor the proof is revealed',
     without: {
-      file: 'src/sdk/dispatcher/pairing-session.ts',
+      file: 'src/sdk/dispatcher/pairing/session.ts',
       from: 'if (!mac || !crypto.equal(mac, expected))',
       to: 'if (false)',
     },
@@ -161,7 +161,7 @@ export const defences = [
     test: 'unit/sdk/joining.test.ts',
     named: 'does not confirm to a dispatcher whose proof is another one',
     without: {
-      file: 'src/sdk/agent/pair.ts',
+      file: 'src/sdk/agent/pairing/pair.ts',
       from: 'mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message))',
       to: 'mac !== undefined',
     },
@@ -172,7 +172,7 @@ export const defences = [
     test: 'unit/sdk/joining.test.ts',
     named: 'a join token that is bound is refused for another key, and that is an alarm',
     without: {
-      file: 'src/sdk/dispatcher/pairing-session.ts',
+      file: 'src/sdk/dispatcher/pairing/session.ts',
       from: 'if (bound) return',
       to: 'if (true) return',
     },
@@ -183,7 +183,7 @@ export const defences = [
     test: 'unit/sdk/joining.test.ts',
     named: 'a host with a join token of another host is refused at the beginning',
     without: {
-      file: 'src/sdk/dispatcher/join-tokens.ts',
+      file: 'src/sdk/dispatcher/pairing/join-tokens.ts',
       from: 'whyNotUsable(token, name, clock.now())',
       to: 'whyNotUsable(token, token?.name ?? name, clock.now())',
     },
@@ -219,7 +219,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'after a 404 of a dispatcher that has shown before that it knows version 2',
     without: {
-      file: 'src/sdk/agent/pairing-connection.ts',
+      file: 'src/sdk/agent/pairing/connection.ts',
       from: 'if (version !== 2) version =',
       to: 'version =',
     },
@@ -230,7 +230,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'where people compare codes',
     without: {
-      file: 'src/sdk/agent/pairing-options.ts',
+      file: 'src/sdk/agent/pairing/options.ts',
       from: "!allowV1 || trust.kind === 'ca-sha256'",
       to: "true || trust.kind === 'ca-sha256'",
     },
@@ -241,7 +241,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'take the place of a name that is paired by version 2',
     without: {
-      file: 'src/sdk/dispatcher/pairing-decisions.ts',
+      file: 'src/sdk/dispatcher/pairing/decisions.ts',
       from: "record?.pairing === 'v2' && version === 'v1'",
       to: 'false',
     },
@@ -252,7 +252,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'is unknown to a dispatcher that does not serve it, as any other route',
     without: {
-      file: 'src/sdk/dispatcher/pairing-mode.ts',
+      file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
       from: 'if (allowV1 && request.method',
       to: 'if (request.method',
     },
@@ -263,7 +263,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'with another nonce, ""',
     without: {
-      file: 'src/sdk/agent/pairing-legacy-judgement.ts',
+      file: 'src/sdk/agent/pairing/legacy-judgement.ts',
       from: 'if (!crypto.equal(utf8(approval.nonce), utf8(nonce)))',
       to: 'if (false)',
     },
@@ -274,7 +274,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'from who does not hold a certificate of the CA with this fingerprint',
     without: {
-      file: 'src/sdk/agent/pairing-judgement.ts',
+      file: 'src/sdk/agent/pairing/judgement.ts',
       from: 'if (!crypto.issuedBy(leaf, ca))',
       to: 'if (false)',
     },
@@ -285,7 +285,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-agent.test.ts',
     named: 'from who holds the certificate of an agent',
     without: {
-      file: 'src/sdk/agent/pairing-legacy-judgement.ts',
+      file: 'src/sdk/agent/pairing/legacy-judgement.ts',
       from: 'return uris.length === 0 || ',
       to: 'return uris.length >= 0 || ',
     },
@@ -296,7 +296,7 @@ export const defences = [
     test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
     named: 'fill the queue',
     without: {
-      file: 'src/sdk/dispatcher/pairing-mode.ts',
+      file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
       from: 'inOrder(() => admit(address).andThen(vigil.noAttack).andThen(work))',
       to: 'inOrder(() => vigil.noAttack().andThen(work))',
     },
@@ -307,7 +307,7 @@ export const defences = [
     test: 'unit/sdk/defences-pairing.test.ts',
     named: 'the pairing port speaks with nobody over TLS 1.2',
     without: {
-      file: 'src/sdk/dispatcher/pairing-mode.ts',
+      file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
       from: "request.peer.tlsVersion !== 'TLSv1.3'",
       to: 'false',
     },
@@ -343,7 +343,7 @@ export const defences = [
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
-      file: 'src/sdk/agent/recognise.ts',
+      file: 'src/sdk/agent/trust/recognise.ts',
       from: 'if (certificate && !isOfOurCas(context, certificate, identity.authorities))',
       to: 'if (false)',
     },
@@ -354,7 +354,7 @@ export const defences = [
     test: 'unit/sdk/agent-requests.test.ts',
     named: "on '/run', nobody with a serial that is not trusted, and no body is read",
     without: {
-      file: 'src/sdk/agent/recognise.ts',
+      file: 'src/sdk/agent/trust/recognise.ts',
       from: 'trustedAs(state.trust, serial);',
       to: 'trustedAs(state.trust, serial) ?? certificate?.commonName;',
     },
@@ -365,7 +365,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a dispatcher is not taken for another by a certificate with the serial of that one',
     without: {
-      file: 'src/sdk/agent/recognise.ts',
+      file: 'src/sdk/agent/trust/recognise.ts',
       from: 'return known === undefined || crypto.equal(known.der, certificate.der);',
       to: 'return known === undefined || known.serial === certificate.serial;',
     },
@@ -376,7 +376,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain with a forged signature',
     without: {
-      file: 'src/sdk/agent/dispatcher-serials.ts',
+      file: 'src/sdk/agent/trust/dispatcher-serials.ts',
       from: 'if (!crypto.verify(holder.spki, successionMessage(step, next.value.der), step.sig))',
       to: 'if (false)',
     },
@@ -387,7 +387,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain that somebody else than who it leads to shows',
     without: {
-      file: 'src/sdk/agent/dispatcher-serials.ts',
+      file: 'src/sdk/agent/trust/dispatcher-serials.ts',
       from: 'crypto.equal(holder.der, certificate.der) ? ok(id)',
       to: 'true ? ok(id)',
     },
@@ -398,7 +398,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a dispatcher cannot retire a serial of another',
     without: {
-      file: 'src/sdk/agent/dispatcher-serials.ts',
+      file: 'src/sdk/agent/trust/dispatcher-serials.ts',
       from: `  if (holder !== id) return errAsync(refusal(\`serial \${serial} belongs to another dispatcher\`));
   return okAsync(trustChange({ state }, removeTrust(state.trust, serial, id), []));`,
       to: '  return okAsync(trustChange({ state }, removeTrust(state.trust, serial, holder), []));',
@@ -411,7 +411,7 @@ export const defences = [
     named:
       'an agent refuses a set of CAs that would lock out the agent alone, or another dispatcher, also one that has not been here yet',
     without: {
-      file: 'src/sdk/agent/authority-updates.ts',
+      file: 'src/sdk/agent/trust/authority-updates.ts',
       from: 'return lost && `',
       to: 'return lost && undefined && `',
     },
@@ -422,7 +422,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-ca.test.ts',
     named: 'an agent refuses a set of CAs of which no CA that it accepts vouches for a new one, with 409',
     without: {
-      file: 'src/sdk/agent/authority-updates.ts',
+      file: 'src/sdk/agent/trust/authority-updates.ts',
       from: 'return foreign && `',
       to: 'return foreign && undefined && `',
     },
@@ -433,7 +433,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: 'a request id is the own of each dispatcher, whatever serials that has',
     without: {
-      file: 'src/sdk/agent/run-once.ts',
+      file: 'src/sdk/agent/runs/once.ts',
       from: 'owner: caller.id, reqid: ask.reqid };',
       to: "owner: 'any', reqid: ask.reqid };",
     },
@@ -444,7 +444,7 @@ export const defences = [
     test: 'unit/sdk/agent-run.test.ts',
     named: 'the name "/opt/greet": script not permitted',
     without: {
-      file: 'src/sdk/agent/run-ask.ts',
+      file: 'src/sdk/agent/runs/ask.ts',
       from: "typeof name === 'string' ? state.scripts.get(name) : undefined;",
       to: "typeof name === 'string' ? (state.scripts.get(name) ?? { name, path: name, profile: undefined, schema: undefined, schemaVersion: undefined }) : undefined;",
     },
@@ -457,7 +457,7 @@ export const defences = [
     test: 'unit/sdk/contact.test.ts',
     named: 'answered by the key of another registered agent is refused, and that one is asked nothing',
     without: {
-      file: 'src/sdk/dispatcher/agent-target.ts',
+      file: 'src/sdk/dispatcher/trust/agent-target.ts',
       from: 'if (latest && hasKey(latest, digest)) return usable();',
       to: 'if (latest) return usable();',
     },
@@ -468,7 +468,7 @@ export const defences = [
     test: 'unit/sdk/contact.test.ts',
     named: 'is refused with a key that nobody has, although its certificate is of our CA',
     without: {
-      file: 'src/sdk/dispatcher/agent-target.ts',
+      file: 'src/sdk/dispatcher/trust/agent-target.ts',
       from: 'if (!owner) return wrong(',
       to: 'if (!owner) return okAsync<void, TransportError>(undefined);\n      if (!owner) return wrong(',
     },
@@ -502,7 +502,7 @@ export const defences = [
     test: 'unit/sdk/run.test.ts',
     named: 'results are kept under the registered name when the agent claims to be another',
     without: {
-      file: 'src/sdk/dispatcher/run.ts',
+      file: 'src/sdk/dispatcher/runs/run.ts',
       from: 'resultOf({ ...base, rtt }, read, name)',
       to: 'resultOf({ ...base, rtt, host: JSON.parse(new TextDecoder().decode(answer.body)).host ?? base.host }, read, name)',
     },
@@ -513,7 +513,7 @@ export const defences = [
     test: 'unit/sdk/follow.test.ts',
     named: 'where it is that of another run, byte for byte',
     without: {
-      file: 'src/sdk/dispatcher/follow.ts',
+      file: 'src/sdk/dispatcher/runs/streamed-answer.ts',
       from: '          if (checked.isErr()) return err(checked.error);\n',
       to: '',
     },
@@ -524,7 +524,7 @@ export const defences = [
     test: 'unit/sdk/follow.test.ts',
     named: 'where the connection breaks before its end, which may still be fetched',
     without: {
-      file: 'src/sdk/dispatcher/agent-request.ts',
+      file: 'src/sdk/dispatcher/trust/agent-request.ts',
       from: 'followed?.following.verdict().isOk()',
       to: 'followed',
     },
@@ -546,7 +546,7 @@ export const defences = [
     test: 'unit/sdk/async-runs.test.ts',
     named: 'asks the hook, which is told whose run it is, before any agent',
     without: {
-      file: 'src/sdk/dispatcher/run-lookup.ts',
+      file: 'src/sdk/dispatcher/runs/lookup.ts',
       from: '    yield* authorise(context, question, caller, withoutHook);\n',
       to: '',
     },
@@ -568,7 +568,7 @@ export const defences = [
     test: 'unit/sdk/defences-renewal.test.ts',
     named: 'an agent that was broken into gets a certificate in its own name, whatever name its CSR asks for',
     without: {
-      file: 'src/sdk/dispatcher/renewal.ts',
+      file: 'src/sdk/dispatcher/trust/renewal.ts',
       from: "const profile = { kind: 'agent', name, asClientToo } as const;",
       to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n    const asked = new Pkcs10CertificateRequest(begun.csr).subjectName.getField('CN')[0] ?? name;\n    const profile = { kind: 'agent', name: asked, asClientToo } as const;",
     },
@@ -580,7 +580,7 @@ export const defences = [
     named:
       'an agent that asks to pair gets a certificate in the name that was approved, whatever its CSR says',
     without: {
-      file: 'src/sdk/dispatcher/pairing-session.ts',
+      file: 'src/sdk/dispatcher/pairing/session.ts',
       from: "const certificate = yield* authority.issue({ kind: 'agent', name }, csr.spki, validity);",
       to: "const { Pkcs10CertificateRequest } = await import('@peculiar/x509');\n      const asked = new Pkcs10CertificateRequest(csr.der as never).subjectName.getField('CN')[0] ?? name;\n      const certificate = yield* authority.issue({ kind: 'agent', name: asked }, csr.spki, validity);",
     },
@@ -614,7 +614,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-renewal.test.ts',
     named: 'an agent refuses a certificate in another name',
     without: {
-      file: 'src/sdk/agent/renewal.ts',
+      file: 'src/sdk/agent/trust/renewal.ts',
       from: "if (!same) return refuse('cert is in another name');",
       to: 'if (!same) same;',
     },
@@ -626,7 +626,11 @@ export const defences = [
     stoppedBy: 'serials in `revoked-serials`, for every request',
     test: 'unit/sdk/agent-requests.test.ts',
     named: "on '/run', nobody with a revoked serial, also a trusted one, and no body is read",
-    without: { file: 'src/sdk/agent/recognise.ts', from: 'if (state.revoked.has(serial))', to: 'if (false)' },
+    without: {
+      file: 'src/sdk/agent/trust/recognise.ts',
+      from: 'if (state.revoked.has(serial))',
+      to: 'if (false)',
+    },
   },
   {
     threat: 'The certificate of a dispatcher was stolen: it was revoked with `revoke`',
@@ -634,7 +638,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents refuse a dispatcher whose serial is on the list, on a connection that is open',
     without: {
-      file: 'src/sdk/agent/trust.ts',
+      file: 'src/sdk/agent/trust/trust.ts',
       from: '      ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),\n',
       to: '',
     },
@@ -656,7 +660,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents refuse an older list and one that nobody they accept has signed',
     without: {
-      file: 'src/sdk/agent/authority-updates.ts',
+      file: 'src/sdk/agent/trust/authority-updates.ts',
       from: 'if (held === undefined || list.number > held.number) return undefined;',
       to: 'if (list) return undefined;',
     },
@@ -667,7 +671,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-revocation.test.ts',
     named: 'agents hold the lists of several dispatchers, each with its own numbers',
     without: {
-      file: 'src/sdk/agent/trust.ts',
+      file: 'src/sdk/agent/trust/trust.ts',
       from: 'return from(dispatcherId) ?? from(undefined);',
       to: 'return from(dispatcherId) ?? ofCa[0];',
     },
@@ -689,7 +693,7 @@ export const defences = [
     test: 'unit/sdk/lifecycle-rotation.test.ts',
     named: 'a stranger is refused with a chain of which serial 0 is revoked',
     without: {
-      file: 'src/sdk/agent/dispatcher-serials.ts',
+      file: 'src/sdk/agent/trust/dispatcher-serials.ts',
       from: 'if (state.revoked.has(step.old)) return',
       to: 'if (false) return',
     },
@@ -701,7 +705,7 @@ export const defences = [
     named:
       'revoke NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent',
     without: {
-      file: 'src/sdk/dispatcher/agent-target.ts',
+      file: 'src/sdk/dispatcher/trust/agent-target.ts',
       from: 'const revoked = itself || (own.length > 0 && own.every((each) => each));',
       to: 'const revoked = itself && own.length < 0;',
     },
@@ -847,7 +851,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
-      file: 'src/sdk/agent/run-once.ts',
+      file: 'src/sdk/agent/runs/once.ts',
       from: "if (reqid === undefined || (caller.unsigned && ask.mode !== 'async')) return forgotten;",
       to: 'if (ask) return forgotten;',
     },
@@ -905,7 +909,7 @@ export const defences = [
     test: 'unit/sdk/agent-signatures.test.ts',
     named: "a request that was signed for another path is refused on '/run',",
     without: {
-      file: 'src/sdk/message-signing.ts',
+      file: 'src/sdk/protocol/message-signing.ts',
       from: 'if (!crypto.verify(certificate.spki, utf8(found.base), found.signature))',
       to: 'if (false)',
     },
@@ -927,7 +931,7 @@ export const defences = [
     test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that is signed by another key under the name of the right certificate is no result',
     without: {
-      file: 'src/sdk/message-signing.ts',
+      file: 'src/sdk/protocol/message-signing.ts',
       from: 'crypto.verify(by.certificate.spki, utf8(found.base), found.signature)',
       to: 'found',
     },
@@ -974,7 +978,7 @@ export const defences = [
     test: 'unit/sdk/result-signatures.test.ts',
     named: 'an answer that is not signed is no result',
     without: {
-      file: 'src/sdk/dispatcher/agent-request.ts',
+      file: 'src/sdk/dispatcher/trust/agent-request.ts',
       from: 'if (!isUnsigned(answer)) return refuse(checked.error);',
       to: `if (isUnsigned(answer)) return okAsync(answer);
   if (!isUnsigned(answer)) return refuse(checked.error);`,
@@ -1021,7 +1025,7 @@ export const defences = [
     named:
       'the first contact with an agent that was taken over refuses a certificate that names another host',
     without: {
-      file: 'src/sdk/dispatcher/first-pin.ts',
+      file: 'src/sdk/dispatcher/trust/first-pin.ts',
       from: 'if (!by.whoever && !names(peer, record))',
       to: 'if (!by.whoever && !names(peer, record) && !peer)',
     },
@@ -1107,7 +1111,7 @@ export const defences = [
     test: 'unit/sdk/agent-async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
-      file: 'src/sdk/agent/run-result.ts',
+      file: 'src/sdk/agent/runs/result.ts',
       from: 'const key = { owner: caller.id, reqid };',
       to: "const key = { owner: 'control', reqid };",
     },
@@ -1118,7 +1122,7 @@ export const defences = [
     test: 'unit/sdk/agent-async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
-      file: 'src/sdk/agent/run-cancel.ts',
+      file: 'src/sdk/agent/runs/cancel.ts',
       from: 'owner: caller.id, reqid });',
       to: "owner: 'control', reqid });",
     },
@@ -1129,7 +1133,7 @@ export const defences = [
     test: 'unit/sdk/agent-async.test.ts',
     named: 'places of the last quarter no dispatcher can take where several are trusted',
     without: {
-      file: 'src/sdk/agent/run-script.ts',
+      file: 'src/sdk/agent/runs/run-script.ts',
       from: 'return several ? limit - Math.floor(limit / 4) : limit;',
       to: 'return several ? limit : limit;',
     },
@@ -1141,7 +1145,7 @@ export const defences = [
     test: 'unit/sdk/agent-async.test.ts',
     named: 'at most once holds where only the jobs remember, and where only the other record does',
     without: {
-      file: 'src/sdk/agent/run-once.ts',
+      file: 'src/sdk/agent/runs/once.ts',
       from: 'if (job.value !== undefined) return repeated(context, caller, ask, job.value);',
       to: 'if (job.value === null) return repeated(context, caller, ask, job.value);',
     },
@@ -1163,7 +1167,7 @@ export const defences = [
     test: 'unit/sdk/stream-signing.test.ts',
     named: 'the end line of a streamed run does not verify with another exit',
     without: {
-      file: 'src/sdk/message-signing.ts',
+      file: 'src/sdk/protocol/message-signing.ts',
       from: 'crypto.sha256(utf8(canonicalJson(result)))',
       to: "crypto.sha256(utf8(''))",
     },
@@ -1174,7 +1178,7 @@ export const defences = [
     test: 'unit/sdk/agent-stream.test.ts',
     named: 'a streamed run slows its program down to the pace of its reader, and holds little',
     without: {
-      file: 'src/sdk/agent/run-stream.ts',
+      file: 'src/sdk/agent/runs/stream.ts',
       from: "if (size < highWater || state !== 'open') return resolve(state === 'open');",
       to: "if (size >= 0) return resolve(state === 'open');",
     },
@@ -1185,7 +1189,7 @@ export const defences = [
     test: 'unit/sdk/agent-run-limits.test.ts',
     named: 'script_dirs a link that leaves them after the load is not followed',
     without: {
-      file: 'src/sdk/agent/scripts.ts',
+      file: 'src/sdk/agent/runs/scripts.ts',
       from: 'if (withinDirectories(real, existing))',
       to: 'if (real)',
     },

@@ -3,12 +3,12 @@ import { container, instanceCachingFactory } from 'tsyringe';
 import type { PullOptions } from '../domain/settings/pull.js';
 import type { Clock } from '../ports/clock.js';
 import type { EventLog } from '../ports/event-log.js';
+import { type Agent, createAgent } from '../sdk/agent/agent.js';
 import type { AgentContext } from '../sdk/agent/context.js';
-import { type Agent, createAgent } from '../sdk/agent.js';
+import type { PullContext } from '../sdk/deploy/pull/context.js';
+import type { PullAgent } from '../sdk/deploy/pull-agent.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
-import { createDispatcher, type Dispatcher } from '../sdk/dispatcher.js';
-import type { PullContext } from '../sdk/pull/context.js';
-import type { PullAgent } from '../sdk/pull.js';
+import { createDispatcher, type Dispatcher } from '../sdk/dispatcher/dispatcher.js';
 import {
   agentFactories,
   loadAgentSettings,
@@ -41,7 +41,7 @@ export async function composePullAgent(
 ): Promise<{ readonly agent: PullAgent; close(): Promise<void> }> {
   const [{ pullFactories }, { createPullAgent }] = await Promise.all([
     import('./pull-defaults.js'),
-    import('../sdk/pull.js'),
+    import('../sdk/deploy/pull-agent.js'),
   ]);
   const configured = await loadAgentSettings(place);
   const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);

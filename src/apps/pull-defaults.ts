@@ -19,8 +19,8 @@ import { x509CertificateRequests } from '../adapters/x509/certificate-requests.j
 import { goArchitecture, goSystem } from '../domain/deploy/host.js';
 import type { PullOptions, PullSettings } from '../domain/settings/pull.js';
 import type { EventLog } from '../ports/event-log.js';
-import type { PullContext } from '../sdk/pull/context.js';
-import type { DeployContext } from '../sdk/pull/deploy-context.js';
+import type { DeployContext } from '../sdk/deploy/context.js';
+import type { PullContext } from '../sdk/deploy/pull/context.js';
 import { agentPlace, type PlaceOptions } from './place.js';
 import { programEnvironment } from './program-environment.js';
 import { version } from './version.js';

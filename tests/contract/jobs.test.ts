@@ -10,7 +10,7 @@ import { type MemoryJobShelf, memoryJobs } from '../../src/adapters/memory/jobs.
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
 import type { Jobs } from '../../src/ports/jobs.js';
 import type { ProcessRunner } from '../../src/ports/process-runner.js';
-import { jobsWithActions } from '../../src/sdk/agent/actions.js';
+import { jobsWithActions } from '../../src/sdk/agent/runs/actions.js';
 import { jobSupervisor } from '../support/job-supervisor.js';
 import { scriptDirectory } from '../unit/child-process/scripts.js';
 import { jobsContract } from './jobs.contract.js';

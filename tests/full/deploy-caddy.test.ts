@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { deployFactories } from '../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../src/apps/wiring.js';
-import { deploy } from '../../src/sdk/pull/deploy.js';
+import { deploy } from '../../src/sdk/deploy/deploy.js';
 import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
 import { isInstalled, served } from '../support/deployment/server.js';
 import { deploymentSuite } from '../support/deployment/suite.js';

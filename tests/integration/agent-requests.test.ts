@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { RequestOnWire } from '../../src/sdk/message-signing.js';
+import type { RequestOnWire } from '../../src/sdk/protocol/message-signing.js';
 import { temporaryDirectory } from '../support/commands.js';
 import { at, dispatcherCredentials, gate, pairedHost, rawExchange, rawRequest } from '../support/fleet.js';
 import { bytesOf, mustVerify, parseAnswer, shownOn, signedFor } from '../support/raw-http.js';

@@ -10,12 +10,12 @@ import type { KeyStore } from '../../src/ports/key-store.js';
 import type { Transport } from '../../src/ports/transport.js';
 import type { AgentContext } from '../../src/sdk/agent/context.js';
 import { type ServingAgent, serve } from '../../src/sdk/agent/serve.js';
-import { sendSigned, shortRequest } from '../../src/sdk/dispatcher/agent-request.js';
-import { destinationOf, target } from '../../src/sdk/dispatcher/agent-target.js';
 import type { DispatcherContext } from '../../src/sdk/dispatcher/context.js';
-import { type Presence, readDispatcherIdentity } from '../../src/sdk/dispatcher/identity.js';
-import { validFor } from '../../src/sdk/dispatcher/validity.js';
-import { createDispatcher, type Dispatcher } from '../../src/sdk/dispatcher.js';
+import { createDispatcher, type Dispatcher } from '../../src/sdk/dispatcher/dispatcher.js';
+import { sendSigned, shortRequest } from '../../src/sdk/dispatcher/trust/agent-request.js';
+import { destinationOf, target } from '../../src/sdk/dispatcher/trust/agent-target.js';
+import { type Presence, readDispatcherIdentity } from '../../src/sdk/dispatcher/trust/identity.js';
+import { validFor } from '../../src/sdk/dispatcher/trust/validity.js';
 import { identify } from './memory-agents.js';
 import { crypto, memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
 

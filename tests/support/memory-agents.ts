@@ -27,7 +27,7 @@ import type { IncomingRequest, ListenOptions } from '../../src/ports/listener.js
 import type { Credentials } from '../../src/ports/transport.js';
 import type { AgentContext } from '../../src/sdk/agent/context.js';
 import { serve } from '../../src/sdk/agent/serve.js';
-import { createDispatcher } from '../../src/sdk/dispatcher.js';
+import { createDispatcher } from '../../src/sdk/dispatcher/dispatcher.js';
 import {
   checkAnswer,
   checkRequestBody,
@@ -36,7 +36,7 @@ import {
   type Signer,
   signAnswer,
   signRequest,
-} from '../../src/sdk/message-signing.js';
+} from '../../src/sdk/protocol/message-signing.js';
 import { crypto, type memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
 import { type TestCa, testCa } from './test-pki.js';
 

@@ -24,11 +24,11 @@ import { parseConfiguration } from '../../src/domain/core/configuration.js';
 import type { HookOutcome } from '../../src/domain/runs/auth-hook.js';
 import { dispatcherSettings } from '../../src/domain/settings/dispatcher.js';
 import type { KeyStore } from '../../src/ports/key-store.js';
+import { type Agent, createAgent } from '../../src/sdk/agent/agent.js';
 import type { AgentContext } from '../../src/sdk/agent/context.js';
-import type { PairingOptions } from '../../src/sdk/agent/pairing-options.js';
-import { type Agent, createAgent } from '../../src/sdk/agent.js';
+import type { PairingOptions } from '../../src/sdk/agent/pairing/options.js';
 import type { DispatcherContext } from '../../src/sdk/dispatcher/context.js';
-import { createDispatcher, type Dispatcher } from '../../src/sdk/dispatcher.js';
+import { createDispatcher, type Dispatcher } from '../../src/sdk/dispatcher/dispatcher.js';
 
 /** The name by which agents reach a dispatcher's pairing port. */
 export const dispatcherHost = 'control.test';

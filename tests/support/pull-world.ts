@@ -10,9 +10,9 @@ import { x509CertificateRequests } from '../../src/adapters/x509/certificate-req
 import { failure } from '../../src/domain/core/errors.js';
 import type { ControlPlaneRequest } from '../../src/domain/deploy/control-plane-api.js';
 import type { PullOptions } from '../../src/domain/settings/pull.js';
-import type { PullContext } from '../../src/sdk/pull/context.js';
-import type { PullEnd } from '../../src/sdk/pull/loop.js';
-import { createPullAgent } from '../../src/sdk/pull.js';
+import type { PullContext } from '../../src/sdk/deploy/pull/context.js';
+import type { PullEnd } from '../../src/sdk/deploy/pull/loop.js';
+import { createPullAgent } from '../../src/sdk/deploy/pull-agent.js';
 import { deploymentWorld } from './deployment/world.js';
 import { testCa } from './test-pki.js';
 

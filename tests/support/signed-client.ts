@@ -4,7 +4,7 @@ import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import type { HeaderList } from '../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../src/domain/trust/certificate.js';
 import type { Credentials } from '../../src/ports/transport.js';
-import { checkAnswer, type RequestOnWire, signRequest } from '../../src/sdk/message-signing.js';
+import { checkAnswer, type RequestOnWire, signRequest } from '../../src/sdk/protocol/message-signing.js';
 import { atEnd } from './commands.js';
 import { openTls } from './raw-tls.js';
 

@@ -1,4 +1,4 @@
-import type { Agent } from '../../sdk/agent.js';
+import type { Agent } from '../../sdk/agent/agent.js';
 import {
   complain,
   type ExitCode,

@@ -1,7 +1,7 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { type JsonObject, readBody } from './body.js';
 import { callerOf } from './credentials.js';
 import { type Refusal, refusal, refusalOf } from './errors.js';

@@ -1,6 +1,6 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import type { ApiDocument } from './openapi.js';
 import type { Call } from './route.js';
 import { epochSeconds } from './schemas.js';

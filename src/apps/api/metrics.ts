@@ -2,9 +2,9 @@ import type { Result } from 'neverthrow';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { EventLog } from '../../ports/event-log.js';
-import type { Run } from '../../sdk/dispatcher/run.js';
-import type { Submitted } from '../../sdk/dispatcher/submit.js';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { Run } from '../../sdk/dispatcher/runs/run.js';
+import type { Submitted } from '../../sdk/dispatcher/runs/submit.js';
 import { version } from '../version.js';
 import type { EndedRequest } from './requests.js';
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { HostResult, HostState, Submission } from '../../domain/runs/record.js';
-import type { RunStatus } from '../../sdk/dispatcher/status.js';
+import type { RunStatus } from '../../sdk/dispatcher/runs/status.js';
 
 import type { hostResult, hostState, submission } from './schemas.js';
 import { epochSeconds } from './schemas.js';

@@ -1,8 +1,8 @@
 import type { ResultAsync } from 'neverthrow';
 import type { z } from 'zod';
 import type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
-import type { Asking } from '../../sdk/dispatcher/ask.js';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { Asking } from '../../sdk/dispatcher/fleet/ask.js';
 import type { Refusal } from './errors.js';
 import type { EventStream } from './event-stream.js';
 

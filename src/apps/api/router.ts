@@ -1,5 +1,5 @@
 import express from 'express';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
 import { type Admitted, admit, internal } from './admission.js';
 import { refuse, refuseBusy } from './answer.js';

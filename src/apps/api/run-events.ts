@@ -1,8 +1,8 @@
 import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { Run } from '../../sdk/dispatcher/run.js';
-import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
+import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/runs/follow.js';
+import type { Run } from '../../sdk/dispatcher/runs/run.js';
 import type { EventStream } from './event-stream.js';
 import { failureBody } from './failure-schema.js';
 import { outputText } from './output-text.js';

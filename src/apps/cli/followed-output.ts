@@ -1,5 +1,5 @@
 import { printable } from '../../domain/core/names.js';
-import type { OutputPiece } from '../../sdk/dispatcher/follow.js';
+import type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
 
 /** Characters of a line that are held back until its end comes; a longer one is shown in several. */
 const longestLine = 65_536;

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } from '../command-line.js';
 import { version } from '../version.js';
 import type { EditAgentOptions } from './commands/agents.js';

@@ -3,8 +3,8 @@ import { userInfo } from 'node:os';
 import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseTagFilter } from '../../domain/runs/tags.js';
-import type { Asking } from '../../sdk/dispatcher/ask.js';
-import type { Dispatcher } from '../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { Asking } from '../../sdk/dispatcher/fleet/ask.js';
 
 /** Options of the commands that ask agents. */
 export interface AskOptions {

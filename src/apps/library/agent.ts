@@ -5,10 +5,10 @@
 import type { Actions } from '../../domain/runs/action.js';
 import type { PullOptions } from '../../domain/settings/pull.js';
 import type { EventLog } from '../../ports/event-log.js';
+import { type Agent, createAgent } from '../../sdk/agent/agent.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
-import { type Agent, createAgent } from '../../sdk/agent.js';
-import type { PullPorts } from '../../sdk/pull/context.js';
-import type { PullAgent } from '../../sdk/pull.js';
+import type { PullPorts } from '../../sdk/deploy/pull/context.js';
+import type { PullAgent } from '../../sdk/deploy/pull-agent.js';
 import { agentFactories } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
@@ -32,16 +32,16 @@ export type { EventLogSetting } from '../../domain/settings/event-log.js';
 export type { PullLogLevel, PullOptions, PullSettings } from '../../domain/settings/pull.js';
 export type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 export type { EventLog } from '../../ports/event-log.js';
+export type { Agent } from '../../sdk/agent/agent.js';
 export type { Check, PairingStatus, SelfPing, SelfPingOptions } from '../../sdk/agent/checks.js';
 export type { AgentPorts } from '../../sdk/agent/context.js';
-export type { AgentImportOptions } from '../../sdk/agent/import-state.js';
-export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing-options.js';
-export type { PairingReport } from '../../sdk/agent/pairing-report.js';
+export type { AgentImportOptions } from '../../sdk/agent/migrate/import-state.js';
+export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing/options.js';
+export type { PairingReport } from '../../sdk/agent/pairing/report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
-export type { Agent } from '../../sdk/agent.js';
-export type { PullPorts } from '../../sdk/pull/context.js';
-export type { PullEnd } from '../../sdk/pull/loop.js';
-export type { PullAgent, PullRunOptions } from '../../sdk/pull.js';
+export type { PullPorts } from '../../sdk/deploy/pull/context.js';
+export type { PullEnd } from '../../sdk/deploy/pull/loop.js';
+export type { PullAgent, PullRunOptions } from '../../sdk/deploy/pull-agent.js';
 export type { PlaceOptions } from '../place.js';
 
 export interface OpenAgentOptions extends PlaceOptions {
@@ -83,7 +83,7 @@ export interface OpenPullAgentOptions extends PlaceOptions, PullOptions {
 export async function openPullAgent(options: OpenPullAgentOptions = {}): Promise<PullAgent> {
   const [{ pullFactories }, { createPullAgent }] = await Promise.all([
     import('../pull-defaults.js'),
-    import('../../sdk/pull.js'),
+    import('../../sdk/deploy/pull-agent.js'),
   ]);
   const { events = { emit: () => undefined }, ports = {} } = options;
   const given = Object.entries(ports).map(([name, port]) => [name, () => port]);

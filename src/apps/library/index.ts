@@ -4,7 +4,7 @@
  */
 import type { EventLog } from '../../ports/event-log.js';
 import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
-import { createDispatcher, type Dispatcher } from '../../sdk/dispatcher.js';
+import { createDispatcher, type Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { openDispatcherContext } from '../defaults.js';
 import type { PlaceOptions } from '../place.js';
 import { resolvePorts } from '../wiring.js';
@@ -24,40 +24,44 @@ export type { KeyType } from '../../domain/trust/certificate.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { HeldLock } from '../../ports/locks.js';
 export type { Revocation } from '../../ports/revocations.js';
-export type { Asked, Asking } from '../../sdk/dispatcher/ask.js';
-export type { Caller, Question } from '../../sdk/dispatcher/authorise.js';
-export type { CaRollover } from '../../sdk/dispatcher/ca-rollover.js';
-export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/cancel.js';
+export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher/dispatcher.js';
+export type { Asked, Asking } from '../../sdk/dispatcher/fleet/ask.js';
+export type { Caller, Question } from '../../sdk/dispatcher/fleet/authorise.js';
+export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/fleet/discovery.js';
+export type { PinnedAgent } from '../../sdk/dispatcher/fleet/pin-agent.js';
+export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/fleet/ping.js';
+export type { AgentEdit } from '../../sdk/dispatcher/fleet/registered-agents.js';
+export type { ImportOptions } from '../../sdk/dispatcher/migrate/import-state.js';
+export type { Approval } from '../../sdk/dispatcher/pairing/decisions.js';
+export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/pairing/join-tokens.js';
+export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing/pairing-mode.js';
+export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/runs/cancel.js';
+export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/runs/follow.js';
+export type { RunPage } from '../../sdk/dispatcher/runs/list.js';
+export type { RetryOptions, RetrySubmitOptions } from '../../sdk/dispatcher/runs/retry.js';
+export type { Run, RunRequest } from '../../sdk/dispatcher/runs/run.js';
+export type { SettledRuns } from '../../sdk/dispatcher/runs/settle.js';
+export type { RunStatus } from '../../sdk/dispatcher/runs/status.js';
+export type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
+export type { SubmitRequest, Submitted } from '../../sdk/dispatcher/runs/submit.js';
+export type { EndedHost, Waited, WaitOptions } from '../../sdk/dispatcher/runs/wait.js';
+export type { CaRollover } from '../../sdk/dispatcher/trust/ca-rollover.js';
 export type {
   AgentCertificate,
   CaCertificate,
   Certificates,
   Dated,
-} from '../../sdk/dispatcher/certificates.js';
-export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
-export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/discovery.js';
-export type { OutputPiece } from '../../sdk/dispatcher/follow.js';
-export type { ImportOptions } from '../../sdk/dispatcher/import-state.js';
-export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/join-tokens.js';
-export type { RunPage } from '../../sdk/dispatcher/list-runs.js';
-export type { MaintainOptions, Maintenance } from '../../sdk/dispatcher/maintain.js';
-export type { Approval } from '../../sdk/dispatcher/pairing-decisions.js';
-export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing-mode.js';
-export type { PinnedAgent } from '../../sdk/dispatcher/pin-agent.js';
-export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/ping.js';
-export type { AgentEdit } from '../../sdk/dispatcher/registered-agents.js';
-export type { Renewal } from '../../sdk/dispatcher/renewal.js';
-export type { RetryOptions, RetrySubmitOptions } from '../../sdk/dispatcher/retry.js';
-export type { Revoked } from '../../sdk/dispatcher/revoke.js';
-export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/rotation.js';
-export type { Run, RunRequest } from '../../sdk/dispatcher/run.js';
-export type { SettledRuns } from '../../sdk/dispatcher/settle-runs.js';
-export type { CaSummary, DispatcherSummary, SetupDispatcherOptions } from '../../sdk/dispatcher/setup.js';
-export type { RunStatus } from '../../sdk/dispatcher/status.js';
-export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/stream.js';
-export type { SubmitRequest, Submitted } from '../../sdk/dispatcher/submit.js';
-export type { EndedHost, Waited, WaitOptions } from '../../sdk/dispatcher/wait-for-run.js';
-export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher.js';
+} from '../../sdk/dispatcher/trust/certificates.js';
+export type { MaintainOptions, Maintenance } from '../../sdk/dispatcher/trust/maintain.js';
+export type { Renewal } from '../../sdk/dispatcher/trust/renewal.js';
+export type { Revoked } from '../../sdk/dispatcher/trust/revoke.js';
+export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/trust/rotation.js';
+export type {
+  CaSummary,
+  DispatcherSummary,
+  SetupDispatcherOptions,
+} from '../../sdk/dispatcher/trust/setup.js';
 export type { PlaceOptions } from '../place.js';
 
 export interface OpenDispatcherOptions extends PlaceOptions {

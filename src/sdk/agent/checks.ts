@@ -4,10 +4,10 @@ import { isActionPath } from '../../domain/runs/action.js';
 import { lacksInterpreter, programHead } from '../../domain/runs/interpreter.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
 import { whyUnusable } from '../../domain/trust/certificate.js';
-import { aborted } from '../wait.js';
+import { aborted } from '../core/wait.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
-import type { AgentIdentity } from './trust.js';
+import type { AgentIdentity } from './trust/trust.js';
 
 /** One line of a self-check. */
 export interface Check {

@@ -2,13 +2,13 @@ import { parseJsonObject } from '../../domain/core/json.js';
 import { maxLegacyAnswer } from '../../domain/legacy/answer.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
-import { isUnsigned } from '../message-signing.js';
+import { isUnsigned } from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
-import { rotateSerial } from './dispatcher-serials.js';
-import type { CallingDispatcher } from './recognise.js';
-import { authoriseRun } from './run-script.js';
+import { authoriseRun } from './runs/run-script.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
+import { rotateSerial } from './trust/dispatcher-serials.js';
+import type { CallingDispatcher } from './trust/recognise.js';
 
 /** What a legacy dispatcher may ask for without a signature (wire-protocol 1.2). */
 const legacyRoutes = [

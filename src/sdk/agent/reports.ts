@@ -2,12 +2,12 @@ import { parseJsonObject } from '../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import { isActionPath } from '../../domain/runs/action.js';
 import { opensslTime } from '../../domain/trust/certificate.js';
-import { parallel } from '../parallel.js';
+import { parallel } from '../core/parallel.js';
 import type { AgentContext } from './context.js';
-import type { CallingDispatcher } from './recognise.js';
 import type { Current } from './served.js';
 import type { AgentState } from './state.js';
-import { crlNumber } from './trust.js';
+import type { CallingDispatcher } from './trust/recognise.js';
+import { crlNumber } from './trust/trust.js';
 
 /** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
 export function answerPing(

@@ -10,21 +10,21 @@ import {
   type RequestRefusal,
   signAnswer,
   type VerifiedHead,
-} from '../message-signing.js';
-import { updateCas, updateRevocations } from './authority-updates.js';
+} from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
-import { rotateSerial, succeed, trustChange } from './dispatcher-serials.js';
 import { fittedCapabilities, serialsByScript, whyNotUnsigned } from './legacy-dispatchers.js';
-import { type CallingDispatcher, mismatch, recognise, type Stranger } from './recognise.js';
-import type { Renewals } from './renewal.js';
 import { answerPing, capabilities } from './reports.js';
-import { answerCancel } from './run-cancel.js';
-import { answerResult } from './run-result.js';
-import { answerRun } from './run-script.js';
-import type { Runs } from './runs.js';
+import { answerCancel } from './runs/cancel.js';
+import { answerResult } from './runs/result.js';
+import { answerRun } from './runs/run-script.js';
+import type { Runs } from './runs/runs.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
-import { formatSigning } from './trust.js';
+import { updateCas, updateRevocations } from './trust/authority-updates.js';
+import { rotateSerial, succeed, trustChange } from './trust/dispatcher-serials.js';
+import { type CallingDispatcher, mismatch, recognise, type Stranger } from './trust/recognise.js';
+import type { Renewals } from './trust/renewal.js';
+import { formatSigning } from './trust/trust.js';
 
 /** What answering requests takes, for as long as an agent serves. */
 export interface Serving {

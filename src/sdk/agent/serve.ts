@@ -1,17 +1,17 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
-import { aborted } from '../wait.js';
-import { actionJobsOf, jobsWithActions } from './actions.js';
-import { admissionOf } from './admission.js';
+import { aborted } from '../core/wait.js';
 import type { AgentContext } from './context.js';
-import { renewals } from './renewal.js';
 import { answerRequest, type Serving } from './requests.js';
-import { adoptJobs, purgeJobs } from './run-jobs.js';
-import { type Runs, runsOf } from './runs.js';
+import { actionJobsOf, jobsWithActions } from './runs/actions.js';
+import { adoptJobs, purgeJobs } from './runs/jobs.js';
+import { type Runs, runsOf } from './runs/runs.js';
 import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
-import type { AgentIdentity } from './trust.js';
+import { admissionOf } from './trust/admission.js';
+import { renewals } from './trust/renewal.js';
+import type { AgentIdentity } from './trust/trust.js';
 
 /** An agent that serves. At the end of an `await using` block it closes, with the default grace. */
 export interface ServingAgent extends AsyncDisposable {

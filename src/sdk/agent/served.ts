@@ -3,11 +3,11 @@ import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
-import type { Signer } from '../message-signing.js';
-import { inTurn } from '../parallel.js';
+import { inTurn } from '../core/parallel.js';
+import type { Signer } from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
-import { type AgentIdentity, loadTrust } from './trust.js';
+import { type AgentIdentity, loadTrust } from './trust/trust.js';
 
 /** What an agent answers by at the moment. */
 export interface Current {

@@ -7,7 +7,7 @@ import { memoryCaddyAdmin } from '../../../src/adapters/memory/caddy-admin.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { tlsProbe } from '../../../src/adapters/node-tls/probe.js';
 import { systemClock } from '../../../src/adapters/system/clock.js';
-import type { DeployContext } from '../../../src/sdk/pull/deploy-context.js';
+import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 
 /** The real adapters but for Caddy, with the journal in a directory, over a clock on which time passes `speed` times as fast. */
 export function realContext(directory: string, speed = 10): DeployContext {

@@ -1,7 +1,7 @@
 /** What is killed: `node child.mjs DIRECTORY`, deploys the pairs of DIRECTORY/orders.json in turn, without end, a line each time one begins. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Deployment, deploy } from '../../../src/sdk/pull/deploy.js';
+import { type Deployment, deploy } from '../../../src/sdk/deploy/deploy.js';
 import { realContext } from './context.js';
 
 const [directory = ''] = process.argv.slice(2);

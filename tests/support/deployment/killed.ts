@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { recoverDeployments } from '../../../src/sdk/pull/deploy.js';
+import { recoverDeployments } from '../../../src/sdk/deploy/deploy.js';
 import { bundle } from '../bundle.js';
 import { testCa } from '../test-pki.js';
 import { realContext } from './context.js';

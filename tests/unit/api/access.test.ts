@@ -2,7 +2,7 @@ import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { apiRoutes } from '../../../src/apps/api/routes.js';
 import { failure } from '../../../src/domain/core/errors.js';
-import { createDispatcher } from '../../../src/sdk/dispatcher.js';
+import { createDispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 import { apiOver } from '../../support/api.js';
 import { memoryApi, no } from '../../support/memory-api.js';
 

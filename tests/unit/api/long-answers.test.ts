@@ -3,7 +3,7 @@ import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { jsonPieces } from '../../../src/apps/api/json-text.js';
 import type { HostResult } from '../../../src/domain/runs/record.js';
-import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
+import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 import { apiOver } from '../../support/api.js';
 import { eventually } from '../../support/fleet.js';
 import { memoryApi } from '../../support/memory-api.js';

@@ -5,7 +5,7 @@ import { fleetGauges } from '../../../src/apps/api/fleet-gauges.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { AgentRecord } from '../../../src/domain/trust/agent-record.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
-import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
+import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 
 const day = 86_400_000;
 

@@ -15,14 +15,14 @@ const given = vi.hoisted(() => ({
   resolve: undefined as unknown,
 }));
 
-vi.mock('../../../src/sdk/agent.js', async (original) => ({
+vi.mock('../../../src/sdk/agent/agent.js', async (original) => ({
   ...(await original<object>()),
   createAgent: (context: unknown) => {
     given.agent = context;
     return {};
   },
 }));
-vi.mock('../../../src/sdk/dispatcher.js', async (original) => ({
+vi.mock('../../../src/sdk/dispatcher/dispatcher.js', async (original) => ({
   ...(await original<object>()),
   createDispatcher: (open: () => unknown) => {
     open();

@@ -92,7 +92,5 @@ it('durations are nanoseconds, and what is enabled without an endpoint is not ve
 
 it('a target of files is one short file', () => {
   for (const name of ['nginx', 'haproxy', 'traefik'])
-    expect(readFileSync(`src/domain/deploy/targets/${name}.ts`, 'utf8').split('\n').length).toBeLessThan(
-      40,
-    );
+    expect(readFileSync(`src/domain/deploy/targets/${name}.ts`, 'utf8').split('\n').length).toBeLessThan(40);
 });

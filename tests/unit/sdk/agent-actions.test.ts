@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Actions } from '../../../src/domain/runs/action.js';
-import { createAgent } from '../../../src/sdk/agent.js';
+import { createAgent } from '../../../src/sdk/agent/agent.js';
 import { agentContext, servingAgent } from '../../support/memory-agents.js';
 import { deferred } from '../../support/network.js';
 

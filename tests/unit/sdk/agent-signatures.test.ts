@@ -8,7 +8,7 @@ import { parseJsonObject } from '../../../src/domain/core/json.js';
 import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import type { AgentRuns } from '../../../src/ports/agent-runs.js';
 import type { ReplayCache, ReplayEntry } from '../../../src/ports/replay-cache.js';
-import { checkAnswer } from '../../../src/sdk/message-signing.js';
+import { checkAnswer } from '../../../src/sdk/protocol/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type AgentOptions,

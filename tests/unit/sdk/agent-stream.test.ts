@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { type StreamLine, streamReader } from '../../../src/domain/protocol/output-stream.js';
-import { checkStreamEnd } from '../../../src/sdk/message-signing.js';
+import { checkStreamEnd } from '../../../src/sdk/protocol/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import { gatedProgram } from '../../support/gated-programs.js';
 import { type AgentOptions, servingAgent } from '../../support/memory-agents.js';

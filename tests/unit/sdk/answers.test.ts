@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { discover } from '../../../src/sdk/dispatcher/discovery.js';
-import { ping } from '../../../src/sdk/dispatcher/ping.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
+import { discover } from '../../../src/sdk/dispatcher/fleet/discovery.js';
+import { ping } from '../../../src/sdk/dispatcher/fleet/ping.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
 import { identify, type Seen, scriptedAgent } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 

@@ -4,7 +4,7 @@ import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
-import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
+import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type Answering,

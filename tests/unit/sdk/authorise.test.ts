@@ -3,7 +3,7 @@ import { okAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
-import { authorise } from '../../../src/sdk/dispatcher/authorise.js';
+import { authorise } from '../../../src/sdk/dispatcher/fleet/authorise.js';
 import { withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { guarded } from '../../../src/sdk/callback.js';
-import { discover } from '../../../src/sdk/dispatcher/discovery.js';
-import { ping } from '../../../src/sdk/dispatcher/ping.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
+import { guarded } from '../../../src/sdk/core/callback.js';
+import { discover } from '../../../src/sdk/dispatcher/fleet/discovery.js';
+import { ping } from '../../../src/sdk/dispatcher/fleet/ping.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
 import { eventsOf } from '../../support/events.js';
 import { type Answering, identify, scriptedAgent } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';

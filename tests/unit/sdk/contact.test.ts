@@ -4,7 +4,7 @@ import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js'
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import type { AuthHook } from '../../../src/ports/auth-hook.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type Answering,

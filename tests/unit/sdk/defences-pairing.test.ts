@@ -6,9 +6,9 @@ import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { ListenOptions } from '../../../src/ports/listener.js';
 import type { Credentials, Transport } from '../../../src/ports/transport.js';
-import type { PairingCode } from '../../../src/sdk/agent/pairing-options.js';
-import { createAgent } from '../../../src/sdk/agent.js';
-import type { PairingMode } from '../../../src/sdk/dispatcher/pairing-mode.js';
+import { createAgent } from '../../../src/sdk/agent/agent.js';
+import type { PairingCode } from '../../../src/sdk/agent/pairing/options.js';
+import type { PairingMode } from '../../../src/sdk/dispatcher/pairing/pairing-mode.js';
 import { dispatcherOver, withPorts } from '../../support/memory-agents.js';
 import {
   crypto,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { hex } from '../../../src/domain/core/bytes.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { readDispatcherIdentity } from '../../../src/sdk/dispatcher/identity.js';
-import { renewAgent } from '../../../src/sdk/dispatcher/renewal.js';
-import { validFor } from '../../../src/sdk/dispatcher/validity.js';
+import { readDispatcherIdentity } from '../../../src/sdk/dispatcher/trust/identity.js';
+import { renewAgent } from '../../../src/sdk/dispatcher/trust/renewal.js';
+import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
 import { recordOf } from '../../support/lifecycle.js';
 import { identify, register, scriptedAgent } from '../../support/memory-agents.js';
 import { crypto, memoryFleet } from '../../support/memory-fleet.js';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileAgentRuns } from '../../../src/adapters/files/agent-runs.js';
 import { fileReplayCache } from '../../../src/adapters/files/replay-cache.js';
 import { processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { checkAnswer } from '../../../src/sdk/message-signing.js';
+import { checkAnswer } from '../../../src/sdk/protocol/message-signing.js';
 import { servingAgent } from '../../support/memory-agents.js';
 import { crypto } from '../../support/memory-fleet.js';
 

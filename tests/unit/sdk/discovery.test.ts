@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { discover } from '../../../src/sdk/dispatcher/discovery.js';
+import { discover } from '../../../src/sdk/dispatcher/fleet/discovery.js';
 import {
   dispatcherOver,
   enrol,

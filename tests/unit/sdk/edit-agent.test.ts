@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import type { AgentEdit } from '../../../src/sdk/dispatcher/registered-agents.js';
+import type { AgentEdit } from '../../../src/sdk/dispatcher/fleet/registered-agents.js';
 import { eventsOf } from '../../support/events.js';
 import {
   dispatcherOver,

@@ -10,7 +10,7 @@ import { parseJoinToken } from '../../../src/domain/pairing/join-token.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
-import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing-options.js';
+import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing/options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { eventsOf } from '../../support/events.js';
 import { gatedProgram } from '../../support/gated-programs.js';

@@ -3,8 +3,8 @@ import { utf8 } from '../../../src/domain/core/bytes.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { endLine, idleLine, outputLine, streamType } from '../../../src/domain/protocol/output-stream.js';
 import type { IncomingRequest } from '../../../src/ports/listener.js';
-import type { OutputPiece } from '../../../src/sdk/dispatcher/follow.js';
-import { type Signer, signStreamEnd } from '../../../src/sdk/message-signing.js';
+import type { OutputPiece } from '../../../src/sdk/dispatcher/runs/streamed-answer.js';
+import { type Signer, signStreamEnd } from '../../../src/sdk/protocol/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import {
   dispatcherOver,

@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { ownKey } from '../../../src/sdk/dispatcher/repeat.js';
-import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
+import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
+import { ownKey } from '../../../src/sdk/dispatcher/runs/repeat.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type Answering,

@@ -5,7 +5,7 @@ import { failure } from '../../../src/domain/core/errors.js';
 import { formatJoinToken, parseJoinToken } from '../../../src/domain/pairing/join-token.js';
 import type { KeyStore } from '../../../src/ports/key-store.js';
 import type { TransportAnswer, TransportError } from '../../../src/ports/transport.js';
-import { createAgent } from '../../../src/sdk/agent.js';
+import { createAgent } from '../../../src/sdk/agent/agent.js';
 import { eventsOf } from '../../support/events.js';
 import {
   dispatcherHost,

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
-import { maintain } from '../../../src/sdk/dispatcher/maintain.js';
-import { pinAgent } from '../../../src/sdk/dispatcher/pin-agent.js';
-import { ping } from '../../../src/sdk/dispatcher/ping.js';
-import { editAgent } from '../../../src/sdk/dispatcher/registered-agents.js';
-import { revoke } from '../../../src/sdk/dispatcher/revoke.js';
-import { rotate } from '../../../src/sdk/dispatcher/rotation.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
+import { pinAgent } from '../../../src/sdk/dispatcher/fleet/pin-agent.js';
+import { ping } from '../../../src/sdk/dispatcher/fleet/ping.js';
+import { editAgent } from '../../../src/sdk/dispatcher/fleet/registered-agents.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
+import { maintain } from '../../../src/sdk/dispatcher/trust/maintain.js';
+import { revoke } from '../../../src/sdk/dispatcher/trust/revoke.js';
+import { rotate } from '../../../src/sdk/dispatcher/trust/rotation.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type Answering,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { rotateCa as rotateCaOf } from '../../../src/sdk/dispatcher/ca-rollover.js';
-import { maintain } from '../../../src/sdk/dispatcher/maintain.js';
+import { rotateCa as rotateCaOf } from '../../../src/sdk/dispatcher/trust/ca-rollover.js';
+import { maintain } from '../../../src/sdk/dispatcher/trust/maintain.js';
 import {
   ask,
   copyCa,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CertificateProfile } from '../../../src/domain/trust/certificate.js';
-import { renewAgent } from '../../../src/sdk/dispatcher/renewal.js';
-import { validFor } from '../../../src/sdk/dispatcher/validity.js';
+import { renewAgent } from '../../../src/sdk/dispatcher/trust/renewal.js';
+import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
 import {
   ask,
   day,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { revoke } from '../../../src/sdk/dispatcher/revoke.js';
+import { revoke } from '../../../src/sdk/dispatcher/trust/revoke.js';
 import {
   ask,
   day,

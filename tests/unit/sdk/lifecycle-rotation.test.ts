@@ -5,10 +5,10 @@ import {
   successionMessage,
   successionToJson,
 } from '../../../src/domain/trust/succession.js';
-import { shortRequest } from '../../../src/sdk/dispatcher/agent-request.js';
-import { bringUpToDate } from '../../../src/sdk/dispatcher/catch-up.js';
-import { exchange } from '../../../src/sdk/dispatcher/contact.js';
-import type { Presence } from '../../../src/sdk/dispatcher/identity.js';
+import { exchange } from '../../../src/sdk/dispatcher/fleet/contact.js';
+import { shortRequest } from '../../../src/sdk/dispatcher/trust/agent-request.js';
+import type { Presence } from '../../../src/sdk/dispatcher/trust/identity.js';
+import { bringUpToDate } from '../../../src/sdk/dispatcher/trust/reconcile/catch-up.js';
 import {
   ask,
   type Control,

@@ -12,7 +12,7 @@ import {
   type Signer,
   signAnswer,
   signRequest,
-} from '../../../src/sdk/message-signing.js';
+} from '../../../src/sdk/protocol/message-signing.js';
 
 const crypto = nodeCrypto();
 const now = 1_800_000_000_000;

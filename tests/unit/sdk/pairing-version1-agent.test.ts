@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { legacyPairingCode } from '../../../src/domain/legacy/pairing.js';
 import type { Credentials } from '../../../src/ports/transport.js';
-import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pairing-options.js';
+import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pairing/options.js';
 import { type LegacyImpostor, legacyControl } from '../../support/legacy-memory.js';
 import {
   crypto,
@@ -321,7 +321,7 @@ describe('version 1 is not tried', () => {
         },
       },
     };
-    const { createAgent } = await import('../../../src/sdk/agent.js');
+    const { createAgent } = await import('../../../src/sdk/agent/agent.js');
     const tampered = { ...joining, agent: createAgent(between) };
     const { outcome } = pairing({ dispatcher: dispatcherHost, trust: { kind: 'first-use' } }, tampered);
     expect((await outcome)._unsafeUnwrapErr().code).toBe('refused');

@@ -4,7 +4,7 @@ import { hex } from '../../../src/domain/core/bytes.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { legacyPairingCode } from '../../../src/domain/legacy/pairing.js';
 import type { PairingRequest } from '../../../src/domain/pairing/request.js';
-import type { PairingMode, PairingModeOptions } from '../../../src/sdk/dispatcher/pairing-mode.js';
+import type { PairingMode, PairingModeOptions } from '../../../src/sdk/dispatcher/pairing/pairing-mode.js';
 import { legacyJoiner } from '../../support/legacy-memory.js';
 import { dispatcherOver, withPorts } from '../../support/memory-agents.js';
 import {

@@ -1,8 +1,8 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { failure } from '../../../src/domain/core/errors.js';
-import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pairing-options.js';
-import type { PairingMode } from '../../../src/sdk/dispatcher/pairing-mode.js';
+import type { PairingCode, PairingOptions } from '../../../src/sdk/agent/pairing/options.js';
+import type { PairingMode } from '../../../src/sdk/dispatcher/pairing/pairing-mode.js';
 import {
   dispatcherHost,
   memoryFleet,

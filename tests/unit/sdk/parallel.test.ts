@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import { inTurn, once, parallel } from '../../../src/sdk/parallel.js';
+import { inTurn, once, parallel } from '../../../src/sdk/core/parallel.js';
 import { deferred } from '../../support/network.js';
 
 describe('parallel', () => {

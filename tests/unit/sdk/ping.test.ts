@@ -4,7 +4,7 @@ import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { opensslTime } from '../../../src/domain/trust/certificate.js';
-import { ping } from '../../../src/sdk/dispatcher/ping.js';
+import { ping } from '../../../src/sdk/dispatcher/fleet/ping.js';
 import { eventsOf } from '../../support/events.js';
 import { type Answering, enrol, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
-import { refusalLog } from '../../../src/sdk/refusals.js';
+import { refusalLog } from '../../../src/sdk/core/refusals.js';
 
 function watched() {
   const clock = manualClock(1_000_000);

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../../src/ports/listener.js';
-import { discover } from '../../../src/sdk/dispatcher/discovery.js';
-import { ping } from '../../../src/sdk/dispatcher/ping.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
-import { signAnswer } from '../../../src/sdk/message-signing.js';
+import { discover } from '../../../src/sdk/dispatcher/fleet/discovery.js';
+import { ping } from '../../../src/sdk/dispatcher/fleet/ping.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
+import { signAnswer } from '../../../src/sdk/protocol/message-signing.js';
 import { eventsOf } from '../../support/events.js';
 import {
   type Answering,

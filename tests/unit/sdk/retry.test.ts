@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import type { Dispatcher } from '../../../src/sdk/dispatcher.js';
+import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 import {
   type Answering,
   dispatcherOver,

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import { run } from '../../../src/sdk/dispatcher/run.js';
+import { run } from '../../../src/sdk/dispatcher/runs/run.js';
 import { eventsOf } from '../../support/events.js';
 import { type Answering, enrol, identify, scriptedAgent, withPorts } from '../../support/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';

@@ -1,7 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { failure } from '../../../src/domain/core/errors.js';
-import { setupDispatcher } from '../../../src/sdk/dispatcher/setup.js';
+import { setupDispatcher } from '../../../src/sdk/dispatcher/trust/setup.js';
 import { identify, issueAgent, register, withPorts } from '../../support/memory-agents.js';
 import { crypto, memoryFleet, type TestDispatcher } from '../../support/memory-fleet.js';
 

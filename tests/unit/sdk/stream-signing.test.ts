@@ -13,7 +13,7 @@ import {
   signAnswer,
   signRequest,
   signStreamEnd,
-} from '../../../src/sdk/message-signing.js';
+} from '../../../src/sdk/protocol/message-signing.js';
 
 interface Vector {
   readonly private_key_pkcs8_base64: string;

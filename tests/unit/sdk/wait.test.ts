@@ -2,7 +2,7 @@ import type { ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
 import type { Clock } from '../../../src/ports/clock.js';
-import { wait } from '../../../src/sdk/wait.js';
+import { wait } from '../../../src/sdk/core/wait.js';
 
 /** A clock that knows how many of its timers are set. */
 function counting() {

@@ -1,5 +1,5 @@
-import type { PairingReport } from '../../../sdk/agent/pairing-report.js';
-import type { Agent } from '../../../sdk/agent.js';
+import type { Agent } from '../../../sdk/agent/agent.js';
+import type { PairingReport } from '../../../sdk/agent/pairing/report.js';
 import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
 
 /** Exit 0 paired, 1 not; of a pairing in the background also 2 timed out, 3 denied. */

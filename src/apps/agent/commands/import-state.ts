@@ -1,4 +1,4 @@
-import type { Agent } from '../../../sdk/agent.js';
+import type { Agent } from '../../../sdk/agent/agent.js';
 import { type ExitCode, report } from '../../command-line.js';
 import { printImport } from '../../import-report.js';
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../sdk/agent/pairing-options.js';
-import { reportedEnd } from '../../../sdk/agent/pairing-report.js';
-import type { Agent } from '../../../sdk/agent.js';
+import type { Agent } from '../../../sdk/agent/agent.js';
+import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../sdk/agent/pairing/options.js';
+import { reportedEnd } from '../../../sdk/agent/pairing/report.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
 import { continueInBackground, inBackground, letParentGo } from '../background.js';

@@ -1,4 +1,4 @@
-import type { Agent } from '../../../sdk/agent.js';
+import type { Agent } from '../../../sdk/agent/agent.js';
 import { complain, type ExitCode, exitCodes, say, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 

@@ -1,6 +1,6 @@
 import { ResultAsync } from 'neverthrow';
 import { z } from 'zod';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { route } from '../route.js';
 
 /** Gives the metrics, in whatever text the `contentType` names: of Prometheus that is `text/plain; version=0.0.4`. */

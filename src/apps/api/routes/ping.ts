@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { DiscoveredHost } from '../../../sdk/dispatcher/discovery.js';
-import type { PingResult } from '../../../sdk/dispatcher/ping.js';
+import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
+import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
 import { millisecondsText } from '../results.js';
 import { route, success } from '../route.js';
 import { credentials, hostList, ok, rtt, tagMap } from '../schemas.js';

@@ -1,7 +1,7 @@
 import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { resultJson, submissionJson } from '../results.js';
 import { type Call, type RequestExample, route, success } from '../route.js';
 import { follow, runEvents } from '../run-events.js';

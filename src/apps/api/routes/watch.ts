@@ -1,7 +1,7 @@
 import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { RunStatus } from '../../../sdk/dispatcher/status.js';
+import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 import { resultJson, statusJson } from '../results.js';
 import { type Call, type EventDefinition, route } from '../route.js';
 import { errorEvent } from '../run-events.js';

@@ -1,7 +1,7 @@
 import { ok, ResultAsync } from 'neverthrow';
 import { parseTagFilter } from '../../../domain/runs/tags.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
 

@@ -1,7 +1,7 @@
-import type { Asking } from '../../../sdk/dispatcher/ask.js';
-import type { RunStatus } from '../../../sdk/dispatcher/status.js';
-import type { Submitted } from '../../../sdk/dispatcher/submit.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
+import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
+import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { interruptible } from '../interrupt.js';

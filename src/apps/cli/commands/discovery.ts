@@ -1,5 +1,5 @@
-import type { DiscoveredHost } from '../../../sdk/dispatcher/discovery.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';

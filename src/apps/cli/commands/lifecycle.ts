@@ -1,8 +1,8 @@
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { CaRollover } from '../../../sdk/dispatcher/ca-rollover.js';
-import type { Maintenance } from '../../../sdk/dispatcher/maintain.js';
-import type { Rotation, Untold } from '../../../sdk/dispatcher/rotation.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { CaRollover } from '../../../sdk/dispatcher/trust/ca-rollover.js';
+import type { Maintenance } from '../../../sdk/dispatcher/trust/maintain.js';
+import type { Rotation, Untold } from '../../../sdk/dispatcher/trust/rotation.js';
 import { type ExitCode, exitCodes } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { type AskOptions, asking } from '../options.js';

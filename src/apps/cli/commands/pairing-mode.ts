@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import type { PairingRequest } from '../../../domain/pairing/request.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, untilStopped } from '../../command-line.js';
 import { forgeable, undecided } from './requests.js';
 

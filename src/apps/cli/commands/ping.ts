@@ -1,5 +1,5 @@
-import type { PingResult } from '../../../sdk/dispatcher/ping.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';

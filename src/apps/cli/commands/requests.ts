@@ -1,6 +1,6 @@
 import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
 import type { PairingRequest } from '../../../domain/pairing/request.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
 

@@ -1,7 +1,7 @@
 import type { HostResult } from '../../../domain/runs/record.js';
-import type { Asking } from '../../../sdk/dispatcher/ask.js';
-import type { Run } from '../../../sdk/dispatcher/run.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
+import type { Run } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { followedOutput } from '../followed-output.js';

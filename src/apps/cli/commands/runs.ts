@@ -1,6 +1,6 @@
 import type { RunQuery } from '../../../domain/runs/query.js';
 import type { RunSummary } from '../../../domain/runs/summary.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { type ExitCode, exitCodes, report } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { interruptible } from '../interrupt.js';

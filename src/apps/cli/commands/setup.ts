@@ -1,5 +1,5 @@
 import { parseDuration } from '../../../domain/core/duration.js';
-import type { Dispatcher } from '../../../sdk/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
 import { printImport } from '../../import-report.js';

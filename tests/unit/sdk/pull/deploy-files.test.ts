@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { deploy } from '../../../../src/sdk/pull/deploy.js';
+import { deploy } from '../../../../src/sdk/deploy/deploy.js';
 import { realContext } from '../../../support/deployment/context.js';
 import { run } from '../../../support/deployment/server.js';
 import { type TestCa, testCa } from '../../../support/test-pki.js';

@@ -5,7 +5,7 @@ import {
   type Deployment,
   deploy,
   recoverDeployments,
-} from '../../../../src/sdk/pull/deploy.js';
+} from '../../../../src/sdk/deploy/deploy.js';
 import { deploymentWorld, fingerprintOf, type Trouble } from '../../../support/deployment/world.js';
 import { type TestCa, testCa } from '../../../support/test-pki.js';
 

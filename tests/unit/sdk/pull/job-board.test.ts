@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { jobBoard } from '../../../../src/sdk/pull/job-board.js';
+import { jobBoard } from '../../../../src/sdk/deploy/pull/job-board.js';
 
 /** Jobs that end when they are told to, and what happened so far. */
 function jobs() {

@@ -4,8 +4,8 @@ import { manualClock } from '../../../../src/adapters/memory/clock.js';
 import { memoryPullKeys } from '../../../../src/adapters/memory/pull-keys.js';
 import { countingRandom } from '../../../../src/adapters/memory/random.js';
 import { pullSettings } from '../../../../src/domain/settings/pull.js';
-import type { PullApi } from '../../../../src/sdk/pull/api.js';
-import { pullLoop } from '../../../../src/sdk/pull/loop.js';
+import type { PullApi } from '../../../../src/sdk/deploy/pull/api.js';
+import { pullLoop } from '../../../../src/sdk/deploy/pull/loop.js';
 import { eventsOf } from '../../../support/events.js';
 import { pullWorld } from '../../../support/pull-world.js';
 

@@ -1,0 +1,120 @@
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { at, editConfiguration, parseConfiguration } from '../../../domain/core/configuration.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { takeAllowlist } from '../../../domain/legacy/allowlist.js';
+import { describeNote } from '../../../domain/legacy/configuration.js';
+import type { ImportLines } from '../../../domain/legacy/import-report.js';
+import { parseAllowlist } from '../../../domain/runs/allowlist.js';
+import { type AgentSettings, agentSettings } from '../../../domain/settings/agent.js';
+import { correctFirst, notTaken } from '../../core/migrate/configuration.js';
+import { parallel } from '../../core/parallel.js';
+import { whyNotStarted } from '../checks.js';
+import type { AgentContext } from '../context.js';
+import { scriptPath } from '../runs/scripts.js';
+import { maxFile } from '../state.js';
+import { type AgentHostSources, agentPlaceKeys } from './sources.js';
+
+/** A file as it is to be; `text` undefined: it stays. */
+interface PlannedConfiguration {
+  readonly text: string | undefined;
+  /** What holds afterwards. */
+  readonly settings: AgentSettings;
+}
+
+const key = 'accept_legacy_dispatchers';
+
+/** Takes the configuration over where there is none here. @param accept whether unsigned requests are to be accepted */
+export function planConfiguration(
+  { files, place }: Pick<AgentContext, 'files' | 'place'>,
+  { configuration, directory }: AgentHostSources,
+  accept: boolean,
+  lines: ImportLines,
+): ResultAsync<PlannedConfiguration, CtrlExecError<'config_invalid' | 'file_failed'>> {
+  const ours = place.configurationFile;
+  return safeTry<PlannedConfiguration, CtrlExecError<'config_invalid' | 'file_failed'>>(async function* () {
+    const present = yield* files.readText(ours, maxFile);
+    const taken = present === undefined ? configuration : undefined;
+    // Lines are those of the file that people can look at.
+    const shown = taken?.path ?? ours;
+    const base = { home: place.home, stateDir: place.stateDir, file: ours };
+    const before = present ?? taken?.taken.text ?? '';
+    const read = yield* parseConfiguration(before, shown)
+      .andThen((parsed) => agentSettings(parsed, base))
+      .mapErr(correctFirst(ours));
+    if (present !== undefined) {
+      lines.kept.push({ what: 'configuration', detail: `${ours} stays as it is` });
+      if (configuration && !directory.inPlace)
+        for (const detail of notTaken(configuration, { path: ours, text: present }, agentPlaceKeys))
+          lines.kept.push({ what: 'setting', detail });
+    } else if (taken)
+      lines.imported.push({
+        what: 'configuration',
+        detail: `${ours} from ${taken.path}; its ${[...agentPlaceKeys].join(', ')} do not count here`,
+      });
+    if (taken || directory.inPlace) {
+      lines.warnings.push(...read.warnings);
+      lines.warnings.push(...(configuration?.taken.notes ?? []).map(describeNote(directory.inPlace)));
+      const executor = configuration?.taken.settings.get('executor_socket');
+      if (executor)
+        lines.warnings.push(
+          `${at(configuration?.path ?? ours, executor.line)}: executor_socket has no effect: scripts run as the user of this agent`,
+        );
+    }
+    const add = accept && !read.settings.acceptLegacyDispatchers;
+    if (add) lines.imported.push({ what: key, detail: `${ours} gets the line ${key} = yes` });
+    const text = add ? editConfiguration(before, key, 'yes') : before;
+    return ok({
+      text: text === (present ?? '') ? undefined : text,
+      settings: {
+        ...read.settings,
+        acceptLegacyDispatchers: accept || read.settings.acceptLegacyDispatchers,
+      },
+    });
+  });
+}
+
+/** The allowlist, where there is none here; undefined: it stays, or there was none. */
+export function planAllowlist(
+  context: AgentContext,
+  settings: AgentSettings,
+  { allowlist, directory }: AgentHostSources,
+  lines: ImportLines,
+): ResultAsync<string | undefined, CtrlExecError<'file_failed'>> {
+  const ours = settings.scriptsConf;
+  return safeTry<string | undefined, CtrlExecError<'file_failed'>>(async function* () {
+    const present = yield* context.files.readText(ours, maxFile);
+    if (present !== undefined) lines.kept.push({ what: 'allowlist', detail: `${ours} stays as it is` });
+    if (!allowlist) return ok(undefined);
+    const { text, notes } = takeAllowlist(allowlist.text, allowlist.path);
+    if (present !== undefined && !directory.inPlace) return ok(undefined);
+    lines.warnings.push(...notes.map(describeNote(directory.inPlace)));
+    lines.warnings.push(...(await refusedScripts(context, settings, present ?? text, allowlist.path)));
+    if (present !== undefined) return ok(undefined);
+    lines.imported.push({ what: 'allowlist', detail: `${ours} from ${allowlist.path}` });
+    return ok(text);
+  });
+}
+
+/** What of an allowlist will not be run as it was before, with its line. */
+async function refusedScripts(
+  context: AgentContext,
+  settings: AgentSettings,
+  text: string,
+  file: string,
+): Promise<readonly string[]> {
+  const { entries, warnings } = parseAllowlist(text, file);
+  const found = await parallel([...entries.values()], 16, async ({ name, path, profile, line }) => {
+    const started = await whyNotStarted(context.files, path);
+    const allowed = await scriptPath(context, settings, path);
+    const why =
+      started ??
+      (allowed.isErr() ? `${allowed.error.message}: move it there, or add its directory` : undefined);
+    return [
+      ...(why === undefined ? [] : [`${at(file, line)}: ${name} cannot be run: ${why}`]),
+      ...(profile === undefined
+        ? []
+        : [`${at(file, line)}: profile=${profile} is not enforced: ${name} runs as the user of this agent`]),
+    ];
+  });
+  return [...warnings, ...found.flat()];
+}

@@ -1,0 +1,90 @@
+import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { hex, utf8 } from '../../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { isActionPath } from '../../../domain/runs/action.js';
+import { type AllowlistEntry, withinDirectories } from '../../../domain/runs/allowlist.js';
+import { parseSidecar, type Sidecar, sidecarLimit } from '../../../domain/runs/sidecar.js';
+import type { AgentSettings } from '../../../domain/settings/agent.js';
+import { parallel } from '../../core/parallel.js';
+import type { AgentContext } from '../context.js';
+
+/** An allowlisted script, or an action, and what its sidecar says about it (wire-protocol 1.8). */
+export interface Script {
+  readonly name: string;
+  readonly path: string;
+  readonly profile: string | undefined;
+  readonly schema: Readonly<Record<string, unknown>> | undefined;
+  readonly schemaVersion: string | undefined;
+}
+
+interface Loaded {
+  readonly scripts: ReadonlyMap<string, Script>;
+  readonly warnings: readonly string[];
+}
+
+/** Reads the sidecars and checks the directories; what is wrong with one script costs only that script. */
+export async function readScripts(
+  context: AgentContext,
+  settings: AgentSettings,
+  entries: readonly AllowlistEntry[],
+): Promise<Loaded> {
+  const scripts = new Map<string, Script>();
+  const warnings: string[] = [];
+  const at = (entry: AllowlistEntry) => `${settings.scriptsConf}:${entry.line}`;
+  const read = await parallel(entries, 16, async (entry) => ({
+    entry,
+    allowed: await scriptPath(context, settings, entry.path),
+    sidecar: await readSidecar(context, entry.path),
+  }));
+  for (const { entry, allowed, sidecar } of read) {
+    const { name, path, profile } = entry;
+    // A script that is not there yet may come; one that lies elsewhere is a mistake in the allowlist.
+    if (allowed.isErr() && allowed.error.code === 'invalid_argument') {
+      warnings.push(`${at(entry)}: skipped, ${allowed.error.message}`);
+      continue;
+    }
+    if (profile !== undefined) warnings.push(`${at(entry)}: profile=${profile} is read but not enforced yet`);
+    if (sidecar.isErr()) warnings.push(`${path}.schema.json: not advertised: ${sidecar.error}`);
+    scripts.set(name, { name, path, profile, ...schemaOf(context.crypto, sidecar.unwrapOr(undefined)) });
+  }
+  return { scripts, warnings };
+}
+
+/**
+ * What to execute for an allowlisted path: the path itself, or, where `script_dirs` is set, the real path that was
+ * found to lie in one of them, so that a link that changes afterwards changes nothing. An action lies nowhere.
+ */
+export function scriptPath(
+  { files }: AgentContext,
+  { scriptDirs }: AgentSettings,
+  path: string,
+): ResultAsync<string, CtrlExecError<'file_failed' | 'invalid_argument'>> {
+  if (isActionPath(path)) return okAsync(path);
+  return safeTry(async function* () {
+    if (scriptDirs === undefined) return ok(path);
+    const real = yield* files.realPath(path);
+    const directories = await Promise.all(scriptDirs.map((directory) => files.realPath(directory)));
+    const existing = directories.flatMap((directory) => (directory.isOk() ? [directory.value] : []));
+    if (withinDirectories(real, existing)) return ok(real);
+    const reason = `${real} is not in any of script_dirs`;
+    return err(failure('invalid_argument', reason, { field: 'script_dirs', reason }));
+  });
+}
+
+function readSidecar({ files }: AgentContext, path: string): ResultAsync<Sidecar | undefined, string> {
+  return files
+    .readText(`${path}.schema.json`, sidecarLimit)
+    .mapErr((error) => (error.reason === 'EFBIG' ? `larger than ${sidecarLimit} bytes` : error.message))
+    .andThen((text) => (text === undefined ? ok(undefined) : parseSidecar(text)));
+}
+
+/** What is advertised of a sidecar, with its version. */
+export function schemaOf(
+  crypto: AgentContext['crypto'],
+  sidecar: Sidecar | undefined,
+): Pick<Script, 'schema' | 'schemaVersion'> {
+  if (sidecar === undefined) return { schema: undefined, schemaVersion: undefined };
+  const { schema, version } = sidecar;
+  const digest = (text: string) => `sha256:${hex(crypto.sha256(utf8(text))).slice(0, 12)}`;
+  return { schema, schemaVersion: version.kind === 'own' ? version.text : digest(version.canonical) };
+}

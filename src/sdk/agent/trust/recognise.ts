@@ -1,0 +1,103 @@
+import { contains } from '../../../domain/core/ip-prefix.js';
+import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import { type Certificate, dispatcherUri, whyUnusable } from '../../../domain/trust/certificate.js';
+import { trustedAs } from '../../../domain/trust/trusted-dispatchers.js';
+import type { IncomingRequest } from '../../../ports/listener.js';
+import type { AgentContext } from '../context.js';
+import type { Current } from '../served.js';
+import type { AgentState } from '../state.js';
+
+/** A dispatcher that has been recognised by its certificate. */
+export interface CallingDispatcher {
+  readonly id: string;
+  readonly serial: string;
+  readonly certificate: Certificate;
+  readonly address: string;
+  /** It did not sign this request, as legacy dispatchers. Default false. */
+  readonly unsigned?: boolean;
+}
+
+/** Whoever has a good certificate of a dispatcher that is not trusted here: it may only prove that it follows a trusted one. */
+export interface Stranger {
+  readonly stranger: true;
+  readonly serial: string;
+  readonly certificate: Certificate;
+  readonly address: string;
+}
+
+export const notAllowed = 'not in allowed_ips';
+
+export const isAllowed = ({ settings: { allowedIps } }: AgentState, address: string): boolean =>
+  allowedIps === undefined || contains(allowedIps, address);
+
+/** Which CAs a certificate was found to be of: that takes a signature check, and connections bring many requests. */
+const vouched = new WeakMap<Certificate, readonly Certificate[]>();
+
+export function isOfOurCas(
+  { crypto }: AgentContext,
+  certificate: Certificate,
+  cas: readonly Certificate[],
+): boolean {
+  if (vouched.get(certificate) === cas) return true;
+  const issued = cas.some((ca) => crypto.issuedBy(certificate, ca));
+  if (issued) vouched.set(certificate, cas);
+  return issued;
+}
+
+/**
+ * The dispatcher that calls, or the refusal: before the body is read. Dates, revocation and CAs are judged for every
+ * request, for the connection may be older than what has happened since.
+ */
+export function recognise(
+  context: AgentContext,
+  { state, identity }: Current,
+  { method, peer, path }: IncomingRequest,
+): CallingDispatcher | Stranger | HttpAnswer {
+  const { certificate, address } = peer;
+  const serial = certificate?.serial ?? '';
+  const refuse = (reason: string, answer: HttpAnswer) => {
+    const name = certificate?.commonName;
+    context.events.emit({
+      action: 'request-refused',
+      level: 'warning',
+      fields: { ip: address, path, serial, name, reason },
+    });
+    return answer;
+  };
+  if (!isAllowed(state, address)) return refuse(notAllowed, jsonAnswer(403, { error: notAllowed }));
+  if (state.revoked.has(serial))
+    return refuse('certificate revoked', jsonAnswer(403, { error: 'certificate revoked' }));
+  const unusable = certificate && whyUnusable(certificate, 'clientAuth', context.clock.now());
+  if (unusable) return refuse(unusable, jsonAnswer(403, { error: `certificate ${unusable}` }));
+  if (certificate && !isOfOurCas(context, certificate, identity.authorities))
+    return refuse('certificate of another CA', jsonAnswer(403, { error: 'certificate of another CA' }));
+  const id = trustedAs(state.trust, serial);
+  if (certificate && id !== undefined && isTheKnown(context, state, certificate))
+    return { id, serial, certificate, address };
+  if (
+    certificate &&
+    id === undefined &&
+    method === 'POST' &&
+    path === '/rotate-serial' &&
+    isDispatcher(certificate)
+  )
+    return { stranger: true, serial, certificate, address };
+  return refuse(
+    'serial mismatch',
+    path === '/capabilities' ? jsonAnswer(403, { error: 'forbidden' }) : mismatch(),
+  );
+}
+
+/** A serial is trusted for the one certificate that was seen with it: any CA that is accepted here could issue another. */
+export function isTheKnown(
+  { crypto }: AgentContext,
+  { dispatchers }: AgentState,
+  certificate: Certificate,
+): boolean {
+  const known = dispatchers.get(certificate.serial);
+  return known === undefined || crypto.equal(known.der, certificate.der);
+}
+
+const isDispatcher = ({ uris }: Certificate) => uris.some((uri) => uri.startsWith(dispatcherUri('')));
+
+export const mismatch = (): HttpAnswer => jsonAnswer(403, { error: 'serial mismatch', status: 'forbidden' });

@@ -1,0 +1,182 @@
+import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { parseJsonObject } from '../../../domain/core/json.js';
+import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
+import type { TrustEntry } from '../../../domain/trust/trusted-dispatchers.js';
+import type { KeyStoreChange } from '../../../ports/key-store.js';
+import type { AgentContext } from '../context.js';
+import type { Current, Served } from '../served.js';
+import type { CallingDispatcher } from './recognise.js';
+
+/** Milliseconds for which a renewal that another dispatcher began is left alone. */
+const reserved = 60_000;
+
+/** A renewal that waits for its certificate. The key is not stored before there is one: interrupted, nothing remains. */
+interface Pending {
+  readonly owner: string;
+  readonly key: string;
+  readonly spki: Uint8Array;
+  readonly begunAt: number;
+}
+
+/** Renewals of this host's certificate over the live connection (wire-protocol 2.4). */
+export interface Renewals {
+  /** Answers `POST /renew` with a CSR. */
+  begin(caller: CallingDispatcher, body: Uint8Array): Promise<HttpAnswer>;
+  /** Answers `POST /renew-complete`: takes the certificate over at once. */
+  complete(caller: CallingDispatcher, body: Uint8Array): Promise<HttpAnswer>;
+}
+
+const refusal = (reason: string): CtrlExecError<'protocol_violation'> =>
+  failure('protocol_violation', reason, { reason });
+
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+
+const reqidOf = (value: unknown) => {
+  const reqid = textOf(value)?.slice(0, 64);
+  return reqid === undefined ? {} : { reqid };
+};
+
+export function renewals(context: AgentContext, served: Served): Renewals {
+  const { certificateRequests, clock, crypto, events } = context;
+  let pending: Pending | undefined;
+
+  const refused = (caller: CallingDispatcher, path: string, error: CtrlExecError) => {
+    const reason = error.message;
+    events.emit({
+      action: 'update-refused',
+      level: 'warning',
+      fields: { dispatcher: caller.id, ip: caller.address, path, reason },
+    });
+    const words = error.code === 'protocol_violation' ? error.reason : 'the agent could not store it';
+    // Of the answer to this a legacy dispatcher looks at the status alone.
+    const status = caller.unsigned && path === '/renew-complete' ? 409 : 200;
+    return jsonAnswer(status, { status: 'error', error: words });
+  };
+
+  return {
+    async begin(caller, body) {
+      const parsed = parseJsonObject(body);
+      const { key: wish, reqid } = parsed.isOk() ? parsed.value : {};
+      const begun = safeTry<string, CtrlExecError>(async function* () {
+        if (parsed.isErr()) return errAsync(refusal('invalid JSON'));
+        const now = clock.now();
+        const other = pending?.owner === caller.id ? undefined : pending;
+        if (other && now >= other.begunAt && now - other.begunAt < reserved)
+          return errAsync(refusal('another dispatcher is renewing this certificate'));
+        const { state, identity } = served.current();
+        const fresh = wish === 'new' && mayChangeKey(state.trust);
+        const key = fresh ? yield* crypto.generateKey('p256') : identity.credentials.key;
+        const csr = yield* certificateRequests.create(key, nameOf(identity.certificate));
+        const { spki } = yield* crypto.signingKey(key);
+        pending = { owner: caller.id, key, spki, begunAt: now };
+        return ok(csr);
+      });
+      return begun.match(
+        (csr) => jsonAnswer(200, { status: 'ok', csr, ...reqidOf(reqid) }),
+        (error) => refused(caller, '/renew', error),
+      );
+    },
+
+    async complete(caller, body) {
+      const parsed = parseJsonObject(body);
+      const { cert, reqid } = parsed.isOk() ? parsed.value : {};
+      const pem = textOf(cert);
+      let taken: { certificate: Certificate; was: Certificate } | undefined;
+      const outcome = await served.change(caller, (current) => {
+        if (parsed.isErr()) return errAsync(refusal('invalid JSON'));
+        const read = pem === undefined ? undefined : crypto.readCertificate(pem);
+        if (!read?.isOk()) return errAsync(refusal('cert is not a certificate'));
+        const certificate = read.value;
+        const { identity } = current;
+        // Asked again because the answer was lost.
+        if (crypto.equal(certificate.der, identity.certificate.der)) return okAsync(undefined);
+        const mine = pending?.owner === caller.id ? pending : undefined;
+        return judged(context, current, caller, mine, certificate).map((change) => {
+          taken = { certificate, was: identity.certificate };
+          return change;
+        });
+      });
+      if (outcome.isErr()) return refused(caller, '/renew-complete', outcome.error);
+      if (taken) {
+        pending = undefined;
+        const { certificate, was } = taken;
+        const until = new Date(certificate.notAfter).toISOString();
+        events.emit({
+          action: 'certificate-renewed',
+          fields: { dispatcher: caller.id, serial: certificate.serial, was: was.serial, until },
+        });
+      }
+      // It is in force, and waits for no restart.
+      return jsonAnswer(200, { status: 'ok', ...reqidOf(reqid), staged: false });
+    },
+  };
+}
+
+/** With several dispatchers the key stays: each of them has it pinned, and only one of them is renewing. */
+const mayChangeKey = (trust: readonly TrustEntry[]) =>
+  new Set(trust.map(({ dispatcherId }) => dispatcherId)).size <= 1;
+
+const nameOf = ({ dnsNames, commonName }: Certificate) => dnsNames[0] ?? commonName ?? 'agent';
+
+const sameNames = (a: Certificate, b: Certificate): boolean =>
+  [...a.dnsNames].sort().join() === [...b.dnsNames].sort().join() &&
+  [...a.uris].sort().join() === [...b.uris].sort().join();
+
+/**
+ * A dispatcher that is trusted here and shows no certificate of the CA that the new one is of: it would not accept it. While
+ * nothing changes, nobody is asked.
+ */
+function whoCouldNotVerify(
+  { clock, crypto }: Pick<AgentContext, 'clock' | 'crypto'>,
+  { trust, dispatchers, revoked }: Current['state'],
+  { authorities, certificate: present }: Current['identity'],
+  next: Certificate,
+): string | undefined {
+  const issuer = authorities.find((ca) => crypto.issuedBy(next, ca));
+  if (!issuer || crypto.issuedBy(present, issuer)) return undefined;
+  const shown = trust.flatMap(({ serial, dispatcherId }) => {
+    const certificate = dispatchers.get(serial);
+    // With one that has expired nobody comes any more.
+    const inUse = certificate && !revoked.has(serial) && certificate.notAfter >= clock.now();
+    return inUse ? [{ dispatcherId, certificate }] : [];
+  });
+  const has = (id: string) =>
+    shown.some(
+      ({ dispatcherId, certificate }) => dispatcherId === id && crypto.issuedBy(certificate, issuer),
+    );
+  const ids = [...new Set(shown.map(({ dispatcherId }) => dispatcherId))];
+  return ids.length > 1 ? ids.find((id) => !has(id)) : undefined;
+}
+
+/** The new certificate is for the key of the renewal, in the same names, of a CA that is accepted, and usable now. */
+function judged(
+  { clock, crypto }: AgentContext,
+  { state, identity }: Current,
+  caller: CallingDispatcher,
+  pending: Pending | undefined,
+  certificate: Certificate,
+): ResultAsync<KeyStoreChange, CtrlExecError> {
+  const refuse = (reason: string) => errAsync(refusal(reason));
+  if (!pending) return refuse('no renewal is under way');
+  if (!crypto.equal(certificate.spki, pending.spki)) return refuse('cert is not for the key of the CSR');
+  const sameKey = crypto.equal(certificate.spki, identity.certificate.spki);
+  if (!sameKey && !mayChangeKey(state.trust))
+    return refuse('another dispatcher was paired meanwhile: begin again');
+  if (!identity.authorities.some((ca) => crypto.issuedBy(certificate, ca)))
+    return refuse('cert is not of a CA that is accepted here');
+  const stranger = whoCouldNotVerify({ clock, crypto }, state, identity, certificate);
+  if (stranger !== undefined) return refuse(`dispatcher ${stranger} does not have the CA of cert yet`);
+  const why = whyUnusable(certificate, 'serverAuth', clock.now());
+  if (why) return refuse(`cert ${why}`);
+  // A certificate of an imported CA may have no names at all; the one that follows it brings them.
+  const named = identity.certificate.uris.length > 0;
+  // One that a legacy CA issues has nothing but the common name of the CSR.
+  const bare = caller.unsigned && certificate.uris.length === 0 && certificate.dnsNames.length === 0;
+  const same = bare
+    ? certificate.commonName === nameOf(identity.certificate)
+    : !named || sameNames(certificate, identity.certificate);
+  if (!same) return refuse('cert is in another name');
+  return okAsync({ 'agent-key': pending.key, 'agent-certificate': certificate.pem });
+}

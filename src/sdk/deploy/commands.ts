@@ -1,0 +1,40 @@
+import { err, ok, type Result } from 'neverthrow';
+import { type Command, commandText, programCandidates } from '../../domain/deploy/command.js';
+import type { DeployContext } from './context.js';
+
+const timeout = 120_000;
+
+/** The command with the path of its program. The error is a reason. */
+export async function findProgram(
+  { environment, files }: DeployContext,
+  command: Command,
+): Promise<Result<Command, string>> {
+  for (const path of programCandidates(command.program, environment['PATH'] ?? ''))
+    if ((await files.isExecutable(path)).unwrapOr(false)) return ok({ ...command, program: path });
+  return err(`there is no program ${command.program}`);
+}
+
+/**
+ * Runs a command of a target, two minutes at most. The error is a reason. What the command printed is not in it: it goes to
+ * the control plane, and is none of its business.
+ */
+export async function runCommand(
+  { runner, environment }: DeployContext,
+  command: Command,
+): Promise<Result<void, string>> {
+  const outcome = await runner.run({
+    path: command.program,
+    args: command.args,
+    env: environment,
+    stdin: new Uint8Array(),
+    stdinTimeout: 1000,
+    timeout,
+    maxOutput: 4096,
+  });
+  if (outcome.isErr()) return err(outcome.error.message);
+  const { end, stopped } = outcome.value;
+  const text = `"${commandText(command)}"`;
+  if (stopped === 'timeout') return err(`${text} did not end within ${timeout / 1000} s`);
+  if (end.kind === 'signalled') return err(`${text} was ended by ${end.signal}`);
+  return end.code === 0 ? ok(undefined) : err(`${text} exited with ${end.code}`);
+}

@@ -1,0 +1,145 @@
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { parseConfiguration } from '../../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { isLogged, type PullSettings, pullSettings } from '../../domain/settings/pull.js';
+import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
+import type { EventLog } from '../../ports/event-log.js';
+import { maxFile } from '../agent/state.js';
+import type { DeployContext } from './context.js';
+import { pullApi } from './pull/api.js';
+import type { PullContext } from './pull/context.js';
+import { type PullEnd, pullLoop } from './pull/loop.js';
+import type { PullSession } from './pull/session.js';
+import { recoverDeployments } from './recover.js';
+
+type Answer<T> = ResultAsync<T, CtrlExecError>;
+
+/** How long a pull agent works. */
+export interface PullRunOptions {
+  /** One heartbeat, one poll with what it brings, one scan; then it ends. Default false. */
+  readonly once?: boolean;
+  /** Ends it at once; a deployment that has begun comes to its end or is rolled back first. */
+  readonly signal?: AbortSignal;
+  /** Called when everything is in order and the work begins. */
+  readonly onStart?: (settings: PullSettings) => void;
+}
+
+/** A certificate agent of a certctl control plane. No method throws for an expected failure. */
+export interface PullAgent {
+  /** The settings as they are now, and the warnings of the configuration. */
+  configuration(): Answer<SettingsAndWarnings<PullSettings>>;
+  /** Works until it is stopped or retired. Err: it could not begin, and nothing was sent. */
+  run(options?: PullRunOptions): Answer<PullEnd>;
+}
+
+/** A pull agent over its context. */
+export function createPullAgent(context: PullContext): PullAgent {
+  const configuration = () => loadPullSettings(context);
+  return {
+    configuration,
+    run: (options = {}) => configuration().andThen((loaded) => run(context, loaded, options)),
+  };
+}
+
+function loadPullSettings(context: PullContext): Answer<SettingsAndWarnings<PullSettings>> {
+  const { files, options, place, variables } = context;
+  const file = place.configurationFile;
+  return files
+    .readText(file, maxFile)
+    .mapErr((error): CtrlExecError => error)
+    .andThen((text): Result<SettingsAndWarnings<PullSettings>, CtrlExecError> => {
+      if (text !== undefined)
+        return parseConfiguration(text, file).andThen(({ pull }) =>
+          pullSettings(options, variables, pull, file),
+        );
+      if (!place.configurationRequired) return pullSettings(options, variables, undefined, file);
+      return err(
+        failure('config_invalid', `${file}: the configuration file does not exist`, {
+          file,
+          reason: 'missing',
+        }),
+      );
+    });
+}
+
+function run(
+  context: PullContext,
+  { settings, warnings }: SettingsAndWarnings<PullSettings>,
+  options: PullRunOptions,
+): Answer<PullEnd> {
+  const events = filtered(context.events, settings);
+  return safeTry(async function* () {
+    const plane = yield* context.controlPlane(settings);
+    const keys = context.keys(settings);
+    const stop = options.signal ?? new AbortController().signal;
+    try {
+      const { tightenedFrom } = yield* keys.prepare();
+      tellStart(events, settings, warnings, tightenedFrom);
+      const deployment = deployContext(context, settings);
+      await recover(deployment, events);
+      const api = pullApi(plane, settings);
+      const session: PullSession = { context, settings, api, keys, deployment, events, stop };
+      options.onStart?.(settings);
+      const end = await pullLoop(session, options.once === true);
+      events.emit({ action: 'pull-stopped', fields: { agent: settings.agentId } });
+      return ok(end);
+    } finally {
+      await plane.close();
+    }
+  });
+}
+
+const deployContext = (context: PullContext, settings: PullSettings): DeployContext => ({
+  caddyAdmin: context.caddyAdmin,
+  clock: context.clock,
+  crypto: context.crypto,
+  deploymentFiles: context.deploymentFiles,
+  deploymentJournal: context.deploymentJournal(settings),
+  environment: context.environment,
+  files: context.files,
+  runner: context.runner,
+  tlsProbe: context.tlsProbe,
+});
+
+const filtered = (events: EventLog, { logLevel }: PullSettings): EventLog => ({
+  emit: (event) => {
+    if (isLogged(logLevel, event.level ?? 'info')) events.emit(event);
+  },
+});
+
+function tellStart(
+  events: EventLog,
+  settings: PullSettings,
+  warnings: readonly string[],
+  tightenedFrom: number | undefined,
+): void {
+  const { agentId: agent, discoveryDirs, keyDir, name, server } = settings;
+  for (const reason of warnings) events.emit({ action: 'warning', level: 'warning', fields: { reason } });
+  if (tightenedFrom !== undefined)
+    events.emit({
+      action: 'key-directory-closed',
+      level: 'warning',
+      fields: { path: keyDir, was: tightenedFrom.toString(8).padStart(4, '0') },
+    });
+  const place = server.origin + server.basePath;
+  if (settings.insecureSkipVerify)
+    events.emit({ action: 'pull-insecure', level: 'warning', fields: { server: place } });
+  const discovery = discoveryDirs.length === 0 ? undefined : discoveryDirs.join(',');
+  events.emit({ action: 'pull-started', fields: { server: place, agent, name, keys: keyDir, discovery } });
+}
+
+/** What an earlier process left half done comes first; where that fails the agent works on, for other targets are in order. */
+async function recover(context: DeployContext, events: EventLog): Promise<void> {
+  const recovered = await recoverDeployments(context);
+  recovered.match(
+    (lines) => {
+      for (const what of lines)
+        events.emit(
+          what.startsWith('ROLLBACK FAILED')
+            ? { action: 'recovery-failed', level: 'error', fields: { reason: what } }
+            : { action: 'deployment-recovered', level: 'warning', fields: { what } },
+        );
+    },
+    ({ message: reason }) => events.emit({ action: 'recovery-failed', level: 'error', fields: { reason } }),
+  );
+}

@@ -1,0 +1,70 @@
+import { err, type Result, type ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { withoutToken } from '../../../domain/core/redaction.js';
+import type { CertificateId } from '../../../domain/deploy/certificate-id.js';
+import {
+  type CertificateChain,
+  type ControlPlaneAnswer,
+  type ControlPlaneRequest,
+  expectStatus,
+  type Heartbeat,
+  type JobStatus,
+  judgeCertificate,
+  judgeWork,
+  pullRequests,
+  type VerificationReport,
+} from '../../../domain/deploy/control-plane-api.js';
+import type { JudgedJob } from '../../../domain/deploy/jobs.js';
+import type { PullSettings } from '../../../domain/settings/pull.js';
+import type { ControlPlane, ControlPlaneError } from '../../../ports/control-plane.js';
+
+export type PullApiError = ControlPlaneError | CtrlExecError<'refused' | 'protocol_violation'>;
+type Answer<T> = ResultAsync<T, PullApiError>;
+
+/** The control plane as this agent calls it. What is not the answer that was hoped for is an error; none tells the API key. */
+export interface PullApi {
+  heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Answer<void>;
+  work(signal?: AbortSignal): Answer<readonly JudgedJob[]>;
+  submitCsr(id: CertificateId, csrPem: string, signal?: AbortSignal): Answer<void>;
+  certificate(id: CertificateId, signal?: AbortSignal): Answer<CertificateChain>;
+  jobStatus(jobId: string, status: JobStatus, signal?: AbortSignal): Answer<void>;
+  verification(jobId: string, report: VerificationReport, signal?: AbortSignal): Answer<void>;
+  discoveries(report: object, signal?: AbortSignal): Answer<void>;
+}
+
+export function pullApi(plane: ControlPlane, settings: Pick<PullSettings, 'agentId' | 'apiKey'>): PullApi {
+  const requests = pullRequests(settings.agentId);
+  const call = <T>(
+    request: ControlPlaneRequest,
+    judge: (answer: ControlPlaneAnswer) => Result<T, PullApiError>,
+    signal: AbortSignal | undefined,
+  ): Answer<T> =>
+    plane
+      .send(request, signal)
+      .mapErr((error): PullApiError => error)
+      .andThen(judge)
+      .orElse((error) => err(silent(error, settings.apiKey)));
+  const status = (expected: number) => (answer: ControlPlaneAnswer) => expectStatus(answer, expected);
+
+  return {
+    heartbeat: (heartbeat, signal) => call(requests.heartbeat(heartbeat), status(200), signal),
+    work: (signal) => call(requests.work(), judgeWork, signal),
+    submitCsr: (id, csrPem, signal) => call(requests.csr(id, csrPem), status(202), signal),
+    certificate: (id, signal) => call(requests.certificate(id), judgeCertificate, signal),
+    jobStatus: (jobId, report, signal) => call(requests.jobStatus(jobId, report), status(200), signal),
+    verification: (jobId, report, signal) => call(requests.verification(jobId, report), status(200), signal),
+    discoveries: (report, signal) => call(requests.discoveries(report), status(202), signal),
+  };
+}
+
+/** Without the API key, which the control plane may have put into its answer. */
+function silent(error: PullApiError, apiKey: string): PullApiError {
+  const said = { ...error, message: withoutToken(error.message, apiKey) };
+  return 'reason' in said ? { ...said, reason: withoutToken(said.reason, apiKey) } : said;
+}
+
+/** Whether the same call may succeed a little later. */
+export function isPassing(error: PullApiError): boolean {
+  if (error.code === 'refused') return error.status >= 500 || error.status === 429;
+  return error.code !== 'protocol_violation' && error.code !== 'too_large';
+}

@@ -1,0 +1,82 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import type { Verification } from '../../../domain/core/errors.js';
+import { certificateId } from '../../../domain/deploy/certificate-id.js';
+import type { DeploymentJob } from '../../../domain/deploy/jobs.js';
+import { deploy } from '../deploy.js';
+import { keyOfCertificate } from './key.js';
+import { withFarewell } from './last-call.js';
+import { reportJob } from './report.js';
+import type { PullSession } from './session.js';
+import { inStep, refusedIn, type StepFailure } from './step.js';
+
+/** Deploys a certificate over a key of this host. The caller tells the control plane how it ended. */
+export function deploymentJob(session: PullSession, job: DeploymentJob): ResultAsync<void, StepFailure> {
+  const { api, events, keys, stop } = session;
+  return safeTry(async function* () {
+    // Not waited for longer than it takes: a control plane that cannot be told may be asked for the certificate all the same.
+    await reportJob(session, job.id, { status: 'Running' }, 'once');
+    const id = yield* certificateId(job.certificateId).mapErr(refusedIn('certificate id'));
+    const { leaf, chain } = yield* api.certificate(id, stop).mapErr(inStep('certificate'));
+    const key = yield* keyOfCertificate(session, id, leaf).mapErr(inStep('private key'));
+
+    const { targetId: target, targetType: type, targetConfig } = job;
+    const about = { job: job.id, certificate: id, target, type };
+    events.emit({ action: 'deployment-started', fields: about });
+    const certificatePem = [leaf, ...chain].join('');
+    const order = { targetType: type, targetConfig, certificatePem, keyPem: key.pem };
+    const outcome = await deploy(session.deployment, order, { signal: stop });
+    if (outcome.isErr()) {
+      if (outcome.error.code === 'deployment_failed')
+        await reportVerification(session, job, outcome.error.verification);
+      return err(inStep('deployment')(outcome.error));
+    }
+    const deployed = outcome.value;
+    for (const reason of deployed.warnings)
+      events.emit({ action: 'deployment-warning', level: 'warning', fields: { job: job.id, reason } });
+    const { changed, verification } = deployed;
+    events.emit({
+      action: 'certificate-deployed',
+      fields: {
+        ...about,
+        changed: changed ? 'yes' : 'no',
+        verified: verification && (verification.verified ? 'yes' : 'no'),
+      },
+    });
+    await reportVerification(session, job, verification);
+    if (key.isPresent)
+      await keys.forgetFormer(id).orTee((error) =>
+        events.emit({
+          action: 'deployment-warning',
+          level: 'warning',
+          fields: { job: job.id, reason: error.message },
+        }),
+      );
+    return ok(undefined);
+  });
+}
+
+/** Tells the control plane what a TLS handshake with the target showed; if that fails it is logged, and no more. */
+async function reportVerification(
+  session: PullSession,
+  job: DeploymentJob,
+  verification: Verification | undefined,
+): Promise<void> {
+  if (!verification || job.targetId === undefined) return;
+  const { expectedFingerprint, actualFingerprint, verified, error = '' } = verification;
+  const report = {
+    target_id: job.targetId,
+    expected_fingerprint: expectedFingerprint,
+    actual_fingerprint: actualFingerprint,
+    verified,
+    error,
+  };
+  const { api, context, events, stop } = session;
+  const told = await withFarewell(context.clock, stop, (signal) => api.verification(job.id, report, signal));
+  told.orTee(({ message: reason }) =>
+    events.emit({
+      action: 'job-report-failed',
+      level: 'warning',
+      fields: { job: job.id, status: 'verification', reason },
+    }),
+  );
+}

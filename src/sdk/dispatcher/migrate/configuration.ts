@@ -1,0 +1,86 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { editConfiguration, parseConfiguration } from '../../../domain/core/configuration.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { dispatcherIdFromHostName } from '../../../domain/core/names.js';
+import { describeNote } from '../../../domain/legacy/configuration.js';
+import type { ImportLines } from '../../../domain/legacy/import-report.js';
+import { type DispatcherSettings, dispatcherSettings } from '../../../domain/settings/dispatcher.js';
+import { correctFirst, notTaken } from '../../core/migrate/configuration.js';
+import { maxImportFile } from '../../core/migrate/directory.js';
+import type { DispatcherContext } from '../context.js';
+import { type ControlHostSources, dispatcherPlaceKeys, strandedFiles } from './sources.js';
+
+/** What becomes of the configuration. */
+interface PlannedConfiguration {
+  /** The file as it is to be; undefined: it stays. */
+  readonly text: string | undefined;
+  /** What holds afterwards. */
+  readonly settings: DispatcherSettings;
+}
+
+type ConfigurationFailure = CtrlExecError<'config_invalid' | 'file_failed' | 'identity_exists'>;
+
+const filesNamed = ['auth_hook', 'api_cert', 'api_key'] as const;
+
+/** Takes the configuration over where there is none here, and sees to it that the id of the dispatcher is written down. */
+export function planConfiguration(
+  context: Pick<DispatcherContext, 'configurationFile' | 'files' | 'settings'>,
+  sources: ControlHostSources,
+  lines: ImportLines,
+): ResultAsync<PlannedConfiguration, ConfigurationFailure> {
+  const { configurationFile, files, settings } = context;
+  const { configuration, directory } = sources;
+  return safeTry<PlannedConfiguration, ConfigurationFailure>(async function* () {
+    const present = yield* files.readText(configurationFile, maxImportFile);
+    const written = configuration?.taken.settings.get('dispatcher_id')?.value;
+    const theirs = written === undefined || written === '' ? undefined : dispatcherIdFromHostName(written);
+    const id = theirs ?? settings.dispatcherId;
+    if (theirs !== undefined && settings.dispatcherIdConfigured && theirs !== settings.dispatcherId) {
+      const reason = 'another dispatcher_id';
+      const message = `${configurationFile} says dispatcher_id = ${settings.dispatcherId}, and agents know the dispatcher of ${directory.path} as ${theirs}: nothing was imported`;
+      return err(failure('identity_exists', message, { reason }));
+    }
+    if (theirs === undefined && !settings.dispatcherIdConfigured)
+      lines.warnings.push(
+        `dispatcher_id is not set in ${directory.path}, and becomes ${id}, the name of this host: if the dispatcher ran elsewhere, set it to the name of that host`,
+      );
+
+    const taken = present === undefined ? configuration?.taken.text : undefined;
+    const before = present ?? taken ?? '';
+    const needsId = present === undefined ? written !== id : !settings.dispatcherIdConfigured;
+    const text = needsId ? editConfiguration(before, 'dispatcher_id', id) : before;
+    if (present !== undefined) {
+      lines.kept.push({ what: 'configuration', detail: `${configurationFile} stays as it is` });
+      if (configuration && !directory.inPlace) {
+        const except = new Set([...dispatcherPlaceKeys, 'dispatcher_id']);
+        for (const detail of notTaken(configuration, { path: configurationFile, text: present }, except))
+          lines.kept.push({ what: 'setting', detail });
+      }
+    } else if (configuration) {
+      lines.imported.push({
+        what: 'configuration',
+        detail: `${configurationFile} from ${configuration.path}; its ${[...dispatcherPlaceKeys].join(', ')} do not count here`,
+      });
+    }
+    if (needsId)
+      lines.imported.push({
+        what: 'dispatcher_id',
+        detail: `${id}, written into ${configurationFile}`,
+      });
+
+    // Lines are those of the file that people can look at.
+    const file = (present === undefined ? configuration?.path : undefined) ?? configurationFile;
+    const { home, stateDir } = settings;
+    const base = { home, stateDir, file: configurationFile, hostName: id };
+    const read = yield* parseConfiguration(text, file)
+      .andThen((parsed) => dispatcherSettings(parsed, base))
+      .mapErr(correctFirst(configurationFile));
+    if (taken !== undefined) lines.warnings.push(...read.warnings);
+    if (configuration && (taken !== undefined || directory.inPlace))
+      lines.warnings.push(
+        ...configuration.taken.notes.map(describeNote(directory.inPlace)),
+        ...(await strandedFiles(files, sources, filesNamed)),
+      );
+    return ok({ text: text === (present ?? '') ? undefined : text, settings: read.settings });
+  });
+}

@@ -1,0 +1,189 @@
+import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { agentName, printable } from '../../../domain/core/names.js';
+import type { PairingRequest } from '../../../domain/pairing/request.js';
+import type { DispatcherContext } from '../context.js';
+
+/** Why a request is denied whose code was read differently; pairing mode counts them. */
+export const codesDiffer = 'the codes differ';
+
+/** Which pairing request is approved, and as what. */
+export interface Approval {
+  /** The session in hex, or any unique prefix of 8 digits or more. */
+  readonly id: string;
+  /** The code as read at the agent: a different one refuses the request and ends the session. */
+  readonly code?: string;
+  /** Registry name. Default: the host name that the agent gave. */
+  readonly name?: string;
+  /** Whether a name that is registered may get this new key. Default false: `agent_exists`. */
+  readonly replace?: boolean;
+  /** How to reach the agent. Default: what it asked for. */
+  readonly lookupBy?: 'hostname' | 'ip';
+  /** Its operational port. Default: what it asked for. */
+  readonly port?: number;
+}
+
+type DecisionFailure = CtrlExecError<
+  | 'agent_exists'
+  | 'codes_differ'
+  | 'downgrade_refused'
+  | 'invalid_argument'
+  | 'request_ambiguous'
+  | 'request_not_ready'
+  | 'request_unknown'
+  | 'store_failed'
+>;
+
+/** Requests that wait for a decision or for their code. */
+export const listRequests = (
+  context: DispatcherContext,
+): ResultAsync<readonly PairingRequest[], CtrlExecError<'store_failed'>> =>
+  context.pairingQueue
+    .expire(context.clock.now())
+    .andThen(() => context.pairingQueue.list(['started', 'open']));
+
+function findRequest(
+  context: DispatcherContext,
+  id: string,
+): ResultAsync<
+  PairingRequest,
+  CtrlExecError<'invalid_argument' | 'request_ambiguous' | 'request_unknown' | 'store_failed'>
+> {
+  const prefix = id.toLowerCase();
+  if (!/^[0-9a-f]{8,32}$/.test(prefix))
+    return errAsync(
+      failure(
+        'invalid_argument',
+        `${printable(id, 40)}: a request id is 8 to 32 hex digits, as the list of requests has it`,
+        {
+          field: 'id',
+          reason: 'not 8 to 32 hex digits',
+        },
+      ),
+    );
+  return listRequests(context).andThen((requests) => {
+    const matches = requests.filter((request) => request.id.startsWith(prefix));
+    const [first, second] = matches;
+    if (!first)
+      return err(failure('request_unknown', `no pairing request ${prefix} is waiting`, { id: prefix }));
+    if (second)
+      return err(
+        failure('request_ambiguous', `${prefix} names ${matches.length} requests: give more digits`, {
+          id: prefix,
+          matches: matches.map((request) => request.id),
+        }),
+      );
+    return ok(first);
+  });
+}
+
+/** Approves a request whose code was compared. The certificate is issued once the agent has confirmed as well. */
+export function approve(
+  context: DispatcherContext,
+  approval: Approval,
+): ResultAsync<PairingRequest, DecisionFailure> {
+  return findRequest(context, approval.id)
+    .mapErr((error): DecisionFailure => error)
+    .andThen((request) => judgeCode(context, request, approval.code))
+    .andThen((request) =>
+      agentName(approval.name ?? request.host)
+        .asyncAndThen((name) => nameIsFree(context, request, name, approval.replace ?? false).map(() => name))
+        .andThen((name) =>
+          context.pairingQueue.decide(
+            request.id,
+            {
+              verdict: 'approve',
+              name,
+              replace: approval.replace ?? false,
+              ...(approval.lookupBy && { lookupBy: approval.lookupBy }),
+              ...(approval.port !== undefined && { port: approval.port }),
+            },
+            context.clock.now(),
+          ),
+        ),
+    )
+    .map((request) => {
+      context.events.emit({ action: 'pairing-approved', fields: about(request) });
+      return request;
+    });
+}
+
+function judgeCode(
+  context: DispatcherContext,
+  request: PairingRequest,
+  code: string | undefined,
+): ResultAsync<PairingRequest, DecisionFailure> {
+  if (request.state !== 'open' || request.code === undefined)
+    return errAsync(
+      failure(
+        'request_not_ready',
+        `${request.id.slice(0, 8)} is not ready: the agent has not shown its code yet`,
+        {
+          id: request.id,
+          state: request.state,
+        },
+      ),
+    );
+  if (code === undefined || code === request.code) return okAsync(request);
+  // A slip of the shell is no attack, and must not count as one.
+  if (!/^\d{6}$/.test(code)) {
+    const reason = 'six digits are expected, as the agent shows them';
+    return errAsync(failure('invalid_argument', `code: ${reason}`, { field: 'code', reason }));
+  }
+  return refuse(context, request, codesDiffer).andThen(() =>
+    err(
+      failure(
+        'codes_differ',
+        'the codes differ: the request was refused. Somebody may be between the two hosts',
+        {},
+      ),
+    ),
+  );
+}
+
+const nameIsFree = (
+  context: DispatcherContext,
+  { version }: PairingRequest,
+  name: string,
+  replace: boolean,
+): ResultAsync<void, DecisionFailure> =>
+  context.registry.find(name).andThen((record) => {
+    if (record?.pairing === 'v2' && version === 'v1')
+      return err(
+        failure(
+          'downgrade_refused',
+          `${name} has paired by version 2 before and cannot pair by version 1: give another name, or deny it`,
+          { name },
+        ),
+      );
+    return record && !replace
+      ? err(
+          failure(
+            'agent_exists',
+            `${name} is registered already: approve with replace to give it this new key`,
+            {
+              name,
+            },
+          ),
+        )
+      : ok(undefined);
+  });
+
+/** Denies a request; the agent is told the reason. */
+export function deny(
+  context: DispatcherContext,
+  id: string,
+  reason = 'denied by the operator',
+): ResultAsync<PairingRequest, DecisionFailure> {
+  return findRequest(context, id)
+    .mapErr((error): DecisionFailure => error)
+    .andThen((request) => refuse(context, request, reason));
+}
+
+const refuse = (context: DispatcherContext, request: PairingRequest, reason: string) =>
+  context.pairingQueue.decide(request.id, { verdict: 'deny', reason }, context.clock.now()).map((denied) => {
+    context.events.emit({ action: 'pairing-denied', fields: { ...about(denied), reason } });
+    return denied;
+  });
+
+const about = ({ id: request, host, ip }: PairingRequest) => ({ request, host, ip });

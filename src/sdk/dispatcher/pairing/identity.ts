@@ -1,0 +1,45 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { hex } from '../../../domain/core/bytes.js';
+import type { CertificateRequest } from '../../../ports/certificate-requests.js';
+import type { DispatcherContext } from '../context.js';
+import { identityMissing, loadIdentity } from '../trust/identity.js';
+import { refusal, type SessionFailure } from './session.js';
+
+/** What the pairing port is opened with. Without an identity and a CA there is nobody to pair with. */
+export function loadPairing(context: DispatcherContext) {
+  const { keyStore, crypto } = context;
+  return introduced(context)
+    .andThen(() => keyStore.read(['pairing-key', 'pairing-certificate']))
+    .andThen((documents) => {
+      const key = documents['pairing-key'];
+      const certificate = documents['pairing-certificate'];
+      if (key === undefined || certificate === undefined) return err(identityMissing());
+      return crypto
+        .readCertificate(certificate)
+        .map(({ spki }) => ({ credentials: { key, certificate }, tlsSpki: spki }));
+    });
+}
+
+/** Whom an agent that pairs now is to trust: the CAs in force, and this dispatcher's present and next certificates. */
+export const introduced = (context: DispatcherContext) =>
+  loadIdentity(context).andThen((dispatcher) =>
+    context.authority.certificates().map((cas) => ({
+      cas,
+      dispatchers: [dispatcher, dispatcher.next].flatMap((each) => (each ? [each.certificate] : [])),
+    })),
+  );
+
+/** A key that was revoked may be in other hands: it is not paired again. */
+export function notRevoked(
+  { crypto, registry, revocations }: DispatcherContext,
+  { spki }: CertificateRequest,
+): ResultAsync<void, SessionFailure> {
+  const digest = hex(crypto.sha256(spki));
+  return safeTry<void, SessionFailure>(async function* () {
+    const holder = yield* registry.findByKey(digest);
+    for (const { serial, spkiSha256 } of holder?.pins ?? [])
+      if (spkiSha256 === digest && (yield* revocations.has(serial)))
+        return err(refusal('invalid', 'its key was revoked: pair with --new-key'));
+    return ok(undefined);
+  });
+}

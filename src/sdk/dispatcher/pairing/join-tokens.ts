@@ -1,0 +1,80 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { hex } from '../../../domain/core/bytes.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { agentName } from '../../../domain/core/names.js';
+import { formatJoinToken, whyNotUsable } from '../../../domain/pairing/join-token.js';
+import type { StartMessage } from '../../../domain/pairing/messages.js';
+import { joinKeyInfo } from '../../../domain/pairing/transcript.js';
+import type { DispatcherContext } from '../context.js';
+import { type JoinedBy, refusal, type SessionFailure } from './session.js';
+
+/** For whom a token is, and for how long. */
+export interface JoinTokenRequest {
+  /** The one host that may pair with it: the name that it will ask for. */
+  readonly host: string;
+  /** Seconds, 1 to 31,536,000. Default: 900. */
+  readonly ttl?: number;
+}
+
+/** A token that pairs one host, once. */
+export interface IssuedJoinToken {
+  /** The secret itself: `cxj2.…`. Shown once, not kept. */
+  readonly token: string;
+  readonly name: string;
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
+}
+
+/** Issues a token with which one host may pair once, without a person (wire-protocol 2.2). */
+export function issueJoinToken(
+  context: DispatcherContext,
+  request: JoinTokenRequest,
+): ResultAsync<IssuedJoinToken, CtrlExecError<'invalid_argument' | 'store_failed'>> {
+  const { clock, crypto, events, joinTokens, random } = context;
+  const { ttl = 900 } = request;
+  return safeTry(async function* () {
+    const name = yield* agentName(request.host, 'host');
+    if (!Number.isInteger(ttl) || ttl < 1 || ttl > 31_536_000) yield* invalidTtl();
+    const id = random.bytes(8);
+    const secret = random.bytes(32);
+    const now = clock.now();
+    const expiresAt = now + ttl * 1000;
+    yield* joinTokens.purge(now - 86_400_000);
+    yield* joinTokens.add({
+      id: hex(id),
+      name,
+      key: hex(crypto.hkdfSha256(secret, id, joinKeyInfo, 32)),
+      boundTo: undefined,
+      createdAt: now,
+      expiresAt,
+      burntAt: undefined,
+    });
+    events.emit({ action: 'join-token-issued', fields: { host: name, token: hex(id), ttl } });
+    return ok({ token: formatJoinToken({ id, secret }), name, expiresAt });
+  });
+}
+
+const invalidTtl = () => {
+  const reason = 'a whole number of seconds from 1 to 31536000 is expected';
+  return err(failure('invalid_argument', `ttl: ${reason}`, { field: 'ttl', reason }));
+};
+
+/** The token that a request was begun with; undefined when without. Whoever is refused learns no reason. */
+export function joinedBy(
+  context: DispatcherContext,
+  message: StartMessage,
+): ResultAsync<JoinedBy | undefined, SessionFailure> {
+  const { clock, joinTokens, registry } = context;
+  return safeTry(async function* () {
+    if (!message.join) return ok(undefined);
+    const name = yield* agentName(message.host).mapErr((error) => refusal('invalid', error.message));
+    const token = yield* joinTokens.find(hex(message.join));
+    const why = whyNotUsable(token, name, clock.now());
+    if (why !== undefined || !token) return err(refusal('join_refused', why ?? 'unknown token'));
+    const record = yield* registry.find(name);
+    // A name that was issued a certificate and never used it is begun anew; one that is in use needs a person.
+    if (record?.pins.some((pin) => pin.state === 'active'))
+      return err(refusal('name_registered', `${name} is registered already`));
+    return ok({ token, replace: record !== undefined });
+  });
+}

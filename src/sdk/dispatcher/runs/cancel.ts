@@ -1,0 +1,105 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { failure } from '../../../domain/core/errors.js';
+import { printable } from '../../../domain/core/names.js';
+import { cancelUnknown, readCancelAnswer } from '../../../domain/protocol/agent-protocol.js';
+import { parallel } from '../../core/parallel.js';
+import type { DispatcherContext } from '../context.js';
+import { type Asking, hostError, loggedError, type Prepared, prepareAgain } from '../fleet/ask.js';
+import { exchange } from '../fleet/contact.js';
+import { shortRequest } from '../trust/agent-request.js';
+import { lookUp } from './lookup.js';
+import type { StatusFailure } from './status.js';
+
+export interface CancelOptions extends Asking {
+  /** Some of the hosts of the run. Default: all. */
+  readonly hosts?: readonly string[];
+}
+
+/** What became of a request to stop a run on one host. */
+export interface Cancelled {
+  readonly host: string;
+  /** `cancelling`: SIGTERM is sent, 5 s later SIGKILL. `done`: it had ended. `unknown`: the agent has no such run of this dispatcher. */
+  readonly status: 'cancelling' | 'done' | 'unknown' | 'error';
+  readonly error?: string;
+  /** Round trip in whole milliseconds. */
+  readonly rtt: number;
+}
+
+/** What became of a request to stop a run. */
+export interface Cancellation {
+  readonly reqid: string;
+  readonly script: string;
+  /** One per host, in the order of the run. */
+  readonly results: readonly Cancelled[];
+}
+
+/** Stops a run, of whatever mode and process, on its hosts. The end comes with the run itself, or by `status`. */
+export function cancel(
+  context: DispatcherContext,
+  reqid: string,
+  options: CancelOptions = {},
+): ResultAsync<Cancellation, StatusFailure> {
+  const { events, settings } = context;
+  return safeTry<Cancellation, StatusFailure>(async function* () {
+    const { record, question } = yield* lookUp(context, 'cancel', reqid, options);
+    const { script } = record;
+    const asked = new Set<string>();
+    for (const text of options.hosts ?? record.hosts) {
+      const host = record.hosts.find((each) => each === text || each === text.toLowerCase());
+      if (host === undefined) {
+        const reason = `"${printable(text, 80)}" is no host of run ${reqid}, expected ${record.hosts.slice(0, 5).join(', ')}`;
+        return err(failure('invalid_argument', `hosts: ${reason}`, { field: 'hosts', reason }));
+      }
+      asked.add(host);
+    }
+    const hosts = record.hosts.filter((host) => asked.has(host));
+    events.emit({
+      action: 'cancel',
+      fields: { reqid, script, hosts: hosts.join(','), username: options.caller?.username || undefined },
+    });
+    const prepared = yield* prepareAgain(context, question, hosts, options);
+    const results = await parallel(prepared.hosts, settings.maxParallel, async (addressed) => {
+      const result = await cancelOn(context, prepared, addressed, reqid, options);
+      const { host, status, error } = result;
+      events.emit({
+        action: 'cancel-result',
+        level: status === 'error' ? 'warning' : 'info',
+        fields: { reqid, host, status, error: loggedError(error, options) },
+      });
+      return result;
+    });
+    return ok({ reqid, script, results });
+  });
+}
+
+function cancelOn(
+  context: DispatcherContext,
+  { identity }: Prepared,
+  addressed: Prepared['hosts'][number],
+  reqid: string,
+  { signal }: Asking,
+): Promise<Cancelled> {
+  const { host, record } = addressed;
+  // It counts connections, and knows no such request.
+  if (record?.standing.speaks === 'unsigned')
+    return Promise.resolve({ host, status: 'error', error: cancelUnknown, rtt: 0 });
+  const started = context.clock.monotonic();
+  const rtt = () => Math.round(context.clock.monotonic() - started);
+  return exchange(context, identity, addressed, {
+    method: 'POST',
+    path: '/v2/cancel',
+    body: { reqid },
+    ...shortRequest,
+    signal,
+  })
+    .andThen(({ answer }) => readCancelAnswer(answer.status, answer.body))
+    .match(
+      (status): Cancelled => ({ host, status, rtt: rtt() }),
+      (error): Cancelled => ({
+        host,
+        status: 'error',
+        error: error.code === 'refused' && error.reason === cancelUnknown ? cancelUnknown : hostError(error),
+        rtt: rtt(),
+      }),
+    );
+}

@@ -1,0 +1,37 @@
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { isReqid, printable } from '../../../domain/core/names.js';
+import type { RunRecord } from '../../../domain/runs/record.js';
+import type { DispatcherContext } from '../context.js';
+import type { Asking } from '../fleet/ask.js';
+import { authorise, type Question } from '../fleet/authorise.js';
+
+export type LookupFailure = CtrlExecError<'invalid_argument' | 'request_unknown' | 'denied' | 'store_failed'>;
+
+/** A run that may be asked about, and what the hook was asked about it. */
+export interface Found {
+  readonly record: RunRecord;
+  readonly question: Question;
+}
+
+/** Finds a run and asks the hook, which is told whose it is (wire-protocol 1.6). */
+export function lookUp(
+  context: DispatcherContext,
+  action: 'status' | 'cancel',
+  reqid: string,
+  { caller = {}, withoutHook = 'allow' }: Asking,
+): ResultAsync<Found, LookupFailure> {
+  return safeTry<Found, LookupFailure>(async function* () {
+    if (!isReqid(reqid)) {
+      const reason = `"${printable(reqid, 80)}" is not the id of a run, expected 16 hex digits`;
+      return err(failure('invalid_argument', reason, { field: 'reqid', reason }));
+    }
+    const record = yield* context.runStore.find(reqid);
+    if (!record) return err(failure('request_unknown', `no result for reqid ${reqid}`, { id: reqid }));
+    const { script, hosts, username, sourceIp } = record;
+    const run = { reqid, submitter: username, submitterIp: sourceIp };
+    const question = { action, script, hosts, run };
+    yield* authorise(context, question, caller, withoutHook);
+    return ok({ record, question });
+  });
+}

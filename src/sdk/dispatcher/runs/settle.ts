@@ -1,0 +1,62 @@
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { DispatcherContext } from '../context.js';
+import { look } from './status.js';
+
+/** What a look at runs without a known end has brought. */
+export interface SettledRuns {
+  /** Ids of runs whose end is now recorded, on every host. */
+  readonly settled: readonly string[];
+  /** Runs that could not be looked at; the next look tries again. */
+  readonly failed: readonly { readonly reqid: string; readonly reason: string }[];
+}
+
+/** Milliseconds for which whoever has started a run is left to hear its end. */
+const youngest = 30_000;
+
+/** Runs of one look, the latest first. */
+const most = 200;
+
+/**
+ * Asks agents about runs whose end is not known, as their status does, and records what they say. The hook is not asked: nobody is
+ * told anything. An agent that cannot be asked is asked once in a look; hosts that are not registered, and legacy agents,
+ * which count connections, are asked only when somebody wants to know the status.
+ */
+export function settleRuns(
+  context: DispatcherContext,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): ResultAsync<SettledRuns, CtrlExecError> {
+  const { clock, registry, runStore } = context;
+  return safeTry<SettledRuns, CtrlExecError>(async function* () {
+    const open = yield* runStore.list({
+      outcome: 'running',
+      startedBefore: clock.now() - youngest,
+      limit: most,
+    });
+    if (open.length === 0) return ok({ settled: [], failed: [] });
+    const signing = (yield* registry.list()).filter(({ standing }) => standing.speaks === 'signed');
+    const askable = new Set(signing.map(({ name }) => name));
+    const settled: string[] = [];
+    const failed: { reqid: string; reason: string }[] = [];
+    for (const { reqid } of open) {
+      if (signal?.aborted) break;
+      const record = yield* runStore.find(reqid);
+      if (!record) continue;
+      const { script, hosts, username, sourceIp } = record;
+      const run = { reqid, submitter: username, submitterIp: sourceIp };
+      const question = { action: 'status', script, hosts, run };
+      const looked = await look(context, { record, question }, { ...(signal && { signal }) }, (host) =>
+        askable.has(host),
+      );
+      if (looked.isErr()) {
+        failed.push({ reqid, reason: looked.error.message });
+        continue;
+      }
+      const { states, results, pending } = looked.value;
+      for (const { host, fetchError } of [...states, ...results])
+        if (fetchError !== undefined) askable.delete(host);
+      if (pending.length === 0) settled.push(reqid);
+    }
+    return ok({ settled, failed });
+  });
+}
