@@ -7,19 +7,19 @@ import type { EventLog } from '../../ports/event-log.js';
 import { refusalLog } from '../../sdk/core/refusals.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { createApp } from './app.js';
-import { endsWithConnection } from './broken-connections.js';
-import { defaultGateLimits, type GateLimits, gate } from './gate.js';
-import { defaultLimits, type ServerLimits } from './limits.js';
-import { keepMaintained } from './maintenance.js';
-import type { ApiMetrics } from './metrics.js';
-import { type ListenOptions, type ListenPlace, listenPlaces } from './places.js';
-import { headerLines, noRebinding, requestRate, securityHeaders } from './protection.js';
-import { requestsUnderWay } from './requests.js';
+import type { ApiMetrics } from './metrics/metrics.js';
+import { scrape } from './metrics/scrape.js';
 import { createApiRouter } from './router.js';
-import { scrape } from './scrape.js';
-import { type ListeningServer, listenAt } from './server.js';
-import { keepSettled } from './settling.js';
-import { type ApiState, loadState, needsRestart } from './states.js';
+import { endsWithConnection } from './serve/broken-connections.js';
+import { defaultGateLimits, type GateLimits, gate } from './serve/gate.js';
+import { defaultLimits, type ServerLimits } from './serve/limits.js';
+import { keepMaintained } from './serve/maintenance.js';
+import { type ListenOptions, type ListenPlace, listenPlaces } from './serve/places.js';
+import { headerLines, noRebinding, requestRate, securityHeaders } from './serve/protection.js';
+import { requestsUnderWay } from './serve/requests.js';
+import { type ListeningServer, listenAt } from './serve/server.js';
+import { keepSettled } from './serve/settling.js';
+import { type ApiState, loadState, needsRestart } from './serve/states.js';
 
 /** What the API is made of. */
 export interface ApiServerParts {

@@ -1,10 +1,10 @@
 import type { Request, RequestHandler, Response } from 'express';
-import type { Admitted } from './admission.js';
-import { answerJson, answerText, refuse } from './answer.js';
-import { refusalOf } from './errors.js';
-import { eventStream } from './event-stream.js';
+import { answerJson, answerText, refuse } from './answers/answer.js';
+import { refusalOf } from './answers/errors.js';
+import { eventStream } from './answers/event-stream.js';
 import { inputOf } from './input.js';
 import type { Call, Input, Reply, Route } from './route.js';
+import type { Admitted } from './serve/admission.js';
 
 /** A signal that is aborted when the connection of an answer ends before the answer. */
 function goneSignal(response: Response): AbortSignal {

@@ -3,8 +3,8 @@ import { err, ok, type Result } from 'neverthrow';
 import type { z } from 'zod';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { printable } from '../../domain/core/names.js';
-import type { JsonObject } from './body.js';
 import type { Input, Route } from './route.js';
+import type { JsonObject } from './serve/body.js';
 
 type Invalid = CtrlExecError<'invalid_argument'>;
 

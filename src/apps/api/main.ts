@@ -24,9 +24,9 @@ const cli = program(
   .action(async ({ home = process.env['CTRL_EXEC_HOME'], config, port, bind }: Options) => {
     const [{ composeApi }, { apiMetrics }, { withRequestIds }, { serve }] = await Promise.all([
       import('../composition.js'),
-      import('./metrics.js'),
-      import('./requests.js'),
-      import('./serve.js'),
+      import('./metrics/metrics.js'),
+      import('./serve/requests.js'),
+      import('./serve/serve.js'),
     ]);
     const metrics = apiMetrics();
     const parts = await composeApi({ home: home === '' ? undefined : home, config }, (log) =>

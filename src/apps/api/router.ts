@@ -1,18 +1,18 @@
 import express from 'express';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
-import { type Admitted, admit, internal } from './admission.js';
-import { refuse, refuseBusy } from './answer.js';
-import { endsWithConnection } from './broken-connections.js';
+import { refuse, refuseBusy } from './answers/answer.js';
+import { refusal } from './answers/errors.js';
+import { heartbeatInterval } from './answers/event-stream.js';
 import { answer, openHandler } from './call.js';
-import { docsHandlers } from './docs.js';
-import { refusal } from './errors.js';
-import { heartbeatInterval } from './event-stream.js';
-import { type Gate, isScrape, openGate } from './gate.js';
-import { type Held, held } from './held.js';
-import { requestId } from './request-id.js';
+import { docsHandlers } from './document/docs.js';
 import type { MetricsSource } from './routes/metrics.js';
 import { apiRoutes } from './routes.js';
+import { type Admitted, admit, internal } from './serve/admission.js';
+import { endsWithConnection } from './serve/broken-connections.js';
+import { type Gate, isScrape, openGate } from './serve/gate.js';
+import { type Held, held } from './serve/held.js';
+import { requestId } from './serve/request-id.js';
 
 /** What the routes stand on. */
 export interface ApiRouterOptions {

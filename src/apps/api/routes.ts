@@ -1,4 +1,4 @@
-import { type ApiDocument, apiDocument } from './openapi.js';
+import { type ApiDocument, apiDocument } from './document/openapi.js';
 import type { Route } from './route.js';
 import { editAgent, getAgent, listAgents, unpairAgent } from './routes/agents.js';
 import { cancelRun } from './routes/cancel.js';

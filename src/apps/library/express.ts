@@ -3,6 +3,6 @@
  * @module
  */
 
-export type { Gate, Place } from '../api/gate.js';
 export { type ApiRouterOptions, createApiRouter } from '../api/router.js';
 export type { MetricsSource } from '../api/routes/metrics.js';
+export type { Gate, Place } from '../api/serve/gate.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { httpStatus } from '../../../src/apps/api/errors.js';
+import { httpStatus } from '../../../src/apps/api/answers/errors.js';
 import { apiRoutes } from '../../../src/apps/api/routes.js';
 import { eventsIn, mustBeDocumented } from '../../support/api.js';
 

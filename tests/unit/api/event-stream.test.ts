@@ -2,7 +2,7 @@ import { createServer, get, type IncomingMessage, type ServerResponse } from 'no
 import type { AddressInfo } from 'node:net';
 import type { Response } from 'express';
 import { expect, it, vi } from 'vitest';
-import { eventStream } from '../../../src/apps/api/event-stream.js';
+import { eventStream } from '../../../src/apps/api/answers/event-stream.js';
 import { eventsIn } from '../../support/api.js';
 import { atEnd } from '../../support/commands.js';
 

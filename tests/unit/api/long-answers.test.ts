@@ -1,7 +1,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import { jsonPieces } from '../../../src/apps/api/json-text.js';
+import { jsonPieces } from '../../../src/apps/api/answers/json-text.js';
 import type { HostResult } from '../../../src/domain/runs/record.js';
 import type { Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
 import { apiOver } from '../../support/api.js';

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { defaultGateLimits, gate } from '../../../src/apps/api/gate.js';
+import { defaultGateLimits, gate } from '../../../src/apps/api/serve/gate.js';
 import { eventually } from '../../support/fleet.js';
 import { memoryApi, no } from '../../support/memory-api.js';
 

@@ -1,7 +1,7 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { Registry } from 'prom-client';
 import { expect, it, vi } from 'vitest';
-import { fleetGauges } from '../../../src/apps/api/fleet-gauges.js';
+import { fleetGauges } from '../../../src/apps/api/metrics/fleet-gauges.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { AgentRecord } from '../../../src/domain/trust/agent-record.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';

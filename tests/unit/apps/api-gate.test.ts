@@ -1,6 +1,6 @@
 import type { Request } from 'express';
 import { describe, expect, it } from 'vitest';
-import { defaultGateLimits, gate } from '../../../src/apps/api/gate.js';
+import { defaultGateLimits, gate } from '../../../src/apps/api/serve/gate.js';
 
 const from = (remoteAddress?: string, path = '/run', method = 'GET') =>
   ({ socket: { remoteAddress }, path, method }) as unknown as Request;

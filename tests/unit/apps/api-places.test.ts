@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { addressText, type ListenOptions, listenPlaces } from '../../../src/apps/api/places.js';
+import { addressText, type ListenOptions, listenPlaces } from '../../../src/apps/api/serve/places.js';
 import { parseConfiguration } from '../../../src/domain/core/configuration.js';
 import { dispatcherSettings } from '../../../src/domain/settings/dispatcher.js';
 

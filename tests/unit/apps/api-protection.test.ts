@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
-import { headerLines, noRebinding, requestRate } from '../../../src/apps/api/protection.js';
+import { headerLines, noRebinding, requestRate } from '../../../src/apps/api/serve/protection.js';
 
 interface Asked {
   readonly from?: string;

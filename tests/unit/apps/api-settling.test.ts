@@ -1,6 +1,6 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { keepSettled } from '../../../src/apps/api/settling.js';
+import { keepSettled } from '../../../src/apps/api/serve/settling.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { LogEvent } from '../../../src/domain/core/event.js';
 

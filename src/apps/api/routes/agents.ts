@@ -4,8 +4,16 @@ import { base64url, fromBase64url, utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { parseTagFilter } from '../../../domain/runs/tags.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
+import {
+  agentNameText,
+  credentials,
+  epochSeconds,
+  ok,
+  seconds,
+  secondsOrNull,
+  tagMap,
+} from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { agentNameText, credentials, epochSeconds, ok, seconds, secondsOrNull, tagMap } from '../schemas.js';
 
 const agent = z
   .object({

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { millisecondsText } from '../results.js';
+import { millisecondsText } from '../answers/results.js';
+import { credentials, hostList, ok, reqid, reqidParams, rtt } from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { credentials, hostList, ok, reqid, reqidParams, rtt } from '../schemas.js';
 import { exampleReqid, hidden, notFoundAnswer } from './status.js';
 
 const cancelled = z

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { agentName } from '../../../domain/core/names.js';
 import type { PairingRequest } from '../../../domain/pairing/request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import { agentNameText, credentials, epochSeconds, ok, seconds } from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { agentNameText, credentials, epochSeconds, ok, seconds } from '../schemas.js';
 
 const request = z
   .object({

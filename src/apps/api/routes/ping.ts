@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
 import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
-import { millisecondsText } from '../results.js';
+import { millisecondsText } from '../answers/results.js';
+import { credentials, hostList, ok, rtt, tagMap } from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { credentials, hostList, ok, rtt, tagMap } from '../schemas.js';
 
 const failed = z
   .object({ host: z.string(), status: z.literal('error'), error: z.string(), rtt })

@@ -1,8 +1,8 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { credentials, reqidParams } from '../document/schemas.js';
 import { type Call, route } from '../route.js';
-import { credentials, reqidParams } from '../schemas.js';
 import { asyncSwitch, finished, idempotencyKey, once, runAnswers, submitted } from './run.js';
 import { exampleReqid, hidden, notFoundAnswer } from './status.js';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { epochSeconds, ok, reqid, seconds, secondsOrNull } from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { epochSeconds, ok, reqid, seconds, secondsOrNull } from '../schemas.js';
 import { exampleReqid } from './status.js';
 
 const runSummary = z

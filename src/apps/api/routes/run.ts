@@ -2,9 +2,8 @@ import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { resultJson, submissionJson } from '../results.js';
-import { type Call, type RequestExample, route, success } from '../route.js';
-import { follow, runEvents } from '../run-events.js';
+import { resultJson, submissionJson } from '../answers/results.js';
+import { follow, runEvents } from '../answers/run-events.js';
 import {
   credentials,
   hostList,
@@ -14,7 +13,8 @@ import {
   scriptArgument,
   submission,
   tagMap,
-} from '../schemas.js';
+} from '../document/schemas.js';
+import { type Call, type RequestExample, route, success } from '../route.js';
 
 const what = {
   script: scriptArgument,

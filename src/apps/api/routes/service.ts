@@ -1,10 +1,10 @@
 import { okAsync } from 'neverthrow';
 import { z } from 'zod';
 import { version } from '../../version.js';
-import { liveDocument } from '../live.js';
-import type { ApiDocument } from '../openapi.js';
+import { liveDocument } from '../answers/live.js';
+import type { ApiDocument } from '../document/openapi.js';
+import { ok } from '../document/schemas.js';
 import { type Route, route, success } from '../route.js';
-import { ok } from '../schemas.js';
 
 const health = route({
   method: 'get',

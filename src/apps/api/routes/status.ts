@@ -2,10 +2,10 @@ import { err, ok as fine, type Result, type ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { isReqid, printable } from '../../../domain/core/names.js';
-import { failureBody } from '../failure-schema.js';
-import { statusJson } from '../results.js';
+import { statusJson } from '../answers/results.js';
+import { failureBody } from '../document/failure-schema.js';
+import { hostResult, hostState, ok, reqid, reqidParams, seconds } from '../document/schemas.js';
 import { type Call, route } from '../route.js';
-import { hostResult, hostState, ok, reqid, reqidParams, seconds } from '../schemas.js';
 
 export const exampleReqid = 'eab1731a91c588ee';
 

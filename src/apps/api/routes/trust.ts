@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { epochSeconds, ok, seconds, secondsOrNull } from '../document/schemas.js';
 import { route, success } from '../route.js';
-import { epochSeconds, ok, seconds, secondsOrNull } from '../schemas.js';
 
 const dated = z.object({ serial: z.string(), not_after: seconds('Its end.') });
 

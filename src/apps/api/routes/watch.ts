@@ -2,10 +2,10 @@ import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
-import { resultJson, statusJson } from '../results.js';
+import { resultJson, statusJson } from '../answers/results.js';
+import { errorEvent } from '../answers/run-events.js';
+import { hostResult, hostState, reqid, reqidParams } from '../document/schemas.js';
 import { type Call, type EventDefinition, route } from '../route.js';
-import { errorEvent } from '../run-events.js';
-import { hostResult, hostState, reqid, reqidParams } from '../schemas.js';
 import { exampleReqid, hidden, notFoundAnswer, runStatus, statusExample } from './status.js';
 
 export const stateEvents = {

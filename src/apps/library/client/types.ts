@@ -1,4 +1,6 @@
 import type { z } from 'zod';
+import type { runEvents } from '../../api/answers/run-events.js';
+import type { hostResult, hostState } from '../../api/document/schemas.js';
 import type { editAgent, getAgent, listAgents } from '../../api/routes/agents.js';
 import type { cancelRun } from '../../api/routes/cancel.js';
 import type { approvePairing, denyPairing, listPairingRequests } from '../../api/routes/pairing.js';
@@ -8,8 +10,6 @@ import type { listRuns } from '../../api/routes/run-list.js';
 import type { getRun } from '../../api/routes/status.js';
 import type { getCertificates, getSerialStatus, listLocks } from '../../api/routes/trust.js';
 import type { stateEvents } from '../../api/routes/watch.js';
-import type { runEvents } from '../../api/run-events.js';
-import type { hostResult, hostState } from '../../api/schemas.js';
 import type { ClientError } from './error.js';
 
 /** The body that a route answers with a status. */

@@ -1,8 +1,8 @@
 import type { ResponseConfig } from '@asteasolutions/zod-to-openapi';
-import type { ErrorCode } from '../../domain/core/errors.js';
-import { type FailureBody, httpStatus } from './errors.js';
+import type { ErrorCode } from '../../../domain/core/errors.js';
+import { type FailureBody, httpStatus } from '../answers/errors.js';
+import type { AnswerDefinition, Route } from '../route.js';
 import { failureBody } from './failure-schema.js';
-import type { AnswerDefinition, Route } from './route.js';
 
 interface FailureExample {
   readonly name: string;

@@ -1,9 +1,9 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
-import type { ApiDocument } from './openapi.js';
-import type { Call } from './route.js';
-import { epochSeconds } from './schemas.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { ApiDocument } from '../document/openapi.js';
+import { epochSeconds } from '../document/schemas.js';
+import type { Call } from '../route.js';
 
 /** Milliseconds after which agents that have not answered are left out. */
 const patience = 10_000;

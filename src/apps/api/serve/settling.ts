@@ -1,5 +1,5 @@
-import type { EventLog } from '../../ports/event-log.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { EventLog } from '../../../ports/event-log.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 
 /** Milliseconds between two looks, about. */
 const interval = 60_000;

@@ -1,8 +1,8 @@
 import type { RequestHandler, Response } from 'express';
-import { isLoopback, shortestAddress, sourceOf } from '../../domain/core/ip-prefix.js';
-import { sourceLimits } from '../../domain/protocol/source-limits.js';
-import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
-import type { EventLog } from '../../ports/event-log.js';
+import { isLoopback, shortestAddress, sourceOf } from '../../../domain/core/ip-prefix.js';
+import { sourceLimits } from '../../../domain/protocol/source-limits.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
+import type { EventLog } from '../../../ports/event-log.js';
 import type { ServerLimits } from './limits.js';
 import { addressOf } from './requests.js';
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, rename, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { err, ok, type Result } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 
 type Freed = Result<void, CtrlExecError<'listen_failed'>>;
 

@@ -1,9 +1,9 @@
 import type { z } from 'zod';
-import type { HostResult, HostState, Submission } from '../../domain/runs/record.js';
-import type { RunStatus } from '../../sdk/dispatcher/runs/status.js';
+import type { HostResult, HostState, Submission } from '../../../domain/runs/record.js';
+import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 
-import type { hostResult, hostState, submission } from './schemas.js';
-import { epochSeconds } from './schemas.js';
+import type { hostResult, hostState, submission } from '../document/schemas.js';
+import { epochSeconds } from '../document/schemas.js';
 
 type Fetched = { readonly fetchError?: string };
 

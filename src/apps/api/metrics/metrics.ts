@@ -1,12 +1,12 @@
 import type { Result } from 'neverthrow';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { EventLog } from '../../ports/event-log.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
-import type { Run } from '../../sdk/dispatcher/runs/run.js';
-import type { Submitted } from '../../sdk/dispatcher/runs/submit.js';
-import { version } from '../version.js';
-import type { EndedRequest } from './requests.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { EventLog } from '../../../ports/event-log.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { Run } from '../../../sdk/dispatcher/runs/run.js';
+import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
+import { version } from '../../version.js';
+import type { EndedRequest } from '../serve/requests.js';
 
 /** Said of every number that begins at 0 with the process, and of what other processes do counts nothing. */
 const here = 'by this process since it was started';

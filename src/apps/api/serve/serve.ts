@@ -1,7 +1,7 @@
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import { complain, type ExitCode, exitCodes, untilStopped } from '../command-line.js';
-import { prepareDaemon } from '../defaults.js';
-import { type ApiServerParts, startApi } from './api.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { complain, type ExitCode, exitCodes, untilStopped } from '../../command-line.js';
+import { prepareDaemon } from '../../defaults.js';
+import { type ApiServerParts, startApi } from '../api.js';
 import type { ListenOptions } from './places.js';
 
 /** What only a person can mend: a service manager should not try again. */

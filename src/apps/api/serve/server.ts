@@ -3,8 +3,8 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo, Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { err, ok, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
-import { isLoopback, shortestAddress, sourceOf } from '../../domain/core/ip-prefix.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { isLoopback, shortestAddress, sourceOf } from '../../../domain/core/ip-prefix.js';
 import type { ServerLimits } from './limits.js';
 import { addressText, type ListenPlace } from './places.js';
 import { answerBroken, endStalled } from './troubled-clients.js';

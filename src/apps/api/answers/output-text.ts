@@ -1,4 +1,4 @@
-import { base64 } from '../../domain/core/bytes.js';
+import { base64 } from '../../../domain/core/bytes.js';
 
 /** A piece of output as an event has it: as text, or where it is no UTF-8 as base64. */
 export type OutputData = { readonly text: string } | { readonly base64: string };

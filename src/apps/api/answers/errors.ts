@@ -1,4 +1,4 @@
-import type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
+import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
 
 /** The HTTP status of every expected failure. */
 export const httpStatus: Readonly<Record<ErrorCode, number>> = {

@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client';
+import type { MetricsSource } from '../routes/metrics.js';
+import type { ApiState } from '../serve/states.js';
 import { fleetGauges } from './fleet-gauges.js';
-import type { MetricsSource } from './routes/metrics.js';
-import type { ApiState } from './states.js';
 
 /** What the server counts and how its fleet stands, in the text format of Prometheus. @param current the state in force */
 export function scrape(registry: Registry, current: () => ApiState): MetricsSource {

@@ -1,8 +1,8 @@
 import type { SecureContextOptions } from 'node:tls';
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { readCredentials } from './tls.js';
 
 /** What a configuration makes of the API. */

@@ -1,9 +1,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { SecureContextOptions } from 'node:tls';
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
-import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
-import { serverContext } from '../defaults.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
+import { serverContext } from '../../defaults.js';
 
 type CredentialsFailure = CtrlExecError<'file_failed' | 'certificate_invalid'>;
 

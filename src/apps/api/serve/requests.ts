@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Request, RequestHandler, Response } from 'express';
-import type { LogEvent } from '../../domain/core/event.js';
-import { shortestAddress } from '../../domain/core/ip-prefix.js';
-import type { EventLog } from '../../ports/event-log.js';
+import type { LogEvent } from '../../../domain/core/event.js';
+import { shortestAddress } from '../../../domain/core/ip-prefix.js';
+import type { EventLog } from '../../../ports/event-log.js';
 import { requestIdOf } from './request-id.js';
 
 /** What is known of a request when it is over. */

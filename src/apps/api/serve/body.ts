@@ -1,8 +1,8 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
-import { parseJsonObject } from '../../domain/core/json.js';
-import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
-import { type Refusal, refusal } from './errors.js';
+import { parseJsonObject } from '../../../domain/core/json.js';
+import { maxRequestBody } from '../../../domain/protocol/agent-protocol.js';
+import { type Refusal, refusal } from '../answers/errors.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

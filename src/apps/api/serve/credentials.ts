@@ -1,5 +1,5 @@
 import type { Request } from 'express';
-import type { Caller } from '../../sdk/dispatcher/fleet/authorise.js';
+import type { Caller } from '../../../sdk/dispatcher/fleet/authorise.js';
 import type { JsonObject } from './body.js';
 
 const textOf = (body: JsonObject | undefined, member: string): string | undefined => {

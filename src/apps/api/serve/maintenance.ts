@@ -1,5 +1,5 @@
-import type { EventLog } from '../../ports/event-log.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { EventLog } from '../../../ports/event-log.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 
 /** Seconds after which a pass that failed is tried again, unless the next one is due before. */
 const retryAfter = 300;

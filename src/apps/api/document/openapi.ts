@@ -5,10 +5,10 @@ import {
   type RouteConfig,
 } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
+import { type EventDefinition, type Route, tags } from '../route.js';
 import { content, failed, failureResponses, headers, json } from './described-answers.js';
 import { docsParts } from './docs.js';
 import { failureBody } from './failure-schema.js';
-import { type EventDefinition, type Route, tags } from './route.js';
 
 export type ApiDocument = ReturnType<OpenApiGeneratorV31['generateDocument']>;
 

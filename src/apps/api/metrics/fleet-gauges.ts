@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { okAsync, type ResultAsync } from 'neverthrow';
 import { Gauge, type Registry } from 'prom-client';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { AgentRecord } from '../../domain/trust/agent-record.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
-import type { SerialStatus } from '../../sdk/dispatcher/trust/rotation.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { AgentRecord } from '../../../domain/trust/agent-record.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { SerialStatus } from '../../../sdk/dispatcher/trust/rotation.js';
 
 /** Milliseconds for which what a scrape has found is good for the next one, too. */
 const goodFor = 5_000;

@@ -1,8 +1,8 @@
 import { lookup } from 'node:dns/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
-import { isLoopback, shortestAddress } from '../../domain/core/ip-prefix.js';
-import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { isLoopback, shortestAddress } from '../../../domain/core/ip-prefix.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 
 /** Where the API listens. `bind` is an address, `port` 0 for one that the system chooses. */
 export type ListenPlace =

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Request, RequestHandler, Response } from 'express';
-import { crossOrigin } from './admission.js';
-import type { Refusal } from './errors.js';
+import type { Refusal } from '../answers/errors.js';
+import { crossOrigin } from '../serve/admission.js';
 
 /** From the commands, from their and the library's chunks and entries, and from the source. */
-const places = ['../docs-page/', '../../docs-page/', '../../../node_modules/swagger-ui-dist/'];
+const places = ['../docs-page/', '../../docs-page/', '../../../../node_modules/swagger-ui-dist/'];
 
 /** Where the parts of Swagger UI are that the page loads. */
 function assetDirectory(): string {

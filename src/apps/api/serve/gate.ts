@@ -1,5 +1,5 @@
 import type { Request } from 'express';
-import { isLoopback, sourceOf } from '../../domain/core/ip-prefix.js';
+import { isLoopback, sourceOf } from '../../../domain/core/ip-prefix.js';
 import { addressOf } from './requests.js';
 
 /** How many requests may be at what at a time. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { agentName } from '../../domain/core/names.js';
+import { agentName } from '../../../domain/core/names.js';
 
 /** What several routes have in common. `id` makes a schema a component of the document. */
 

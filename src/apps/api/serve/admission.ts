@@ -1,12 +1,12 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import { type Refusal, refusal, refusalOf } from '../answers/errors.js';
+import type { Call } from '../route.js';
 import { type JsonObject, readBody } from './body.js';
 import { callerOf } from './credentials.js';
-import { type Refusal, refusal, refusalOf } from './errors.js';
 import { isScrape } from './gate.js';
-import type { Call } from './route.js';
 
 /** A request of somebody who may use the API at all. */
 export interface Admitted {

@@ -1,14 +1,14 @@
 import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
-import type { CtrlExecError } from '../../domain/core/errors.js';
-import type { RunEvent, StreamRequest } from '../../sdk/dispatcher/runs/follow.js';
-import type { Run } from '../../sdk/dispatcher/runs/run.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { RunEvent, StreamRequest } from '../../../sdk/dispatcher/runs/follow.js';
+import type { Run } from '../../../sdk/dispatcher/runs/run.js';
+import { failureBody } from '../document/failure-schema.js';
+import { hostResult, reqid } from '../document/schemas.js';
+import type { Call, EventDefinition } from '../route.js';
 import type { EventStream } from './event-stream.js';
-import { failureBody } from './failure-schema.js';
 import { outputText } from './output-text.js';
 import { resultJson } from './results.js';
-import type { Call, EventDefinition } from './route.js';
-import { hostResult, reqid } from './schemas.js';
 
 const example = 'eab1731a91c588ee';
 
