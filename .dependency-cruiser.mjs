@@ -12,8 +12,60 @@ const npmOrNode = [...npm, 'core'];
 const librariesOfAdapter = {
   x509: ['@peculiar/x509', 'reflect-metadata'],
   undici: ['undici'],
-  sqlite: ['kysely', 'libsql'],
+  sql: ['kysely', 'libsql'],
 };
+
+/**
+ * Rooms: what a folder is about. For each room of a folder, the rooms that it may import besides itself.
+ * @type {Record<string, Record<string, readonly string[]>>}
+ */
+const rooms = {
+  'src/domain': {
+    core: [],
+    protocol: ['core'],
+    trust: ['core', 'protocol'],
+    pairing: ['core', 'protocol', 'trust'],
+    runs: ['core', 'protocol', 'trust'],
+    deploy: ['core', 'protocol', 'trust'],
+    settings: ['core', 'protocol', 'trust', 'pairing', 'runs', 'deploy'],
+    legacy: ['core', 'protocol', 'trust', 'pairing', 'runs', 'deploy', 'settings'],
+  },
+  'src/sdk': {
+    core: [],
+    protocol: ['core'],
+    dispatcher: ['core', 'protocol'],
+    agent: ['core', 'protocol'],
+    deploy: ['core', 'protocol'],
+  },
+  'src/sdk/dispatcher': {
+    trust: [],
+    fleet: ['trust'],
+    runs: ['trust', 'fleet'],
+    pairing: ['trust'],
+    migrate: ['trust', 'fleet', 'runs', 'pairing'],
+  },
+  'src/sdk/agent': {
+    trust: [],
+    runs: ['trust'],
+    pairing: ['trust'],
+    migrate: ['trust', 'runs', 'pairing'],
+  },
+  'src/adapters/sql': { shared: [], sqlite: ['shared'] },
+};
+
+/** One rule a room, for those that may not import every other room of their folder. */
+const closedRooms = Object.entries(rooms).flatMap(([folder, below]) =>
+  Object.entries(below).flatMap(([room, open]) => {
+    const closed = Object.keys(below).filter((other) => other !== room && !open.includes(other));
+    if (closed.length === 0) return [];
+    return forbid(
+      `room-${folder.replace('src/', '').replaceAll('/', '-')}-${room}`,
+      `${folder}/${room} stands on ${open.join(', ') || 'no other room'}. What it needs of another room belongs further down.`,
+      { path: `^${folder}/${room}/` },
+      { path: `^${folder}/(${closed.join('|')})/` },
+    );
+  }),
+);
 
 const allowed = (/** @type {string[]} */ names) => `node_modules/(${names.join('|')})/`;
 
@@ -25,6 +77,7 @@ export default {
       {},
       { circular: true },
     ),
+    ...closedRooms,
     forbid('no-orphans', 'A file that nothing imports is dead code.', { orphan: true, path: '^src/' }, {}),
     forbid(
       'domain-imports-domain-only',
@@ -124,7 +177,7 @@ export default {
       { path: '^src/apps/library/client' },
       {
         path: '^src/',
-        pathNot: '^src/(apps/library/client|domain/names\\.ts)',
+        pathNot: '^src/(apps/library/client|domain/core/names\\.ts)',
         dependencyTypesNot: ['type-only'],
       },
     ),

@@ -603,7 +603,7 @@ export const defences = [
     named:
       'registry: sqlite a key that another name has pinned is no renewal, nor is one of an agent that is not there',
     without: {
-      file: 'src/adapters/sqlite/registry.ts',
+      file: 'src/adapters/sql/shared/registry.ts',
       from: 'const { pairing } = yield* knownRecord(tx, name);\n    yield* freeFor(tx, name, pin.spkiSha256);',
       to: 'const { pairing } = yield* knownRecord(tx, name);',
     },
@@ -739,7 +739,7 @@ export const defences = [
     test: 'unit/files/key-store-disk.test.ts',
     named: 'key store on disk a key of mode 416 is not read, and replacing it makes it 0600',
     without: {
-      file: 'src/adapters/files/key-reading.ts',
+      file: 'src/adapters/files/identity/reading.ts',
       from: 'if (isKey(item) && (mode & 0o077) !== 0)',
       to: 'if (false)',
     },
@@ -774,7 +774,7 @@ export const defences = [
     test: 'unit/sdk/defences-replay.test.ts',
     named: 'an agent that was restarted accepts no request that it had before',
     without: {
-      file: 'src/adapters/files/replay-generations.ts',
+      file: 'src/adapters/files/journal/replay-generations.ts',
       from: '    seen.restore(entry.digest, entry.second);\n',
       to: '',
     },
@@ -796,7 +796,7 @@ export const defences = [
     test: 'unit/files/replay-cache.test.ts',
     named: 'replay cache in files is complete for the next process of the same boot, and for no other',
     without: {
-      file: 'src/adapters/files/replay-cache.ts',
+      file: 'src/adapters/files/journal/replay-cache.ts',
       from: 'whole && boot !== undefined && newest?.boot === boot;',
       to: 'whole;',
     },
@@ -807,7 +807,7 @@ export const defences = [
     test: 'unit/files/replay-cache.test.ts',
     named: 'replay cache in files an older file that is missing or cut off makes it incomplete',
     without: {
-      file: 'src/adapters/files/replay-generations.ts',
+      file: 'src/adapters/files/journal/replay-generations.ts',
       from: 'whole &&= older.intact && older.generation.frames === limit;',
       to: 'whole &&= true;',
     },
@@ -862,7 +862,7 @@ export const defences = [
     test: 'unit/sdk/defences-replay.test.ts',
     named: 'an agent that was restarted runs no request id again, and gives the answer of before',
     without: {
-      file: 'src/adapters/files/agent-runs.ts',
+      file: 'src/adapters/files/journal/agent-runs.ts',
       from: "await unless(['ENOENT'], readFrames(path, each));",
       to: "if (newer) await unless(['ENOENT'], readFrames(path, each));",
     },
@@ -874,7 +874,7 @@ export const defences = [
     named:
       'agent runs in files what ran when the process ended is lost for all that follow, and does not begin again',
     without: {
-      file: 'src/adapters/files/agent-runs.ts',
+      file: 'src/adapters/files/journal/agent-runs.ts',
       from: "if (run.state === 'running') set(key, { ...run, state: 'lost' });",
       to: "if (run.state === 'running') runs.delete(key);",
     },

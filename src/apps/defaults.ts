@@ -4,11 +4,11 @@ import { err, type Result, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
-import { fileAgentRuns } from '../adapters/files/agent-runs.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
-import { fileJobs } from '../adapters/files/jobs.js';
-import { fileKeyStore } from '../adapters/files/key-store.js';
-import { fileReplayCache } from '../adapters/files/replay-cache.js';
+import { fileKeyStore } from '../adapters/files/identity/key-store.js';
+import { fileJobs } from '../adapters/files/jobs/jobs.js';
+import { fileAgentRuns } from '../adapters/files/journal/agent-runs.js';
+import { fileReplayCache } from '../adapters/files/journal/replay-cache.js';
 import { actionRunner } from '../adapters/in-process/runner.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
@@ -163,11 +163,12 @@ function dispatcherFactories(
   events: EventLog = noEventLog,
 ): Factories<DispatcherContext> {
   const stores = once(() => {
-    const opened = ResultAsync.fromSafePromise(import('../adapters/sqlite/stores.js')).andThen((adapter) =>
-      adapter.openSqliteStores({
-        path: join(settings.stateDir, 'ctrl-exec.db'),
-        locksDirectory: join(settings.stateDir, 'locks'),
-      }),
+    const opened = ResultAsync.fromSafePromise(import('../adapters/sql/sqlite/stores.js')).andThen(
+      (adapter) =>
+        adapter.openSqliteStores({
+          path: join(settings.stateDir, 'ctrl-exec.db'),
+          locksDirectory: join(settings.stateDir, 'locks'),
+        }),
     );
     onClose(async () => {
       const outcome = await opened;

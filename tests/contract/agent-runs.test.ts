@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { fileAgentRuns } from '../../src/adapters/files/agent-runs.js';
+import { fileAgentRuns } from '../../src/adapters/files/journal/agent-runs.js';
 import { memoryAgentRuns } from '../../src/adapters/memory/agent-runs.js';
 import { agentRunsContract } from './agent-runs.contract.js';
 

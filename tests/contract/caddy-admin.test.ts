@@ -4,7 +4,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
-import { memoryCaddyAdmin } from '../../src/adapters/memory/caddy-admin.js';
+import { memoryCaddyAdmin } from '../../src/adapters/memory/deploy/caddy-admin.js';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { freePort } from '../support/deployment/server.js';
 import { caddyAdminContract } from './caddy-admin.contract.js';

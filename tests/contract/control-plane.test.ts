@@ -1,5 +1,5 @@
 import { ok, ResultAsync } from 'neverthrow';
-import { memoryControlPlane } from '../../src/adapters/memory/control-plane.js';
+import { memoryControlPlane } from '../../src/adapters/memory/deploy/control-plane.js';
 import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
 import { failure } from '../../src/domain/core/errors.js';

@@ -14,8 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { nodeDeploymentFiles } from '../../src/adapters/files/deployment-files.js';
-import { memoryDeploymentFiles } from '../../src/adapters/memory/deployment-files.js';
+import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-files.js';
+import { memoryDeploymentFiles } from '../../src/adapters/memory/deploy/deployment-files.js';
 import { run } from '../support/deployment/server.js';
 import { deploymentFilesContract } from './deployment-files.contract.js';
 

@@ -2,8 +2,8 @@ import { mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { fileDeploymentJournal } from '../../src/adapters/files/deployment-journal.js';
-import { memoryDeploymentJournal } from '../../src/adapters/memory/deployment-journal.js';
+import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
+import { memoryDeploymentJournal } from '../../src/adapters/memory/deploy/deployment-journal.js';
 import { deploymentJournalContract } from './deployment-journal.contract.js';
 
 deploymentJournalContract('memory', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { supervisedJobs } from '../../src/adapters/child-process/jobs/supervised.js';
-import { fileJobs } from '../../src/adapters/files/jobs.js';
+import { fileJobs } from '../../src/adapters/files/jobs/jobs.js';
 import { actionRunner } from '../../src/adapters/in-process/runner.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { type MemoryJobShelf, memoryJobs } from '../../src/adapters/memory/jobs.js';

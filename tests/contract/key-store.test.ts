@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileKeyStore } from '../../src/adapters/files/key-store.js';
+import { fileKeyStore } from '../../src/adapters/files/identity/key-store.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
 import { keyStoreContract } from './key-store.contract.js';
 

@@ -1,4 +1,4 @@
-import { memoryNetwork } from '../../src/adapters/memory/network.js';
+import { memoryNetwork } from '../../src/adapters/memory/network/network.js';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { tlsListener } from '../../src/adapters/node-tls/listener.js';
 import { undiciTransport } from '../../src/adapters/undici/transport.js';

@@ -2,8 +2,8 @@ import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { filePullKeys } from '../../src/adapters/files/pull-keys.js';
-import { memoryPullKeys } from '../../src/adapters/memory/pull-keys.js';
+import { filePullKeys } from '../../src/adapters/files/deploy/pull-keys.js';
+import { memoryPullKeys } from '../../src/adapters/memory/deploy/pull-keys.js';
 import { idOf, pullKeysContract } from './pull-keys.contract.js';
 
 pullKeysContract('memory', async () => ({ keys: memoryPullKeys(), dispose: async () => undefined }));

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileReplayCache } from '../../src/adapters/files/replay-cache.js';
+import { fileReplayCache } from '../../src/adapters/files/journal/replay-cache.js';
 import { memoryReplayCache } from '../../src/adapters/memory/replay-cache.js';
 import { replayCacheContract } from './replay-cache.contract.js';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer as createTcpServer, type Server } from 'node:net';
 import { createSecureContext, createServer } from 'node:tls';
 import { expect, it } from 'vitest';
-import { memoryTlsProbe } from '../../src/adapters/memory/tls-probe.js';
+import { memoryTlsProbe } from '../../src/adapters/memory/deploy/tls-probe.js';
 import { tlsProbe } from '../../src/adapters/node-tls/probe.js';
 import { freePort } from '../support/deployment/server.js';
 import { fingerprintOf } from '../support/deployment/world.js';

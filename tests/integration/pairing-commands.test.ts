@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openSqliteStores } from '../../src/adapters/sqlite/stores.js';
+import { openSqliteStores } from '../../src/adapters/sql/sqlite/stores.js';
 import type { PairingRequest } from '../../src/domain/pairing/request.js';
 import { run, shared, temporaryDirectory } from '../support/commands.js';
 import { agentCredentials, serialOf } from '../support/fleet.js';

@@ -3,10 +3,10 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { fileKeyStore } from '../../src/adapters/files/key-store.js';
+import { fileKeyStore } from '../../src/adapters/files/identity/key-store.js';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../src/adapters/node-crypto/random.js';
-import { openSqliteStores } from '../../src/adapters/sqlite/stores.js';
+import { openSqliteStores } from '../../src/adapters/sql/sqlite/stores.js';
 import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
 import {
   type Dispatcher,

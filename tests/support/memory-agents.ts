@@ -8,7 +8,7 @@ import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../src/adapters/memory/file-system.js';
 import { type MemoryJobShelf, memoryJobs } from '../../src/adapters/memory/jobs.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
-import { memoryNetwork } from '../../src/adapters/memory/network.js';
+import { memoryNetwork } from '../../src/adapters/memory/network/network.js';
 import { memoryProcessRunner } from '../../src/adapters/memory/process-runner.js';
 import { memoryReplayCache } from '../../src/adapters/memory/replay-cache.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';

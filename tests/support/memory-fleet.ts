@@ -8,7 +8,7 @@ import { memoryJobs } from '../../src/adapters/memory/jobs.js';
 import { memoryJoinTokens } from '../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../src/adapters/memory/key-store.js';
 import { memoryLocks } from '../../src/adapters/memory/locks.js';
-import { memoryNetwork } from '../../src/adapters/memory/network.js';
+import { memoryNetwork } from '../../src/adapters/memory/network/network.js';
 import { memoryPairingQueue } from '../../src/adapters/memory/pairing-queue.js';
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../src/adapters/memory/registry.js';

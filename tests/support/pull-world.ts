@@ -1,10 +1,13 @@
 import { errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
 import { manualClock } from '../../src/adapters/memory/clock.js';
-import { type ControlPlaneScript, memoryControlPlane } from '../../src/adapters/memory/control-plane.js';
+import {
+  type ControlPlaneScript,
+  memoryControlPlane,
+} from '../../src/adapters/memory/deploy/control-plane.js';
+import { memoryPullKeys } from '../../src/adapters/memory/deploy/pull-keys.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../src/adapters/memory/file-system.js';
 import { type MemoryTreeFile, memoryFileTree } from '../../src/adapters/memory/file-tree.js';
-import { memoryPullKeys } from '../../src/adapters/memory/pull-keys.js';
 import { countingRandom } from '../../src/adapters/memory/random.js';
 import { x509CertificateRequests } from '../../src/adapters/x509/certificate-requests.js';
 import { failure } from '../../src/domain/core/errors.js';

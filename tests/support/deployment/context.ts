@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { childProcessRunner } from '../../../src/adapters/child-process/runner.js';
-import { nodeDeploymentFiles } from '../../../src/adapters/files/deployment-files.js';
-import { fileDeploymentJournal } from '../../../src/adapters/files/deployment-journal.js';
+import { nodeDeploymentFiles } from '../../../src/adapters/files/deploy/deployment-files.js';
+import { fileDeploymentJournal } from '../../../src/adapters/files/deploy/deployment-journal.js';
 import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
-import { memoryCaddyAdmin } from '../../../src/adapters/memory/caddy-admin.js';
+import { memoryCaddyAdmin } from '../../../src/adapters/memory/deploy/caddy-admin.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { tlsProbe } from '../../../src/adapters/node-tls/probe.js';
 import { systemClock } from '../../../src/adapters/system/clock.js';

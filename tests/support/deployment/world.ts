@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { errAsync, okAsync } from 'neverthrow';
-import { memoryCaddyAdmin } from '../../../src/adapters/memory/caddy-admin.js';
-import { memoryDeploymentFiles } from '../../../src/adapters/memory/deployment-files.js';
-import { memoryDeploymentJournal } from '../../../src/adapters/memory/deployment-journal.js';
+import { memoryCaddyAdmin } from '../../../src/adapters/memory/deploy/caddy-admin.js';
+import { memoryDeploymentFiles } from '../../../src/adapters/memory/deploy/deployment-files.js';
+import { memoryDeploymentJournal } from '../../../src/adapters/memory/deploy/deployment-journal.js';
+import { memoryTlsProbe } from '../../../src/adapters/memory/deploy/tls-probe.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { memoryTlsProbe } from '../../../src/adapters/memory/tls-probe.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';

@@ -9,8 +9,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type FileAgentRunsOptions, fileAgentRuns } from '../../../src/adapters/files/agent-runs.js';
-import { frame } from '../../../src/adapters/files/frames.js';
+import { type FileAgentRunsOptions, fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
+import { frame } from '../../../src/adapters/files/journal/frames.js';
 import type { AgentRuns } from '../../../src/ports/agent-runs.js';
 import { temporaryDirectory } from './key-store-fixture.js';
 

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { fileJobs } from '../../../src/adapters/files/jobs.js';
+import { fileJobs } from '../../../src/adapters/files/jobs/jobs.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import type { Jobs } from '../../../src/ports/jobs.js';
 import type { ProcessRunner, Program } from '../../../src/ports/process-runner.js';

@@ -1,8 +1,8 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readFrames } from '../../../src/adapters/files/frames.js';
-import { createJournal } from '../../../src/adapters/files/journal.js';
+import { readFrames } from '../../../src/adapters/files/journal/frames.js';
+import { createJournal } from '../../../src/adapters/files/journal/journal.js';
 import { temporaryDirectory } from './key-store-fixture.js';
 
 const bytes = (text: string) => Buffer.from(text);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { fileKeyStore } from '../../../src/adapters/files/key-store.js';
+import { fileKeyStore } from '../../../src/adapters/files/identity/key-store.js';
 import type { KeyStore, KeyStoreChange } from '../../../src/ports/key-store.js';
 import { compileAdapter, pathsIn, temporaryDirectory } from './key-store-fixture.js';
 

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileKeyStore } from '../../../src/adapters/files/key-store.js';
+import { fileKeyStore } from '../../../src/adapters/files/identity/key-store.js';
 import type { KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
 import {
   canMount,

@@ -1,6 +1,6 @@
 /** What the processes do that are killed: `node child.mjs COMMAND DIRECTORY NAME`, one JSON line for each thing that is done. */
-import { fileAgentRuns } from '../../../src/adapters/files/agent-runs.js';
-import { fileReplayCache } from '../../../src/adapters/files/replay-cache.js';
+import { fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
+import { fileReplayCache } from '../../../src/adapters/files/journal/replay-cache.js';
 
 const [command = '', directory = '', name = ''] = process.argv.slice(2);
 const report = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fileAgentRuns } from '../../../src/adapters/files/agent-runs.js';
-import { fileReplayCache } from '../../../src/adapters/files/replay-cache.js';
+import { fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
+import { fileReplayCache } from '../../../src/adapters/files/journal/replay-cache.js';
 import { temporaryDirectory } from './key-store-fixture.js';
 
 const rounds = 6;

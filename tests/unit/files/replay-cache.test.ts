@@ -1,7 +1,10 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type FileReplayCacheOptions, fileReplayCache } from '../../../src/adapters/files/replay-cache.js';
+import {
+  type FileReplayCacheOptions,
+  fileReplayCache,
+} from '../../../src/adapters/files/journal/replay-cache.js';
 import type { ReplayCache } from '../../../src/ports/replay-cache.js';
 import { canMount, mountTiny, temporaryDirectory, unmount } from './key-store-fixture.js';
 

@@ -1,7 +1,7 @@
 /** What the processes do that the tests start: `node child.mjs COMMAND DIRECTORY NAME COUNT`, one JSON line a report. */
 import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { openSqliteStores, type SqliteStores } from '../../../src/adapters/sqlite/stores.js';
+import { openSqliteStores, type SqliteStores } from '../../../src/adapters/sql/sqlite/stores.js';
 import type { Enrolment } from '../../../src/ports/registry.js';
 
 const [command = '', directory = '', name = '', count = '0'] = process.argv.slice(2);

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { openSqliteStores } from '../../../src/adapters/sqlite/stores.js';
+import { openSqliteStores } from '../../../src/adapters/sql/sqlite/stores.js';
 import type { Enrolment } from '../../../src/ports/registry.js';
 import { openStores, storeOptions, temporaryDirectory } from './temporary-stores.js';
 

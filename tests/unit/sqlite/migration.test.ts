@@ -1,6 +1,6 @@
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
-import type { SqliteStores } from '../../../src/adapters/sqlite/stores.js';
+import type { SqliteStores } from '../../../src/adapters/sql/sqlite/stores.js';
 import type { AgentRecord } from '../../../src/domain/trust/agent-record.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import { formerSchema } from './former-schema.js';

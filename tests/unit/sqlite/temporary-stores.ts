@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { openSqliteStores, type SqliteStores } from '../../../src/adapters/sqlite/stores.js';
+import { openSqliteStores, type SqliteStores } from '../../../src/adapters/sql/sqlite/stores.js';
 
 /** A directory that is gone after the test. */
 export function temporaryDirectory(): string {

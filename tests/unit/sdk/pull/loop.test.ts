@@ -1,7 +1,7 @@
 import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { manualClock } from '../../../../src/adapters/memory/clock.js';
-import { memoryPullKeys } from '../../../../src/adapters/memory/pull-keys.js';
+import { memoryPullKeys } from '../../../../src/adapters/memory/deploy/pull-keys.js';
 import { countingRandom } from '../../../../src/adapters/memory/random.js';
 import { pullSettings } from '../../../../src/domain/settings/pull.js';
 import type { PullApi } from '../../../../src/sdk/deploy/pull/api.js';

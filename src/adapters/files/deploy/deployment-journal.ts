@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { ResultAsync } from 'neverthrow';
+import type {
+  DeploymentJournal,
+  DeploymentRecord,
+  PendingDeployment,
+} from '../../../ports/deployment-journal.js';
+import { ensureDirectory, syncDirectory } from '../atomic-write.js';
+import { ownerState, ownerToken } from '../owner-token.js';
+import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
+import { readRecord, recordText } from './deployment-record.js';
+
+/** While a deployment is pending its record has the one name, as a backup the other. */
+const pendingName = 'pending.json';
+const backupName = 'deployment.json';
+const reloadName = 'reloading';
+const setName = /^(\d{8})-(.+?)(\.partial)?$/;
+
+/**
+ * Keeps every deployment in a directory of its own: `<first file>-<hash of the paths>/<number>-<owner token>`, with the
+ * record and, numbered, what the files held. All of it is 0700 and 0600.
+ */
+export function fileDeploymentJournal(options: { readonly directory: string }): DeploymentJournal {
+  const at = (id: string, ...names: string[]) => join(options.directory, id, ...names);
+
+  return {
+    begin: (record) => {
+      const key = keyOf(record);
+      return ensureDirectory(at(key), 0o700)
+        .andThen(() => attempt(at(key), 'write', () => supersede(at(key))))
+        .andThen((number) => {
+          const id = `${key}/${String(number).padStart(8, '0')}-${ownerToken()}`;
+          return attempt(at(id), 'write', () => write(`${at(id)}.partial`, at(id), record))
+            .andThen(() => syncDirectory(at(key)))
+            .map(() => id);
+        });
+    },
+    noteReload: (id) =>
+      attempt(at(id, reloadName), 'write', () => create(at(id, reloadName), new Uint8Array())).andThen(() =>
+        syncDirectory(at(id)),
+      ),
+    end: (id, backups) =>
+      attempt(at(id), 'write', () => rename(at(id, pendingName), at(id, backupName)))
+        .andThen(() => syncDirectory(at(id)))
+        .andThen(() => ResultAsync.fromSafePromise(prune(at(keyIn(id)), backups))),
+    forget: (id) =>
+      attempt(at(id), 'remove', async () => {
+        await unless(['ENOENT'], rename(at(id, pendingName), at(id, backupName)));
+        await rm(at(id), { recursive: true, force: true });
+        await bestEffort(rmdir(at(keyIn(id))));
+      }),
+    pending: () =>
+      attempt(options.directory, 'list', async () => [
+        ...((await unless(['ENOENT'], readdir(options.directory))) ?? []).toSorted(),
+      ])
+        .andThen((keys) => ResultAsync.combine(keys.map((key) => pendingIn(options.directory, key))))
+        .map((found) => found.flat()),
+    location: (id) => at(id),
+  };
+}
+
+const keyIn = (id: string) => id.split('/', 1)[0] ?? '';
+
+function keyOf({ files }: DeploymentRecord): string {
+  const paths = files.map(({ path }) => path);
+  const hash = createHash('sha256').update(JSON.stringify(paths.toSorted())).digest('hex').slice(0, 16);
+  const name = basename(paths[0] ?? '')
+    .replace(/[^A-Za-z0-9._-]/g, '_')
+    .replace(/^\.+/, '_');
+  return `${name.slice(0, 60)}-${hash}`;
+}
+
+interface BackupSet {
+  readonly name: string;
+  readonly number: number;
+  readonly token: string;
+  readonly partial: boolean;
+}
+
+/** Newest first. */
+async function setsIn(directory: string): Promise<BackupSet[]> {
+  const names = (await unless(['ENOENT', 'ENOTDIR'], readdir(directory))) ?? [];
+  return names
+    .flatMap((name) => {
+      const [, number, token = '', partial] = setName.exec(name) ?? [];
+      if (number === undefined) return [];
+      return [{ name, number: Number(number), token, partial: partial !== undefined }];
+    })
+    .toSorted((a, b) => b.number - a.number);
+}
+
+const exists = async (path: string): Promise<boolean> => (await unless(['ENOENT'], stat(path))) !== undefined;
+
+/** Turns what is pending into backups; answers with the next number. */
+async function supersede(directory: string): Promise<number> {
+  const sets = await setsIn(directory);
+  for (const { name } of sets)
+    await unless(['ENOENT'], rename(join(directory, name, pendingName), join(directory, name, backupName)));
+  return (sets[0]?.number ?? 0) + 1;
+}
+
+/** It has its name once all of it is there and durable. */
+async function write(partial: string, final: string, record: DeploymentRecord): Promise<void> {
+  await mkdir(partial, { mode: 0o700 });
+  try {
+    for (const [index, { before }] of record.files.entries())
+      if (before !== undefined) await create(join(partial, String(index)), before.content);
+    await create(join(partial, pendingName), new TextEncoder().encode(recordText(record)));
+    const synced = await syncDirectory(partial);
+    if (synced.isErr()) throw Object.assign(new Error(synced.error.reason), { code: synced.error.reason });
+    await rename(partial, final);
+  } catch (thrown) {
+    await bestEffort(rm(partial, { recursive: true, force: true }));
+    throw thrown;
+  }
+}
+
+async function create(path: string, content: Uint8Array): Promise<void> {
+  const handle = await open(path, 'w', 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function prune(directory: string, backups: number): Promise<void> {
+  let kept = 0;
+  for (const { name, partial } of await setsIn(directory)) {
+    if (partial || (await exists(join(directory, name, pendingName)))) continue;
+    kept += 1;
+    if (kept > backups) await bestEffort(rm(join(directory, name), { recursive: true, force: true }));
+  }
+  await bestEffort(rmdir(directory));
+}
+
+function pendingIn(directory: string, key: string): ResultAsync<PendingDeployment[], FileFailure> {
+  const path = (...names: string[]) => join(directory, key, ...names);
+  const abandoned = attempt(path(), 'list', async () => {
+    const names: string[] = [];
+    for (const { name, token, partial } of (await setsIn(path())).toReversed()) {
+      if ((await ownerState(token)) === 'alive') continue;
+      if (partial) await rm(path(name), { recursive: true, force: true });
+      else if (await exists(path(name, pendingName))) names.push(name);
+    }
+    return names;
+  });
+  return abandoned.andThen((names) =>
+    ResultAsync.combine(
+      names.map((name) =>
+        attempt(path(name, pendingName), 'read', () => readFile(path(name, pendingName), 'utf8'))
+          .andThen((text) => readRecord(text, path(name), pendingName))
+          .andThen((record) =>
+            attempt(path(name), 'read', () => exists(path(name, reloadName))).map((reloadNoted) => ({
+              id: `${key}/${name}`,
+              record,
+              reloadNoted,
+            })),
+          ),
+      ),
+    ),
+  );
+}

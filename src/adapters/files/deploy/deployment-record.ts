@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ok, type Result, ResultAsync } from 'neverthrow';
+import {
+  decodeObject,
+  type Field,
+  integer,
+  list,
+  matching,
+  optional,
+  text,
+} from '../../../domain/core/decode.js';
+import { parseJsonObject } from '../../../domain/core/json.js';
+import type { DeploymentRecord, RecordedFile } from '../../../ports/deployment-journal.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
+
+const format = 1;
+
+/** The record without the contents, which are in files beside it, by their index. */
+export const recordText = ({ targetType, reload, files }: DeploymentRecord): string =>
+  `${JSON.stringify({
+    format,
+    targetType,
+    ...(reload === undefined ? {} : { reload: [reload.program, ...reload.args] }),
+    files: files.map(({ path, before, after }) => ({
+      path,
+      after,
+      ...(before === undefined ? {} : { before: { mode: before.mode, uid: before.uid, gid: before.gid } }),
+    })),
+  })}\n`;
+
+const absolute = matching(/^\/[^\0]*$/, 'an absolute path');
+const nested = <T>(form: string, read: (value: unknown) => Result<T, string>): Field<T> => ({
+  form,
+  read: (value) => read(value).unwrapOr(undefined as T | undefined) as T | undefined,
+});
+
+const state = nested('mode, uid and gid', (value) =>
+  decodeObject(value, {
+    mode: integer(0, 0o777),
+    uid: integer(0, 2 ** 32 - 1),
+    gid: integer(0, 2 ** 32 - 1),
+  }),
+);
+const recorded = nested('a file', (value) =>
+  decodeObject(value, {
+    path: absolute,
+    after: matching(/^[0-9a-f]{64}$/, 'SHA-256 in hex'),
+    before: optional(state),
+  }),
+);
+const shape = {
+  format: integer(format, format),
+  targetType: text(100),
+  reload: optional(list(text(4096), 1, 2048)),
+  files: list(recorded, 1, 16),
+};
+
+type Recorded = Omit<RecordedFile, 'before'> & {
+  readonly before?: { mode: number; uid: number; gid: number };
+};
+
+/** Reads a record and the contents beside it. It was written in one piece: what cannot be understood was damaged. */
+export function readRecord(
+  json: string,
+  directory: string,
+  name: string,
+): ResultAsync<DeploymentRecord, FileFailure> {
+  const path = join(directory, name);
+  const decoded = parseJsonObject(json)
+    .andThen((value) => decodeObject(value, shape))
+    .mapErr((why) => damaged(path, why));
+  return new ResultAsync(Promise.resolve(decoded)).andThen(({ targetType, reload: words, files }) =>
+    ResultAsync.combine(files.map((file, index) => withContent(file, join(directory, String(index))))).map(
+      (complete) => {
+        const [program, ...args] = words ?? [];
+        return { targetType, reload: program === undefined ? undefined : { program, args }, files: complete };
+      },
+    ),
+  );
+}
+
+function withContent(file: Recorded, path: string): ResultAsync<RecordedFile, FileFailure> {
+  const { before } = file;
+  if (before === undefined) return new ResultAsync(Promise.resolve(ok({ ...file, before })));
+  return attempt(path, 'read', () => readFile(path)).map((content) => ({
+    ...file,
+    before: { ...before, content: new Uint8Array(content) },
+  }));
+}
+
+const damaged = (path: string, why: string): FileFailure =>
+  systemFailure(
+    path,
+    'read',
+    'EBADMSG',
+    `the record of an interrupted deployment is damaged (${why}): see to the files of the service, then remove it`,
+  );
