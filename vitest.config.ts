@@ -15,7 +15,7 @@ export default defineConfig({
           ...shared,
           name: 'integration',
           include: ['tests/integration/**/*.test.ts'],
-          globalSetup: ['tests/support/built-package.ts'],
+          globalSetup: ['tests/support/commands/built-package.ts'],
         },
       },
     ],

@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     name: 'full',
     include: ['tests/full/**/*.test.ts'],
-    globalSetup: ['tests/support/built-package.ts'],
+    globalSetup: ['tests/support/commands/built-package.ts'],
     fileParallelism: false,
     testTimeout: 1_200_000,
     hookTimeout: 120_000,

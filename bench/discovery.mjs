@@ -25,7 +25,7 @@ const median = (/** @type {number[]} */ values) =>
 const pki = async () => {
   const outfile = join(home, 'test-pki.mjs');
   await build({
-    entryPoints: [join(root, 'tests/support/test-pki.ts')],
+    entryPoints: [join(root, 'tests/support/network/test-pki.ts')],
     outfile,
     bundle: true,
     platform: 'node',

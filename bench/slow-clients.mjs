@@ -18,7 +18,7 @@ const children = [];
 
 /** @param {string} name of a file in tests/support */
 const bundle = async (name) => {
-  const outfile = join(directory, `${name}.mjs`);
+  const outfile = join(directory, `${name.replace('/', '-')}.mjs`);
   await build({
     entryPoints: [join(root, `tests/support/${name}.ts`)],
     outfile,
@@ -106,8 +106,8 @@ try {
   const part = (/** @type {string} */ name) =>
     readFileSync(join(homes.dispatcher, `ctrl-exec.${name}`), 'utf8');
   const who = { key: part('key'), certificate: part('crt') };
-  const [http, tls] = [await import(await bundle('raw-http')), await import(await bundle('raw-tls'))];
-  const attacker = await bundle('slow-clients-main');
+  const [http, tls] = [await import(await bundle('network/raw-http')), await import(await bundle('network/raw-tls'))];
+  const attacker = await bundle('slow-clients/main');
 
   const fresh = async () => {
     const socket = await tls.openTls(port, who);

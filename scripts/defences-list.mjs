@@ -16,7 +16,7 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: passes every message on, under a TLS key of his own',
     stoppedBy: 'each side puts the TLS key that it saw into what both hash',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'who passes every message on, under a TLS key of his own, is found out before there is a code',
     without: {
       file: 'src/domain/pairing/transcript.ts',
@@ -28,7 +28,7 @@ export const defences = [
     threat:
       'Man in the middle at pairing: has the TLS key of the pairing port, and shows a dispatcher of his own',
     stoppedBy: 'both sets of certificates are hashed, too',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'who has the TLS key, and adds a dispatcher of his own to those of the dispatcher, is found out',
     without: {
       file: 'src/domain/pairing/transcript.ts',
@@ -41,7 +41,7 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: another one from the second message on',
     stoppedBy: 'every connection of a session must show the same key',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'whose TLS key is another one from the nonces on does not get to read them',
     without: {
       file: 'src/sdk/agent/pairing/connection.ts',
@@ -52,7 +52,7 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: has the agent confirm to him, and uses that at the dispatcher',
     stoppedBy: 'what the agent signs holds for the session that it saw',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named:
       'gets no certificate for the agent with what the agent confirmed to him, although both sides said yes',
     without: {
@@ -64,7 +64,7 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing: a dispatcher towards the agent, an agent towards the dispatcher',
     stoppedBy: 'the codes differ, and one that differs refuses the request',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'who completes the ceremony with each side makes the codes differ',
     without: {
       file: 'src/sdk/dispatcher/pairing/decisions.ts',
@@ -75,7 +75,7 @@ export const defences = [
   {
     threat: 'Man in the middle at pairing, where the CA is known by its fingerprint (`--ca-sha256`)',
     stoppedBy: 'the pairing port must have a TLS certificate of that CA',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named:
       'who shows the certificates of the dispatcher is none to an agent that knows the fingerprint of the CA',
     without: {
@@ -87,7 +87,7 @@ export const defences = [
   {
     threat: 'A dispatcher of another CA answers an agent that knows the fingerprint',
     stoppedBy: 'the fingerprint is compared before anything is confirmed',
-    test: 'unit/sdk/pairing.test.ts',
+    test: 'unit/sdk/pairing/pairing.test.ts',
     named: 'pairing accepts the CA fingerprint in place of a person, and refuses another one',
     without: {
       file: 'src/sdk/agent/pairing/judgement.ts',
@@ -98,7 +98,7 @@ export const defences = [
   {
     threat: 'An operator approves a request that is not the one of the person at the agent',
     stoppedBy: 'the agent installs nothing before its own person has said yes',
-    test: 'unit/sdk/pairing.test.ts',
+    test: 'unit/sdk/pairing/pairing.test.ts',
     named: 'pairing installs nothing when the person at the agent says no, although the operator approved',
     without: {
       file: 'src/sdk/agent/pairing/pair.ts',
@@ -111,7 +111,7 @@ export const defences = [
   {
     threat: 'Code grinding towards the agent: chooses his nonce when he has seen the one of the agent',
     stoppedBy: 'the dispatcher commits to its nonce first, and the agent checks that',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named:
       'towards the agent: who chooses his nonce when he has seen its own is found out before there is a code',
     without: {
@@ -123,7 +123,7 @@ export const defences = [
   {
     threat: 'Code grinding towards the dispatcher: tries one nonce after the other',
     stoppedBy: 'a session answers one nonce; a second one ends it',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'towards the dispatcher: a second nonce is not answered, and ends the session',
     without: {
       file: 'src/sdk/dispatcher/pairing/session.ts',
@@ -134,7 +134,7 @@ export const defences = [
   {
     threat: 'Code guessing: one request after the other, until a code fits',
     stoppedBy: 'three wrong codes end pairing mode',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'by trying: three wrong codes end pairing mode',
     without: {
       file: 'src/sdk/dispatcher/pairing/watcher.ts',
@@ -146,7 +146,7 @@ export const defences = [
     threat: 'Guessing the secret of a join token',
     stoppedBy:
       'a proof is asked for before the dispatcher reveals anything, and one wrong one ends the session',
-    test: 'unit/sdk/joining.test.ts',
+    test: 'unit/sdk/pairing/join-tokens.test.ts',
     named:
       'a host with a join token without its secret is refused, and neither the nonce nor the proof is revealed',
     without: {
@@ -158,7 +158,7 @@ export const defences = [
   {
     threat: 'A dispatcher that never issued the join token answers',
     stoppedBy: 'it has to prove the token, too',
-    test: 'unit/sdk/joining.test.ts',
+    test: 'unit/sdk/pairing/join-tokens.test.ts',
     named: 'does not confirm to a dispatcher whose proof is another one',
     without: {
       file: 'src/sdk/agent/pairing/pair.ts',
@@ -169,7 +169,7 @@ export const defences = [
   {
     threat: 'A join token that leaked is used for another key',
     stoppedBy: 'it is bound to the first CSR that proves it',
-    test: 'unit/sdk/joining.test.ts',
+    test: 'unit/sdk/pairing/join-tokens.test.ts',
     named: 'a join token that is bound is refused for another key, and that is an alarm',
     without: {
       file: 'src/sdk/dispatcher/pairing/session.ts',
@@ -180,7 +180,7 @@ export const defences = [
   {
     threat: 'A join token for one host is used by another',
     stoppedBy: 'it is for one name',
-    test: 'unit/sdk/joining.test.ts',
+    test: 'unit/sdk/pairing/join-tokens.test.ts',
     named: 'a host with a join token of another host is refused at the beginning',
     without: {
       file: 'src/sdk/dispatcher/pairing/join-tokens.ts',
@@ -194,7 +194,7 @@ export const defences = [
     threat: 'Downgrade at pairing: answers in version 1',
     stoppedBy:
       'messages of another version are not understood; the agent falls back to none unless it is told to (`--allow-v1`)',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'messages of another version are not understood, whatever else they say',
     without: {
       file: 'src/domain/pairing/messages.ts',
@@ -205,7 +205,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: has the agent offer a version that it did not',
     stoppedBy: 'the offer is hashed',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'who has the TLS key, and has the agent offer another version than it does, is found out',
     without: {
       file: 'src/domain/pairing/transcript.ts',
@@ -216,7 +216,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: has a dispatcher that knows version 2 seem not to, in the midst of it',
     stoppedBy: 'version 1 is tried after the answer to M1 only, and not where one before it was of version 2',
-    test: 'unit/sdk/pairing-version1-agent.test.ts',
+    test: 'unit/sdk/pairing/version1-agent.test.ts',
     named: 'after a 404 of a dispatcher that has shown before that it knows version 2',
     without: {
       file: 'src/sdk/agent/pairing/connection.ts',
@@ -227,7 +227,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: version 1 where people compare codes',
     stoppedBy: '`--allow-v1` needs the fingerprint of the CA, or the word that nobody can be between',
-    test: 'unit/sdk/pairing-version1-agent.test.ts',
+    test: 'unit/sdk/pairing/version1-agent.test.ts',
     named: 'where people compare codes',
     without: {
       file: 'src/sdk/agent/pairing/options.ts',
@@ -238,7 +238,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: a name that has paired by version 2 asks by version 1',
     stoppedBy: 'such an approval is refused',
-    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
+    test: 'unit/sdk/pairing/version1-dispatcher.test.ts',
     named: 'take the place of a name that is paired by version 2',
     without: {
       file: 'src/sdk/dispatcher/pairing/decisions.ts',
@@ -249,7 +249,7 @@ export const defences = [
   {
     threat: 'Pairing by version 1 where nobody switched it on',
     stoppedBy: 'its route is unknown then',
-    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
+    test: 'unit/sdk/pairing/version1-dispatcher.test.ts',
     named: 'is unknown to a dispatcher that does not serve it, as any other route',
     without: {
       file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
@@ -260,7 +260,7 @@ export const defences = [
   {
     threat: 'Pairing by version 1: an approval that was made for another request',
     stoppedBy: 'it must have the nonce of the request',
-    test: 'unit/sdk/pairing-version1-agent.test.ts',
+    test: 'unit/sdk/pairing/version1-agent.test.ts',
     named: 'with another nonce, ""',
     without: {
       file: 'src/sdk/agent/pairing/legacy-judgement.ts',
@@ -271,7 +271,7 @@ export const defences = [
   {
     threat: 'Pairing by version 1: shows the CA of the true dispatcher without a certificate of it',
     stoppedBy: 'with `--ca-sha256` the certificate of TLS must be of that CA',
-    test: 'unit/sdk/pairing-version1-agent.test.ts',
+    test: 'unit/sdk/pairing/version1-agent.test.ts',
     named: 'from who does not hold a certificate of the CA with this fingerprint',
     without: {
       file: 'src/sdk/agent/pairing/judgement.ts',
@@ -282,7 +282,7 @@ export const defences = [
   {
     threat: 'Pairing by version 1: an agent poses as the dispatcher',
     stoppedBy: 'a certificate that names somebody must name the dispatcher (those of legacy CAs name nobody)',
-    test: 'unit/sdk/pairing-version1-agent.test.ts',
+    test: 'unit/sdk/pairing/version1-agent.test.ts',
     named: 'from who holds the certificate of an agent',
     without: {
       file: 'src/sdk/agent/pairing/legacy-judgement.ts',
@@ -293,7 +293,7 @@ export const defences = [
   {
     threat: 'Pairing by version 1: requests that wait fill the queue',
     stoppedBy: 'they have the places of version 2, two for an address, until their agent is gone',
-    test: 'unit/sdk/pairing-version1-dispatcher.test.ts',
+    test: 'unit/sdk/pairing/version1-dispatcher.test.ts',
     named: 'fill the queue',
     without: {
       file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
@@ -304,7 +304,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: an older TLS towards the dispatcher',
     stoppedBy: 'the pairing port speaks TLS 1.3 only',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named: 'the pairing port speaks with nobody over TLS 1.2',
     without: {
       file: 'src/sdk/dispatcher/pairing/pairing-mode.ts',
@@ -315,7 +315,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: an older TLS towards the agent',
     stoppedBy: 'the agent pairs over TLS 1.3 only',
-    test: 'unit/undici/connections.test.ts',
+    test: 'unit/adapters/undici/connections.test.ts',
     named: 'says that the agent speaks TLS 1.2 where 1.3 is wanted',
     without: {
       file: 'src/adapters/undici/connect.ts',
@@ -339,7 +339,7 @@ export const defences = [
   {
     threat: 'The same over a connection that is older than the change of CAs',
     stoppedBy: 'the agent judges issuer, dates and usage again for every request',
-    test: 'unit/sdk/agent-requests.test.ts',
+    test: 'unit/sdk/agent/requests.test.ts',
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
@@ -351,7 +351,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: has a certificate of the right CA, and no agent trusts it',
     stoppedBy: 'serials in the trust file of each agent; refused before the body is read',
-    test: 'unit/sdk/agent-requests.test.ts',
+    test: 'unit/sdk/agent/requests.test.ts',
     named: "on '/run', nobody with a serial that is not trusted, and no body is read",
     without: {
       file: 'src/sdk/agent/trust/recognise.ts',
@@ -362,7 +362,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: has a certificate made with the serial of a trusted one',
     stoppedBy: 'a serial is trusted for the one certificate that was seen with it',
-    test: 'unit/sdk/lifecycle-rotation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
     named: 'a dispatcher is not taken for another by a certificate with the serial of that one',
     without: {
       file: 'src/sdk/agent/trust/recognise.ts',
@@ -373,7 +373,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: says that it follows a trusted one, with a forged chain',
     stoppedBy: 'each step is signed by the key before it, from one that the agent knows',
-    test: 'unit/sdk/lifecycle-rotation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
     named: 'a stranger is refused with a chain with a forged signature',
     without: {
       file: 'src/sdk/agent/trust/dispatcher-serials.ts',
@@ -384,7 +384,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: shows the true chain of another',
     stoppedBy: 'the chain must end at the certificate of the caller',
-    test: 'unit/sdk/lifecycle-rotation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
     named: 'a stranger is refused with a chain that somebody else than who it leads to shows',
     without: {
       file: 'src/sdk/agent/trust/dispatcher-serials.ts',
@@ -395,7 +395,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: retires the serials of another',
     stoppedBy: 'each dispatcher changes serials under its own id only',
-    test: 'unit/sdk/lifecycle-rotation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
     named: 'a dispatcher cannot retire a serial of another',
     without: {
       file: 'src/sdk/agent/trust/dispatcher-serials.ts',
@@ -407,7 +407,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: has the agent give up the CA of another',
     stoppedBy: 'a set of CAs under which a trusted dispatcher would be locked out is refused',
-    test: 'unit/sdk/lifecycle-ca.test.ts',
+    test: 'unit/sdk/dispatcher/trust/ca-rollover.test.ts',
     named:
       'an agent refuses a set of CAs that would lock out the agent alone, or another dispatcher, also one that has not been here yet',
     without: {
@@ -419,7 +419,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted, or a stolen key of one: brings in a CA of its own',
     stoppedBy: 'a new CA must be vouched for by the key of one that is accepted',
-    test: 'unit/sdk/lifecycle-ca.test.ts',
+    test: 'unit/sdk/dispatcher/trust/ca-rollover.test.ts',
     named: 'an agent refuses a set of CAs of which no CA that it accepts vouches for a new one, with 409',
     without: {
       file: 'src/sdk/agent/trust/authority-updates.ts',
@@ -430,7 +430,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: reads the output of another by its request id',
     stoppedBy: 'request ids belong to the dispatcher that used them',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: 'a request id is the own of each dispatcher, whatever serials that has',
     without: {
       file: 'src/sdk/agent/runs/once.ts',
@@ -441,7 +441,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: runs what is not allowed, by a path or a crafted name',
     stoppedBy: 'names are looked up in the allowlist of the agent, never used as paths',
-    test: 'unit/sdk/agent-run.test.ts',
+    test: 'unit/sdk/agent/runs/run.test.ts',
     named: 'the name "/opt/greet": script not permitted',
     without: {
       file: 'src/sdk/agent/runs/ask.ts',
@@ -454,7 +454,7 @@ export const defences = [
   {
     threat: 'Compromised agent: poses as another that is registered',
     stoppedBy: 'the key is pinned by name, and compared before a byte is sent',
-    test: 'unit/sdk/contact.test.ts',
+    test: 'unit/sdk/dispatcher/fleet/contact.test.ts',
     named: 'answered by the key of another registered agent is refused, and that one is asked nothing',
     without: {
       file: 'src/sdk/dispatcher/trust/agent-target.ts',
@@ -465,7 +465,7 @@ export const defences = [
   {
     threat: 'Compromised agent, or a stranger of the same CA: answers where no registered name was asked',
     stoppedBy: 'its key must be pinned for some agent',
-    test: 'unit/sdk/contact.test.ts',
+    test: 'unit/sdk/dispatcher/fleet/contact.test.ts',
     named: 'is refused with a key that nobody has, although its certificate is of our CA',
     without: {
       file: 'src/sdk/dispatcher/trust/agent-target.ts',
@@ -476,7 +476,7 @@ export const defences = [
   {
     threat: 'Compromised agent: poses as a dispatcher',
     stoppedBy: 'certificates of agents are for servers only',
-    test: 'unit/sdk/agent-requests.test.ts',
+    test: 'unit/sdk/agent/requests.test.ts',
     named:
       'nobody whose certificate is out of date, of another CA or not for clients, also with a trusted serial',
     without: {
@@ -488,7 +488,7 @@ export const defences = [
   {
     threat: 'Compromised agent: answers with the fields of another request',
     stoppedBy: 'a result has the request id that was asked with, and its host is the one that was asked',
-    test: 'unit/sdk/answers.test.ts',
+    test: 'unit/sdk/dispatcher/runs/answers.test.ts',
     named: 'an answer that is not understood is exit -1 and says why another reqid',
     without: {
       file: 'src/domain/protocol/agent-protocol.ts',
@@ -499,7 +499,7 @@ export const defences = [
   {
     threat: 'Compromised agent: answers in the name of another',
     stoppedBy: 'results are filed under the name that was asked, whatever the body says',
-    test: 'unit/sdk/run.test.ts',
+    test: 'unit/sdk/dispatcher/runs/run.test.ts',
     named: 'results are kept under the registered name when the agent claims to be another',
     without: {
       file: 'src/sdk/dispatcher/runs/run.ts',
@@ -510,7 +510,7 @@ export const defences = [
   {
     threat: 'Compromised agent, or somebody in between: streams the output and the result of another run',
     stoppedBy: 'the last line of a stream signs all lines before it and the result, for this very request',
-    test: 'unit/sdk/follow.test.ts',
+    test: 'unit/sdk/dispatcher/runs/streamed-answer.test.ts',
     named: 'where it is that of another run, byte for byte',
     without: {
       file: 'src/sdk/dispatcher/runs/streamed-answer.ts',
@@ -521,7 +521,7 @@ export const defences = [
   {
     threat: 'Compromised agent: streams output, and ends without vouching for it',
     stoppedBy: 'a stream without its end line is no result, and nothing of it is kept',
-    test: 'unit/sdk/follow.test.ts',
+    test: 'unit/sdk/dispatcher/runs/streamed-answer.test.ts',
     named: 'where the connection breaks before its end, which may still be fetched',
     without: {
       file: 'src/sdk/dispatcher/trust/agent-request.ts',
@@ -532,7 +532,7 @@ export const defences = [
   {
     threat: 'Compromised agent: writes lines in the name of another host into a run that is followed',
     stoppedBy: 'every line has its host in front, and control characters are shown as escapes',
-    test: 'unit/apps/followed-output.test.ts',
+    test: 'unit/apps/cli/followed-output.test.ts',
     named: 'is one line of its own host and stream for each line end, whatever a script writes',
     without: {
       file: 'src/apps/cli/followed-output.ts',
@@ -543,7 +543,7 @@ export const defences = [
   {
     threat: 'A user who may start no run: looks at, or stops, that of another',
     stoppedBy: 'the hook is asked about both, and told whose run it is',
-    test: 'unit/sdk/async-runs.test.ts',
+    test: 'unit/sdk/dispatcher/runs/async-runs.test.ts',
     named: 'asks the hook, which is told whose run it is, before any agent',
     without: {
       file: 'src/sdk/dispatcher/runs/lookup.ts',
@@ -554,7 +554,7 @@ export const defences = [
   {
     threat: 'Compromised agent: puts control characters into what people and logs are shown',
     stoppedBy: 'what an agent says is escaped and cut',
-    test: 'unit/sdk/answers.test.ts',
+    test: 'unit/sdk/dispatcher/runs/answers.test.ts',
     named: 'hostile texts in an error do not reach a result or a terminal',
     without: {
       file: 'src/domain/protocol/agent-protocol.ts',
@@ -565,7 +565,7 @@ export const defences = [
   {
     threat: 'Compromised agent: asks at its renewal for a certificate in the name of another',
     stoppedBy: 'the name is that of its present certificate; of a CSR nothing is used but the key',
-    test: 'unit/sdk/defences-renewal.test.ts',
+    test: 'unit/sdk/dispatcher/trust/renewal-attacked.test.ts',
     named: 'an agent that was broken into gets a certificate in its own name, whatever name its CSR asks for',
     without: {
       file: 'src/sdk/dispatcher/trust/renewal.ts',
@@ -576,7 +576,7 @@ export const defences = [
   {
     threat: 'The same when it pairs',
     stoppedBy: 'the name is the one that was approved',
-    test: 'unit/sdk/defences-pairing.test.ts',
+    test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
     named:
       'an agent that asks to pair gets a certificate in the name that was approved, whatever its CSR says',
     without: {
@@ -611,7 +611,7 @@ export const defences = [
   {
     threat: 'A dispatcher hands an agent a certificate in another name at a renewal',
     stoppedBy: 'the agent takes only its own names, key, CA, usage and dates',
-    test: 'unit/sdk/lifecycle-renewal.test.ts',
+    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
     named: 'an agent refuses a certificate in another name',
     without: {
       file: 'src/sdk/agent/trust/renewal.ts',
@@ -624,7 +624,7 @@ export const defences = [
   {
     threat: 'The certificate of a dispatcher was stolen: its serial is on the list that people write',
     stoppedBy: 'serials in `revoked-serials`, for every request',
-    test: 'unit/sdk/agent-requests.test.ts',
+    test: 'unit/sdk/agent/requests.test.ts',
     named: "on '/run', nobody with a revoked serial, also a trusted one, and no body is read",
     without: {
       file: 'src/sdk/agent/trust/recognise.ts',
@@ -635,7 +635,7 @@ export const defences = [
   {
     threat: 'The certificate of a dispatcher was stolen: it was revoked with `revoke`',
     stoppedBy: 'revocation lists, pushed to every agent and kept over its restart',
-    test: 'unit/sdk/lifecycle-revocation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
     named: 'agents refuse a dispatcher whose serial is on the list, on a connection that is open',
     without: {
       file: 'src/sdk/agent/trust/trust.ts',
@@ -646,7 +646,7 @@ export const defences = [
   {
     threat: 'A revoked dispatcher begins a request before it is revoked, and ends it after',
     stoppedBy: 'the caller is judged again when the body is there',
-    test: 'unit/sdk/agent-requests.test.ts',
+    test: 'unit/sdk/agent/requests.test.ts',
     named: "because it is 'revoked' is refused on '/run', and nothing is done",
     without: {
       file: 'src/sdk/agent/requests.ts',
@@ -657,7 +657,7 @@ export const defences = [
   {
     threat: 'A revoked dispatcher is let in again by an older list',
     stoppedBy: 'the numbers of the lists of a dispatcher only grow',
-    test: 'unit/sdk/lifecycle-revocation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
     named: 'agents refuse an older list and one that nobody they accept has signed',
     without: {
       file: 'src/sdk/agent/trust/authority-updates.ts',
@@ -668,7 +668,7 @@ export const defences = [
   {
     threat: 'A revoked dispatcher is let in again by the list of another',
     stoppedBy: 'a list takes the place only of one that the same dispatcher brought',
-    test: 'unit/sdk/lifecycle-revocation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
     named: 'agents hold the lists of several dispatchers, each with its own numbers',
     without: {
       file: 'src/sdk/agent/trust/trust.ts',
@@ -690,7 +690,7 @@ export const defences = [
   {
     threat: 'A revoked dispatcher follows itself by a chain of successions',
     stoppedBy: 'no serial of a chain may be revoked',
-    test: 'unit/sdk/lifecycle-rotation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
     named: 'a stranger is refused with a chain of which serial 0 is revoked',
     without: {
       file: 'src/sdk/agent/trust/dispatcher-serials.ts',
@@ -701,7 +701,7 @@ export const defences = [
   {
     threat: 'The certificate of an agent was stolen: it was revoked with `revoke`',
     stoppedBy: 'revocations are looked up before every request, over kept connections, too',
-    test: 'unit/sdk/lifecycle-revocation.test.ts',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
     named:
       'revoke NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent',
     without: {
@@ -725,7 +725,7 @@ export const defences = [
   {
     threat: 'A session of TLS is resumed that was begun under other CAs or certificates',
     stoppedBy: 'there are no tickets',
-    test: 'unit/node-tls/clients.test.ts',
+    test: 'unit/adapters/node-tls/clients.test.ts',
     named: 'TLS TLSv1.2 sessions are not resumed',
     without: {
       file: 'src/adapters/node-tls/secure-context.ts',
@@ -736,7 +736,7 @@ export const defences = [
   {
     threat: 'A key that others on the host can read',
     stoppedBy: 'refused when found so',
-    test: 'unit/files/key-store-disk.test.ts',
+    test: 'unit/adapters/files/identity/key-store-disk.test.ts',
     named: 'key store on disk a key of mode 416 is not read, and replacing it makes it 0600',
     without: {
       file: 'src/adapters/files/identity/reading.ts',
@@ -749,7 +749,7 @@ export const defences = [
   {
     threat: 'Replay: a request is sent again, byte for byte',
     stoppedBy: 'its nonce is remembered before anything comes of it',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is sent again byte for byte is refused as replayed on '/run'",
     without: {
       file: 'src/sdk/agent/requests.ts',
@@ -771,7 +771,7 @@ export const defences = [
   {
     threat: 'Replay across a restart of the agent',
     stoppedBy: 'the nonces are in a journal',
-    test: 'unit/sdk/defences-replay.test.ts',
+    test: 'unit/sdk/agent/replay.test.ts',
     named: 'an agent that was restarted accepts no request that it had before',
     without: {
       file: 'src/adapters/files/journal/replay-generations.ts',
@@ -782,7 +782,7 @@ export const defences = [
   {
     threat: 'Replay across a reboot, or where the journal is lost',
     stoppedBy: 'for half a minute nothing is accepted that may have been here',
-    test: 'unit/sdk/defences-replay.test.ts',
+    test: 'unit/sdk/agent/replay.test.ts',
     named: 'on a host that was booted meanwhile refuses for half a minute what it may have had',
     without: {
       file: 'src/sdk/agent/requests.ts',
@@ -793,7 +793,7 @@ export const defences = [
   {
     threat: 'Replay across a reboot that left an older journal on the disk',
     stoppedBy: 'the journal names its boot',
-    test: 'unit/files/replay-cache.test.ts',
+    test: 'unit/adapters/files/journal/replay-cache.test.ts',
     named: 'replay cache in files is complete for the next process of the same boot, and for no other',
     without: {
       file: 'src/adapters/files/journal/replay-cache.ts',
@@ -804,7 +804,7 @@ export const defences = [
   {
     threat: 'Replay with a journal that was damaged or cut off',
     stoppedBy: 'frames have digests, and each file says what the others hold; else it counts as lost',
-    test: 'unit/files/replay-cache.test.ts',
+    test: 'unit/adapters/files/journal/replay-cache.test.ts',
     named: 'replay cache in files an older file that is missing or cut off makes it incomplete',
     without: {
       file: 'src/adapters/files/journal/replay-generations.ts',
@@ -815,7 +815,7 @@ export const defences = [
   {
     threat: 'Replay across hosts: what was signed for one agent is sent to another',
     stoppedBy: 'the key of the agent is signed, and must be its own',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is signed for another agent is refused on '/run',",
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -826,7 +826,7 @@ export const defences = [
   {
     threat: 'Replay across time: sent when nobody remembers it',
     stoppedBy: 'a signature expires',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that has expired is refused on '/run',",
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -837,7 +837,7 @@ export const defences = [
   {
     threat: 'Replay across time: a signature that holds for years',
     stoppedBy: 'none is accepted for longer than 300 s',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is valid for longer than any may be is refused on '/run',",
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -848,7 +848,7 @@ export const defences = [
   {
     threat: 'Replay by a new signature over an old run: a repetition of the dispatcher itself, too',
     stoppedBy: 'a request id runs at most once, and is given the answer of before',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: 'a request id runs once: with another signature it is given the answer of before, byte for byte',
     without: {
       file: 'src/sdk/agent/runs/once.ts',
@@ -859,7 +859,7 @@ export const defences = [
   {
     threat: 'The same across a restart of the agent',
     stoppedBy: 'request ids are in a journal',
-    test: 'unit/sdk/defences-replay.test.ts',
+    test: 'unit/sdk/agent/replay.test.ts',
     named: 'an agent that was restarted runs no request id again, and gives the answer of before',
     without: {
       file: 'src/adapters/files/journal/agent-runs.ts',
@@ -870,7 +870,7 @@ export const defences = [
   {
     threat: 'A run is cut off by a crash, and asked for again',
     stoppedBy: 'what ran is lost, not forgotten',
-    test: 'unit/files/agent-runs.test.ts',
+    test: 'unit/adapters/files/journal/agent-runs.test.ts',
     named:
       'agent runs in files what ran when the process ended is lost for all that follow, and does not begin again',
     without: {
@@ -882,7 +882,7 @@ export const defences = [
   {
     threat: 'Replay of an answer: to the same words, asked again',
     stoppedBy: 'an answer signs the signature of its request',
-    test: 'unit/sdk/message-signing.test.ts',
+    test: 'unit/sdk/protocol/message-signing.test.ts',
     named: 'a signed answer is of one request: neither another one nor the same one asked again',
     without: {
       file: 'src/domain/protocol/answer-signature.ts',
@@ -895,7 +895,7 @@ export const defences = [
   {
     threat: 'The body of a request is altered',
     stoppedBy: 'its digest is signed, and checked before anything is parsed',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that has another body than was signed is refused on '/run',",
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -906,7 +906,7 @@ export const defences = [
   {
     threat: 'Path, method, host or digest of a request is altered, or it is signed by another key',
     stoppedBy: 'the signature over them is checked with the key of the TLS peer',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that was signed for another path is refused on '/run',",
     without: {
       file: 'src/sdk/protocol/message-signing.ts',
@@ -917,7 +917,7 @@ export const defences = [
   {
     threat: 'The body of an answer is altered',
     stoppedBy: 'its digest is signed',
-    test: 'unit/sdk/result-signatures.test.ts',
+    test: 'unit/sdk/dispatcher/runs/result-signatures.test.ts',
     named: 'an answer that has another body than was signed is no result',
     without: {
       file: 'src/domain/protocol/answer-signature.ts',
@@ -928,7 +928,7 @@ export const defences = [
   {
     threat: 'Somebody inside the connection answers, who has not the key of the agent',
     stoppedBy: 'an answer is signed by the key of the certificate that the connection shows',
-    test: 'unit/sdk/result-signatures.test.ts',
+    test: 'unit/sdk/dispatcher/runs/result-signatures.test.ts',
     named: 'an answer that is signed by another key under the name of the right certificate is no result',
     without: {
       file: 'src/sdk/protocol/message-signing.ts',
@@ -941,7 +941,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: the signature of a request is stripped',
     stoppedBy: 'an agent does nothing for a request that is not signed',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is not signed is refused on '/run',",
     without: {
       file: 'src/sdk/agent/requests.ts',
@@ -953,7 +953,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: fewer parts of a request are signed',
     stoppedBy: 'exactly the components of the protocol, in their order',
-    test: 'unit/domain/message-signature.test.ts',
+    test: 'unit/domain/protocol/message-signature.test.ts',
     named: 'the form of a request signature components, @path left out: invalid',
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -964,7 +964,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: a weaker algorithm is named',
     stoppedBy: 'the algorithm follows from the key, and another name for it is refused',
-    test: 'unit/sdk/message-signing.test.ts',
+    test: 'unit/sdk/protocol/message-signing.test.ts',
     named: "of a key 'p256' that says it is 'ed25519' is invalid",
     without: {
       file: 'src/domain/protocol/message-signature.ts',
@@ -975,7 +975,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: the signature of an answer is stripped',
     stoppedBy: 'such an answer is no result',
-    test: 'unit/sdk/result-signatures.test.ts',
+    test: 'unit/sdk/dispatcher/runs/result-signatures.test.ts',
     named: 'an answer that is not signed is no result',
     without: {
       file: 'src/sdk/dispatcher/trust/agent-request.ts',
@@ -988,7 +988,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: a dispatcher that has signed before is posed as by an unsigned request',
     stoppedBy: 'the first valid signature makes signatures required, and that is stored',
-    test: 'unit/sdk/legacy-dispatchers.test.ts',
+    test: 'unit/sdk/agent/legacy-dispatchers.test.ts',
     named: 'a request that is not signed is refused once its dispatcher has signed, also after a restart',
     without: {
       file: 'src/sdk/agent/legacy-dispatchers.ts',
@@ -999,7 +999,7 @@ export const defences = [
   {
     threat: 'Downgrade at signing: an agent that has signed before answers without a signature',
     stoppedBy: 'the first valid signature makes signatures required, whatever allow_legacy_agents says',
-    test: 'unit/sdk/legacy-agents.test.ts',
+    test: 'unit/sdk/dispatcher/trust/legacy-agents.test.ts',
     named: 'an agent that does not sign is not believed any more once it has signed',
     without: {
       file: 'src/domain/trust/agent-standing.ts',
@@ -1010,7 +1010,7 @@ export const defences = [
   {
     threat: 'An unsigned request asks for more than legacy dispatchers know',
     stoppedBy: 'only the routes of the legacy protocol are served without a signature',
-    test: 'unit/sdk/legacy-dispatchers.test.ts',
+    test: 'unit/sdk/agent/legacy-dispatchers.test.ts',
     named: "a request that is not signed 'POST' '/v2/cas' is for signers only",
     without: {
       file: 'src/sdk/agent/legacy-dispatchers.ts',
@@ -1021,7 +1021,7 @@ export const defences = [
   {
     threat: 'A host of the same CA answers for an agent whose key is not known yet',
     stoppedBy: 'its certificate must name the recorded host, or an operator pins it',
-    test: 'unit/sdk/legacy-agents.test.ts',
+    test: 'unit/sdk/dispatcher/trust/legacy-agents.test.ts',
     named:
       'the first contact with an agent that was taken over refuses a certificate that names another host',
     without: {
@@ -1035,7 +1035,7 @@ export const defences = [
   {
     threat: 'Clock skew: a request of the future, to be sent again when it is forgotten',
     stoppedBy: 'none that was made more than 30 s ahead',
-    test: 'unit/sdk/agent-signatures.test.ts',
+    test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is of the future is refused on '/run',",
     without: {
       file: 'src/domain/protocol/request-signature.ts',
@@ -1057,7 +1057,7 @@ export const defences = [
   {
     threat: 'Clock skew: a refusal of another time, given to a request that was not understood',
     stoppedBy: 'one that is not bound to its request is believed within 30 s only',
-    test: 'unit/sdk/defences-replay.test.ts',
+    test: 'unit/sdk/agent/replay.test.ts',
     named:
       'a refusal that is not bound to its request is believed for as long as clocks may differ, and no longer',
     without: {
@@ -1071,7 +1071,7 @@ export const defences = [
   {
     threat: 'A script without `#!` ends up in `/bin/sh`, where arguments are commands',
     stoppedBy: 'refused before the system is asked',
-    test: 'unit/child-process/runner.test.ts',
+    test: 'unit/adapters/child-process/runner.test.ts',
     named: 'what cannot be started text without an interpreter line: said so, never thrown',
     without: {
       file: 'src/adapters/child-process/refusal.ts',
@@ -1084,7 +1084,7 @@ export const defences = [
       'The agent is killed between accepting a job and starting it, and the job is run after it was said to be lost',
     stoppedBy:
       'who may run it is decided by one file that appears once, made by its watcher or by who gives it up',
-    test: 'unit/child-process/jobs.test.ts',
+    test: 'unit/adapters/child-process/jobs.test.ts',
     named: 'a start that was interrupted is lost, and whoever comes late to run it does not',
     without: {
       file: 'src/adapters/child-process/jobs/watch.ts',
@@ -1096,7 +1096,7 @@ export const defences = [
     threat:
       'The system gives the id of a dead process out again, and a stranger is signalled, or believed in, for it',
     stoppedBy: 'a process is its id, its start time and the boot in which it ran',
-    test: 'unit/child-process/jobs.test.ts',
+    test: 'unit/adapters/child-process/jobs.test.ts',
     named: 'ids that the same boot gave out again are not taken for theirs',
     without: {
       file: 'src/adapters/child-process/process-identity.ts',
@@ -1108,7 +1108,7 @@ export const defences = [
     threat:
       'Malicious dispatcher, trusted: fetches the result of a run of another, or learns that there is one',
     stoppedBy: 'runs are looked for under the id of who asks; what is not found there is unknown',
-    test: 'unit/sdk/agent-async.test.ts',
+    test: 'unit/sdk/agent/runs/async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
       file: 'src/sdk/agent/runs/result.ts',
@@ -1119,7 +1119,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: stops the runs of another',
     stoppedBy: 'only runs of who asks are looked for',
-    test: 'unit/sdk/agent-async.test.ts',
+    test: 'unit/sdk/agent/runs/async.test.ts',
     named: 'a result is for its own dispatcher: to others it is as unknown as any other id',
     without: {
       file: 'src/sdk/agent/runs/cancel.ts',
@@ -1130,7 +1130,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: takes all places for runs, so that no other one gets any',
     stoppedBy: 'the last quarter of the places is none that one of several can have taken',
-    test: 'unit/sdk/agent-async.test.ts',
+    test: 'unit/sdk/agent/runs/async.test.ts',
     named: 'places of the last quarter no dispatcher can take where several are trusted',
     without: {
       file: 'src/sdk/agent/runs/run-script.ts',
@@ -1142,7 +1142,7 @@ export const defences = [
     threat:
       'A request id that was used for an async run is used for another one, when the other record of it is gone',
     stoppedBy: 'the jobs are asked before every run',
-    test: 'unit/sdk/agent-async.test.ts',
+    test: 'unit/sdk/agent/runs/async.test.ts',
     named: 'at most once holds where only the jobs remember, and where only the other record does',
     without: {
       file: 'src/sdk/agent/runs/once.ts',
@@ -1153,7 +1153,7 @@ export const defences = [
   {
     threat: 'The output of a streamed run is altered on its way, or a part of it is missing',
     stoppedBy: 'the last line has a digest of all before it, which is signed',
-    test: 'unit/domain/output-stream.test.ts',
+    test: 'unit/domain/protocol/output-stream.test.ts',
     named: 'a stream is not taken where a byte is another one',
     without: {
       file: 'src/domain/protocol/output-stream.ts',
@@ -1164,7 +1164,7 @@ export const defences = [
   {
     threat: 'The result of a streamed run is altered',
     stoppedBy: 'the digest of the result is signed together with that of the output',
-    test: 'unit/sdk/stream-signing.test.ts',
+    test: 'unit/sdk/protocol/stream-signing.test.ts',
     named: 'the end line of a streamed run does not verify with another exit',
     without: {
       file: 'src/sdk/protocol/message-signing.ts',
@@ -1175,7 +1175,7 @@ export const defences = [
   {
     threat: 'Who follows a run reads slowly, or not at all, to fill the memory of the agent',
     stoppedBy: 'the program waits for its reader',
-    test: 'unit/sdk/agent-stream.test.ts',
+    test: 'unit/sdk/agent/runs/stream.test.ts',
     named: 'a streamed run slows its program down to the pace of its reader, and holds little',
     without: {
       file: 'src/sdk/agent/runs/stream.ts',
@@ -1186,7 +1186,7 @@ export const defences = [
   {
     threat: 'A link is swapped between load and run, to leave `script_dirs`',
     stoppedBy: 'the real path is found again at every run, and that one is executed',
-    test: 'unit/sdk/agent-run-limits.test.ts',
+    test: 'unit/sdk/agent/runs/limits.test.ts',
     named: 'script_dirs a link that leaves them after the load is not followed',
     without: {
       file: 'src/sdk/agent/runs/scripts.ts',
@@ -1197,7 +1197,7 @@ export const defences = [
   {
     threat: 'A hook that did not say yes is taken for one that did',
     stoppedBy: 'only exit 0 is a yes',
-    test: 'unit/domain/auth-hook.test.ts',
+    test: 'unit/domain/runs/auth-hook.test.ts',
     named: 'judging a hook {"kind":"exited","code":255} is denied, whatever holds without a hook',
     without: {
       file: 'src/domain/runs/auth-hook.ts',
@@ -1208,7 +1208,7 @@ export const defences = [
   {
     threat: 'A peer forges lines of the log',
     stoppedBy: 'values are escaped',
-    test: 'unit/domain/log-line.test.ts',
+    test: 'unit/domain/core/log-line.test.ts',
     named: 'log line whatever the values hold, it is one visible line that reads back to the same fields',
     without: {
       file: 'src/domain/core/log-line.ts',

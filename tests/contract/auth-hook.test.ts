@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { processAuthHook } from '../../src/adapters/child-process/auth-hook.js';
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
-import { scriptDirectory } from '../unit/child-process/scripts.js';
+import { scriptDirectory } from '../unit/adapters/child-process/scripts.js';
 import { authHookContract } from './auth-hook.contract.js';
 
 authHookContract('memory', {

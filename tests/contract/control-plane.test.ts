@@ -4,7 +4,7 @@ import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
 import { failure } from '../../src/domain/core/errors.js';
 import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
-import { fakeControlPlane } from '../support/control-plane.js';
+import { fakeControlPlane } from '../support/deployment/control-plane.js';
 import { controlPlaneContract } from './control-plane.contract.js';
 
 controlPlaneContract('memory', async (script) => {

@@ -4,8 +4,8 @@ import { syslogEventLog } from '../../src/adapters/syslog/event-log.js';
 import { lineEventLog } from '../../src/adapters/text-log/event-log.js';
 import { jsonEventLog } from '../../src/adapters/text-log/json.js';
 import type { Clock } from '../../src/ports/clock.js';
-import { missingForSyslog, syslogSocket } from '../support/syslog-socket.js';
-import { parseLogLine } from '../unit/domain/parse-log-line.js';
+import { missingForSyslog, syslogSocket } from '../support/network/syslog-socket.js';
+import { parseLogLine } from '../unit/domain/core/parse-log-line.js';
 import { eventLogContract } from './event-log.contract.js';
 
 const clock: Clock = { now: () => 1_700_000_000_123, monotonic: () => 0, after: () => () => undefined };

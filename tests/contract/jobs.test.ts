@@ -11,8 +11,8 @@ import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/p
 import type { Jobs } from '../../src/ports/jobs.js';
 import type { ProcessRunner } from '../../src/ports/process-runner.js';
 import { jobsWithActions } from '../../src/sdk/agent/runs/actions.js';
-import { jobSupervisor } from '../support/job-supervisor.js';
-import { scriptDirectory } from '../unit/child-process/scripts.js';
+import { jobSupervisor } from '../support/processes/job-supervisor.js';
+import { scriptDirectory } from '../unit/adapters/child-process/scripts.js';
 import { jobsContract } from './jobs.contract.js';
 
 const numbers = Array.from({ length: 100_000 }, (_, index) => `${String(index).padStart(5, '0')}\n`).join('');

@@ -10,7 +10,7 @@ import {
   listen,
   listenOptions,
   makeIdentities,
-} from '../support/network.js';
+} from '../support/network/network.js';
 
 /** A listener and who asks it twice. */
 interface LegacyNetwork {

@@ -14,8 +14,8 @@ import {
   type Network,
   requestOf,
   targetOf,
-} from '../support/network.js';
-import { testCa } from '../support/test-pki.js';
+} from '../support/network/network.js';
+import { testCa } from '../support/network/test-pki.js';
 
 /** What holds for every listener; `open` gives a fresh network for each test. */
 export function listenerContract(name: string, open: () => Network): void {

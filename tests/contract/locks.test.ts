@@ -1,5 +1,5 @@
 import { type LockTable, memoryLocks } from '../../src/adapters/memory/locks.js';
-import { openStores, temporaryDirectory } from '../unit/sqlite/temporary-stores.js';
+import { openStores, temporaryDirectory } from '../unit/adapters/sql/sqlite/temporary-stores.js';
 import { locksContract } from './locks.contract.js';
 
 locksContract('memory', () => {

@@ -3,7 +3,7 @@ import { childProcessRunner } from '../../src/adapters/child-process/runner.js';
 import { actionRunner } from '../../src/adapters/in-process/runner.js';
 import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { memoryProcessRunner, processOutcome } from '../../src/adapters/memory/process-runner.js';
-import { scriptDirectory } from '../unit/child-process/scripts.js';
+import { scriptDirectory } from '../unit/adapters/child-process/scripts.js';
 import { processRunnerContract } from './process-runner.contract.js';
 
 const numbers = Array.from({ length: 100_000 }, (_, index) => `${String(index).padStart(5, '0')}\n`).join('');

@@ -1,5 +1,5 @@
 import { memoryRegistry } from '../../src/adapters/memory/registry.js';
-import { openStores, temporaryDirectory } from '../unit/sqlite/temporary-stores.js';
+import { openStores, temporaryDirectory } from '../unit/adapters/sql/sqlite/temporary-stores.js';
 import { registryContract } from './registry.contract.js';
 
 registryContract('memory', memoryRegistry, async () => {

@@ -1,5 +1,5 @@
 import { memoryRevocations } from '../../src/adapters/memory/revocations.js';
-import { openStores, temporaryDirectory } from '../unit/sqlite/temporary-stores.js';
+import { openStores, temporaryDirectory } from '../unit/adapters/sql/sqlite/temporary-stores.js';
 import { revocationsContract } from './revocations.contract.js';
 
 revocationsContract('memory', memoryRevocations, async () => {

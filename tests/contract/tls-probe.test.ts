@@ -6,7 +6,7 @@ import { memoryTlsProbe } from '../../src/adapters/memory/deploy/tls-probe.js';
 import { tlsProbe } from '../../src/adapters/node-tls/probe.js';
 import { freePort } from '../support/deployment/server.js';
 import { fingerprintOf } from '../support/deployment/world.js';
-import { testCa } from '../support/test-pki.js';
+import { testCa } from '../support/network/test-pki.js';
 import { tlsProbeContract } from './tls-probe.contract.js';
 
 const endpoint = (port: number) => ({ host: '127.0.0.1', port, serverName: undefined });

@@ -17,8 +17,8 @@ import {
   type Network,
   requestOf,
   targetOf,
-} from '../support/network.js';
-import { selfSigned } from '../support/test-pki.js';
+} from '../support/network/network.js';
+import { selfSigned } from '../support/network/test-pki.js';
 
 /** What holds for every transport; `open` gives a fresh network for each test. */
 export function transportContract(name: string, open: () => Network): void {

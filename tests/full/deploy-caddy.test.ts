@@ -10,7 +10,7 @@ import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/ca
 import { isInstalled, served } from '../support/deployment/server.js';
 import { deploymentSuite } from '../support/deployment/suite.js';
 import { fingerprintOf } from '../support/deployment/world.js';
-import { testCa } from '../support/test-pki.js';
+import { testCa } from '../support/network/test-pki.js';
 
 const installed = await isInstalled('caddy');
 if (installed) deploymentSuite('Caddy', startCaddyWithFiles, { servesSha1: true, resetsAtReload: true });

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, it } from 'vitest';
-import { run, start } from '../support/commands.js';
+import { run, start } from '../support/commands/commands.js';
 import {
   changes,
   fill,

@@ -2,9 +2,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Locator, Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { authHook, serveApi, setSettings } from '../support/api-process.js';
-import { browser, chromiumPath, type WatchedPage, watchedPage } from '../support/browser.js';
-import { atEnd, dispatcherOnDisk, shared } from '../support/commands.js';
+import { browser, chromiumPath, type WatchedPage, watchedPage } from '../support/api/browser.js';
+import { authHook, serveApi, setSettings } from '../support/api/process.js';
+import { atEnd, dispatcherOnDisk, shared } from '../support/commands/commands.js';
 
 const reason =
   chromiumPath === undefined ? ': skipped, Chromium is not installed (apt-get install chromium)' : '';

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../src/adapters/child-process/jobs/supervised.js';
-import { bundle } from '../support/bundle.js';
-import { jobSupervisor } from '../support/job-supervisor.js';
+import { bundle } from '../support/commands/bundle.js';
 import { leaveNothingBehind } from '../support/kill/sweep.js';
+import { jobSupervisor } from '../support/processes/job-supervisor.js';
 
 leaveNothingBehind();
 
@@ -24,7 +24,7 @@ describe('1 GiB on each stream', () => {
     home = mkdtempSync(join(tmpdir(), 'flood-'));
     host = join(home, 'host.mjs');
     script = join(home, 'flood');
-    bundle('tests/support/flood-host.ts', host);
+    bundle('tests/support/processes/flood-host.ts', host);
     const flood = `head -c ${gibibyte} /dev/zero`;
     writeFileSync(
       script,

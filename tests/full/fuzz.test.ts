@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { dispatcherCredentials, pairedHost } from '../support/fleet.js';
-import { fuzzAgent, fuzzSeed } from '../support/fuzz.js';
+import { dispatcherCredentials, pairedHost } from '../support/fleet/fleet.js';
+import { fuzzAgent, fuzzSeed } from '../support/network/fuzz.js';
 
 const host = pairedHost();
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { years } from '../support/fleet-years.js';
+import { years } from '../support/fleet/years.js';
 
 const seed = Number(process.env['CTRL_EXEC_SEED'] ?? Math.floor(Math.random() * 1_000_000));
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { atEnd, dispatcherOnDisk, type Started, start } from '../support/commands.js';
+import { atEnd, dispatcherOnDisk, type Started, start } from '../support/commands/commands.js';
 
 const rounds = Number(process.env['KILL_ROUNDS'] ?? 200);
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 2 ** 31);

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { dispatcherCredentials, pairedHost } from '../support/fleet.js';
-import { slowStages } from '../support/slow-clients.js';
-import { longOutput, pingedAmong } from '../support/slow-clients-scene.js';
+import { dispatcherCredentials, pairedHost } from '../support/fleet/fleet.js';
+import { slowStages } from '../support/slow-clients/clients.js';
+import { longOutput, pingedAmong } from '../support/slow-clients/scene.js';
 
 const host = pairedHost();
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { seeded } from '../support/mutate.js';
+import { seeded } from '../support/network/mutate.js';
 import {
   connectionsOf,
   type Levels,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { dispatcherOnDisk } from '../support/commands.js';
+import { dispatcherOnDisk } from '../support/commands/commands.js';
 import { leaveNothingBehind } from '../support/kill/sweep.js';
 import { testTogether } from '../support/together/suite.js';
 

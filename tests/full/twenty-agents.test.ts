@@ -3,14 +3,14 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { type Ended, temporaryDirectory } from '../support/commands.js';
+import { type Ended, temporaryDirectory } from '../support/commands/commands.js';
 import { leaveNothingBehind } from '../support/kill/sweep.js';
 import {
   type Inside,
   mayMakeNetworks,
   type NetworkNamespace,
   networkWith,
-} from '../support/network-namespace.js';
+} from '../support/network/network-namespace.js';
 
 leaveNothingBehind();
 

@@ -3,11 +3,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { type AgentOnDisk, atEnd } from '../support/commands.js';
-import { at, eventually, pairedHost, runJson } from '../support/fleet.js';
+import { type AgentOnDisk, atEnd } from '../support/commands/commands.js';
+import { at, eventually, pairedHost, runJson } from '../support/fleet/fleet.js';
 
 const fileOf = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
-const ours = fileOf('tests/support/actions-agent.mjs');
+const ours = fileOf('tests/support/commands/actions-agent.mjs');
 const { control, fresh, ask, running } = pairedHost();
 
 /** Runs a program that serves an agent, and waits until it does, or has ended. */

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { temporaryDirectory } from '../support/commands.js';
+import { temporaryDirectory } from '../support/commands/commands.js';
 import {
   at,
   configure,
@@ -20,7 +20,7 @@ import {
   rawRequest,
   reload,
   serialOf,
-} from '../support/fleet.js';
+} from '../support/fleet/fleet.js';
 
 const host = pairedHost();
 const { fresh, ask, running } = host;

@@ -1,8 +1,8 @@
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, start, temporaryDirectory } from '../support/commands.js';
-import { configure, pairedHost } from '../support/fleet.js';
+import { agentOnDisk, run, start, temporaryDirectory } from '../support/commands/commands.js';
+import { configure, pairedHost } from '../support/fleet/fleet.js';
 
 const host = pairedHost();
 const { fresh, ask } = host;

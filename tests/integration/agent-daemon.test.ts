@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, start } from '../support/commands.js';
+import { agentOnDisk, run, start } from '../support/commands/commands.js';
 import {
   configure,
   dispatcherCredentials,
@@ -12,9 +12,9 @@ import {
   rawRequest,
   reload,
   runOne,
-} from '../support/fleet.js';
-import { askOver } from '../support/raw-http.js';
-import { openTls } from '../support/raw-tls.js';
+} from '../support/fleet/fleet.js';
+import { askOver } from '../support/network/raw-http.js';
+import { openTls } from '../support/network/raw-tls.js';
 
 const host = pairedHost();
 const { fresh, ask, running } = host;

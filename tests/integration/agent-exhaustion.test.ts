@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { atEnd, start } from '../support/commands.js';
-import { dispatcherCredentials, eventually, pairedHost, rawRequest } from '../support/fleet.js';
-import { openTcp } from '../support/raw-tls.js';
+import { atEnd, start } from '../support/commands/commands.js';
+import { dispatcherCredentials, eventually, pairedHost, rawRequest } from '../support/fleet/fleet.js';
+import { openTcp } from '../support/network/raw-tls.js';
 
 const host = pairedHost();
 const { fresh, running } = host;

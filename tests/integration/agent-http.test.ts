@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type AgentOnDisk, type Started, shared, temporaryDirectory } from '../support/commands.js';
-import { dispatcherCredentials, pairedHost, rawRequest } from '../support/fleet.js';
-import { bytesOf, parseAnswer, requestOf, signedFor } from '../support/raw-http.js';
-import { openTls, received } from '../support/raw-tls.js';
+import { type AgentOnDisk, type Started, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { dispatcherCredentials, pairedHost, rawRequest } from '../support/fleet/fleet.js';
+import { bytesOf, parseAnswer, requestOf, signedFor } from '../support/network/raw-http.js';
+import { openTls, received } from '../support/network/raw-tls.js';
 
 const host = pairedHost();
 const scene = shared(async () => {

@@ -2,11 +2,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { type AgentOnDisk, type Started, temporaryDirectory } from '../support/commands.js';
-import { dispatcherCredentials, eventually, gate, pairedHost } from '../support/fleet.js';
-import { askOver, bytesOf, requestOf, signedFor } from '../support/raw-http.js';
-import { followRun, outputOf } from '../support/raw-stream.js';
-import { openTls } from '../support/raw-tls.js';
+import { type AgentOnDisk, type Started, temporaryDirectory } from '../support/commands/commands.js';
+import { dispatcherCredentials, eventually, gate, pairedHost } from '../support/fleet/fleet.js';
+import { askOver, bytesOf, requestOf, signedFor } from '../support/network/raw-http.js';
+import { followRun, outputOf } from '../support/network/raw-stream.js';
+import { openTls } from '../support/network/raw-tls.js';
 
 const host = pairedHost();
 const { fresh } = host;

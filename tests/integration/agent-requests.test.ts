@@ -3,10 +3,17 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { RequestOnWire } from '../../src/sdk/protocol/message-signing.js';
-import { temporaryDirectory } from '../support/commands.js';
-import { at, dispatcherCredentials, gate, pairedHost, rawExchange, rawRequest } from '../support/fleet.js';
-import { bytesOf, mustVerify, parseAnswer, shownOn, signedFor } from '../support/raw-http.js';
-import { capture, openTls, received } from '../support/raw-tls.js';
+import { temporaryDirectory } from '../support/commands/commands.js';
+import {
+  at,
+  dispatcherCredentials,
+  gate,
+  pairedHost,
+  rawExchange,
+  rawRequest,
+} from '../support/fleet/fleet.js';
+import { bytesOf, mustVerify, parseAnswer, shownOn, signedFor } from '../support/network/raw-http.js';
+import { capture, openTls, received } from '../support/network/raw-tls.js';
 
 const host = pairedHost();
 const { fresh, ask, running } = host;

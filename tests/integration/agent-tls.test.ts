@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/ports/transport.js';
-import { atEnd, shared, temporaryDirectory } from '../support/commands.js';
+import { atEnd, shared, temporaryDirectory } from '../support/commands/commands.js';
 import {
   agentCredentials,
   dispatcherCredentials,
@@ -12,9 +12,9 @@ import {
   pairedHost,
   rawRequest,
   serialOf,
-} from '../support/fleet.js';
-import { closed, openTls, received } from '../support/raw-tls.js';
-import { testCa } from '../support/test-pki.js';
+} from '../support/fleet/fleet.js';
+import { closed, openTls, received } from '../support/network/raw-tls.js';
+import { testCa } from '../support/network/test-pki.js';
 
 const host = pairedHost();
 const hour = 3_600_000;

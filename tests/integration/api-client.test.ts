@@ -6,8 +6,14 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { createApiClient, type RunStreamEvent } from '../../src/apps/library/client.js';
 import { createApiRouter } from '../../src/apps/library/express.js';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { atEnd, dispatcherOnDisk, freePort, shared, temporaryDirectory } from '../support/commands.js';
-import { gate } from '../support/fleet.js';
+import {
+  atEnd,
+  dispatcherOnDisk,
+  freePort,
+  shared,
+  temporaryDirectory,
+} from '../support/commands/commands.js';
+import { gate } from '../support/fleet/fleet.js';
 
 const closed = (server: { close(done: () => void): unknown }) =>
   new Promise<void>((resolve) => void server.close(resolve));

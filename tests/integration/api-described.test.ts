@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { serveApi, setSettings } from '../support/api-process.js';
-import { commandFile, dispatcherOnDisk, shared } from '../support/commands.js';
+import { serveApi, setSettings } from '../support/api/process.js';
+import { commandFile, dispatcherOnDisk, shared } from '../support/commands/commands.js';
 
 const served = shared(async () => {
   const control = await dispatcherOnDisk();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { apiRoutes } from '../../src/apps/api/routes.js';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { apiOver, eventsIn } from '../support/api.js';
+import { apiOver, eventsIn } from '../support/api/api.js';
 import {
   agentOnDisk,
   atEnd,
@@ -12,8 +12,8 @@ import {
   shared,
   start,
   temporaryDirectory,
-} from '../support/commands.js';
-import { eventually, gate } from '../support/fleet.js';
+} from '../support/commands/commands.js';
+import { eventually, gate } from '../support/fleet/fleet.js';
 
 /** One agent that serves, one that is down, and the API over them, without a hook. */
 const fleet = shared(async () => {

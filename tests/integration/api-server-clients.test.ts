@@ -6,10 +6,10 @@ import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { defaultLimits, type ServerLimits } from '../../src/apps/api/serve/limits.js';
 import { requestsUnderWay } from '../../src/apps/api/serve/requests.js';
 import { listenAt } from '../../src/apps/api/serve/server.js';
-import { serveApi, setSettings } from '../support/api-process.js';
-import { atEnd, dispatcherOnDisk, shared } from '../support/commands.js';
-import { eventually } from '../support/fleet.js';
-import { nextBytes, openTcp, received } from '../support/raw-tls.js';
+import { serveApi, setSettings } from '../support/api/process.js';
+import { atEnd, dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { eventually } from '../support/fleet/fleet.js';
+import { nextBytes, openTcp, received } from '../support/network/raw-tls.js';
 
 const control = shared(() => dispatcherOnDisk());
 const api = shared(async () => {

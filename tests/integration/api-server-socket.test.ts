@@ -1,9 +1,9 @@
 import { existsSync, lstatSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { askApi, serveApi, setSettings } from '../support/api-process.js';
-import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../support/commands.js';
-import { eventually } from '../support/fleet.js';
+import { askApi, serveApi, setSettings } from '../support/api/process.js';
+import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../support/commands/commands.js';
+import { eventually } from '../support/fleet/fleet.js';
 
 const control = shared(() => dispatcherOnDisk());
 const socketIn = (directory = temporaryDirectory()) => join(directory, 'api.sock');

@@ -4,9 +4,9 @@ import { chmodSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ConnectionOptions, connect } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { askApi, serveApi, setSettings } from '../support/api-process.js';
-import { dispatcherOnDisk, run, shared, temporaryDirectory } from '../support/commands.js';
-import { openTcp, received } from '../support/raw-tls.js';
+import { askApi, serveApi, setSettings } from '../support/api/process.js';
+import { dispatcherOnDisk, run, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { openTcp, received } from '../support/network/raw-tls.js';
 
 const control = shared(() => dispatcherOnDisk());
 

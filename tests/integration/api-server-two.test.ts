@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { askApi, serveApi, setSettings } from '../support/api-process.js';
-import { agentOnDisk, start } from '../support/commands.js';
-import { eventually, gate, pairedHost } from '../support/fleet.js';
+import { askApi, serveApi, setSettings } from '../support/api/process.js';
+import { agentOnDisk, start } from '../support/commands/commands.js';
+import { eventually, gate, pairedHost } from '../support/fleet/fleet.js';
 
 const host = pairedHost();
 

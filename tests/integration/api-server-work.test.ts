@@ -1,8 +1,8 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type ApiProcess, authHook, serveApi, setSettings, stopsListening } from '../support/api-process.js';
-import { eventually, gate, pairedHost } from '../support/fleet.js';
+import { type ApiProcess, authHook, serveApi, setSettings, stopsListening } from '../support/api/process.js';
+import { eventually, gate, pairedHost } from '../support/fleet/fleet.js';
 
 const host = pairedHost();
 

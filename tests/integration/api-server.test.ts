@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { authHook, serveApi, setSettings, stopsListening } from '../support/api-process.js';
+import { authHook, serveApi, setSettings, stopsListening } from '../support/api/process.js';
 import {
   type DispatcherOnDisk,
   dispatcherOnDisk,
@@ -10,9 +10,9 @@ import {
   run,
   shared,
   temporaryDirectory,
-} from '../support/commands.js';
-import { eventually } from '../support/fleet.js';
-import { openTcp } from '../support/raw-tls.js';
+} from '../support/commands/commands.js';
+import { eventually } from '../support/fleet/fleet.js';
+import { openTcp } from '../support/network/raw-tls.js';
 
 const control = shared(() => dispatcherOnDisk());
 const serve = (conf = '', args: readonly string[] = ['--port', '0']) => {

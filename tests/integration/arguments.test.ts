@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { dispatcherOnDisk, shared } from '../support/commands.js';
-import { at, dispatcherCredentials, rawRequest, runJson, runOne } from '../support/fleet.js';
+import { dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { at, dispatcherCredentials, rawRequest, runJson, runOne } from '../support/fleet/fleet.js';
 
 /** Prints its arguments, each ended by a NUL. */
 const echo = '#!/bin/sh\n[ $# -eq 0 ] || printf \'%s\\0\' "$@"\n';

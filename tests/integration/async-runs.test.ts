@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type AgentOnDisk, dispatcherOnDisk, shared } from '../support/commands.js';
-import { eventually, gate } from '../support/fleet.js';
+import { type AgentOnDisk, dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { eventually, gate } from '../support/fleet/fleet.js';
 
 const fleet = shared(async () => {
   const control = await dispatcherOnDisk('read_timeout = 2\n');

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keyTypes } from '../../src/domain/trust/certificate.js';
-import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../support/commands.js';
+import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../support/commands/commands.js';
 
 const missing = spawnSync('openssl', ['version']).status !== 0;
 const because = missing ? ' (skipped: no openssl command on this machine)' : '';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { temporaryDirectory } from '../support/commands.js';
+import { temporaryDirectory } from '../support/commands/commands.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const probe = join(root, 'tests/support/import-probe/probe.mjs');

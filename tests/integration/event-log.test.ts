@@ -2,9 +2,15 @@ import { spawn } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, commandFile, dispatcherOnDisk, run, temporaryDirectory } from '../support/commands.js';
-import { missingForSyslog, syslogSocket } from '../support/syslog-socket.js';
-import { parseLogLine } from '../unit/domain/parse-log-line.js';
+import {
+  agentOnDisk,
+  commandFile,
+  dispatcherOnDisk,
+  run,
+  temporaryDirectory,
+} from '../support/commands/commands.js';
+import { missingForSyslog, syslogSocket } from '../support/network/syslog-socket.js';
+import { parseLogLine } from '../unit/domain/core/parse-log-line.js';
 
 const skipped = missingForSyslog === undefined ? '' : ` (skipped: ${missingForSyslog})`;
 const events = (text: string) =>

@@ -16,8 +16,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../src/adapters/child-process/auth-hook.js';
 import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
-import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands.js';
-import { at, runJson } from '../support/fleet.js';
+import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { at, runJson } from '../support/fleet/fleet.js';
 
 const examples = fileURLToPath(new URL('../../examples/hooks/', import.meta.url));
 const readme = readFileSync(join(examples, 'README.md'), 'utf8');

@@ -3,8 +3,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { dispatcherOnDisk, type Ended, shared, temporaryDirectory } from '../support/commands.js';
-import { gate } from '../support/fleet.js';
+import { dispatcherOnDisk, type Ended, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { gate } from '../support/fleet/fleet.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const examples = join(root, 'examples');

@@ -7,8 +7,8 @@ import {
   freePort,
   shared,
   temporaryDirectory,
-} from '../support/commands.js';
-import { at, configure, runJson, runOne, twin } from '../support/fleet.js';
+} from '../support/commands/commands.js';
+import { at, configure, runJson, runOne, twin } from '../support/fleet/fleet.js';
 
 const tags = {
   'web-01': '[tags]\nenv = prod\nrole = web\n',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { dispatcherOnDisk, type Started, shared } from '../support/commands.js';
-import { gate } from '../support/fleet.js';
+import { dispatcherOnDisk, type Started, shared } from '../support/commands/commands.js';
+import { gate } from '../support/fleet/fleet.js';
 
 const fleet = shared(async () => {
   const control = await dispatcherOnDisk();

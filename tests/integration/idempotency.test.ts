@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands.js';
-import { eventually } from '../support/fleet.js';
+import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { eventually } from '../support/fleet/fleet.js';
 
-const program = fileURLToPath(new URL('../support/keyed-run.mjs', import.meta.url));
+const program = fileURLToPath(new URL('../support/commands/keyed-run.mjs', import.meta.url));
 const library = new URL('../../dist/library/index.js', import.meta.url).href;
 const hosts = ['web-01', 'web-02'] as const;
 

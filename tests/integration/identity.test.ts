@@ -12,7 +12,7 @@ import {
   shared,
   start,
   temporaryDirectory,
-} from '../support/commands.js';
+} from '../support/commands/commands.js';
 import {
   agentCredentials,
   at,
@@ -22,9 +22,9 @@ import {
   runOne,
   serialOf,
   twin,
-} from '../support/fleet.js';
-import { listening } from '../support/raw-tls.js';
-import { testCa } from '../support/test-pki.js';
+} from '../support/fleet/fleet.js';
+import { listening } from '../support/network/raw-tls.js';
+import { testCa } from '../support/network/test-pki.js';
 
 const body = JSON.stringify({ script: 'touch', args: ['x'], reqid: 'a3f9b2c100010002' });
 

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { freePort, run, shared, start, temporaryDirectory } from '../support/commands.js';
+import { freePort, run, shared, start, temporaryDirectory } from '../support/commands/commands.js';
 import {
   type LegacyAgentOptions,
   type LegacyControlHost,

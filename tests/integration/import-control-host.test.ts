@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, shared, start, temporaryDirectory } from '../support/commands.js';
+import { agentOnDisk, run, shared, start, temporaryDirectory } from '../support/commands/commands.js';
 import {
   type LegacyControlHost,
   type LegacyVersion,

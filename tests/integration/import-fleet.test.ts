@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { freePort, run, start, temporaryDirectory } from '../support/commands.js';
+import { freePort, run, start, temporaryDirectory } from '../support/commands/commands.js';
 import { type LegacyVersion, legacyAgentHost, legacyControlHost } from '../support/legacy/installation.js';
 
 describe('a fleet of an older version', () => {

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
-import { agentOnDisk, atEnd } from '../support/commands.js';
+import { agentOnDisk, atEnd } from '../support/commands/commands.js';
+import { type LegacyCaOptions, legacyCa, legacySerial } from '../support/legacy/ca.js';
+import { legacyDispatcher } from '../support/legacy/dispatcher.js';
 import { oldFleet } from '../support/legacy/fleet.js';
-import { type LegacyCaOptions, legacyCa, legacySerial } from '../support/legacy/legacy-ca.js';
-import { legacyDispatcher } from '../support/legacy/legacy-dispatcher.js';
-import { legacySerialScript } from '../support/legacy/legacy-run.js';
 import { missingForLwp, realLwp } from '../support/legacy/perl.js';
+import { legacySerialScript } from '../support/legacy/run.js';
 
 /** An agent of ours, under the CA of an old control host. */
 async function ourAgent(options: LegacyCaOptions = {}, conf = '') {

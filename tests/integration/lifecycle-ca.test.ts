@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { shared } from '../support/commands.js';
-import { gate } from '../support/fleet.js';
+import { shared } from '../support/commands/commands.js';
+import { gate } from '../support/fleet/fleet.js';
 import {
   backdateSwitch,
   identityOf,
@@ -11,7 +11,7 @@ import {
   noOpenssl,
   openssl,
   ran,
-} from '../support/lifecycle-fleet.js';
+} from '../support/fleet/lifecycle-fleet.js';
 
 const fleet = shared(async () => {
   const made = await lifecycleFleet(['web-01', 'db-01'], 'cert_overlap_days = 1\n');

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/ports/transport.js';
-import { atEnd, type Started, shared } from '../support/commands.js';
-import { agentCredentials, dispatcherCredentials, eventually, gate } from '../support/fleet.js';
+import { atEnd, type Started, shared } from '../support/commands/commands.js';
+import { agentCredentials, dispatcherCredentials, eventually, gate } from '../support/fleet/fleet.js';
+import { aged, day, identityOf, issuedFor, lifecycleFleet, ran } from '../support/fleet/lifecycle-fleet.js';
 import { watchEffects } from '../support/kill/effects.js';
 import { watchKeys } from '../support/kill/key-watch.js';
 import { isInterrupted, lookAtAgent } from '../support/kill/looks.js';
-import { aged, day, identityOf, issuedFor, lifecycleFleet, ran } from '../support/lifecycle-fleet.js';
-import { listening, openTls } from '../support/raw-tls.js';
+import { listening, openTls } from '../support/network/raw-tls.js';
 
 const fleet = shared(async () => {
   const made = await lifecycleFleet(['web-01', 'web-02']);

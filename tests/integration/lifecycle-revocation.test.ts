@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { shared } from '../support/commands.js';
-import { dispatcherCredentials, serialOf } from '../support/fleet.js';
+import { shared } from '../support/commands/commands.js';
+import { dispatcherCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
   identityOf,
   lifecycleFleet,
@@ -11,8 +11,8 @@ import {
   openssl,
   ran,
   trustedBy,
-} from '../support/lifecycle-fleet.js';
-import { signedConnection } from '../support/signed-client.js';
+} from '../support/fleet/lifecycle-fleet.js';
+import { signedConnection } from '../support/network/signed-client.js';
 
 const fleet = shared(async () => {
   const made = await lifecycleFleet(['web-01', 'db-01']);

@@ -1,10 +1,8 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { atEnd, shared, start } from '../support/commands.js';
-import { eventually, gate, runOne } from '../support/fleet.js';
-import { watchEffects } from '../support/kill/effects.js';
-import { isInterrupted, lookAtDispatcher } from '../support/kill/looks.js';
+import { atEnd, shared, start } from '../support/commands/commands.js';
+import { eventually, gate, runOne } from '../support/fleet/fleet.js';
 import {
   backdateSwitch,
   day,
@@ -14,7 +12,9 @@ import {
   serialStatus,
   standings,
   trustedBy,
-} from '../support/lifecycle-fleet.js';
+} from '../support/fleet/lifecycle-fleet.js';
+import { watchEffects } from '../support/kill/effects.js';
+import { isInterrupted, lookAtDispatcher } from '../support/kill/looks.js';
 
 const fleet = shared(async () => {
   const made = await lifecycleFleet(['web-01', 'web-02', 'db-01'], 'cert_overlap_days = 1\n');

@@ -1,8 +1,13 @@
 import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
-import { type AgentOnDisk, type DispatcherOnDisk, dispatcherOnDisk, shared } from '../support/commands.js';
-import { at, type Gate, gate, runOne, twin } from '../support/fleet.js';
+import {
+  type AgentOnDisk,
+  type DispatcherOnDisk,
+  dispatcherOnDisk,
+  shared,
+} from '../support/commands/commands.js';
+import { at, type Gate, gate, runOne, twin } from '../support/fleet/fleet.js';
 
 /** Agents that are paired and do not serve: their twins do. */
 const fleet = shared(async () => {

@@ -1,7 +1,7 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import type { run } from '../support/commands.js';
+import type { run } from '../support/commands/commands.js';
 import { oldFleet } from '../support/legacy/fleet.js';
 
 const page = readFileSync(new URL('../../docs/migration.md', import.meta.url), 'utf8');

@@ -2,8 +2,14 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AgentOnDisk, agentOnDisk, run, shared, temporaryDirectory } from '../support/commands.js';
-import { agentCredentials, dispatcherCredentials, serialOf } from '../support/fleet.js';
+import {
+  type AgentOnDisk,
+  agentOnDisk,
+  run,
+  shared,
+  temporaryDirectory,
+} from '../support/commands/commands.js';
+import { agentCredentials, dispatcherCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
   ask,
   caOf,
@@ -18,8 +24,8 @@ import {
   pairedBy,
   request,
   requestArgs,
-} from '../support/pairing.js';
-import { impostor, strangeCa } from '../support/pairing-server.js';
+} from '../support/pairing/pairing.js';
+import { impostor, strangeCa } from '../support/pairing/server.js';
 
 const identity = shared(dispatcherIdentity);
 const otherIdentity = shared(dispatcherIdentity);

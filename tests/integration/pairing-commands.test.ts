@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSqliteStores } from '../../src/adapters/sql/sqlite/stores.js';
 import type { PairingRequest } from '../../src/domain/pairing/request.js';
-import { run, shared, temporaryDirectory } from '../support/commands.js';
-import { agentCredentials, serialOf } from '../support/fleet.js';
+import { run, shared, temporaryDirectory } from '../support/commands/commands.js';
+import { agentCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
   ask,
   dispatcherIdentity,
@@ -15,8 +15,8 @@ import {
   inPairingMode,
   type PairingDispatcher,
   pairedBy,
-} from '../support/pairing.js';
-import { openPeer, type PairingPeer, pairingPeer } from '../support/pairing-peer.js';
+} from '../support/pairing/pairing.js';
+import { openPeer, type PairingPeer, pairingPeer } from '../support/pairing/peer.js';
 
 const identity = shared(dispatcherIdentity);
 

@@ -3,8 +3,8 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared, start, temporaryDirectory } from '../support/commands.js';
-import { dispatcherCredentials, serialOf } from '../support/fleet.js';
+import { agentOnDisk, shared, start, temporaryDirectory } from '../support/commands/commands.js';
+import { dispatcherCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
   capturedPairing,
   type LegacyConnection,
@@ -12,7 +12,8 @@ import {
   legacyAnswer,
   legacyDispatcher,
   legacyRequest,
-} from '../support/legacy-peer.js';
+} from '../support/legacy/peer.js';
+import { closed, openTls } from '../support/network/raw-tls.js';
 import {
   caOf,
   dispatcherIdentity,
@@ -21,8 +22,7 @@ import {
   identityOf,
   type PairingDispatcher,
   request,
-} from '../support/pairing.js';
-import { closed, openTls } from '../support/raw-tls.js';
+} from '../support/pairing/pairing.js';
 
 const identity = shared(dispatcherIdentity);
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared } from '../support/commands.js';
+import { agentOnDisk, shared } from '../support/commands/commands.js';
 import {
   ask,
   caOf,
@@ -12,9 +12,9 @@ import {
   inPairingMode,
   type PairingDispatcher,
   request,
-} from '../support/pairing.js';
-import { bytesOf, openPeer, type PairingPeer, type Post } from '../support/pairing-peer.js';
-import { impostor, pairingServer, type Serve, strangeCa } from '../support/pairing-server.js';
+} from '../support/pairing/pairing.js';
+import { bytesOf, openPeer, type PairingPeer, type Post } from '../support/pairing/peer.js';
+import { impostor, pairingServer, type Serve, strangeCa } from '../support/pairing/server.js';
 
 const identity = shared(dispatcherIdentity);
 

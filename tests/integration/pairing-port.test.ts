@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { shared } from '../support/commands.js';
-import { dispatcherIdentity, dispatcherWith, inPairingMode } from '../support/pairing.js';
-import { openPeer, type Post, pairingPeer, postTo } from '../support/pairing-peer.js';
+import { shared } from '../support/commands/commands.js';
+import { dispatcherIdentity, dispatcherWith, inPairingMode } from '../support/pairing/pairing.js';
+import { openPeer, type Post, pairingPeer, postTo } from '../support/pairing/peer.js';
 
 const identity = shared(dispatcherIdentity);
 

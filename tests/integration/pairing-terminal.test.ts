@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared } from '../support/commands.js';
-import { capturedPairing, legacyAgent } from '../support/legacy-peer.js';
-import { deferred } from '../support/network.js';
+import { agentOnDisk, shared } from '../support/commands/commands.js';
+import {
+  keys,
+  noTerminal,
+  type OnTerminal,
+  readable,
+  startOnTerminal,
+} from '../support/commands/terminal.js';
+import { capturedPairing, legacyAgent } from '../support/legacy/peer.js';
+import { deferred } from '../support/network/network.js';
 import {
   ask,
   dispatcherIdentity,
@@ -9,10 +16,9 @@ import {
   expectNothingInstalled,
   identityOf,
   requestArgs,
-} from '../support/pairing.js';
-import { openPeer, pairingPeer, postTo } from '../support/pairing-peer.js';
-import { impostor } from '../support/pairing-server.js';
-import { keys, noTerminal, type OnTerminal, readable, startOnTerminal } from '../support/terminal.js';
+} from '../support/pairing/pairing.js';
+import { openPeer, pairingPeer, postTo } from '../support/pairing/peer.js';
+import { impostor } from '../support/pairing/server.js';
 
 const skipped = noTerminal ? ` (skipped: ${noTerminal})` : '';
 const identity = shared(dispatcherIdentity);

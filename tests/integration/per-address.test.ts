@@ -1,10 +1,10 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { shared } from '../support/commands.js';
-import { pairedHost } from '../support/fleet.js';
-import { dispatcherIdentity, inPairingMode } from '../support/pairing.js';
-import { pairingPeer, postTo } from '../support/pairing-peer.js';
-import { closed, openTls } from '../support/raw-tls.js';
+import { shared } from '../support/commands/commands.js';
+import { pairedHost } from '../support/fleet/fleet.js';
+import { closed, openTls } from '../support/network/raw-tls.js';
+import { dispatcherIdentity, inPairingMode } from '../support/pairing/pairing.js';
+import { pairingPeer, postTo } from '../support/pairing/peer.js';
 
 const neighbour = '127.0.0.2';
 const opened: Socket[] = [];

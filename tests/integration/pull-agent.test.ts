@@ -12,8 +12,8 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { atEnd, type CommandOptions, run, start, temporaryDirectory } from '../support/commands.js';
-import { type FakeControlPlane, fakeControlPlane } from '../support/control-plane.js';
+import { atEnd, type CommandOptions, run, start, temporaryDirectory } from '../support/commands/commands.js';
+import { type FakeControlPlane, fakeControlPlane } from '../support/deployment/control-plane.js';
 import { startNginx } from '../support/deployment/nginx.js';
 import { isInstalled, served } from '../support/deployment/server.js';
 

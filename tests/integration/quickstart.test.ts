@@ -11,8 +11,8 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { commandFile, freePort } from '../support/commands.js';
-import { noTerminal } from '../support/terminal.js';
+import { commandFile, freePort } from '../support/commands/commands.js';
+import { noTerminal } from '../support/commands/terminal.js';
 
 /**
  * Carries out docs/quickstart.md as it stands: `console` blocks are typed into the terminal that their first line names,

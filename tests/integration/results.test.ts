@@ -3,8 +3,14 @@ import { chmodSync, chownSync, cpSync, readdirSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type HostResult, openDispatcher } from '../../src/apps/library/index.js';
-import { commandFile, dispatcherOnDisk, shared, start, temporaryDirectory } from '../support/commands.js';
-import { at, gate, type JsonResult, runJson, runOne, twin } from '../support/fleet.js';
+import {
+  commandFile,
+  dispatcherOnDisk,
+  shared,
+  start,
+  temporaryDirectory,
+} from '../support/commands/commands.js';
+import { at, gate, type JsonResult, runJson, runOne, twin } from '../support/fleet/fleet.js';
 
 const fleet = shared(async () => {
   const control = await dispatcherOnDisk();

@@ -3,11 +3,11 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { atEnd, shared } from '../support/commands.js';
-import { agentCredentials, dispatcherCredentials, gate } from '../support/fleet.js';
-import { lifecycleFleet, ran } from '../support/lifecycle-fleet.js';
-import { listening, openTls } from '../support/raw-tls.js';
-import { altered, signedConnection } from '../support/signed-client.js';
+import { atEnd, shared } from '../support/commands/commands.js';
+import { agentCredentials, dispatcherCredentials, gate } from '../support/fleet/fleet.js';
+import { lifecycleFleet, ran } from '../support/fleet/lifecycle-fleet.js';
+import { listening, openTls } from '../support/network/raw-tls.js';
+import { altered, signedConnection } from '../support/network/signed-client.js';
 
 const fleet = shared(async () => {
   const made = await lifecycleFleet(['web-01', 'web-02'], 'event_log = stderr\n');

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 import { deploy } from '../../../src/sdk/deploy/deploy.js';
-import { type TestCa, testCa } from '../test-pki.js';
+import { type TestCa, testCa } from '../network/test-pki.js';
 import { realContext } from './context.js';
 import { run, type ServerPlace, script, served, type TestServer, until } from './server.js';
 import { stayingClient } from './staying.js';

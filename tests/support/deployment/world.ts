@@ -8,7 +8,7 @@ import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memor
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
-import type { TestCa } from '../test-pki.js';
+import type { TestCa } from '../network/test-pki.js';
 
 /** Lets every wait be over at once, and keeps how long each would have been. */
 function hurriedClock(): DeployContext['clock'] & { readonly waits: number[] } {

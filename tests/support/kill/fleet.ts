@@ -1,6 +1,6 @@
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CommandOptions, type Ended, run, type Started, start } from '../commands.js';
+import { type CommandOptions, type Ended, run, type Started, start } from '../commands/commands.js';
 import { lookAtAgent } from './looks.js';
 
 /** A command of the dispatcher in `home`. */

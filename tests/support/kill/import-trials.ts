@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { start } from '../commands.js';
+import { start } from '../commands/commands.js';
 import {
   type LegacyAgentHost,
   type LegacyControlHost,

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../../src/adapters/child-process/jobs/supervised.js';
 import { jobSupervisorFile } from '../../../src/apps/job-supervisor-file.js';
-import { bundle } from '../bundle.js';
+import { bundle } from '../commands/bundle.js';
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32). */
 const random = (seed: number) => {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type CommandOptions, type Ended, type Started, start } from '../commands.js';
+import { type CommandOptions, type Ended, type Started, start } from '../commands/commands.js';
 import {
   agent,
   answers,

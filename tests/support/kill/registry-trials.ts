@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { start } from '../commands.js';
+import { start } from '../commands/commands.js';
 import { control, copy, noLocks, type Row, refuses, rowsOf, succeeds, type Templates } from './fleet.js';
 import { leftovers } from './looks.js';
 import type { Outcome, Round, Trial } from './rounds.js';

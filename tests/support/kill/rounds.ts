@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CommandOptions, Ended, Started } from '../commands.js';
+import type { CommandOptions, Ended, Started } from '../commands/commands.js';
 import { watchEffects } from './effects.js';
 
 /** What was there before a command, or what it was to bring about. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { start } from '../commands.js';
+import { start } from '../commands/commands.js';
 import { control, copy, refuses, succeeds, type Templates } from './fleet.js';
 import { type DispatcherLook, isInterrupted, leftovers, lookAtDispatcher } from './looks.js';
 import type { Outcome, Round, Trial } from './rounds.js';

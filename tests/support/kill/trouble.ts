@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { atEnd, type Ended } from '../commands.js';
+import { atEnd, type Ended } from '../commands/commands.js';
 import { mountDisk } from './disk.js';
 import type { Outcome, Round, Trial } from './rounds.js';
 

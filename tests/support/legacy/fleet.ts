@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { freePort, run, type Started, start, temporaryDirectory } from '../commands.js';
+import { freePort, run, type Started, start, temporaryDirectory } from '../commands/commands.js';
+import { type LegacyAgent, type LegacyAgentOptions, startLegacyAgent } from './agent.js';
+import { legacyDispatcher } from './dispatcher.js';
 import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from './installation.js';
-import { type LegacyAgent, type LegacyAgentOptions, startLegacyAgent } from './legacy-agent.js';
-import { legacyDispatcher } from './legacy-dispatcher.js';
 import { treeDigest } from './tree.js';
 
 export type Version = '0.8' | '0.12';

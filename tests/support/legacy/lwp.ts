@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { connect } from 'node:tls';
-import { legacyTls } from './legacy-accept.js';
-import type { LegacyIdentity } from './legacy-ca.js';
+import { legacyTls } from './accept.js';
+import type { LegacyIdentity } from './ca.js';
 
 /** An answer as LWP understood it. */
 export interface LwpAnswer {

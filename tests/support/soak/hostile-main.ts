@@ -2,10 +2,10 @@
 // became of them is said on standard output, a line of JSON each time.
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { bodies, clientHello, mutated, seeded } from '../mutate.js';
-import { bytesOf, requestOf, signedFor } from '../raw-http.js';
-import { openTcp, openTls } from '../raw-tls.js';
-import { slowClients, slowStages } from '../slow-clients.js';
+import { bodies, clientHello, mutated, seeded } from '../network/mutate.js';
+import { bytesOf, requestOf, signedFor } from '../network/raw-http.js';
+import { openTcp, openTls } from '../network/raw-tls.js';
+import { slowClients, slowStages } from '../slow-clients/clients.js';
 
 /** Longer than any time that a peer is given here: who is still open then hangs. */
 const patience = 60_000;

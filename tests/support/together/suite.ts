@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Libsql from 'libsql';
 import { expect, it } from 'vitest';
-import { dispatcherOnDisk } from '../commands.js';
+import { dispatcherOnDisk } from '../commands/commands.js';
 import { leftovers } from '../kill/looks.js';
 import {
   busyLines,

@@ -9,7 +9,7 @@ import {
   type Ended,
   type Started,
   start,
-} from '../commands.js';
+} from '../commands/commands.js';
 
 /** What a worker did, and whatever it met that a user must not meet. */
 export interface Work {

@@ -12,10 +12,10 @@ import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing/options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
-import { eventsOf } from '../../support/events.js';
-import { gatedProgram } from '../../support/gated-programs.js';
-import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/lifecycle.js';
-import { identify, type Seen, scriptedAgent, servingAgent } from '../../support/memory-agents.js';
+import { eventsOf } from '../../support/fleet/events.js';
+import { gatedProgram } from '../../support/fleet/gated-programs.js';
+import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/fleet/lifecycle.js';
+import { identify, type Seen, scriptedAgent, servingAgent } from '../../support/fleet/memory-agents.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -23,7 +23,7 @@ import {
   setUp,
   type TestAgent,
   type TestDispatcher,
-} from '../../support/memory-fleet.js';
+} from '../../support/fleet/memory-fleet.js';
 
 type Fleet = ReturnType<typeof memoryFleet>;
 

@@ -1,0 +1,205 @@
+import { okAsync } from 'neverthrow';
+import { memoryAgentRuns } from '../../../src/adapters/memory/agent-runs.js';
+import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
+import { type ManualClock, manualClock } from '../../../src/adapters/memory/clock.js';
+import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
+import { memoryFileSystem } from '../../../src/adapters/memory/file-system.js';
+import { memoryJobs } from '../../../src/adapters/memory/jobs.js';
+import { memoryJoinTokens } from '../../../src/adapters/memory/join-tokens.js';
+import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
+import { memoryLocks } from '../../../src/adapters/memory/locks.js';
+import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
+import { memoryPairingQueue } from '../../../src/adapters/memory/pairing-queue.js';
+import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
+import { memoryRegistry } from '../../../src/adapters/memory/registry.js';
+import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
+import { memoryRevocations } from '../../../src/adapters/memory/revocations.js';
+import { memoryRunStore } from '../../../src/adapters/memory/run-store.js';
+import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
+import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
+import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
+import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
+import { x509RevocationLists } from '../../../src/adapters/x509/revocation-lists.js';
+import { parseConfiguration } from '../../../src/domain/core/configuration.js';
+import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
+import { dispatcherSettings } from '../../../src/domain/settings/dispatcher.js';
+import type { KeyStore } from '../../../src/ports/key-store.js';
+import { type Agent, createAgent } from '../../../src/sdk/agent/agent.js';
+import type { AgentContext } from '../../../src/sdk/agent/context.js';
+import type { PairingOptions } from '../../../src/sdk/agent/pairing/options.js';
+import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
+import { createDispatcher, type Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
+
+/** The name by which agents reach a dispatcher's pairing port. */
+export const dispatcherHost = 'control.test';
+export const pairingPort = 7444;
+
+export const crypto = nodeCrypto();
+type Network = ReturnType<typeof memoryNetwork>;
+
+export interface TestDispatcher {
+  readonly context: DispatcherContext;
+  readonly dispatcher: Dispatcher;
+  readonly events: ReturnType<typeof memoryEventLog>;
+  /** What the hook answers; replace it. Default: no hook. */
+  hook: HookOutcome;
+}
+
+export interface TestAgent {
+  readonly context: AgentContext;
+  readonly agent: Agent;
+  readonly events: ReturnType<typeof memoryEventLog>;
+  readonly files: ReturnType<typeof memoryFileSystem>;
+  hook: HookOutcome;
+}
+
+/** Dispatchers and agents over memory adapters and one manual clock; certificates and signatures are real. */
+export function memoryFleet() {
+  const clock = manualClock(Date.now());
+  const network = memoryNetwork({ crypto });
+  return {
+    clock,
+    network,
+    dispatcher: (host = dispatcherHost, configuration = '') =>
+      testDispatcher(clock, network, host, configuration),
+    agent: (host: string, configuration = '', keyStore: Partial<KeyStore> = {}) =>
+      testAgent(clock, network, host, configuration, keyStore),
+    /** Moves time on until the promise is settled: in small steps, because what is real (keys, signatures) takes no virtual time. */
+    async settle<T>(promise: PromiseLike<T>, step = 20): Promise<T> {
+      let settled = false;
+      const watched = Promise.resolve(promise).finally(() => {
+        settled = true;
+      });
+      for (let turn = 0; !settled && turn < 50_000; turn += 1) await clock.advance(step);
+      return watched;
+    },
+  };
+}
+
+function testDispatcher(clock: ManualClock, network: Network, host: string, text: string): TestDispatcher {
+  const keyStore = memoryKeyStore();
+  const events = memoryEventLog();
+  const place = {
+    home: '/etc/ctrl-exec',
+    stateDir: '/var/lib/ctrl-exec',
+    file: '/etc/ctrl-exec/ctrl-exec.conf',
+    hostName: 'control',
+  };
+  const { settings } = parseConfiguration(text, place.file)
+    .andThen((parsed) => dispatcherSettings(parsed, place))
+    ._unsafeUnwrap();
+  const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
+  const random = systemRandom();
+  const context: DispatcherContext = {
+    authority: x509CertificateAuthority({ keyStore, random, crypto }),
+    certificateRequests: x509CertificateRequests(),
+    clock,
+    configurationFile: place.file,
+    crypto,
+    events,
+    files: memoryFileSystem({ [place.file]: text }),
+    hook: memoryAuthHook(() => fleet.hook),
+    joinTokens: memoryJoinTokens(),
+    keyStore,
+    listener: network.listener(host),
+    locks: memoryLocks(),
+    pairingQueue: memoryPairingQueue(),
+    random,
+    registry: memoryRegistry(),
+    revocations: memoryRevocations(),
+    runStore: memoryRunStore(),
+    settings,
+    transport: network.transport('192.0.2.1'),
+  };
+  const dispatcher = createDispatcher(() =>
+    okAsync({ context, warnings: [], close: () => context.transport.close() }),
+  );
+  return Object.assign(fleet, { context, dispatcher, events });
+}
+
+function testAgent(
+  clock: ManualClock,
+  network: Network,
+  host: string,
+  text: string,
+  instead: Partial<KeyStore>,
+): TestAgent {
+  const keyStore = { ...memoryKeyStore(), ...instead };
+  const events = memoryEventLog();
+  const place = {
+    home: '/etc/ctrl-exec-agent',
+    stateDir: '/var/lib/ctrl-exec-agent',
+    configurationFile: '/etc/ctrl-exec-agent/agent.conf',
+    configurationRequired: false,
+    configurationExpected: true,
+  };
+  const files = memoryFileSystem({
+    [place.configurationFile]: text,
+    '/etc/ctrl-exec-agent/scripts.conf': 'greet = /opt/greet\nfail = /opt/fail\n',
+    '/opt/greet': '',
+    '/opt/fail': '',
+  });
+  const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
+  const replay = memoryReplayCache({ complete: true });
+  const runs = memoryAgentRuns();
+  const runner = memoryProcessRunner({
+    '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
+    '/opt/fail': () => processOutcome(3, '', 'broken'),
+  });
+  const context: AgentContext = {
+    actions: { functions: {}, runner, jobs: () => memoryJobs({ runner }) },
+    certificateRequests: x509CertificateRequests(),
+    clock,
+    crypto,
+    environment: { PATH: '/usr/bin' },
+    events,
+    files,
+    hook: () => memoryAuthHook(() => fleet.hook),
+    hostName: host,
+    jobs: () => memoryJobs({ runner, now: clock.now }),
+    keyStore: () => keyStore,
+    legacyPairing: network.legacyPairing('192.0.2.77'),
+    listener: network.listener(host),
+    place,
+    random: systemRandom(),
+    replayCache: () => replay,
+    revocationLists: x509RevocationLists({ crypto }),
+    runs: () => runs,
+    runner,
+    transport: network.transport('192.0.2.77'),
+    version: '1.2.3',
+  };
+  const agent = createAgent(context);
+  return Object.assign(fleet, { context, agent, events, files });
+}
+
+/** A CA, an identity, and an open pairing port. */
+export async function setUp(target: TestDispatcher) {
+  (await target.dispatcher.setupCa())._unsafeUnwrap();
+  (await target.dispatcher.setup())._unsafeUnwrap();
+  return (await target.dispatcher.openPairing())._unsafeUnwrap();
+}
+
+/** Pairs as two attentive people would: the codes are compared, then both say yes. */
+export async function pairAgent(
+  fleet: ReturnType<typeof memoryFleet>,
+  target: TestDispatcher,
+  joining: TestAgent,
+  options: Partial<PairingOptions> & { replace?: boolean } = {},
+) {
+  const paired = joining.agent.pair({
+    dispatcher: dispatcherHost,
+    trust: {
+      kind: 'compare',
+      confirm: async ({ code, request }) => {
+        const waiting = (await target.dispatcher.pairingRequests())._unsafeUnwrap();
+        const same = waiting.find(({ id }) => id === request);
+        if (same?.code !== code) return false;
+        const approved = await target.dispatcher.approve({ id: request, replace: options.replace ?? false });
+        return approved.isOk();
+      },
+    },
+    ...options,
+  });
+  return fleet.settle(paired);
+}

@@ -1,0 +1,116 @@
+import { okAsync } from 'neverthrow';
+import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
+import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import type { Certificate } from '../../../src/domain/trust/certificate.js';
+import type { IncomingRequest, Listener, Listening, ListenOptions } from '../../../src/ports/listener.js';
+import type {
+  Credentials,
+  Transport,
+  TransportRequest,
+  TransportTarget,
+} from '../../../src/ports/transport.js';
+import { type TestCa, testCa } from './test-pki.js';
+
+/** A listener and transports that reach it. */
+export interface Network {
+  /** Where a transport finds the listener. */
+  readonly host: string;
+  /** The source address that the listener sees. */
+  readonly address: string;
+  readonly listener: Listener;
+  transport(): Transport;
+}
+
+/** What most tests of a network need; made once a file, it is never changed. */
+export interface Identities {
+  readonly ca: TestCa;
+  readonly otherCa: TestCa;
+  readonly agent: Credentials;
+  readonly dispatcher: Credentials;
+}
+
+export async function makeIdentities(): Promise<Identities> {
+  const [ca, otherCa] = await Promise.all([testCa(), testCa()]);
+  const [agent, dispatcher] = await Promise.all([
+    ca.issue({ commonName: 'agent', usages: ['serverAuth'] }),
+    ca.issue({ commonName: 'dispatcher', usages: ['clientAuth'] }),
+  ]);
+  return { ca, otherCa, agent, dispatcher };
+}
+
+const crypto = nodeCrypto();
+
+export const certificateOf = ({ certificate }: Credentials): Certificate =>
+  crypto.readCertificate(certificate)._unsafeUnwrap();
+
+/** Answers with what it was asked. */
+export const echo = async (request: IncomingRequest): Promise<HttpAnswer> => {
+  const body = await request.body();
+  return body.match(
+    (bytes) =>
+      jsonAnswer(200, {
+        path: request.path,
+        query: request.query,
+        body: Buffer.from(bytes).toString('utf8'),
+        client: request.peer.certificate?.commonName,
+      }),
+    (error) => jsonAnswer(413, { error: error.code }),
+  );
+};
+
+export const listenOptions = (
+  { ca, agent }: Identities,
+  options: Partial<ListenOptions> = {},
+): ListenOptions => ({
+  bind: '127.0.0.1',
+  port: 0,
+  credentials: agent,
+  clientCas: [ca.pem],
+  maxBody: 1_048_576,
+  maxConnections: 1_024,
+  handle: echo,
+  ...options,
+});
+
+/** Listens, or fails the test. */
+export const listen = async (listener: Listener, options: ListenOptions): Promise<Listening> =>
+  (await listener.listen(options))._unsafeUnwrap();
+
+export const targetOf = (
+  { ca, dispatcher }: Identities,
+  host: string,
+  port: number,
+  target: Partial<TransportTarget> = {},
+): TransportTarget => ({
+  host,
+  port,
+  credentials: dispatcher,
+  trust: [ca.pem],
+  judge: () => okAsync(undefined),
+  connectionKey: `${host} ${port}`,
+  ...target,
+});
+
+export const requestOf = (request: Partial<TransportRequest> = {}): TransportRequest => ({
+  method: 'POST',
+  path: '/ping',
+  query: '',
+  headers: [['content-type', 'application/json']],
+  body: new TextEncoder().encode('{}'),
+  connectTimeout: 5_000,
+  answerTimeout: 5_000,
+  maxAnswer: 16 * 1_048_576,
+  ...request,
+});
+
+export const jsonOf = (answer: HttpAnswer): Record<string, unknown> =>
+  JSON.parse(Buffer.from(answer.body).toString('utf8'));
+
+/** A promise with its ends outside. */
+export function deferred<T = void>() {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

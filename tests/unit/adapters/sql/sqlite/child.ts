@@ -1,0 +1,85 @@
+/** What the processes do that the tests start: `node child.mjs COMMAND DIRECTORY NAME COUNT`, one JSON line a report. */
+import { closeSync, openSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { openSqliteStores, type SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
+import type { Enrolment } from '../../../../../src/ports/registry.js';
+
+const [command = '', directory = '', name = '', count = '0'] = process.argv.slice(2);
+const report = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+
+const open = async (): Promise<SqliteStores> =>
+  (
+    await openSqliteStores({ path: join(directory, 'state.db'), locksDirectory: join(directory, 'locks') })
+  )._unsafeUnwrap();
+
+const enrolment = (agent: string): Enrolment => ({
+  name: agent,
+  endpoint: { host: agent, ip: '192.0.2.1', port: 7443, lookupBy: 'ip' },
+  pin: { spkiSha256: `key of ${agent}`, state: 'issued', serial: '1', notAfter: 2, issuedAt: 1 },
+  pairing: 'v2',
+  replace: false,
+  standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined, speaks: undefined },
+  at: 1,
+});
+
+/** Fails when somebody else is inside. */
+const insideAlone = (): void => {
+  const marker = join(directory, 'inside');
+  closeSync(openSync(marker, 'wx'));
+  unlinkSync(marker);
+};
+
+const commands: Readonly<Record<string, () => Promise<void>>> = {
+  /** Opens at the signal, with a permissive umask. */
+  open: async () => {
+    process.umask(0);
+    report('ready');
+    await new Promise((started) => process.stdin.once('data', started));
+    const stores = await open();
+    report('open');
+    await stores.close();
+  },
+
+  /** Uses everything as fast as it can; reports what it won. */
+  hammer: async () => {
+    const stores = await open();
+    let decided = 0;
+    let locked = 0;
+    for (let round = 0; round < Number(count); round++) {
+      (await stores.registry.enrol(enrolment(`${name}-${round}`)))._unsafeUnwrap();
+      const decision = { verdict: 'deny', reason: name } as const;
+      const outcome = await stores.pairingQueue.decide(`request ${round}`, decision, 0);
+      if (outcome.isOk()) decided++;
+      else if (outcome.error.code !== 'request_not_ready') throw new Error(outcome.error.message);
+      const lock = await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 0);
+      if (lock.isOk()) {
+        locked++;
+        insideAlone();
+        (await stores.locks.release(name))._unsafeUnwrap();
+      } else if (lock.error.code !== 'locked') throw new Error(lock.error.message);
+      (await stores.registry.list())._unsafeUnwrap();
+    }
+    await stores.close();
+    report({ decided, locked });
+  },
+
+  /** Takes the lock and keeps it. */
+  hold: async () => {
+    const stores = await open();
+    (await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 1000))._unsafeUnwrap();
+    report('held');
+    await new Promise(() => setInterval(() => {}, 60_000));
+  },
+
+  /** Writes without end and reports what was acknowledged. */
+  write: async () => {
+    const stores = await open();
+    for (let round = 0; ; round++) {
+      (await stores.registry.enrol(enrolment(`${name}-${round}`)))._unsafeUnwrap();
+      report(`${name}-${round}`);
+    }
+  },
+};
+
+await commands[command]?.();
+process.exit();

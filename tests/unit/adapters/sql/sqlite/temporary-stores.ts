@@ -1,0 +1,24 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { openSqliteStores, type SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
+
+/** A directory that is gone after the test. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'ctrl-exec-sqlite-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+export const storeOptions = (directory: string) => ({
+  path: join(directory, 'state.db'),
+  locksDirectory: join(directory, 'locks'),
+});
+
+/** Stores that are closed after the test. */
+export async function openStores(directory = temporaryDirectory()): Promise<SqliteStores> {
+  const stores = (await openSqliteStores(storeOptions(directory)))._unsafeUnwrap();
+  onTestFinished(() => stores.close());
+  return stores;
+}

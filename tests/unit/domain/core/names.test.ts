@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  agentName,
+  dispatcherId,
+  dispatcherIdFromHostName,
+  isReqid,
+  printable,
+  scriptName,
+} from '../../../../src/domain/core/names.js';
+
+const anyText = fc.string({ unit: 'binary', maxLength: 300 });
+
+describe('agentName', () => {
+  it.each([
+    ['web-01', 'web-01'],
+    ['Web-01.Example.COM', 'web-01.example.com'],
+    ['7', '7'],
+    ['a'.repeat(64), 'a'.repeat(64)],
+    ['a_b', 'a_b'],
+  ])('%s is stored as %s', (text, name) => expect(agentName(text)._unsafeUnwrap()).toBe(name));
+
+  it.each([
+    '',
+    '-a',
+    'a-',
+    '.',
+    '..',
+    'a/b',
+    'a b',
+    'a\n',
+    'é',
+    'a'.repeat(65),
+    '\u212Aelvin',
+    '../etc',
+    'a\0',
+  ])('%j is not a name', (text) => {
+    const error = agentName(text)._unsafeUnwrapErr();
+    expect(error).toMatchObject({ code: 'invalid_argument', field: 'name' });
+    expect(error.message).toMatch(/expected at most 64 letters/);
+    expect(error.message).not.toMatch(/\p{Cc}/u);
+  });
+
+  it('a name is a name again, unchanged', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/), (text) => {
+        const name = agentName(text)._unsafeUnwrap();
+        expect(name).toMatch(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/);
+        expect(agentName(name)._unsafeUnwrap()).toBe(name);
+      }),
+    );
+  });
+});
+
+describe('dispatcherId', () => {
+  it('keeps its case', () => expect(dispatcherId('Ctl-1.x')._unsafeUnwrap()).toBe('Ctl-1.x'));
+  it.each(['', '-a', '.a', 'a b', 'a\n', 'a'.repeat(65)])('%j is refused', (text) =>
+    expect(dispatcherId(text).isErr()).toBe(true),
+  );
+
+  it('can be made from whatever a host calls itself', () => {
+    expect(dispatcherIdFromHostName('ctl.example.com')).toBe('ctl.example.com');
+    expect(dispatcherIdFromHostName('_büro 1')).toBe('b-ro-1');
+    expect(dispatcherIdFromHostName('')).toBe('dispatcher');
+    fc.assert(
+      fc.property(anyText, (host) => {
+        expect(dispatcherId(dispatcherIdFromHostName(host)).isOk()).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('scriptName and isReqid', () => {
+  it.each(['deploy', 'A_b-9', 'a'.repeat(255)])('%s names a script', (text) =>
+    expect(scriptName(text)._unsafeUnwrap()).toBe(text),
+  );
+  it.each(['', 'a.sh', '../a', 'a b', 'a\n', 'a'.repeat(256)])('%j names no script', (text) =>
+    expect(scriptName(text)._unsafeUnwrapErr().field).toBe('script'),
+  );
+
+  it.each(['eab1731a91c588ee', 'A-_9', 'a'.repeat(64)])('%s is a request id', (text) =>
+    expect(isReqid(text)).toBe(true),
+  );
+  it.each(['', 'a.b', '../x', 'a\n', 'a'.repeat(65)])('%j is not a request id', (text) =>
+    expect(isReqid(text)).toBe(false),
+  );
+});
+
+describe('printable', () => {
+  it.each([
+    ['plain text, "quoted" é 漢', 'plain text, "quoted" é 漢'],
+    ['a\nb\r\tc', 'a\\nb\\r\\tc'],
+    ['\u001b[2J', '\\u001b[2J'],
+    ['\u0085\u2028', '\\u0085\\u2028'],
+    ['a\u202Eb\u200B\uFEFF', 'a\\u202eb\\u200b\\ufeff'],
+    ['\u{E0041}', '\\u{e0041}'],
+    ['\uD800', '\\ud800'],
+  ])('%j is shown as %s', (text, shown) => expect(printable(text)).toBe(shown));
+
+  it('is cut at the limit, never within an escape', () => {
+    expect(printable('abcdef', 6)).toBe('abcdef');
+    expect(printable('abcdefg', 6)).toBe('abcde…');
+    expect(printable('ab\u001bcd', 6)).toBe('ab…');
+    expect(printable('abc', 0)).toBe('');
+    expect(printable('x'.repeat(10_000_000))).toHaveLength(120);
+  });
+
+  it('any text becomes one safe line within the limit, and a second pass changes nothing', () => {
+    fc.assert(
+      fc.property(anyText, fc.nat(200), (text, limit) => {
+        const shown = printable(text, limit);
+        expect(shown.length).toBeLessThanOrEqual(limit);
+        expect(shown).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u);
+        expect(printable(shown, limit)).toBe(shown);
+      }),
+    );
+  });
+});

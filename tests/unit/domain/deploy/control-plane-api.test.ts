@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import {
+  bodyText,
+  expectStatus,
+  judgeCertificate,
+  judgeWork,
+  pullRequests,
+} from '../../../../src/domain/deploy/control-plane-api.js';
+import { certificatePem } from '../../../../src/domain/deploy/discovery.js';
+
+const answer = (status: number, body: unknown) => ({
+  status,
+  body: new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body)),
+});
+
+describe("the control plane's API", () => {
+  it('has a path for each call, ids escaped', () => {
+    const calls = pullRequests('a/1');
+    const heartbeat = { version: '1', hostname: 'h', os: 'linux', architecture: 'amd64', ip_address: '' };
+    const report = {
+      target_id: 't',
+      expected_fingerprint: 'a',
+      actual_fingerprint: 'b',
+      verified: false,
+      error: '',
+    };
+    expect([
+      calls.heartbeat(heartbeat),
+      calls.work(),
+      calls.csr('mc-1', 'CSR'),
+      calls.certificate('mc-1'),
+      calls.jobStatus('j?1', { status: 'Failed', error: 'why' }),
+      calls.verification('j#1', report),
+      calls.discoveries({ agent_id: 'a/1' }),
+    ]).toEqual([
+      { method: 'POST', path: '/api/v1/agents/a%2F1/heartbeat', body: heartbeat },
+      { method: 'GET', path: '/api/v1/agents/a%2F1/work' },
+      {
+        method: 'POST',
+        path: '/api/v1/agents/a%2F1/csr',
+        body: { csr_pem: 'CSR', certificate_id: 'mc-1' },
+      },
+      { method: 'GET', path: '/api/v1/agents/a%2F1/certificates/mc-1' },
+      {
+        method: 'POST',
+        path: '/api/v1/agents/a%2F1/jobs/j%3F1/status',
+        body: { status: 'Failed', error: 'why' },
+      },
+      { method: 'POST', path: '/api/v1/jobs/j%231/verify', body: report },
+      { method: 'POST', path: '/api/v1/agents/a%2F1/discoveries', body: { agent_id: 'a/1' } },
+    ]);
+  });
+
+  it('any other status than the expected one is refused, with what the body says', () => {
+    expect(expectStatus(answer(202, ''), 202).isOk()).toBe(true);
+    expect(expectStatus(answer(200, ''), 202)._unsafeUnwrapErr()).toMatchObject({
+      code: 'refused',
+      status: 200,
+      reason: 'status 200 instead of 202',
+    });
+    expect(expectStatus(answer(410, '{"error":"gone"}\n'), 200)._unsafeUnwrapErr()).toMatchObject({
+      status: 410,
+      reason: '{"error":"gone"}',
+    });
+  });
+
+  it('a body is told in one line and not wholly', () => {
+    expect(bodyText(answer(500, `a\r\nb\u001b[2J${'x'.repeat(10_000)}`))).toMatch(/^a\\r\\nb\\u001b\[2Jx+…$/);
+    expect(bodyText(answer(500, 'y'.repeat(10_000)))).toHaveLength(300);
+  });
+
+  it.each([
+    ['not JSON', '<html>'],
+    ['half an object', '{"jobs":[{"id":"a"'],
+    ['a list', '[]'],
+    ['nothing', ''],
+    ['jobs that are no list', '{"jobs":7}'],
+    ['a name twice', '{"jobs":[],"jobs":null}'],
+  ])('a list of jobs that is %s is not understood', (_what, body) => {
+    expect(judgeWork(answer(200, body))._unsafeUnwrapErr().code).toBe('protocol_violation');
+  });
+
+  it('a list of jobs is taken apart', () => {
+    expect(judgeWork(answer(200, { jobs: [], count: 0 }))._unsafeUnwrap()).toEqual([]);
+    expect(judgeWork(answer(500, { jobs: [] }))._unsafeUnwrapErr().code).toBe('refused');
+  });
+});
+
+describe('a certificate', () => {
+  const [one, two] = [certificatePem(Uint8Array.of(1, 2, 3)), certificatePem(Uint8Array.of(4))];
+
+  it('is the leaf, then its chain, and nothing that stands between them', () => {
+    const pem = `subject=x\r\n${one.replaceAll('\n', '\r\n')}junk\n${two}tail`;
+    expect(judgeCertificate(answer(200, { certificate_pem: pem, version: 1 }))._unsafeUnwrap()).toEqual({
+      leaf: one,
+      chain: [two],
+    });
+  });
+
+  it.each([
+    ['no text', { certificate_pem: 7 }],
+    ['missing', {}],
+    ['no PEM', { certificate_pem: 'hello' }],
+    ['a key', { certificate_pem: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n' }],
+    ['not base64', { certificate_pem: `${one}-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n` }],
+    ['more than 20', { certificate_pem: one.repeat(21) }],
+  ])('that is %s is not understood', (_what, body) => {
+    expect(judgeCertificate(answer(200, body))._unsafeUnwrapErr().code).toBe('protocol_violation');
+  });
+});

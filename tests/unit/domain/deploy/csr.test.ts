@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { csrSubject } from '../../../../src/domain/deploy/csr.js';
+
+describe('whom a CSR names', () => {
+  it('names with an @ are e-mail addresses, IP addresses are such, all others are DNS names', () => {
+    const sans = [
+      'www.example.com',
+      'a@example.com',
+      '192.0.2.1',
+      '2001:DB8::1',
+      '*.example.com',
+      'localhost',
+    ];
+    expect(csrSubject('www.example.com', sans)._unsafeUnwrap()).toEqual({
+      commonName: 'www.example.com',
+      names: {
+        dnsNames: ['www.example.com', '*.example.com', 'localhost'],
+        emails: ['a@example.com'],
+        addresses: ['192.0.2.1', '2001:db8::1'],
+      },
+    });
+  });
+
+  it('what looks almost like an address is a DNS name', () => {
+    const sans = ['127.1', '1.2.3', '010.0.0.1', 'fe80::1%eth0'];
+    expect(csrSubject('x', sans)._unsafeUnwrap().names).toEqual({
+      dnsNames: sans,
+      emails: [],
+      addresses: [],
+    });
+  });
+
+  it('a name is asked for once', () => {
+    const { names } = csrSubject('x', ['a', 'a', '::1', '0:0::1', 'b@c', 'b@c'])._unsafeUnwrap();
+    expect(names).toEqual({ dnsNames: ['a'], emails: ['b@c'], addresses: ['::1'] });
+  });
+
+  it('without a common name there is none', () => {
+    for (const commonName of ['', ' ', '\t\n'])
+      expect(csrSubject(commonName, ['a'])._unsafeUnwrapErr()).toBe('empty common name');
+  });
+
+  it.each([
+    ['a common name of 256 characters', 'x'.repeat(256), []],
+    ['a line end in the common name', 'a\nb', []],
+    ['text that runs from right to left', 'a\u202eb', []],
+    ['an empty name', 'x', ['a', '']],
+    ['a name with a space', 'x', ['a b']],
+    ['a name with a NUL', 'x', ['a\0.example.com']],
+    ['a name that is not ASCII', 'x', ['bücher.example']],
+    ['a name of 256 characters', 'x', ['y'.repeat(256)]],
+    ['1001 names', 'x', Array.from({ length: 1001 }, (_, each) => `n${each}`)],
+  ])('%s is refused in one line', (_what, commonName, sans) => {
+    const reason = csrSubject(commonName, sans)._unsafeUnwrapErr();
+    expect(reason).not.toMatch(/\p{Cc}/u);
+    expect(reason.length).toBeLessThan(250);
+  });
+
+  it('every name that is taken stands in exactly one list', () => {
+    const san = fc.oneof(fc.domain(), fc.emailAddress(), fc.ipV4(), fc.ipV6());
+    fc.assert(
+      fc.property(fc.uniqueArray(san, { maxLength: 20 }), (sans) => {
+        const judged = csrSubject('x', sans);
+        if (judged.isErr()) return;
+        const { dnsNames, emails, addresses } = judged.value.names;
+        expect(dnsNames.length + emails.length + addresses.length).toBeLessThanOrEqual(sans.length);
+        expect(dnsNames.every((name) => !name.includes('@') && !name.includes(':'))).toBe(true);
+        expect(emails.every((name) => name.includes('@'))).toBe(true);
+      }),
+    );
+  });
+});

@@ -1,0 +1,424 @@
+import { err, errAsync, ok } from 'neverthrow';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { failure } from '../../../../../src/domain/core/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import { newStanding } from '../../../../../src/domain/trust/agent-standing.js';
+import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import { eventsOf } from '../../../../support/fleet/events.js';
+import {
+  type Answering,
+  dispatcherOver,
+  identify,
+  type Seen,
+  scriptedAgent,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
+import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { deferred } from '../../../../support/network/network.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+let dispatcher: Dispatcher;
+
+beforeEach(() => start());
+
+async function start(configuration = '') {
+  fleet = memoryFleet();
+  control = fleet.dispatcher('control.test', configuration);
+  await identify(control);
+  dispatcher = control.dispatcher;
+}
+
+const hour = 3_600_000;
+const order = { hosts: ['web-01', 'web-02'], script: 'job', args: ['a'] };
+
+/** What an agent answers to each path; `results` are given one after the other, the last one for good. */
+function agentWith({
+  run = ({ body }: Seen): HttpAnswer => jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] }),
+  results = [] as readonly (object | undefined)[],
+  cancel = { status: 'cancelling' } as object,
+} = {}): Answering {
+  const left = [...results];
+  return (request) => {
+    if (request.path === '/run') return run(request);
+    if (request.path === '/v2/cancel') return jsonAnswer(200, cancel);
+    const answer = left.length > 1 ? left.shift() : left[0];
+    return answer ? jsonAnswer(200, answer) : jsonAnswer(404, { status: 'unknown' });
+  };
+}
+
+const done = { status: 'done', exit: 0, stdout: 'out', stderr: '' };
+const running = { status: 'running' };
+const agent = (name: string, answering: Answering, options: Parameters<typeof scriptedAgent>[4] = {}) =>
+  scriptedAgent(fleet, control, name, answering, options);
+const paths = ({ seen }: { readonly seen: readonly Seen[] }) => seen.map(({ path }) => path);
+const statusOf = async (reqid: string) => (await dispatcher.status(reqid))._unsafeUnwrap();
+const submitted = async () => (await dispatcher.submit(order))._unsafeUnwrap();
+const held = async () => (await control.context.locks.list())._unsafeUnwrap();
+const gone = failure('connection_failed', 'no answer: closed', { host: 'web-02', reason: 'closed' });
+
+describe('a submission', () => {
+  it('tells each agent to run by itself, and holds the locks until the last has answered', async () => {
+    const late = deferred();
+    const locked: string[][] = [];
+    const one = await agent('web-01', agentWith());
+    await agent('web-02', async (request) => {
+      locked.push((await held()).map(({ host }) => host));
+      await late.promise;
+      return agentWith()(request);
+    });
+    const told: string[] = [];
+    const outcome = dispatcher.submit({
+      ...order,
+      timeout: 90,
+      onResult: ({ host }) => {
+        told.push(host);
+        late.resolve();
+      },
+    });
+    const { reqid, results } = (await outcome)._unsafeUnwrap();
+    expect(one.seen[0]?.body).toMatchObject({ script: 'job', args: ['a'], reqid, async: true, timeout: 90 });
+    expect(told).toEqual(['web-01', 'web-02']);
+    expect(locked).toEqual([['web-01', 'web-02']]);
+    expect(await held()).toEqual([]);
+    expect(results).toEqual(
+      order.hosts.map((host) => ({ host, status: 'accepted', rtt: expect.any(Number), reqid })),
+    );
+  });
+
+  it('that is denied or locked contacts nobody', async () => {
+    const one = await agent('web-01', agentWith());
+    control.hook = { kind: 'exited', code: 1 };
+    expect((await dispatcher.submit(order))._unsafeUnwrapErr().code).toBe('denied');
+    control.hook = { kind: 'none' };
+    (await control.context.locks.acquire([{ host: 'web-02', script: 'job' }], 'other', 0))._unsafeUnwrap();
+    expect((await dispatcher.submit(order))._unsafeUnwrapErr().code).toBe('locked');
+    expect(one.seen).toEqual([]);
+  });
+
+  it.each([
+    ['busy', jsonAnswer(409, { status: 'busy', error: 'script already running' }), 'busy', 'busy'],
+    ['its own request, twice', jsonAnswer(409, { status: 'running' }), 'accepted', 'accepted'],
+    ['refused', jsonAnswer(200, { exit: -1, error: 'script not permitted' }), 'error', 'error'],
+    ['run at once', jsonAnswer(200, { exit: 3, stdout: 'x', stderr: '' }), 'accepted', 'done'],
+    ['overloaded', jsonAnswer(503, { error: 'busy: 64 runs are under way' }), 'error', 'error'],
+    ['about another', jsonAnswer(202, { status: 'accepted', reqid: 'other' }), 'error', 'error'],
+    ['not understood', jsonAnswer(202, 'accepted'), 'error', 'error'],
+  ])('that is %s is told and kept as such', async (_what, answer, status, kept) => {
+    await agent('web-01', agentWith({ run: () => answer }));
+    const { reqid, results } = (await dispatcher.submit({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    expect(results).toMatchObject([{ status }]);
+    expect((await control.context.runStore.find(reqid))._unsafeUnwrap()?.states).toMatchObject([
+      { host: 'web-01', status: kept },
+    ]);
+  });
+
+  it('of which nothing was heard is asked about, and settled by the answer', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    await agent('web-02', agentWith({ results: [undefined] }));
+    losingAnswers();
+    const { reqid, results } = (await dispatcher.submit(order))._unsafeUnwrap();
+    expect(results).toMatchObject([{ status: 'error' }, { status: 'error', error: gone.message }]);
+    const status = await statusOf(reqid);
+    expect(status).toMatchObject({
+      complete: true,
+      states: [
+        { host: 'web-01', ...done },
+        { host: 'web-02', status: 'error', error: gone.message },
+      ],
+    });
+    expect(status.states[1]).not.toHaveProperty('unheard');
+  });
+
+  it('that was interrupted is settled by what the agents know', async () => {
+    const one = await agent('web-01', agentWith({ results: [done] }));
+    await agent('web-02', agentWith());
+    const { hosts, args } = order;
+    const run = { reqid: 'a'.repeat(16), script: 'job', hosts, args, username: '', sourceIp: '' };
+    const record = { ...run, mode: 'async', startedAt: fleet.clock.now() } as const;
+    (await control.context.runStore.start(record))._unsafeUnwrap();
+    const keys = order.hosts.map((host) => ({ host, script: 'job' }));
+    (await control.context.locks.acquire(keys, run.reqid, 0))._unsafeUnwrap();
+    // Somebody still submits it: an agent that does not know it yet may do so in a moment.
+    expect(await statusOf(run.reqid)).toMatchObject({ complete: false, pending: ['web-02'] });
+    (await control.context.locks.release(run.reqid))._unsafeUnwrap();
+    expect(await statusOf(run.reqid)).toMatchObject({
+      complete: true,
+      states: [{ status: 'done' }, { status: 'error', error: expect.stringContaining('was stopped') }],
+    });
+    expect(paths(one)).toEqual([`/result/${run.reqid}`]);
+  });
+});
+
+/** From now on what agents answer to a run is lost on its way. */
+function losingAnswers() {
+  const { transport } = control.context;
+  dispatcher = dispatcherOver(
+    withPorts(control, {
+      transport: {
+        ...transport,
+        request: (target, request) =>
+          transport
+            .request(target, request)
+            .andThen((answer) => (request.path === '/run' ? err(gone) : ok(answer))),
+      },
+    }),
+  );
+}
+
+describe('the status of an async run', () => {
+  it('asks only those that are not settled, and keeps what they say', async () => {
+    const one = await agent('web-01', agentWith({ results: [done] }));
+    const two = await agent('web-02', agentWith({ results: [running, { ...done, exit: 3, error: 'x' }] }));
+    const { reqid } = await submitted();
+    const first = await statusOf(reqid);
+    expect(first).toMatchObject({ mode: 'async', complete: false, pending: ['web-02'], results: [] });
+    expect(first.states).toEqual([
+      { host: 'web-01', ...done },
+      { host: 'web-02', status: 'running' },
+    ]);
+    const second = await statusOf(reqid);
+    expect(second).toMatchObject({ complete: true, pending: [], completedAt: fleet.clock.now() });
+    expect(second.states[1]).toEqual({ host: 'web-02', ...done, exit: 3, error: 'x' });
+    expect(await statusOf(reqid)).toEqual(second);
+    expect([paths(one).length, paths(two).length]).toEqual([2, 3]);
+    const ends = eventsOf(control.events, 'run-ended').map(({ fields }) => [fields.host, fields.exit]);
+    expect(ends).toEqual([
+      ['web-01', 0],
+      ['web-02', 3],
+    ]);
+  });
+
+  it.each([
+    ['expired', undefined, { status: 'expired' }],
+    ['cancelled', { status: 'cancelled', exit: 126, stdout: 'a', stderr: '' }, { exit: 126, stdout: 'a' }],
+    ['cancelled', { status: 'cancelled' }, { exit: -1 }],
+    ['lost', { status: 'lost', error: 'the machine went down' }, { error: 'the machine went down' }],
+  ])('says that it is %s, once and for all', async (status, said, more) => {
+    await agent('web-01', agentWith({ results: [said] }));
+    const two = await agent('web-02', agentWith({ results: [said] }));
+    const { reqid } = await submitted();
+    expect((await statusOf(reqid)).states).toMatchObject([
+      { status, ...more },
+      { status, ...more },
+    ]);
+    await statusOf(reqid);
+    expect(paths(two)).toHaveLength(2);
+  });
+
+  it.each([
+    ['is about another run', { ...done, reqid: 'other' }],
+    ['has a status that no run has', { status: 'sleeping' }],
+    ['has an exit that no script has', { ...done, exit: 300 }],
+    ['has output that is no text', { ...done, stdout: ['x'] }],
+  ])('takes nothing of an answer that %s, and says so inline', async (_what, said) => {
+    await agent('web-01', agentWith({ results: [said] }));
+    await agent('web-02', agentWith({ results: [done] }));
+    const { reqid } = await submitted();
+    const { states, pending } = await statusOf(reqid);
+    expect(states).toMatchObject([
+      { status: 'accepted', fetchError: expect.stringContaining('not understood') },
+      { status: 'done' },
+    ]);
+    expect(pending).toEqual(['web-01']);
+    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    expect(stored?.states[0]).toEqual({ host: 'web-01', status: 'accepted' });
+  });
+
+  it('takes no answer that is not signed by the agent', async () => {
+    await agent('web-01', agentWith({ results: [done] }), { sign: (answer) => answer });
+    const one = (await dispatcher.submit({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    expect(one.results).toMatchObject([{ status: 'error', error: 'unverified result' }]);
+    expect((await statusOf(one.reqid)).states).toMatchObject([
+      { status: 'error', fetchError: 'unverified result' },
+    ]);
+  });
+
+  it('is expired where an agent cannot be asked and a day has passed, but only as long as it cannot', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    const two = await agent('web-02', agentWith({ results: [done] }));
+    const { reqid } = await submitted();
+    await two.listening.close(0);
+    expect(await statusOf(reqid)).toMatchObject({ pending: ['web-02'] });
+    await fleet.clock.advance(24 * hour + 1);
+    const late = await statusOf(reqid);
+    expect(late).toMatchObject({ complete: true, states: [{ status: 'done' }, { status: 'expired' }] });
+    expect(late.states[1]?.fetchError).toContain('nothing listens');
+    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    expect(stored).toMatchObject({ completedAt: undefined, states: [{}, { status: 'accepted' }] });
+  });
+
+  it('asks at most max_parallel agents at a time', async () => {
+    await start('max_parallel = 2');
+    let underWay = 0;
+    let most = 0;
+    const hosts = ['a1', 'a2', 'a3', 'a4', 'a5'];
+    for (const host of hosts)
+      await agent(host, async (request) => {
+        underWay += 1;
+        most = Math.max(most, underWay);
+        await new Promise((resolve) => setImmediate(resolve));
+        underWay -= 1;
+        return agentWith({ results: [done] })(request);
+      });
+    const { reqid } = (await dispatcher.submit({ ...order, hosts }))._unsafeUnwrap();
+    expect((await statusOf(reqid)).complete).toBe(true);
+    expect(most).toBe(2);
+  });
+
+  it('is told although it cannot be kept, which is logged', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    await agent('web-02', agentWith({ results: [done] }));
+    const { reqid } = await submitted();
+    const full = failure('store_failed', 'disk full', { operation: 'run.note', reason: 'FULL' });
+    const { runStore } = control.context;
+    const over = dispatcherOver(
+      withPorts(control, { runStore: { ...runStore, note: () => errAsync(full) } }),
+    );
+    expect((await over.status(reqid))._unsafeUnwrap().states).toMatchObject([done, done]);
+    expect(eventsOf(control.events, 'record-failed')).toMatchObject([
+      { fields: { reqid, reason: 'disk full' } },
+    ]);
+  });
+
+  it('asks the hook, which is told whose run it is, before any agent', async () => {
+    const one = await agent('web-01', agentWith({ results: [done] }));
+    await agent('web-02', agentWith({ results: [done] }));
+    const caller = { username: 'ann', token: 't', sourceIp: '192.0.2.9' };
+    const { reqid } = (await dispatcher.submit({ ...order, caller }))._unsafeUnwrap();
+    const hook = memoryAuthHook(() => ({ kind: 'exited', code: 1 }));
+    const over = dispatcherOver(withPorts(control, { hook }));
+    const asking = { caller: { username: 'bob', token: 'u' } };
+    for (const outcome of [
+      await over.status(reqid, asking),
+      await over.wait(reqid, asking),
+      await over.cancel(reqid, asking),
+    ])
+      expect(outcome._unsafeUnwrapErr().code).toBe('denied');
+    const told = { script: 'job', hosts: order.hosts, args: [], username: 'bob', token: 'u' };
+    const run = { reqid, submitter: 'ann', submitterIp: '192.0.2.9' };
+    expect(hook.asked).toMatchObject(
+      ['status', 'status', 'cancel'].map((action) => ({ action, ...told, run })),
+    );
+    expect(paths(one)).toEqual(['/run']);
+  });
+
+  it('of an unknown id is an error that asks nobody', async () => {
+    const hook = memoryAuthHook(() => ({ kind: 'none' }));
+    const over = dispatcherOver(withPorts(control, { hook }));
+    const unknown = '0'.repeat(16);
+    for (const outcome of [await over.status(unknown), await over.wait(unknown), await over.cancel(unknown)])
+      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'request_unknown', id: unknown });
+    const odd = (await over.status('a/../b'))._unsafeUnwrapErr();
+    expect(odd.code).toBe('invalid_argument');
+    expect(hook.asked).toEqual([]);
+  });
+});
+
+describe('waiting for a run', () => {
+  it('ends when every host has, tells each end once, and judges them all', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    await agent('web-02', agentWith({ results: [running, running, { ...done, exit: 1 }] }));
+    const { reqid } = await submitted();
+    const told: string[] = [];
+    const waited = await fleet.settle(dispatcher.wait(reqid, { onResult: ({ host }) => told.push(host) }));
+    expect(waited._unsafeUnwrap()).toMatchObject({ outcome: 'failed', status: { complete: true } });
+    expect(told).toEqual(['web-01', 'web-02']);
+  });
+
+  it('asks less and less often', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    const asked: number[] = [];
+    await agent('web-02', (request) => {
+      if (request.path !== '/run') asked.push(fleet.clock.monotonic());
+      return agentWith({ results: [running] })(request);
+    });
+    const { reqid } = await submitted();
+    const waited = await fleet.settle(dispatcher.wait(reqid, { timeout: 120 }), 100);
+    expect(waited._unsafeUnwrap()).toMatchObject({ outcome: 'timed-out', status: { pending: ['web-02'] } });
+    const gaps = asked.slice(1).map((time, index) => time - (asked[index] ?? 0));
+    expect(gaps.slice(0, 3)).toEqual([500, 750, 1125]);
+    expect(Math.max(...gaps)).toBe(10_000);
+    expect(asked.length).toBeLessThan(25);
+  });
+
+  it('asks again where an agent could not be asked, and may be given up', async () => {
+    await agent('web-01', agentWith({ results: [done] }));
+    const two = await agent('web-02', agentWith({ results: [done] }));
+    const { reqid } = await submitted();
+    await two.listening.close(0);
+    const stop = new AbortController();
+    const waiting = dispatcher.wait(reqid, { signal: stop.signal });
+    await fleet.clock.advance(5_000);
+    stop.abort();
+    expect((await fleet.settle(waiting))._unsafeUnwrapErr().code).toBe('aborted');
+    await agent('web-02', agentWith({ results: [done] }), { registered: false, issued: two.issued });
+    const waited = await fleet.settle(dispatcher.wait(reqid));
+    expect(waited._unsafeUnwrap().outcome).toBe('fine');
+  });
+
+  it('never asks a legacy agent twice within 10 seconds, and does not ask it to stop', async () => {
+    await start('allow_legacy_agents = *');
+    await agent('web-01', agentWith({ results: [running] }));
+    const asked: number[] = [];
+    const legacy = agentWith({ results: [running] });
+    const { context } = control;
+    const own = (await context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
+    const { serial } = context.crypto.readCertificate(own['dispatcher-certificate'] ?? '')._unsafeUnwrap();
+    await agent(
+      'web-02',
+      (request) => {
+        if (request.path.startsWith('/result')) asked.push(fleet.clock.monotonic());
+        return legacy(request);
+      },
+      { registered: false, sign: (answer) => answer },
+    );
+    const endpoint = { host: 'web-02', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
+    const standing = newStanding([serial]);
+    (
+      await context.registry.adopt([{ name: 'web-02', endpoint, tags: {}, standing, pairedAt: 1 }])
+    )._unsafeUnwrap();
+    const { reqid, results } = await submitted();
+    expect(results).toMatchObject([{ status: 'accepted' }, { status: 'accepted' }]);
+    await fleet.settle(dispatcher.wait(reqid, { timeout: 60 }), 100);
+    const gaps = asked.slice(1).map((time, index) => time - (asked[index] ?? 0));
+    expect(asked.length).toBeGreaterThan(3);
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(10_000);
+    expect((await dispatcher.cancel(reqid))._unsafeUnwrap().results).toMatchObject([
+      { host: 'web-01', status: 'cancelling' },
+      { host: 'web-02', status: 'error', error: 'not known to legacy agents' },
+    ]);
+  });
+});
+
+describe('stopping a run', () => {
+  it.each([
+    [jsonAnswer(200, { status: 'cancelling' }), { status: 'cancelling' }],
+    [jsonAnswer(409, { status: 'done' }), { status: 'done' }],
+    [jsonAnswer(404, { status: 'unknown' }), { status: 'unknown' }],
+    [jsonAnswer(404, { error: 'not found' }), { status: 'error', error: 'not known to legacy agents' }],
+    [jsonAnswer(200, { status: 'done' }), { status: 'error' }],
+    [jsonAnswer(503, { error: 'busy' }), { status: 'error', error: expect.stringContaining('busy') }],
+  ])('reports what each agent says', async (answer, expected) => {
+    await agent('web-01', agentWith());
+    const two = await agent('web-02', (request) =>
+      request.path === '/v2/cancel' ? answer : agentWith()(request),
+    );
+    const { reqid } = await submitted();
+    const { results } = (await dispatcher.cancel(reqid))._unsafeUnwrap();
+    expect(results).toMatchObject([{ host: 'web-01', status: 'cancelling' }, expected]);
+    expect(two.seen.at(-1)?.body).toEqual({ reqid });
+  });
+
+  it('asks only the hosts that are named, and no others than those of the run', async () => {
+    const one = await agent('web-01', agentWith());
+    const two = await agent('web-02', agentWith());
+    const { reqid } = await submitted();
+    const { results } = (await dispatcher.cancel(reqid, { hosts: ['WEB-02'] }))._unsafeUnwrap();
+    expect(results).toMatchObject([{ host: 'web-02', status: 'cancelling' }]);
+    const refused = (await dispatcher.cancel(reqid, { hosts: ['web-01', 'web-09'] }))._unsafeUnwrapErr();
+    expect(refused).toMatchObject({ code: 'invalid_argument', field: 'hosts' });
+    expect([paths(one), paths(two)]).toEqual([['/run'], ['/run', '/v2/cancel']]);
+  });
+});

@@ -1,0 +1,377 @@
+import { errAsync, ResultAsync } from 'neverthrow';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { failure } from '../../../../../src/domain/core/errors.js';
+import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import { ownKey } from '../../../../../src/sdk/dispatcher/runs/repeat.js';
+import { eventsOf } from '../../../../support/fleet/events.js';
+import {
+  type Answering,
+  dispatcherOver,
+  identify,
+  type Seen,
+  scriptedAgent,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
+import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { deferred } from '../../../../support/network/network.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+let dispatcher: Dispatcher;
+
+beforeEach(async () => {
+  fleet = memoryFleet();
+  control = fleet.dispatcher('control.test', 'read_timeout = 5');
+  await identify(control);
+  dispatcher = control.dispatcher;
+});
+
+const caller = { username: 'ann', token: 's3cret' };
+const order = { hosts: ['web-01'], script: 'job', args: ['a'], caller, idempotencyKey: 'order 66' };
+
+/** An agent that counts the scripts that it ran. */
+async function counting(name: string, result: (request: Seen) => HttpAnswer | Promise<HttpAnswer> = unknown) {
+  let runs = 0;
+  const answer: Answering = (request) => {
+    const { path, body } = request;
+    if (path !== '/run') return result(request);
+    runs += 1;
+    if (body['async']) return jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] });
+    return jsonAnswer(200, { exit: runs, stdout: `run ${runs}\n`, stderr: '', reqid: body['reqid'] });
+  };
+  await scriptedAgent(fleet, control, name, answer);
+  return { runs: () => runs };
+}
+const unknown = () => jsonAnswer(404, { status: 'unknown' });
+
+/** What a process leaves behind that is killed once its run is recorded. */
+async function killedAfterRecording(mode: 'sync' | 'async' = 'sync'): Promise<string> {
+  const died = deferred();
+  const { locks, runStore } = control.context;
+  const context = withPorts(control, {
+    runStore: {
+      ...runStore,
+      start: (run) =>
+        runStore.start(run).andThen((started) => {
+          died.resolve();
+          return new Promise<never>(() => started) as never;
+        }),
+    },
+  });
+  void (mode === 'sync' ? dispatcherOver(context).run(order) : dispatcherOver(context).submit(order)).then();
+  await died.promise;
+  const { reqid } = (
+    await runStore.findByIdempotencyKey(ownKey(control.context, order.idempotencyKey, caller))
+  )._unsafeUnwrap() ?? {
+    reqid: '',
+  };
+  (await locks.release(reqid))._unsafeUnwrap();
+  return reqid;
+}
+
+describe('a request that comes again under its idempotency key', () => {
+  it('is given the answer of the first, and runs nothing', async () => {
+    const agent = await counting('web-01');
+    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const told: string[] = [];
+    const again = await dispatcher.run({
+      ...order,
+      onBegin: (reqid) => void told.push(reqid),
+      onResult: ({ host }) => void told.push(host),
+    });
+    expect(again._unsafeUnwrap()).toEqual(first);
+    expect(told).toEqual([first.reqid, 'web-01']);
+    expect(agent.runs()).toBe(1);
+    expect(eventsOf(control.events, 'repeat')).toMatchObject([
+      { fields: { reqid: first.reqid, username: 'ann' } },
+    ]);
+  });
+
+  it('is given what was said to a submission, whatever became of it since', async () => {
+    const done = { status: 'done', exit: 0, stdout: '', stderr: '' };
+    const agent = await counting('web-01', () => jsonAnswer(200, done));
+    const first = (await dispatcher.submit(order))._unsafeUnwrap();
+    (await dispatcher.status(first.reqid))._unsafeUnwrap();
+    expect((await dispatcher.submit(order))._unsafeUnwrap()).toEqual(first);
+    expect(agent.runs()).toBe(1);
+  });
+
+  it('while the first is under way waits for it, until it is told to stop', async () => {
+    const late = deferred();
+    let runs = 0;
+    await scriptedAgent(fleet, control, 'web-01', async ({ body: { reqid } }) => {
+      runs += 1;
+      await late.promise;
+      return jsonAnswer(200, { exit: 0, stdout: '', stderr: '', reqid });
+    });
+    const begun = deferred<string>();
+    const first = dispatcher.run({ ...order, onBegin: begun.resolve });
+    await begun.promise;
+    const stop = new AbortController();
+    const stopped = dispatcher.run({ ...order, signal: stop.signal });
+    const again = dispatcher.run(order);
+    await fleet.clock.advance(1000);
+    stop.abort();
+    expect((await stopped)._unsafeUnwrapErr().code).toBe('aborted');
+    late.resolve();
+    const ended = (await first)._unsafeUnwrap();
+    expect((await fleet.settle(again))._unsafeUnwrap()).toEqual(ended);
+    expect(runs).toBe(1);
+  });
+
+  it('any number at once: one is run, and all have its answer', async () => {
+    const agent = await counting('web-01');
+    const { locks, runStore } = control.context;
+    // Some see the locks of one that is not recorded yet, some lose the race for the record.
+    const slow = dispatcherOver(
+      withPorts(control, {
+        runStore: {
+          ...runStore,
+          purge: (limits) =>
+            runStore.purge(limits).andThen((n) => fleet.clock.advance(0).then(() => n) as never),
+        },
+        locks: { ...locks },
+      }),
+    );
+    const all = [slow, dispatcher, slow, dispatcher].map((each) => each.run(order));
+    const answers = await fleet.settle(Promise.all(all));
+    expect(new Set(answers.map((answer) => answer._unsafeUnwrap().reqid)).size).toBe(1);
+    expect(agent.runs()).toBe(1);
+  });
+
+  it('while the first has its locks and no record yet, is not told that they are taken', async () => {
+    const agent = await counting('web-01');
+    const [locked, goOn] = [deferred(), deferred()];
+    const { runStore } = control.context;
+    const slow = dispatcherOver(
+      withPorts(control, {
+        runStore: {
+          ...runStore,
+          purge: () => {
+            locked.resolve();
+            return ResultAsync.fromSafePromise(goOn.promise.then(() => 0));
+          },
+        },
+      }),
+    );
+    const first = slow.run(order);
+    await locked.promise;
+    const again = dispatcher.run(order);
+    await fleet.clock.advance(1000);
+    goOn.resolve();
+    const { reqid } = (await first)._unsafeUnwrap();
+    expect((await fleet.settle(again))._unsafeUnwrap().reqid).toBe(reqid);
+    expect(agent.runs()).toBe(1);
+  });
+
+  it.each([
+    ['script', { script: 'other' }],
+    ['hosts', { hosts: ['web-01', 'web-02'] }],
+    ['hosts', { hosts: ['web-02'] }],
+    ['args', { args: ['a', ''] }],
+    ['args', { args: [] }],
+  ])('but is another one (%s) is refused, and runs nothing', async (field, change) => {
+    const agents = [await counting('web-01'), await counting('web-02')];
+    (await dispatcher.run(order))._unsafeUnwrap();
+    const error = (await dispatcher.run({ ...order, ...change }))._unsafeUnwrapErr();
+    expect(error).toMatchObject({ code: 'idempotency_mismatch', field });
+    expect(error.message).not.toMatch(/s3cret|order 66|ann/);
+    expect(agents.map(({ runs }) => runs())).toEqual([1, 0]);
+  });
+
+  it('with a refreshed token of the same user is the same, and without a user name is not', async () => {
+    const agent = await counting('web-01');
+    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const again = await dispatcher.run({ ...order, caller: { ...caller, token: 'fresh' } });
+    expect(again._unsafeUnwrap()).toEqual(first);
+    (await dispatcher.run({ ...order, caller: { token: 's3cret' } }))._unsafeUnwrap();
+    const other = await dispatcher.run({ ...order, caller: { token: 'fresh' }, script: 'other' });
+    expect(other._unsafeUnwrapErr()).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+    expect(agent.runs()).toBe(2);
+  });
+
+  it('of another user is a run of its own: a key that somebody can guess is not taken from others', async () => {
+    const agent = await counting('web-01');
+    const first = (await dispatcher.run({ ...order, args: [] }))._unsafeUnwrap();
+    for (const username of ['bob', 'an', 'anns', '']) {
+      const own = (await dispatcher.run({ ...order, caller: { username, token: 's3cret' } }))._unsafeUnwrap();
+      expect(own.reqid).not.toBe(first.reqid);
+    }
+    expect(agent.runs()).toBe(5);
+  });
+
+  it('is another one in the other mode, and as a retry', async () => {
+    await counting('web-01');
+    const { reqid } = (await dispatcher.run(order))._unsafeUnwrap();
+    const submitted = (await dispatcher.submit(order))._unsafeUnwrapErr();
+    expect(submitted).toMatchObject({ code: 'idempotency_mismatch', field: 'mode' });
+    const { idempotencyKey } = order;
+    const retried = (await dispatcher.retry(reqid, { caller, idempotencyKey }))._unsafeUnwrapErr();
+    expect(retried).toMatchObject({ code: 'idempotency_mismatch', field: 'retryOf' });
+  });
+
+  it('is asked about each time, and denied means no answer', async () => {
+    await counting('web-01');
+    (await dispatcher.run(order))._unsafeUnwrap();
+    const hook = memoryAuthHook(() => ({ kind: 'exited', code: 3 }));
+    const asked = dispatcherOver(withPorts(control, { hook }));
+    expect((await asked.run(order))._unsafeUnwrapErr().code).toBe('denied');
+    expect(hook.asked).toMatchObject([{ action: 'run', args: ['a'], ...caller }]);
+  });
+
+  it('of a retry is the same one, whatever was learnt of the run since', async () => {
+    const agent = await counting('web-01');
+    const { idempotencyKey: _, ...once } = order;
+    const { reqid } = (await dispatcher.run({ ...once, hosts: ['web-01', 'web-02'] }))._unsafeUnwrap();
+    const options = { caller, idempotencyKey: 'again' };
+    const first = (await dispatcher.retry(reqid, options))._unsafeUnwrap();
+    const fine = first.results.map((result) => ({ ...result, exit: 0 }));
+    (await control.context.runStore.complete(reqid, fine, 1))._unsafeUnwrap();
+    expect((await dispatcher.retry(reqid, options))._unsafeUnwrap()).toEqual(first);
+    expect(agent.runs()).toBe(2);
+  });
+});
+
+describe('a key', () => {
+  it.each(['', 'x'.repeat(256), 'a\nb', 'a\0', 'schlüssel', '\u{1f511}', 'a\x7f', 5 as never, {} as never])(
+    'that is none is refused before anybody is asked',
+    async (idempotencyKey) => {
+      const hook = memoryAuthHook(() => ({ kind: 'exited', code: 0 }));
+      const asked = dispatcherOver(withPorts(control, { hook }));
+      const error = (await asked.run({ ...order, idempotencyKey }))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'invalid_argument', field: 'idempotencyKey' });
+      expect(hook.asked).toEqual([]);
+    },
+  );
+
+  it.each([' ', "'; DROP TABLE runs; --", '__proto__', '~'.repeat(255)])(
+    'is a text like any other',
+    async (key) => {
+      const agent = await counting('web-01');
+      for (let time = 0; time < 2; time += 1)
+        (await dispatcher.run({ ...order, idempotencyKey: key }))._unsafeUnwrap();
+      expect(agent.runs()).toBe(1);
+    },
+  );
+
+  it('is not used by what was denied, locked or malformed', async () => {
+    const agent = await counting('web-01');
+    control.hook = { kind: 'exited', code: 3 };
+    expect((await dispatcher.run(order))._unsafeUnwrapErr().code).toBe('denied');
+    control.hook = { kind: 'none' };
+    expect((await dispatcher.run({ ...order, timeout: 0 }))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    const { idempotencyKey: _, ...other } = order;
+    const begun = deferred();
+    const late = deferred();
+    const busy = dispatcher.run({
+      ...other,
+      onBegin: () => begun.resolve(),
+      onResult: () => void late.resolve(),
+    });
+    await begun.promise;
+    const locked = await fleet.settle(dispatcher.run(order));
+    expect(locked._unsafeUnwrapErr().code).toBe('locked');
+    await busy;
+    expect((await dispatcher.run({ ...order, script: 'other' })).isOk()).toBe(true);
+    expect(agent.runs()).toBe(2);
+  });
+
+  it('keeps no token, neither in the record nor in a log', async () => {
+    await counting('web-01');
+    const { reqid } = (await dispatcher.run(order))._unsafeUnwrap();
+    await dispatcher.run(order);
+    const record = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    expect(JSON.stringify([record, control.events.events])).not.toContain('s3cret');
+    const { reqid: other } = (await dispatcher.run({ ...order, idempotencyKey: 'other' }))._unsafeUnwrap();
+    const salted = (await control.context.runStore.find(other))._unsafeUnwrap();
+    expect(salted?.idempotency?.callerDigest).not.toBe(record?.idempotency?.callerDigest);
+  });
+
+  it('is free again when its run is forgotten', async () => {
+    const agent = await counting('web-01');
+    (await dispatcher.run(order))._unsafeUnwrap();
+    (
+      await control.context.runStore.purge({ endedBefore: 0, startedBefore: fleet.clock.now() + 1 })
+    )._unsafeUnwrap();
+    (await dispatcher.run(order))._unsafeUnwrap();
+    expect(agent.runs()).toBe(2);
+  });
+});
+
+describe('a first process that was killed', () => {
+  it('once its run was recorded and no host contacted: nothing is run, and each host says so', async () => {
+    const agent = await counting('web-01');
+    const reqid = await killedAfterRecording();
+    const again = (await fleet.settle(dispatcher.run(order)))._unsafeUnwrap();
+    expect(again).toMatchObject({
+      reqid,
+      results: [{ host: 'web-01', exit: -1, error: expect.stringContaining('was stopped') }],
+    });
+    expect(again.results[0]).not.toHaveProperty('unheard');
+    expect((await dispatcher.run(order))._unsafeUnwrap()).toEqual(again);
+    expect(agent.runs()).toBe(0);
+    // What the caller does who knows that: a retry, or a fresh key.
+    (await dispatcher.retry(reqid))._unsafeUnwrap();
+    expect(agent.runs()).toBe(1);
+  });
+
+  it('after a host had begun: its agent says how it ended, when it has', async () => {
+    let said: object = { status: 'running' };
+    const agent = await counting('web-01', () => jsonAnswer(200, said));
+    const reqid = await killedAfterRecording();
+    const again = dispatcher.run(order);
+    await fleet.clock.advance(600);
+    said = { status: 'done', exit: 7, stdout: 'out', stderr: '' };
+    const { results } = (await fleet.settle(again))._unsafeUnwrap();
+    expect(results).toMatchObject([{ host: 'web-01', exit: 7, stdout: 'out', reqid }]);
+    expect(agent.runs()).toBe(0);
+  });
+
+  it('where no agent can tell, its host is unheard in the end, and told of when it is heard', async () => {
+    const gone = failure('connection_refused', 'nobody there', { host: 'web-01', port: 7443 });
+    const { transport } = control.context;
+    await killedAfterRecording();
+    const cut = dispatcherOver(
+      withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
+    );
+    const { results } = (await fleet.settle(cut.run(order)))._unsafeUnwrap();
+    expect(results).toMatchObject([{ host: 'web-01', exit: -1, unheard: true }]);
+    expect(results[0]).not.toHaveProperty('fetchError');
+    await counting('web-01', () => jsonAnswer(200, { status: 'done', exit: 0, stdout: '', stderr: '' }));
+    expect((await dispatcher.run(order))._unsafeUnwrap().results).toMatchObject([{ exit: 0 }]);
+  });
+
+  it('while it submitted: what its agents know, and no second submission', async () => {
+    const agent = await counting('web-01');
+    const reqid = await killedAfterRecording('async');
+    const again = (await fleet.settle(dispatcher.submit(order)))._unsafeUnwrap();
+    expect(again).toMatchObject({ reqid, results: [{ host: 'web-01', status: 'error', rtt: 0 }] });
+    expect((await dispatcher.submit(order))._unsafeUnwrap()).toEqual(again);
+    expect(agent.runs()).toBe(0);
+  });
+});
+
+it.each(['run', 'submit'] as const)(
+  'a repetition of %s whose caller has left stops waiting, and what was begun goes on',
+  async (mode) => {
+    const asked = deferred();
+    const answer = deferred();
+    await scriptedAgent(fleet, control, 'web-01', async ({ body }) => {
+      asked.resolve();
+      await answer.promise;
+      if (body['async']) return jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] });
+      return jsonAnswer(200, { exit: 0, stdout: '', stderr: '', reqid: body['reqid'] });
+    });
+    const leaving = new AbortController();
+    const request = { ...order, repeatSignal: leaving.signal };
+    const first = dispatcher[mode](request);
+    await asked.promise;
+    const again = dispatcher[mode](request);
+    leaving.abort();
+    expect((await again)._unsafeUnwrapErr().code).toBe('aborted');
+    answer.resolve();
+    expect((await first)._unsafeUnwrap().results).toHaveLength(1);
+  },
+);

@@ -1,0 +1,344 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import type { IncomingRequest } from '../../../../../src/ports/listener.js';
+import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
+import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
+import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import { signAnswer } from '../../../../../src/sdk/protocol/message-signing.js';
+import { eventsOf } from '../../../../support/fleet/events.js';
+import {
+  type Answering,
+  enrol,
+  type Issued,
+  identify,
+  issueAgent,
+  type Signing,
+  scriptedAgent,
+  signedBy,
+  signerOf,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
+import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+let issued: Issued;
+
+beforeEach(async () => {
+  fleet = memoryFleet();
+  control = fleet.dispatcher();
+  await identify(control);
+  issued = await issueAgent(control, 'web-01');
+});
+
+const now = () => fleet.clock.now();
+const success: Answering = ({ body }) =>
+  jsonAnswer(200, { status: 'ok', exit: 0, stdout: 'shown\n', scripts: [], reqid: body['reqid'] });
+
+const hosts = ['web-01'];
+const ran = async (context = control.context) =>
+  (await run(context, { hosts, script: 'greet' }))._unsafeUnwrap().results;
+
+/** Signs as `web-01` must, and then changes what travels. */
+const altered =
+  (change: (answer: HttpAnswer) => HttpAnswer): Signing =>
+  (answer, request) =>
+    change(signedBy(signerOf(issued.credentials), now)(answer, request));
+
+const withoutHeader = (name: string) =>
+  altered((answer) => ({ ...answer, headers: answer.headers.filter(([key]) => key !== name) }));
+
+const withHeader = (name: string, change: (value: string) => string) =>
+  altered((answer) => ({
+    ...answer,
+    headers: answer.headers.map(([key, value]) => [key, key === name ? change(value) : value] as const),
+  }));
+
+const otherBit = (value: string) => value.replace(/:(.)/, (_, first) => (first === 'A' ? ':B' : ':A'));
+
+/** Signs the answer for another request than the one that it travels for. */
+const forAnother =
+  (change: (request: IncomingRequest) => IncomingRequest): Signing =>
+  (answer, request) =>
+    signAnswer(crypto, signerOf(issued.credentials), answer, change(request), now());
+
+/** A pair that belongs to nobody who is registered as `web-01`. */
+const byAnother =
+  (signer: () => Promise<Issued>): (() => Promise<Signing>) =>
+  async () =>
+    signedBy(signerOf((await signer()).credentials), now);
+
+const bad: readonly (readonly [what: string, reason: RegExp, sign: () => Signing | Promise<Signing>])[] = [
+  ['is not signed', /^the answer is not signed, and web-01 has signed before/, () => (answer) => answer],
+  ['has no signature-input', /./, () => withoutHeader('signature-input')],
+  ['has no signature', /./, () => withoutHeader('signature')],
+  ['has no digest', /content-digest/, () => withoutHeader('content-digest')],
+  ['has a broken signature', /does not hold/, () => withHeader('signature', otherBit)],
+  ['has another digest', /digest differs|does not hold/, () => withHeader('content-digest', otherBit)],
+  [
+    'has another body than was signed',
+    /^digest differs$/,
+    () =>
+      altered((answer) => ({ ...answer, body: new TextEncoder().encode('{"exit":0,"stdout":"forged"}') })),
+  ],
+  [
+    'has another status than was signed',
+    /does not hold/,
+    () => altered((answer) => ({ ...answer, status: 202 })),
+  ],
+  [
+    'has another content type than was signed',
+    /does not hold/,
+    () => withHeader('content-type', () => 'text/html'),
+  ],
+  [
+    'says another time than was signed',
+    /does not hold/,
+    () =>
+      withHeader('signature-input', (value) =>
+        value.replace(/created=(\d+)/, (_, at) => `created=${Number(at) - 1}`),
+      ),
+  ],
+  [
+    'is signed for a request that was not signed',
+    /other components are signed/,
+    () =>
+      forAnother((request) => ({
+        ...request,
+        headers: request.headers.filter(([name]) => !name.startsWith('signature')),
+      })),
+  ],
+  [
+    'is signed for another path',
+    /does not hold/,
+    () => forAnother((request) => ({ ...request, path: '/else' })),
+  ],
+  [
+    'is signed by another agent',
+    /keyid is of another certificate/,
+    byAnother(() => issueAgent(control, 'web-02')),
+  ],
+  [
+    'is signed by another key under the name of the right certificate',
+    /does not hold/,
+    byAnother(async () => ({
+      ...issued,
+      credentials: {
+        key: (await issueAgent(control, 'web-01')).credentials.key,
+        certificate: issued.credentials.certificate,
+      },
+    })),
+  ],
+];
+
+describe.each(bad)('an answer that %s', (what, reason, sign) => {
+  it('is no result: exit -1, nothing of it is shown, it is logged, and the run is not repeated', async () => {
+    const { seen, failures } = await scriptedAgent(fleet, control, 'web-01', success, {
+      issued,
+      sign: await sign(),
+    });
+    const results = await ran();
+    expect(results).toEqual([
+      {
+        host: 'web-01',
+        script: 'greet',
+        exit: -1,
+        stdout: '',
+        stderr: '',
+        error: 'unverified result',
+        rtt: 0,
+        reqid: expect.stringMatching(/^[0-9a-f]{16}$/),
+        unheard: true,
+      },
+    ]);
+    expect(seen.map(({ path }) => path)).toEqual(['/run']);
+    expect(eventsOf(control.events, 'result-unverified')).toEqual([
+      {
+        action: 'result-unverified',
+        level: 'error',
+        fields: {
+          host: 'web-01:7443',
+          path: '/run',
+          status: what.includes('another status') ? 202 : 200,
+          reason: expect.stringMatching(reason),
+        },
+      },
+    ]);
+    expect(eventsOf(control.events, 'run-result').map(({ fields }) => [fields.exit, fields.error])).toEqual([
+      [-1, 'unverified result'],
+    ]);
+    expect(failures).toEqual([]);
+    const [{ reqid } = { reqid: '' }] = results;
+    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    expect(stored?.results).toMatchObject([{ host: 'web-01', exit: -1, error: 'unverified result' }]);
+    expect((await control.context.locks.list())._unsafeUnwrap()).toEqual([]);
+  });
+
+  it('to a ping or a discovery is an error, and nothing of it is used', async () => {
+    const tagged = () =>
+      jsonAnswer(200, {
+        status: 'ok',
+        host: 'x',
+        version: '9.9.9',
+        expiry: 'x',
+        tags: { a: 'b' },
+        scripts: [],
+      });
+    const { seen } = await scriptedAgent(fleet, control, 'web-01', tagged, { issued, sign: await sign() });
+    const pinged = (await ping(control.context, { hosts }))._unsafeUnwrap().results;
+    const found = (await discover(control.context, { hosts }))._unsafeUnwrap().hosts;
+    for (const [result] of [pinged, found])
+      expect(result).toMatchObject({ host: 'web-01', status: 'error', error: 'unverified result' });
+    expect(JSON.stringify([pinged, found])).not.toContain('9.9.9');
+    expect(seen).toHaveLength(2);
+    const record = (await control.context.registry.find('web-01'))._unsafeUnwrap();
+    expect(record?.tags).toEqual({});
+    expect(record?.standing.lastContact).toBeUndefined();
+  });
+});
+
+describe('an answer that was given before', () => {
+  it('to another run is no result of this one, although it is signed by the right agent', async () => {
+    const given: HttpAnswer[] = [];
+    const sign: Signing = (answer, request) => {
+      given.push(signedBy(signerOf(issued.credentials), now)(answer, request));
+      const [first] = given;
+      return first ?? answer;
+    };
+    const { seen } = await scriptedAgent(
+      fleet,
+      control,
+      'web-01',
+      () => jsonAnswer(200, { exit: 0, stdout: 'shown' }),
+      {
+        issued,
+        sign,
+      },
+    );
+    expect(await ran()).toMatchObject([{ exit: 0, stdout: 'shown' }]);
+    expect(await ran()).toMatchObject([{ exit: -1, stdout: '', error: 'unverified result' }]);
+    expect(seen).toHaveLength(2);
+    expect(eventsOf(control.events, 'result-unverified')).toHaveLength(1);
+  });
+
+  it('by another agent of the same run is no result of this one', async () => {
+    let first: HttpAnswer | undefined;
+    const other = await issueAgent(control, 'web-02');
+    const plain: Answering = () => jsonAnswer(200, { exit: 0, stdout: 'of web-01' });
+    await scriptedAgent(fleet, control, 'web-01', plain, {
+      issued,
+      sign: (answer, request) => {
+        first = signedBy(signerOf(issued.credentials), now)(answer, request);
+        return first;
+      },
+    });
+    await scriptedAgent(fleet, control, 'web-02', plain, {
+      issued: other,
+      sign: (answer) => first ?? answer,
+    });
+    const narrow = withPorts(control, { settings: { ...control.context.settings, maxParallel: 1 } });
+    const { results } = (await run(narrow, { hosts: ['web-01', 'web-02'], script: 'greet' }))._unsafeUnwrap();
+    expect(results).toMatchObject([
+      { host: 'web-01', exit: 0, stdout: 'of web-01' },
+      { host: 'web-02', exit: -1, stdout: '', error: 'unverified result' },
+    ]);
+    expect(eventsOf(control.events, 'result-unverified').map(({ fields }) => fields.reason)).toEqual([
+      'keyid is of another certificate',
+    ]);
+  });
+});
+
+describe('a refusal', () => {
+  it.each([401, 403])(
+    'of status %i that is signed without the signature of its request is believed',
+    async (status) => {
+      await scriptedAgent(
+        fleet,
+        control,
+        'web-01',
+        () => jsonAnswer(status, { error: 'certificate revoked' }),
+        {
+          issued,
+          sign: forAnother((request) => ({
+            ...request,
+            headers: request.headers.filter(([name]) => !name.startsWith('signature')),
+          })),
+        },
+      );
+      expect(await ran()).toMatchObject([
+        { exit: -1, error: expect.stringContaining('refused by the agent: certificate revoked') },
+      ]);
+      expect(eventsOf(control.events, 'result-unverified')).toEqual([]);
+    },
+  );
+
+  it('that is not signed is not believed', async () => {
+    await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(403, { error: 'serial mismatch' }), {
+      issued,
+      sign: (answer) => answer,
+    });
+    expect(await ran()).toMatchObject([{ exit: -1, error: 'unverified result' }]);
+  });
+});
+
+it('pins of an issued key stay as they are until an answer verifies', async () => {
+  const plain: Answering = () => jsonAnswer(200, { exit: 0 });
+  let sign: Signing = (answer) => answer;
+  await scriptedAgent(fleet, control, 'web-01', plain, {
+    issued,
+    registered: 'issued',
+    sign: (answer, request) => sign(answer, request),
+  });
+  const states = async () =>
+    (await control.context.registry.find('web-01'))._unsafeUnwrap()?.pins.map(({ state }) => state);
+  await ran();
+  expect(await states()).toEqual(['issued']);
+  sign = signedBy(signerOf(issued.credentials), now);
+  await ran();
+  expect(await states()).toEqual(['active']);
+});
+
+describe('what is sent', () => {
+  it('has 60 s to live, a nonce of its own each time, and no more headers than it needs', async () => {
+    const heads: IncomingRequest[] = [];
+    await scriptedAgent(fleet, control, 'web-01', success, {
+      issued,
+      sign: (answer, request) => {
+        heads.push(request);
+        return signedBy(signerOf(issued.credentials), now)(answer, request);
+      },
+    });
+    for (const _ of [1, 2, 3]) await ran();
+    (await discover(control.context, { hosts }))._unsafeUnwrap();
+    const inputs = heads.map(
+      ({ headers }) => headers.find(([name]) => name === 'signature-input')?.[1] ?? '',
+    );
+    const nonces = inputs.map((input) => /;nonce="([A-Za-z0-9_-]{22})"/.exec(input)?.[1]);
+    expect(new Set(nonces).size).toBe(4);
+    expect(nonces).not.toContain(undefined);
+    for (const input of inputs) {
+      const [, created, expires] = /;created=(\d+);expires=(\d+);/.exec(input) ?? [];
+      expect(Number(created)).toBe(Math.floor(now() / 1000));
+      expect(Number(expires) - Number(created)).toBe(60);
+    }
+    const names = heads.map(({ headers }) => headers.map(([name]) => name));
+    const signature = ['content-digest', 'ctrl-exec-target', 'signature-input', 'signature'];
+    expect(names[0]).toEqual(['host', 'content-type', ...signature]);
+    expect(names.at(-1)).toEqual(['host', ...signature]);
+    expect(heads[0]?.headers[0]).toEqual(['host', 'web-01:7443']);
+  });
+
+  it('is signed for the key that answers, whichever of those that are pinned that is', async () => {
+    const agent = fleet.agent('web-01');
+    await enrol(control, agent, 'web-01');
+    const serving = (await agent.agent.serve())._unsafeUnwrap();
+    expect((await ran())[0]).toMatchObject({ exit: 0 });
+    // It has a new key, and the connection of before is kept.
+    await enrol(control, agent, 'web-01');
+    expect((await ran())[0]).toMatchObject({ exit: -1, error: expect.stringContaining('wrong identity') });
+    (await serving.reload())._unsafeUnwrap();
+    expect((await ran())[0]).toMatchObject({ exit: 0 });
+    expect(eventsOf(control.events, 'result-unverified')).toEqual([]);
+    expect(eventsOf(agent.events, 'request-unverified')).toEqual([]);
+  });
+});

@@ -1,0 +1,156 @@
+import { errAsync } from 'neverthrow';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { failure } from '../../../../../src/domain/core/errors.js';
+import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import {
+  type Answering,
+  dispatcherOver,
+  identify,
+  scriptedAgent,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
+import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { deferred } from '../../../../support/network/network.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+let dispatcher: Dispatcher;
+
+beforeEach(async () => {
+  fleet = memoryFleet();
+  control = fleet.dispatcher();
+  await identify(control);
+  dispatcher = control.dispatcher;
+});
+
+const order = { hosts: ['web-01', 'web-02', 'web-03'], script: 'job', args: ['a', 'b c'] };
+
+/** An agent whose script exits so, one exit after the other, the last one for good. */
+const exiting =
+  (...exits: number[]): Answering =>
+  ({ path, body: { reqid } }) => {
+    if (path.startsWith('/result/')) return jsonAnswer(404, { status: 'unknown' });
+    const exit = exits.length > 1 ? exits.shift() : exits[0];
+    return jsonAnswer(200, { exit, stdout: '', stderr: '', reqid });
+  };
+const agent = (name: string, answer: Answering) => scriptedAgent(fleet, control, name, answer);
+const hostsOf = (results: readonly { readonly host: string }[]) => results.map(({ host }) => host);
+
+describe('a retry', () => {
+  it('runs the same script with the same arguments where it failed, and nowhere else', async () => {
+    const fine = await agent('web-01', exiting(0));
+    const wrong = await agent('web-02', exiting(3, 0));
+    // web-03 is not there.
+    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const again = (await dispatcher.retry(first.reqid))._unsafeUnwrap();
+    expect(hostsOf(again.results)).toEqual(['web-02', 'web-03']);
+    expect(again.reqid).not.toBe(first.reqid);
+    expect(fine.seen).toHaveLength(1);
+    expect(wrong.seen[1]?.body).toMatchObject({ script: 'job', args: order.args, reqid: again.reqid });
+    const { runs } = (await dispatcher.runs())._unsafeUnwrap();
+    expect(runs.find(({ reqid }) => reqid === again.reqid)).toMatchObject({ retryOf: first.reqid });
+    // It can be retried itself, on what it was for.
+    await agent('web-03', exiting(0));
+    const last = (await dispatcher.retry(again.reqid))._unsafeUnwrap();
+    expect(hostsOf(last.results)).toEqual(['web-03']);
+    expect((await dispatcher.retry(last.reqid))._unsafeUnwrapErr()).toMatchObject({
+      code: 'invalid_argument',
+      field: 'reqid',
+    });
+  });
+
+  it('can be left to the agents, and follows a run that was', async () => {
+    const accepting =
+      (result: object): Answering =>
+      ({ path, body: { reqid } }) =>
+        path === '/run' ? jsonAnswer(202, { status: 'accepted', reqid }) : jsonAnswer(200, result);
+    const done = { stdout: '', stderr: '' };
+    await agent('web-01', accepting({ ...done, status: 'done', exit: 0 }));
+    await agent('web-02', accepting({ ...done, status: 'done', exit: 1 }));
+    await agent('web-03', accepting({ ...done, status: 'cancelled', exit: 143 }));
+    const { reqid } = (await dispatcher.submit(order))._unsafeUnwrap();
+    const told: string[] = [];
+    const onResult = ({ status }: { readonly status: string }) => void told.push(status);
+    const again = (await dispatcher.retry(reqid, { async: true, onResult }))._unsafeUnwrap();
+    expect(hostsOf(again.results)).toEqual(['web-02', 'web-03']);
+    expect(told).toEqual(['accepted', 'accepted']);
+  });
+
+  it.each(['here', 'in another process'])('waits for nobody while it still runs %s', async (where) => {
+    const late = deferred();
+    await agent('web-01', async (request) => {
+      if (request.path === '/run') await late.promise;
+      return exiting(1)(request);
+    });
+    const begun = deferred<string>();
+    const { locks } = control.context;
+    const running = dispatcher.run({ ...order, hosts: ['web-01'], onBegin: begun.resolve });
+    const reqid = await begun.promise;
+    const other = where === 'here' ? dispatcher : dispatcherOver(withPorts(control, { locks: { ...locks } }));
+    const error = (await other.retry(reqid))._unsafeUnwrapErr();
+    expect(error).toMatchObject({ code: 'request_not_ready', id: reqid, state: 'running' });
+    late.resolve();
+    await running;
+    expect((await other.retry(reqid)).isOk()).toBe(true);
+  });
+
+  it('is refused while a script goes on of which no end was heard, or nobody can tell', async () => {
+    let said: object = { status: 'running' };
+    const { seen } = await agent('web-01', ({ path }) =>
+      path === '/run' ? jsonAnswer(200, { nonsense: true }) : jsonAnswer(200, said),
+    );
+    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const notReady = { code: 'request_not_ready', id: reqid, state: 'unheard' };
+    expect((await dispatcher.retry(reqid))._unsafeUnwrapErr()).toMatchObject(notReady);
+    const gone = failure('connection_refused', 'web-01 refuses', { host: 'web-01', port: 7443 });
+    const { transport } = control.context;
+    const cut = dispatcherOver(
+      withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
+    );
+    expect((await cut.retry(reqid))._unsafeUnwrapErr()).toMatchObject({
+      ...notReady,
+      message: expect.stringContaining('web-01 (web-01 refuses)'),
+    });
+    said = { status: 'done', exit: 0, stdout: '', stderr: '' };
+    expect((await dispatcher.retry(reqid))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(seen.filter(({ path }) => path === '/run')).toHaveLength(1);
+  });
+
+  it('needs a run that is known, with its arguments', async () => {
+    const unknown = (await dispatcher.retry('a'.repeat(16)))._unsafeUnwrapErr();
+    expect(unknown.code).toBe('request_unknown');
+    expect((await dispatcher.retry('../x'))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    await agent('web-01', exiting(1));
+    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const { runStore } = control.context;
+    const older = dispatcherOver(
+      withPorts(control, {
+        runStore: {
+          ...runStore,
+          find: (id) => runStore.find(id).map((run) => run && { ...run, args: undefined }),
+        },
+      }),
+    );
+    const error = (await older.retry(reqid))._unsafeUnwrapErr();
+    expect(error).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('arguments') });
+  });
+
+  it('is asked about as a status of that run, and as a run of its caller with those arguments', async () => {
+    await agent('web-01', exiting(1));
+    const ann = { username: 'ann', sourceIp: '192.0.2.1' };
+    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'], caller: ann }))._unsafeUnwrap();
+    let code = 0;
+    const hook = memoryAuthHook(({ action }) => ({ kind: 'exited', code: action === 'run' ? code : 0 }));
+    const asked = dispatcherOver(withPorts(control, { hook }));
+    const caller = { username: 'bob', token: 't' };
+    (await asked.retry(reqid, { caller }))._unsafeUnwrap();
+    expect(hook.asked).toMatchObject([
+      { action: 'status', run: { reqid, submitter: 'ann' }, username: 'bob' },
+      { action: 'run', hosts: ['web-01'], args: order.args, username: 'bob', token: 't' },
+    ]);
+    code = 3;
+    expect((await asked.retry(reqid, { caller }))._unsafeUnwrapErr().code).toBe('denied');
+  });
+});

@@ -1,0 +1,70 @@
+import { beforeEach, expect, it } from 'vitest';
+import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import { identify, type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+
+beforeEach(async () => {
+  fleet = memoryFleet();
+  control = fleet.dispatcher('control.test');
+  await identify(control);
+});
+
+/** Accepts async runs, and says of each that it has ended so, or still runs. */
+const asyncAgent = (name: string, end: () => number | undefined | 'broken') =>
+  scriptedAgent(fleet, control, name, ({ path, body }: Seen) => {
+    if (path === '/run') return jsonAnswer(202, { script: 'job', status: 'accepted', reqid: body['reqid'] });
+    const reqid = path.replace('/result/', '');
+    const base = { reqid, script: 'job', owner: 'control.test', started: '2026-01-01T00:00:00Z' };
+    const exit = end();
+    if (exit === 'broken') return jsonAnswer(200, { nothing: 'that one knows' });
+    if (exit === undefined) return jsonAnswer(200, { ...base, status: 'running' });
+    const finished = '2026-01-01T00:00:05Z';
+    return jsonAnswer(200, { ...base, status: 'done', finished, exit, stdout: 'out', stderr: '' });
+  });
+const submit = async (...hosts: string[]) =>
+  (await control.dispatcher.submit({ hosts, script: 'job' }))._unsafeUnwrap().reqid;
+const listed = async () =>
+  (await control.dispatcher.runs())._unsafeUnwrap().runs.map(({ outcome }) => outcome);
+const settle = async () => (await control.dispatcher.settleRuns())._unsafeUnwrap();
+const later = (milliseconds: number) => fleet.clock.advance(milliseconds);
+
+it('records how runs ended that nobody asked about, but leaves the first half minute to others', async () => {
+  let exit: number | undefined;
+  const agent = await asyncAgent('web-01', () => exit);
+  const reqid = await submit('web-01');
+  expect(await settle()).toEqual({ settled: [], failed: [] });
+  await later(31_000);
+  expect(await settle()).toEqual({ settled: [], failed: [] });
+  expect(await listed()).toEqual(['running']);
+  exit = 3;
+  expect(await settle()).toEqual({ settled: [reqid], failed: [] });
+  expect(await listed()).toEqual(['failed']);
+  const asked = agent.seen.length;
+  expect(await settle()).toEqual({ settled: [], failed: [] });
+  expect(agent.seen).toHaveLength(asked);
+});
+
+it('asks an agent that gives no answer once, and others all the same', async () => {
+  const odd = await asyncAgent('web-01', () => 'broken');
+  await asyncAgent('web-02', () => 0);
+  const alone = [await submit('web-01'), await submit('web-01')];
+  const other = await submit('web-02');
+  const heard = odd.seen.length;
+  await later(31_000);
+  expect(await settle()).toEqual({ settled: [other], failed: [] });
+  expect(odd.seen).toHaveLength(heard + 1);
+  expect((await listed()).toSorted()).toEqual(['running', 'running', 'succeeded']);
+  expect(alone).toHaveLength(2);
+});
+
+it('turns to no further run when it is stopped', async () => {
+  await asyncAgent('web-01', () => 0);
+  await submit('web-01');
+  await later(31_000);
+  const stopped = await control.dispatcher.settleRuns({ signal: AbortSignal.abort() });
+  expect(stopped._unsafeUnwrap()).toEqual({ settled: [], failed: [] });
+  expect(await listed()).toEqual(['running']);
+});

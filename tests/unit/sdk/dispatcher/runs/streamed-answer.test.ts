@@ -1,0 +1,311 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { utf8 } from '../../../../../src/domain/core/bytes.js';
+import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import {
+  endLine,
+  idleLine,
+  outputLine,
+  streamType,
+} from '../../../../../src/domain/protocol/output-stream.js';
+import type { IncomingRequest } from '../../../../../src/ports/listener.js';
+import type { OutputPiece } from '../../../../../src/sdk/dispatcher/runs/streamed-answer.js';
+import { type Signer, signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
+import { eventsOf } from '../../../../support/fleet/events.js';
+import {
+  dispatcherOver,
+  enrol,
+  identify,
+  issueAgent,
+  scriptedAgent,
+  signerOf,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
+import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { deferred } from '../../../../support/network/network.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+
+beforeEach(async () => {
+  fleet = memoryFleet();
+  control = fleet.dispatcher('control.test', 'read_timeout = 50');
+  await identify(control);
+});
+
+const order = { hosts: ['web-01'], script: 'job' };
+
+/** What an agent does with a request to stream: the lines, and how it would sign their end. */
+interface Streaming {
+  readonly request: IncomingRequest;
+  /** The end line as it should be, after these lines. */
+  end(lines: readonly Uint8Array[], result?: object): Uint8Array;
+}
+
+async function* inTurn(lines: readonly Uint8Array[]) {
+  yield* lines;
+}
+
+const streamOf = (stream: AsyncIterable<Uint8Array>): HttpAnswer => ({
+  status: 200,
+  headers: [['content-type', streamType]],
+  body: new Uint8Array(),
+  stream,
+});
+
+/** An agent that answers as it likes. */
+async function streamingAgent(
+  answer: (streaming: Streaming) => HttpAnswer | Promise<HttpAnswer>,
+  name = 'web-01',
+) {
+  const issued = await issueAgent(control, name);
+  const signer = signerOf(issued.credentials);
+  return scriptedAgent(fleet, control, name, () => jsonAnswer(200, {}), {
+    issued,
+    sign: (_, request) => {
+      const { body } = made.seen.at(-1) ?? { body: {} };
+      const result = { script: 'job', exit: 0, stdout: 'all\n', stderr: '', reqid: body['reqid'] };
+      const streaming: Streaming = {
+        request,
+        end: (lines, more = {}) => endOf(signer, request, lines, { ...result, ...more }),
+      };
+      return answer(streaming) as HttpAnswer;
+    },
+  }).then((agent) => {
+    made.seen = agent.seen;
+    return agent;
+  });
+}
+const made: { seen: readonly { readonly body: Record<string, unknown> }[] } = { seen: [] };
+
+function endOf(
+  signer: Signer,
+  request: IncomingRequest,
+  lines: readonly Uint8Array[],
+  result: Readonly<Record<string, unknown>>,
+): Uint8Array {
+  const linesSha256 = crypto.sha256(Buffer.concat(lines));
+  return endLine(signStreamEnd(crypto, signer, { result, linesSha256 }, request, fleet.clock.now()));
+}
+
+const text = (pieces: readonly OutputPiece[]) =>
+  pieces.map(({ stream, bytes }) => `${stream}:${Buffer.from(bytes).toString()}`);
+
+const lines = [
+  outputLine('stdout', utf8('a\n')),
+  idleLine(),
+  outputLine('stderr', Uint8Array.of(0xff, 10)),
+  outputLine('stdout', utf8('b')),
+];
+
+async function follow(context = control.context, more = {}) {
+  const pieces: OutputPiece[] = [];
+  const outcome = await dispatcherOver(context).run({
+    ...order,
+    ...more,
+    onOutput: (piece) => void pieces.push(piece),
+  });
+  const { reqid, results } = outcome._unsafeUnwrap();
+  const [result] = results;
+  const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+  return { pieces, result, stored: stored?.results[0] };
+}
+
+describe('a run that is followed', () => {
+  it('is asked for as such, gives every piece in its order, and then the result of the end line', async () => {
+    const agent = await streamingAgent(({ end }) => streamOf(inTurn([...lines, end(lines)])));
+    const { pieces, result, stored } = await follow();
+    expect(agent.seen[0]?.body).toMatchObject({ stream: true });
+    expect(text(pieces)).toEqual(['stdout:a\n', 'stderr:\ufffd\n', 'stdout:b']);
+    expect(pieces.every(({ host }) => host === 'web-01')).toBe(true);
+    expect(result).toMatchObject({ exit: 0, stdout: 'all\n', stderr: '' });
+    expect(result).not.toHaveProperty('unheard');
+    expect(stored).toEqual(result);
+  });
+
+  it('does not ask for a stream where nobody wants its output', async () => {
+    const agent = await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(200, { exit: 0 }));
+    (await control.dispatcher.run(order))._unsafeUnwrap();
+    expect(agent.seen[0]?.body).not.toHaveProperty('stream');
+  });
+
+  it('of an agent that does not stream has its result all the same', async () => {
+    await scriptedAgent(fleet, control, 'web-01', ({ body }) =>
+      jsonAnswer(200, { exit: 3, stdout: 'plain', stderr: '', reqid: body['reqid'] }),
+    );
+    const { pieces, result } = await follow();
+    expect(pieces).toEqual([]);
+    expect(result).toMatchObject({ exit: 3, stdout: 'plain' });
+  });
+
+  it('of a real agent streams what the script writes', async () => {
+    const agent = fleet.agent('web-01');
+    await enrol(control, agent, 'web-01');
+    (await agent.agent.serve())._unsafeUnwrap();
+    const pieces: OutputPiece[] = [];
+    const outcome = await fleet.settle(
+      control.dispatcher.run({
+        hosts: ['web-01'],
+        script: 'greet',
+        args: ['x'],
+        onOutput: (piece) => void pieces.push(piece),
+      }),
+    );
+    expect(outcome._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'hello x' }]);
+    expect(text(pieces).join('')).toContain('hello x');
+  });
+
+  it('waits for whoever takes the output, host by host', async () => {
+    const hosts = ['web-01', 'web-02'];
+    for (const name of hosts)
+      await streamingAgent(({ end }) => streamOf(inTurn([...lines, end(lines)])), name);
+    const [slow, other] = [deferred(), deferred()];
+    const given: string[] = [];
+    const outcome = control.dispatcher.run({
+      ...order,
+      hosts,
+      onOutput: async ({ host }) => {
+        given.push(host);
+        if (host === 'web-01') await slow.promise;
+        else if (given.filter((each) => each === host).length === 3) other.resolve();
+      },
+    });
+    await other.promise;
+    expect(given.filter((host) => host === 'web-01')).toHaveLength(1);
+    slow.resolve();
+    (await outcome)._unsafeUnwrap();
+    expect(given).toHaveLength(6);
+  });
+
+  it('goes on to its result where whoever takes the output throws, which is passed on at the end', async () => {
+    await streamingAgent(({ end }) => streamOf(inTurn([...lines, end(lines)])));
+    const bug = new Error('a bug');
+    let calls = 0;
+    const outcome = control.dispatcher.run({
+      ...order,
+      onOutput: () => {
+        calls += 1;
+        throw bug;
+      },
+    });
+    await expect(Promise.resolve(outcome)).rejects.toBe(bug);
+    expect(calls).toBe(1);
+    const [ended] = eventsOf(control.events, 'run-result');
+    expect(ended?.fields).toMatchObject({ exit: 0 });
+    expect((await control.context.locks.list())._unsafeUnwrap()).toEqual([]);
+  });
+});
+
+describe('a stream that nobody vouches for is no result, and nothing of it is kept', () => {
+  const forged = outputLine('stdout', utf8('forged'));
+  it.each<[string, (streaming: Streaming) => readonly Uint8Array[], string]>([
+    ['stops without an end line', () => lines, 'it stopped before its end line'],
+    ['is empty', () => [], 'it stopped before its end line'],
+    ['lacks a line that its end vouches for', ({ end }) => [...lines.slice(1), end(lines)], 'digest'],
+    ['has a line more', ({ end }) => [...lines, forged, end(lines)], 'digest'],
+    ['has its lines in another order', ({ end }) => [...lines.toReversed(), end(lines)], 'digest'],
+    ['goes on after its end', ({ end }) => [...lines, end(lines), forged], 'follows its end'],
+    ['is no stream at all', () => [utf8('{"exit":0}\nhello\n')], 'one of its lines'],
+    [
+      'has another result than was signed',
+      ({ end }) => {
+        const honest = Buffer.from(end(lines)).toString();
+        return [...lines, utf8(honest.replace('"exit":0', '"exit":7'))];
+      },
+      'signature does not hold',
+    ],
+    [
+      'has a signature that was changed',
+      ({ end }) => [
+        ...lines,
+        utf8(Buffer.from(end(lines)).toString().replace('"signature":"cx=:', '$&AAAA')),
+      ],
+      'sig',
+    ],
+  ])('where it %s', async (_what, make, reason) => {
+    await streamingAgent((streaming) => streamOf(inTurn(make(streaming))));
+    const { result, stored } = await follow();
+    expect(result).toMatchObject({
+      exit: -1,
+      error: 'unverified result',
+      stdout: '',
+      stderr: '',
+      unheard: true,
+    });
+    expect(stored).toEqual(result);
+    const logged = eventsOf(control.events, 'result-unverified');
+    expect(logged).toHaveLength(1);
+    expect(logged[0]?.fields.reason).toContain(reason);
+  });
+
+  it('where it is that of another run, byte for byte', async () => {
+    let first: Uint8Array | undefined;
+    await streamingAgent(({ end }) => {
+      first ??= end(lines, { reqid: undefined });
+      return streamOf(inTurn([...lines, first]));
+    });
+    expect((await follow()).result).toMatchObject({ exit: 0 });
+    expect((await follow()).result).toMatchObject({ exit: -1, error: 'unverified result', stdout: '' });
+  });
+
+  it('where its end is signed by another key of the CA', async () => {
+    const other = signerOf((await issueAgent(control, 'web-09')).credentials);
+    await streamingAgent(({ request }) =>
+      streamOf(inTurn([...lines, endOf(other, request, lines, { exit: 0, stdout: '', stderr: '' })])),
+    );
+    const { result } = await follow();
+    expect(result).toMatchObject({ exit: -1, error: 'unverified result' });
+  });
+
+  it('where its result is about another run', async () => {
+    await streamingAgent(({ end }) => streamOf(inTurn([...lines, end(lines, { reqid: 'other' })])));
+    const { result } = await follow();
+    expect(result).toMatchObject({
+      exit: -1,
+      error: expect.stringContaining('another request'),
+      unheard: true,
+    });
+  });
+
+  it('also of an agent that need not sign', async () => {
+    await streamingAgent(() => streamOf(inTurn([...lines, utf8('{"t":"end","result":{"exit":0}}\n')])));
+    const settings = { ...control.context.settings, allowLegacyAgents: '*' } as const;
+    const { result } = await follow(withPorts(control, { settings }));
+    expect(result).toMatchObject({ exit: -1, error: 'unverified result' });
+  });
+
+  it('where the connection breaks before its end, which may still be fetched', async () => {
+    async function* broken() {
+      yield* lines;
+      throw new Error('it breaks');
+    }
+    await streamingAgent(() => streamOf(broken()));
+    const { pieces, result, stored } = await follow();
+    expect(pieces).toHaveLength(3);
+    expect(result).toMatchObject({ exit: -1, stdout: '', unheard: true });
+    expect(result?.error).toContain('closed');
+    expect(stored).toEqual(result);
+  });
+});
+
+it('what has ended as it must counts, however the connection ends after that', async () => {
+  async function* stream(last: Uint8Array) {
+    yield* lines;
+    yield last;
+    throw new Error('it breaks');
+  }
+  await streamingAgent(({ end }) => streamOf(stream(end(lines))));
+  const { result } = await follow();
+  expect(result).toMatchObject({ exit: 0, stdout: 'all\n' });
+});
+
+it('a run with a timeout is given up when that has passed, however busy its stream is', async () => {
+  async function* endless() {
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      yield idleLine();
+    }
+  }
+  await streamingAgent(() => streamOf(endless()));
+  const { result } = await fleet.settle(follow(control.context, { timeout: 60 }), 100);
+  expect(result).toMatchObject({ exit: -1, error: 'read timeout after 65 s', unheard: true });
+});

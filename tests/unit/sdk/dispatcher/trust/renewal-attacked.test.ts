@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { hex } from '../../../../../src/domain/core/bytes.js';
+import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import { readDispatcherIdentity } from '../../../../../src/sdk/dispatcher/trust/identity.js';
+import { renewAgent } from '../../../../../src/sdk/dispatcher/trust/renewal.js';
+import { validFor } from '../../../../../src/sdk/dispatcher/trust/validity.js';
+import { recordOf } from '../../../../support/fleet/lifecycle.js';
+import { identify, register, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import { crypto, memoryFleet } from '../../../../support/fleet/memory-fleet.js';
+
+describe('an agent that was broken into', () => {
+  const requests = memoryFleet().agent('any').context.certificateRequests;
+
+  /** A dispatcher, an agent that answers a renewal with this CSR, and what happens then. */
+  async function renewing(csr: string) {
+    const fleet = memoryFleet();
+    const control = fleet.dispatcher();
+    await identify(control);
+    const { seen } = await scriptedAgent(fleet, control, 'web', ({ path }) =>
+      jsonAnswer(200, path === '/renew' ? { status: 'ok', csr } : { status: 'ok' }),
+    );
+    const identity = (await readDispatcherIdentity(control.context))._unsafeUnwrap();
+    const outcome = async () => {
+      await renewAgent(control.context, identity, await recordOf(control, 'web'));
+      return seen.find(({ path }) => path === '/renew-complete')?.body['cert'];
+    };
+    return { fleet, control, outcome };
+  }
+  const fresh = async () => (await crypto.generateKey('p256'))._unsafeUnwrap();
+
+  it('gets a certificate in its own name, whatever name its CSR asks for', async () => {
+    const { outcome } = await renewing((await requests.create(await fresh(), 'db'))._unsafeUnwrap());
+    expect(crypto.readCertificate(String(await outcome()))._unsafeUnwrap()).toMatchObject({
+      commonName: 'web',
+      dnsNames: ['web'],
+      uris: ['ctrl-exec:agent:web'],
+      usages: ['serverAuth'],
+    });
+  });
+
+  it('gets none over the key of another agent, whose CSR it has come by', async () => {
+    const key = await fresh();
+    const { control, outcome } = await renewing((await requests.create(key, 'db'))._unsafeUnwrap());
+    const { spki } = crypto.signingKey(key)._unsafeUnwrap();
+    const profile = { kind: 'agent', name: 'db' } as const;
+    const certificate = (
+      await control.context.authority.issue(profile, spki, validFor(control.context, 365))
+    )._unsafeUnwrap();
+    const credentials = { key, certificate: certificate.pem };
+    await register(control, 'db', { credentials, certificate, spkiSha256: hex(crypto.sha256(spki)) });
+    expect(await outcome()).toBeUndefined();
+    expect((await recordOf(control, 'web')).pins).toHaveLength(1);
+  });
+});

@@ -1,0 +1,367 @@
+import { describe, expect, it } from 'vitest';
+import type { CertificateProfile } from '../../../../../src/domain/trust/certificate.js';
+import { renewAgent } from '../../../../../src/sdk/dispatcher/trust/renewal.js';
+import { validFor } from '../../../../../src/sdk/dispatcher/trust/validity.js';
+import {
+  ask,
+  day,
+  identityOf,
+  type Loss,
+  lifecycle,
+  loseOnce,
+  nth,
+  paired,
+  pingFails,
+  recordOf,
+  runFails,
+  secondDispatcher,
+  stateOf,
+  until,
+} from '../../../../support/fleet/lifecycle.js';
+import { crypto } from '../../../../support/fleet/memory-fleet.js';
+import { testCa } from '../../../../support/network/test-pki.js';
+
+const due = 183 * day;
+
+/** One host that answers, and whose certificate is due. */
+async function dueFleet() {
+  const world = await lifecycle(['web']);
+  expect(await pingFails(world.control, 'web')).toBeUndefined();
+  await world.clock.advance(due);
+  return { ...world, web: world.host('web') };
+}
+
+describe('an agent is renewed', () => {
+  it.each(['ping', 'maintain'] as const)('by %s, over a fresh key and at once', async (by) => {
+    const { control, web } = await dueFleet();
+    const before = await stateOf(web);
+    if (by === 'ping') expect(await pingFails(control, 'web')).toBeUndefined();
+    else expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    const after = await stateOf(web);
+    expect(after.key).not.toBe(before.key);
+    expect(after.certificate.uris).toEqual(before.certificate.uris);
+    const { pins } = await recordOf(control, 'web');
+    expect(pins).toMatchObject([{ state: 'active', serial: after.certificate.serial }]);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    const renewed = control.events.events.filter(({ action }) => action === 'agent-renewed');
+    expect(renewed).toHaveLength(1);
+  });
+
+  it.each(['ping', 'maintain'] as const)('by %s not before half of its lifetime is over', async (by) => {
+    const { control, clock, host } = await lifecycle(['web']);
+    const before = await stateOf(host('web'));
+    await clock.advance(182 * day);
+    if (by === 'ping') await pingFails(control, 'web');
+    else await control.dispatcher.maintain();
+    expect((await stateOf(host('web'))).certificate.serial).toBe(before.certificate.serial);
+  });
+
+  it('while a run is under way, whose answer is signed by the old key and accepted', async () => {
+    const { control, web } = await dueFleet();
+    let open = () => {};
+    web.gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const { started } = web;
+    const running = runFails(control, 'web', 'slow');
+    await until(() => web.started > started);
+    const before = await stateOf(web);
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect((await stateOf(web)).key).not.toBe(before.key);
+    open();
+    expect(await running).toBeUndefined();
+    expect(await runFails(control, 'web')).toBeUndefined();
+  });
+
+  it('in the name that it has, after it was renamed in the registry', async () => {
+    const { control, clock, host } = await lifecycle(['web']);
+    (await control.dispatcher.editAgent('web', { rename: 'shop' }))._unsafeUnwrap();
+    await clock.advance(due);
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['shop']);
+    expect((await stateOf(host('web'))).certificate.uris).toEqual(['ctrl-exec:agent:web']);
+    expect(await runFails(control, 'shop')).toBeUndefined();
+  });
+
+  it('over its key while two dispatchers have it pinned, by each of them, and both go on', async () => {
+    const { control, fleet, clock, host } = await lifecycle(['web']);
+    const web = host('web');
+    const second = await secondDispatcher(fleet, control);
+    await paired(second, web);
+    await web.restart();
+    const { key } = await stateOf(web);
+    await clock.advance(due);
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(await runFails(second, 'web')).toBeUndefined();
+    expect((await second.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect((await stateOf(web)).key).toBe(key);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect(await runFails(second, 'web')).toBeUndefined();
+    expect((await recordOf(control, 'web')).pins).toHaveLength(1);
+  });
+});
+
+/** Where a renewal can break, and how. `updates` are what precedes it. */
+const steps = ['/renew', '/renew-complete', '/ping'] as const;
+const losses: readonly Loss[] = ['request', 'answer'];
+const breaks = steps.flatMap((path) => losses.map((loss) => ({ path, loss })));
+
+describe('a renewal that is interrupted leaves an agent that works', () => {
+  describe.each(breaks)('the $loss of $path is lost', ({ path, loss }) => {
+    it.each(['nothing else happens', 'the agent is restarted', 'the dispatcher is restarted'] as const)(
+      'and %s: it answers, and the next renewal works',
+      async (then) => {
+        const { control, web } = await dueFleet();
+        control.fault = loseOnce(path, loss);
+        expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toHaveLength(1);
+        if (then === 'the agent is restarted') await web.restart();
+        const next = then === 'the dispatcher is restarted' ? control.restarted() : control;
+        expect(await runFails(next, 'web')).toBeUndefined();
+        const { renewed, failed } = (await next.dispatcher.maintain())._unsafeUnwrap();
+        expect(failed).toEqual([]);
+        const { certificate } = await stateOf(web);
+        // Whether that pass had anything left to renew depends on how far the one before had come.
+        expect(renewed.length).toBe(
+          path === '/ping' || (path === '/renew-complete' && loss === 'answer') ? 0 : 1,
+        );
+        expect((await recordOf(next, 'web')).pins).toMatchObject([
+          { state: 'active', serial: certificate.serial },
+        ]);
+        expect(certificate.notAfter).toBeGreaterThan(next.context.clock.now() + 364 * day);
+      },
+    );
+  });
+
+  it.each(breaks.flatMap((first) => breaks.map((then) => ({ first, then }))))(
+    '$first.loss of $first.path, and in the next attempt $then.loss of $then.path',
+    async ({ first, then }) => {
+      const { control, web } = await dueFleet();
+      const identity = await identityOf(control);
+      // No request in between by which the dispatcher would learn what the agent has.
+      for (const { path, loss } of [first, then]) {
+        control.fault = loseOnce(path, loss);
+        expect((await renewAgent(control.context, identity, await recordOf(control, 'web'))).isErr()).toBe(
+          true,
+        );
+      }
+      control.fault = () => undefined;
+      expect(await runFails(control, 'web')).toBeUndefined();
+      expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toEqual([]);
+      const { certificate } = await stateOf(web);
+      const { pins } = await recordOf(control, 'web');
+      expect(pins.filter(({ state }) => state === 'active')).toMatchObject([{ serial: certificate.serial }]);
+      expect(await runFails(control, 'web')).toBeUndefined();
+    },
+  );
+
+  it('the agent cannot store the certificate: it keeps what it has, and says so', async () => {
+    const { control, clock, host, add } = await lifecycle([]);
+    const web = await add('web');
+    await pingFails(control, 'web');
+    await clock.advance(due);
+    const before = await stateOf(web);
+    const { replace } = web.keyStore;
+    const fails = nth(1);
+    Object.assign(web.keyStore, {
+      replace: (...given: Parameters<typeof replace>) =>
+        fails() ? replace({}).andThen(() => web.keyStore.checkWritable(['agent-key'])) : replace(...given),
+    });
+    // What it pretends to have written is not there when it looks: it answers for what is.
+    await control.dispatcher.maintain();
+    expect((await stateOf(web)).certificate.serial).toBe(before.certificate.serial);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect(host('web')).toBe(web);
+  });
+
+  it('the store of the dispatcher fails: the next pass does it', async () => {
+    const { control, web } = await dueFleet();
+    const { registry } = control.context;
+    const broken = { ...registry, renew: () => registry.activate('nobody', '') } as typeof registry;
+    const identity = await identityOf(control);
+    const outcome = await renewAgent(
+      { ...control.context, registry: broken },
+      identity,
+      await recordOf(control, 'web'),
+    );
+    expect(outcome.isErr()).toBe(true);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect(web.isUp()).toBe(true);
+  });
+
+  it('two passes at a time renew it once', async () => {
+    const { control, web } = await dueFleet();
+    const outcomes = await Promise.all([control.dispatcher.maintain(), control.dispatcher.maintain()]);
+    const renewed = outcomes.flatMap((outcome) => outcome._unsafeUnwrap().renewed);
+    expect(renewed).toEqual(['web']);
+    expect(await runFails(control, 'web')).toBeUndefined();
+    expect((await recordOf(control, 'web')).pins).toHaveLength(1);
+    expect(web.isUp()).toBe(true);
+  });
+});
+
+describe('an agent refuses a certificate', () => {
+  const profile = { kind: 'agent', name: 'web' } as const;
+
+  async function offered(
+    make: (parts: Awaited<ReturnType<typeof dueFleet>> & { csrSpki: Uint8Array }) => Promise<string>,
+  ) {
+    const world = await dueFleet();
+    const { control, web } = world;
+    const before = await stateOf(web);
+    const identity = await identityOf(control);
+    const begun = await ask(control, identity, 'web', '/renew', { reqid: '1', key: 'new' });
+    const csr = (await control.context.certificateRequests.read(String(begun.json['csr'])))._unsafeUnwrap();
+    const cert = await make({ ...world, csrSpki: csr.spki });
+    const answer = await ask(control, identity, 'web', '/renew-complete', { reqid: '1', cert });
+    return {
+      ...world,
+      answer,
+      changed: (await stateOf(web)).certificate.serial !== before.certificate.serial,
+    };
+  }
+
+  const issued = async (
+    { control }: Awaited<ReturnType<typeof dueFleet>>,
+    spki: Uint8Array,
+    of: CertificateProfile = profile,
+    validity = validFor(control.context, 365),
+  ) => (await control.context.authority.issue(of, spki, validity))._unsafeUnwrap().pem;
+
+  it('the right one is taken', async () => {
+    const { answer, changed } = await offered((parts) => issued(parts, parts.csrSpki));
+    expect(answer.json).toMatchObject({ status: 'ok', staged: false });
+    expect(changed).toBe(true);
+  });
+
+  it.each([
+    [
+      'in another name',
+      'cert is in another name',
+      async (parts: Parameters<Parameters<typeof offered>[0]>[0]) =>
+        issued(parts, parts.csrSpki, { kind: 'agent', name: 'db' }),
+    ],
+    [
+      'of a dispatcher',
+      'cert not for serverAuth',
+      async (parts) => issued(parts, parts.csrSpki, { kind: 'dispatcher', dispatcherId: 'web' }),
+    ],
+    [
+      'for another key',
+      'cert is not for the key of the CSR',
+      async (parts) => {
+        const other = crypto.signingKey((await crypto.generateKey('p256'))._unsafeUnwrap())._unsafeUnwrap();
+        return issued(parts, other.spki);
+      },
+    ],
+    [
+      'of another CA',
+      'cert is not of a CA that is accepted here',
+      async (parts) => {
+        const foreign = await lifecycle([]);
+        const { authority } = foreign.control.context;
+        const validity = validFor(parts.control.context, 365);
+        return (await authority.issue(profile, parts.csrSpki, validity))._unsafeUnwrap().pem;
+      },
+    ],
+    [
+      'that is out of date',
+      /^cert expired at/,
+      async (parts) => {
+        const now = parts.clock.now();
+        return issued(parts, parts.csrSpki, profile, { notBefore: now - 2 * day, notAfter: now - day });
+      },
+    ],
+    [
+      'that is not valid yet',
+      /^cert not valid before/,
+      async (parts) => {
+        const now = parts.clock.now();
+        return issued(parts, parts.csrSpki, profile, { notBefore: now + day, notAfter: now + 2 * day });
+      },
+    ],
+    ['that is none', 'cert is not a certificate', async () => 'nonsense'],
+  ] as [string, string | RegExp, Parameters<typeof offered>[0]][])('%s', async (_, words, make) => {
+    const { answer, changed, control } = await offered(make);
+    expect(answer.json).toMatchObject({ status: 'error', error: expect.stringMatching(words) });
+    expect(changed).toBe(false);
+    expect(await runFails(control, 'web')).toBeUndefined();
+  });
+
+  it('that it did not ask for', async () => {
+    const { control, web } = await dueFleet();
+    const { certificate } = await stateOf(web);
+    const pem = (
+      await control.context.authority.issue(profile, certificate.spki, validFor(control.context, 365))
+    )._unsafeUnwrap().pem;
+    const answer = await ask(control, await identityOf(control), 'web', '/renew-complete', { cert: pem });
+    expect(answer.json).toMatchObject({ status: 'error', error: 'no renewal is under way' });
+  });
+
+  it('over a fresh key, when another dispatcher was paired in between', async () => {
+    const { answer, changed, control } = await offered(async (parts) => {
+      const second = await secondDispatcher(parts.fleet, parts.control);
+      await paired(second, parts.web);
+      return issued(parts, parts.csrSpki);
+    });
+    expect(answer.json).toMatchObject({
+      status: 'error',
+      error: expect.stringContaining('another dispatcher'),
+    });
+    // The pairing brought a certificate of its own, over the same key.
+    expect(changed).toBe(true);
+    expect(await runFails(control, 'web')).toBeUndefined();
+  });
+
+  it('while another dispatcher is renewing it', async () => {
+    const { control, web, fleet, clock } = await dueFleet();
+    const second = await secondDispatcher(fleet, control);
+    await paired(second, web);
+    await web.reload();
+    const mine = await ask(control, await identityOf(control), 'web', '/renew', { key: 'new' });
+    expect(mine.json['status']).toBe('ok');
+    const theirs = await ask(second, await identityOf(second), 'web', '/renew', { key: 'new' });
+    expect(theirs.json).toMatchObject({ error: 'another dispatcher is renewing this certificate' });
+    await clock.advance(60_000);
+    const later = await ask(second, await identityOf(second), 'web', '/renew', { key: 'new' });
+    expect(later.json['status']).toBe('ok');
+  });
+});
+
+it('a pairing with a second dispatcher, whose key was renewed before it ended, installs nothing', async () => {
+  const { control, web, fleet } = await dueFleet();
+  const second = await secondDispatcher(fleet, control);
+  const opened = (await second.dispatcher.openPairing())._unsafeUnwrap();
+  const pairing = web.test.agent.pair({
+    dispatcher: 'second.test',
+    trust: {
+      kind: 'compare',
+      confirm: async ({ request }) => {
+        expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+        return (await second.dispatcher.approve({ id: request })).isOk();
+      },
+    },
+  });
+  const { code, message } = (await fleet.settle(pairing))._unsafeUnwrapErr();
+  await opened.close();
+  expect({ code, message }).toMatchObject({
+    code: 'identity_exists',
+    message: expect.stringContaining('pair again'),
+  });
+  await web.restart();
+  expect(await runFails(control, 'web')).toBeUndefined();
+});
+
+it('an agent whose key is not the pinned one is not renewed', async () => {
+  const { control, web } = await dueFleet();
+  const ca = await testCa();
+  const own = await ca.issue({ commonName: 'web', dnsNames: ['web'], usages: ['serverAuth'] });
+  (
+    await web.keyStore.replace({ 'agent-key': own.key, 'agent-certificate': own.certificate })
+  )._unsafeUnwrap();
+  await web.restart();
+  const { failed } = (await control.dispatcher.maintain())._unsafeUnwrap();
+  expect(failed).toHaveLength(1);
+});

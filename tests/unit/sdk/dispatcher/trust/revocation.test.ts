@@ -1,0 +1,333 @@
+import { describe, expect, it } from 'vitest';
+import { revoke } from '../../../../../src/sdk/dispatcher/trust/revoke.js';
+import {
+  ask,
+  day,
+  identityOf,
+  lifecycle,
+  paired,
+  pingFails,
+  presenceOf,
+  recordOf,
+  runFails,
+  secondDispatcher,
+  stateOf,
+} from '../../../../support/fleet/lifecycle.js';
+
+const names = ['a', 'b', 'c'] as const;
+
+async function fleetOfThree() {
+  const world = await lifecycle(names);
+  for (const name of names) expect(await pingFails(world.control, name)).toBeUndefined();
+  return world;
+}
+
+const listOf = async (
+  { context }: Awaited<ReturnType<typeof lifecycle>>['control'],
+  number: number,
+  ...serials: string[]
+) =>
+  (
+    await context.authority.revocationList({
+      number,
+      revoked: serials.map((serial) => ({ serial, revokedAt: 0 })),
+      thisUpdate: context.clock.now(),
+      nextUpdate: context.clock.now() + day,
+    })
+  )._unsafeUnwrap().pem;
+
+describe('revoke', () => {
+  it('NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent', async () => {
+    const { control, host } = await fleetOfThree();
+    const { serial } = (await stateOf(host('a'))).certificate;
+    const { started } = host('a');
+    const revoked = (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    expect(revoked).toMatchObject({ name: 'a', serials: [serial], number: 1, told: ['b', 'c'], pending: [] });
+    expect(await runFails(control, 'a')).toContain(`(serial ${serial}) was revoked; nothing was sent`);
+    expect(await runFails(control, 'a:7443')).toContain('was revoked');
+    expect(host('a').started).toBe(started);
+    expect(await runFails(control, 'b')).toBeUndefined();
+    expect((await control.dispatcher.readmit('a'))._unsafeUnwrapErr().message).toContain('was revoked');
+    const { failed, told } = (await control.dispatcher.maintain())._unsafeUnwrap();
+    expect({ failed, told }).toEqual({ failed: [], told: [] });
+  });
+
+  it('SERIAL, in the forms that people write', async () => {
+    const { control, host } = await fleetOfThree();
+    const { serial } = (await stateOf(host('a'))).certificate;
+    const written = (serial.match(/../g) ?? []).join(':').toUpperCase();
+    expect((await control.dispatcher.revoke(written))._unsafeUnwrap()).toMatchObject({
+      name: 'a',
+      serials: [serial],
+    });
+    expect(await runFails(control, 'a')).toContain('was revoked');
+  });
+
+  it('a name after it was paired anew: only the certificates of before are refused', async () => {
+    const { control, host } = await fleetOfThree();
+    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    await paired(control, host('a'));
+    await host('a').restart();
+    expect(await runFails(control, 'a')).toBeUndefined();
+  });
+
+  it('a name while it is renewed: what the renewal issues is refused as well', async () => {
+    const { control, clock, host } = await fleetOfThree();
+    await clock.advance(183 * day);
+    const { registry } = control.context;
+    let revoking = false;
+    // Between the reading of what is to be revoked and its recording, the renewal gets through.
+    const slow = {
+      ...control.context,
+      revocations: {
+        ...control.context.revocations,
+        add: (entries: Parameters<typeof control.context.revocations.add>[0]) => {
+          const before = revoking
+            ? registry.find('a')
+            : control.dispatcher.ping({ hosts: ['a'] }).andThen(() => registry.find('a'));
+          revoking = true;
+          return before
+            .mapErr(() => undefined as never)
+            .andThen(() => control.context.revocations.add(entries));
+        },
+      },
+    };
+    const old = (await stateOf(host('a'))).certificate.serial;
+    const { serials } = (await revoke(slow, 'a'))._unsafeUnwrap();
+    const { serial } = (await stateOf(host('a'))).certificate;
+    expect(serial).not.toBe(old);
+    expect([...serials].sort()).toEqual([old, serial].sort());
+    expect(await runFails(control, 'a')).toContain('was revoked');
+  });
+
+  it('a name whose certificate another dispatcher has renewed', async () => {
+    const { control, fleet, host } = await fleetOfThree();
+    const second = await secondDispatcher(fleet, control);
+    await paired(second, host('a'));
+    await host('a').restart();
+    expect(await runFails(control, 'a')).toBeUndefined();
+    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    expect(await runFails(control, 'a')).toContain('was revoked');
+  });
+
+  it('what this dispatcher is trusted by: refused, with what to do instead', async () => {
+    const { control, host } = await fleetOfThree();
+    host('a').full = true;
+    (await control.dispatcher.rotate())._unsafeUnwrap();
+    const { own } = await identityOf(control);
+    expect(own.next).toBeDefined();
+    for (const serial of [own.current, own.next ?? '']) {
+      const error = (await control.dispatcher.revoke(serial))._unsafeUnwrapErr();
+      expect(error).toMatchObject({ code: 'invalid_argument' });
+      expect(error.message).toContain('use rotate-cert');
+    }
+    expect(await control.context.revocations.revision()).toMatchObject({ value: 0 });
+  });
+
+  it('the serial of before a rotation: who was away at both follows all the same', async () => {
+    const { control, host } = await fleetOfThree();
+    const old = (await identityOf(control)).own.current;
+    await host('c').down();
+    (await control.dispatcher.rotate())._unsafeUnwrap();
+    expect((await control.dispatcher.revoke(old))._unsafeUnwrap()).toMatchObject({ told: ['a', 'b'] });
+    await host('c').up();
+    for (const name of names) expect(await runFails(control, name)).toBeUndefined();
+    expect((await pingOf(host('c'), control)).json['crl_number']).toBe(1);
+  });
+
+  it('nothing that is no serial', async () => {
+    const { control } = await fleetOfThree();
+    const error = (await control.dispatcher.revoke('nobody here'))._unsafeUnwrapErr();
+    expect(error.message).toContain('expected the name of a registered agent');
+  });
+
+  it('twice: the list stays as it is', async () => {
+    const { control } = await fleetOfThree();
+    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    expect((await control.dispatcher.revoke('a'))._unsafeUnwrap().number).toBe(1);
+  });
+});
+
+const pingOf = async (host: { name: string }, control: Parameters<typeof ask>[0]) =>
+  ask(control, await identityOf(control), host.name, '/ping', {});
+
+describe('agents', () => {
+  it('refuse a dispatcher whose serial is on the list, on a connection that is open', async () => {
+    const { control, fleet, host } = await fleetOfThree();
+    const second = await secondDispatcher(fleet, control);
+    await paired(second, host('a'));
+    await host('a').restart();
+    const stolen = await identityOf(second);
+    expect((await ask(second, stolen, 'a', '/ping', {})).status).toBe(200);
+    (await control.dispatcher.revoke(stolen.own.current))._unsafeUnwrap();
+    for (const path of ['/ping', '/run', '/rotate-serial', '/v2/crl', '/v2/cas']) {
+      const answer = await ask(second, stolen, 'a', path, {});
+      expect(answer).toMatchObject({ status: 403, json: { error: 'certificate revoked' } });
+    }
+    expect(await runFails(control, 'a')).toBeUndefined();
+    await host('a').restart();
+    expect((await ask(second, stolen, 'a', '/ping', {})).status).toBe(403);
+  });
+
+  it('that are away get the list at the first contact', async () => {
+    const { control, host } = await fleetOfThree();
+    await host('c').down();
+    const { told, pending } = (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    expect({ told, pending: pending.map(({ name }) => name) }).toEqual({ told: ['a', 'b'], pending: ['c'] });
+    await host('c').up();
+    expect(await runFails(control, 'c')).toBeUndefined();
+    expect((await pingOf(host('c'), control)).json['crl_number']).toBe(1);
+    expect((await recordOf(control, 'c')).standing.crlNumber).toBe(1);
+  });
+
+  it('that lost their list get it again, once a ping has shown it', async () => {
+    const { control, host } = await fleetOfThree();
+    (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    await host('a').down();
+    (await host('a').keyStore.replace({ 'agent-revocation-lists': null }))._unsafeUnwrap();
+    await host('a').up();
+    expect((await pingOf(host('a'), control)).json['crl_number']).toBe(0);
+    await pingFails(control, 'a');
+    await pingFails(control, 'a');
+    expect((await pingOf(host('a'), control)).json['crl_number']).toBe(1);
+  });
+
+  it('refuse an older list and one that nobody they accept has signed', async () => {
+    const { control, host } = await fleetOfThree();
+    const identity = await identityOf(control);
+    const put = async (crl_pem: unknown) => ask(control, identity, 'a', '/v2/crl', { crl_pem });
+    expect(await put(await listOf(control, 7, 'abc'))).toMatchObject({ status: 200, json: { number: 7 } });
+    expect(await put(await listOf(control, 6, 'abc', 'abd'))).toMatchObject({ status: 409 });
+    const foreign = await lifecycle([]);
+    expect(await put(await listOf(foreign.control, 8, 'abc'))).toMatchObject({ status: 400 });
+    expect(await put('nonsense')).toMatchObject({ status: 400 });
+    expect(await put(undefined)).toMatchObject({ status: 400 });
+    expect((await pingOf(host('a'), control)).json['crl_number']).toBe(7);
+  });
+
+  it('take a list of the same number again, also one with more on it, and none with less', async () => {
+    const { control } = await fleetOfThree();
+    const identity = await identityOf(control);
+    const put = async (...serials: string[]) =>
+      (await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 7, ...serials) }))
+        .status;
+    expect(await put('abc', 'abd')).toBe(200);
+    expect(await put('abc', 'abd')).toBe(200);
+    expect(await put('abc')).toBe(409);
+    expect(await put('abc', 'abd', 'abe')).toBe(200);
+    expect(await put('abc', 'abd')).toBe(409);
+  });
+
+  it('hold the lists of several dispatchers, each with its own numbers', async () => {
+    const { control, fleet, host } = await fleetOfThree();
+    const second = await secondDispatcher(fleet, control);
+    await paired(second, host('a'));
+    await host('a').restart();
+    await pingFails(second, 'a');
+    const [mine, theirs] = [await presenceOf(control, 'control'), await presenceOf(second, 'second')];
+    for (const [each, presence] of [
+      [control, mine],
+      [second, theirs],
+    ] as const) {
+      const { serial, pem } = presence.certificate;
+      const added = await ask(each, await identityOf(each), 'a', '/rotate-serial', {
+        serial,
+        action: 'add',
+        pem,
+      });
+      expect(added.json['status']).toBe('ok');
+    }
+    (await control.dispatcher.revoke(mine.certificate.serial))._unsafeUnwrap();
+    expect((await second.dispatcher.revoke(theirs.certificate.serial))._unsafeUnwrap()).toMatchObject({
+      number: 1,
+      told: ['a'],
+    });
+    for (const turn of ['at once', 'after a restart']) {
+      for (const presence of [mine, theirs])
+        expect({ turn, status: (await ask(control, presence, 'a', '/ping', {})).status }).toEqual({
+          turn,
+          status: 403,
+        });
+      await host('a').restart();
+    }
+    for (const each of [control, second])
+      expect((await each.dispatcher.maintain())._unsafeUnwrap()).toMatchObject({
+        failed: [],
+        told: expect.anything(),
+      });
+    expect((await second.dispatcher.maintain())._unsafeUnwrap().told).toEqual([]);
+  });
+
+  it('show a dispatcher that was restored from a backup how far it had come: its lists go on from there', async () => {
+    const { control, host } = await fleetOfThree();
+    const identity = await identityOf(control);
+    // What it had told before it was restored.
+    await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 5, 'abc', 'abd') });
+    await pingFails(control, 'a');
+    const { told, number } = (await control.dispatcher.revoke('abe'))._unsafeUnwrap();
+    expect(told).toEqual(names);
+    expect(number).toBeGreaterThan(5);
+    expect((await pingOf(host('a'), control)).json['crl_number']).toBe(number);
+  });
+
+  it('that hold a newer list than the dispatcher has: that is seen, and keeps nothing else from them', async () => {
+    const { control } = await fleetOfThree();
+    const identity = await identityOf(control);
+    await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 5, 'abc', 'abd') });
+    const { told, pending } = (await control.dispatcher.revoke('abe'))._unsafeUnwrap();
+    expect(told).toEqual(['b', 'c']);
+    expect(pending).toMatchObject([
+      { name: 'a', reason: expect.stringContaining('older than the one held, 5') },
+    ]);
+    expect(await runFails(control, 'a')).toBeUndefined();
+    expect((await control.dispatcher.rotate())._unsafeUnwrap().state).toBe('switched');
+  });
+
+  it('of which one cannot store the list: it is pending, and told later', async () => {
+    const { control, host } = await fleetOfThree();
+    host('a').full = true;
+    expect((await control.dispatcher.revoke('abcdef'))._unsafeUnwrap().pending).toMatchObject([
+      { name: 'a' },
+    ]);
+    host('a').full = false;
+    expect((await control.dispatcher.maintain())._unsafeUnwrap().told).toEqual(['a']);
+  });
+
+  it('refuse to serve with a list that cannot be read, and say what to do', async () => {
+    const { control, host } = await fleetOfThree();
+    (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    const items = ['agent-revocation-lists'] as const;
+    const text = (await host('a').keyStore.read(items))._unsafeUnwrap()['agent-revocation-lists'] ?? '';
+    const [half, forged] = [text.slice(0, -40), text.replace(/.{12}(?=\n-----END)/, 'AAAAAAAAAAAA')];
+    for (const broken of ['', 'garbage', half, `${text}${half}`, forged]) {
+      (await host('a').keyStore.replace({ 'agent-revocation-lists': broken }))._unsafeUnwrap();
+      const outcome = await (await host('a').up()).reload();
+      expect(outcome._unsafeUnwrapErr().message).toContain('the revocation list cannot be used');
+    }
+  });
+});
+
+it('an enrolment that nobody completed is revoked, also when it is opening the pairing port that drops it', async () => {
+  const { control, clock, host } = await fleetOfThree();
+  const { certificate } = await stateOf(host('a'));
+  const { registry } = control.context;
+  const spkiSha256 = 'ab'.repeat(32);
+  const at = clock.now();
+  const pin = {
+    spkiSha256,
+    state: 'issued',
+    serial: 'abc',
+    notAfter: certificate.notAfter,
+    issuedAt: at,
+  } as const;
+  const endpoint = { host: 'new', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
+  const { standing } = await recordOf(control, 'a');
+  (
+    await registry.enrol({ name: 'new', endpoint, pin, pairing: 'v2', replace: false, standing, at })
+  )._unsafeUnwrap();
+  await clock.advance(day + 1000);
+  const mode = (await control.dispatcher.openPairing())._unsafeUnwrap();
+  await mode.close();
+  expect(await control.context.revocations.has('abc')).toMatchObject({ value: true });
+  expect((await registry.find('new'))._unsafeUnwrap()).toBeUndefined();
+});

@@ -1,0 +1,344 @@
+import { errAsync } from 'neverthrow';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { hex } from '../../../../src/domain/core/bytes.js';
+import { failure } from '../../../../src/domain/core/errors.js';
+import { legacyPairingCode } from '../../../../src/domain/legacy/pairing.js';
+import type { PairingRequest } from '../../../../src/domain/pairing/request.js';
+import type { PairingMode, PairingModeOptions } from '../../../../src/sdk/dispatcher/pairing/pairing-mode.js';
+import { dispatcherOver, withPorts } from '../../../support/fleet/memory-agents.js';
+import {
+  crypto,
+  dispatcherHost,
+  memoryFleet,
+  pairAgent,
+  type TestDispatcher,
+} from '../../../support/fleet/memory-fleet.js';
+import { legacyJoiner } from '../../../support/legacy/memory.js';
+
+let fleet: ReturnType<typeof memoryFleet>;
+let control: TestDispatcher;
+let mode: PairingMode;
+let changes: PairingRequest[];
+
+const unlimited = 'pairing_rate_limit_volume = 1000/60/300\n';
+
+async function prepare(options: PairingModeOptions = { allowV1: true }, configuration = unlimited) {
+  fleet = memoryFleet();
+  control = fleet.dispatcher(dispatcherHost, configuration);
+  changes = [];
+  (await control.dispatcher.setupCa())._unsafeUnwrap();
+  (await control.dispatcher.setup())._unsafeUnwrap();
+  const opened = control.dispatcher.openPairing({ ...options, onChange: (each) => changes.push(each) });
+  mode = (await opened)._unsafeUnwrap();
+}
+
+beforeEach(() => prepare());
+
+const requests = async () => (await control.dispatcher.pairingRequests())._unsafeUnwrap();
+const agents = async () => (await control.dispatcher.agents())._unsafeUnwrap();
+const pending = { status: 'pending', reqid: expect.stringMatching(/^[0-9a-f]{16}$/) };
+
+/** An agent of version 1 whose request waits. */
+async function asking(host: string, address?: string) {
+  const joiner = await legacyJoiner(fleet, host, address);
+  const asked = await joiner.ask();
+  expect(asked.first).toEqual(pending);
+  return { ...joiner, ...asked, id: String(asked.first['reqid']), second: asked.second() };
+}
+
+const answered = async (waiting: Awaited<ReturnType<typeof asking>>) =>
+  (await fleet.settle(waiting.second))._unsafeUnwrap();
+
+describe('a request of version 1', () => {
+  it('is unknown to a dispatcher that does not serve it, as any other route', async () => {
+    await prepare({});
+    expect(mode.allowV1).toBe(false);
+    const joiner = await legacyJoiner(fleet, 'web-01');
+    const { status, first } = await joiner.ask();
+    expect({ status, first }).toEqual({
+      status: 404,
+      first: { status: 'error', error: 'not_found', reason: 'no such route' },
+    });
+    expect(await requests()).toEqual([]);
+  });
+
+  it('is served where the configuration says so, unless whoever opens the port says no', async () => {
+    await prepare({}, `${unlimited}allow_legacy_pairing = yes\n`);
+    await asking('web-01');
+    await prepare({ allowV1: false }, `${unlimited}allow_legacy_pairing = yes\n`);
+    expect((await (await legacyJoiner(fleet, 'web-01')).ask()).status).toBe(404);
+  });
+
+  it('waits with the code of its CSR, and is marked as one of version 1', async () => {
+    const { csr, id } = await asking('WEB-01');
+    expect(await requests()).toMatchObject([
+      {
+        id,
+        state: 'open',
+        version: 'v1',
+        host: 'web-01',
+        ip: '192.0.2.50',
+        port: 7443,
+        lookupBy: 'hostname',
+        code: legacyPairingCode(crypto.sha256, csr),
+      },
+    ]);
+    expect(changes.map(({ state }) => state)).toEqual(['open']);
+  });
+
+  it('ends with a certificate of both usages, its own nonce, and whom to trust', async () => {
+    const waiting = await asking('web-01');
+    (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+    const approval = await answered(waiting);
+    const own = (await control.context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
+    const { serial } = crypto.readCertificate(own['dispatcher-certificate'] ?? '')._unsafeUnwrap();
+    const cas = (await control.context.authority.certificates())._unsafeUnwrap();
+    expect(approval).toMatchObject({
+      status: 'approved',
+      ca: cas.map(({ pem }) => pem).join(''),
+      nonce: waiting.nonce,
+      dispatcher_serial: serial,
+      dispatcher_id: 'control',
+    });
+    const certificate = crypto.readCertificate(String(approval['cert']))._unsafeUnwrap();
+    expect(certificate).toMatchObject({ commonName: 'web-01', usages: ['serverAuth', 'clientAuth'] });
+    expect(certificate.spki).toEqual(waiting.spki);
+    expect(await agents()).toMatchObject([
+      {
+        name: 'web-01',
+        pairing: 'v1',
+        pins: [{ state: 'issued', serial: certificate.serial, spkiSha256: hex(crypto.sha256(waiting.spki)) }],
+        standing: { serials: [serial], speaks: undefined },
+      },
+    ]);
+    expect(changes.map(({ state }) => state)).toEqual(['open', 'issued']);
+  });
+
+  it('gets what the operator set in place of what it asked for', async () => {
+    const waiting = await asking('web-01');
+    const approval = { id: waiting.id, name: 'db-01', port: 8443, lookupBy: 'ip' } as const;
+    (await control.dispatcher.approve(approval))._unsafeUnwrap();
+    await answered(waiting);
+    expect(await agents()).toMatchObject([
+      { name: 'db-01', endpoint: { host: 'web-01', ip: '192.0.2.50', port: 8443, lookupBy: 'ip' } },
+    ]);
+  });
+
+  it('is told that it was denied, and why', async () => {
+    const waiting = await asking('web-01');
+    (await control.dispatcher.deny(waiting.id, 'not today'))._unsafeUnwrap();
+    expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'not today' });
+    expect(await agents()).toEqual([]);
+    expect(await requests()).toEqual([]);
+  });
+
+  it('expires after ten minutes, in the words of deployed dispatchers', async () => {
+    const waiting = await asking('web-01');
+    await fleet.clock.advance(599_000);
+    expect(await requests()).toHaveLength(1);
+    await fleet.clock.advance(1_000);
+    expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'approval timeout' });
+    expect(await requests()).toEqual([]);
+    expect((await control.dispatcher.approve({ id: waiting.id })).isErr()).toBe(true);
+  });
+
+  it('expires at once when its agent has gone, and gives its place back', async () => {
+    const waiting = await asking('web-01');
+    waiting.hangUp();
+    await fleet.settle(waiting.second);
+    await fleet.clock.advance(1);
+    expect(await requests()).toEqual([]);
+    expect(changes.map(({ state }) => state)).toEqual(['open', 'expired']);
+    expect((await control.dispatcher.approve({ id: waiting.id })).isErr()).toBe(true);
+    await asking('web-01');
+  });
+
+  it('is not certified when its agent has gone before the approval was seen', async () => {
+    const waiting = await asking('web-01');
+    (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+    waiting.hangUp();
+    await fleet.settle(waiting.second);
+    await fleet.clock.advance(5_000);
+    expect(await agents()).toEqual([]);
+  });
+
+  it('is decided by whichever terminal is first', async () => {
+    const other = dispatcherOver(control.context);
+    const waiting = await asking('web-01');
+    const [first, second] = await Promise.all([
+      other.approve({ id: waiting.id }),
+      control.dispatcher.deny(waiting.id),
+    ]);
+    expect([first.isOk(), second.isOk()].filter(Boolean)).toHaveLength(1);
+    expect((await answered(waiting))['status']).toBe(first.isOk() ? 'approved' : 'denied');
+  });
+
+  it('is told when pairing mode is closed', async () => {
+    const waiting = await asking('web-01');
+    const closing = mode.close();
+    expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'pairing mode was closed' });
+    (await closing)._unsafeUnwrap();
+    expect(await requests()).toEqual([]);
+  });
+});
+
+describe('version 1 cannot be used to', () => {
+  it('take the place of a name that is paired by version 2', async () => {
+    (await pairAgent(fleet, control, fleet.agent('web-01')))._unsafeUnwrap();
+    const [before] = await agents();
+    const waiting = await asking('web-01');
+    const approved = await control.dispatcher.approve({ id: waiting.id, replace: true });
+    expect(approved._unsafeUnwrapErr().code).toBe('downgrade_refused');
+    waiting.hangUp();
+    expect(await agents()).toEqual([before]);
+  });
+
+  it('take the place of a name that paired by version 2 once and was removed since', async () => {
+    (await pairAgent(fleet, control, fleet.agent('web-01')))._unsafeUnwrap();
+    (await control.dispatcher.unpair('web-01'))._unsafeUnwrap();
+    const waiting = await asking('web-01');
+    (await control.dispatcher.approve({ id: waiting.id, replace: true }))._unsafeUnwrap();
+    expect(await answered(waiting)).toEqual({
+      status: 'denied',
+      reason: '"web-01" has paired by version 2 before',
+    });
+    expect(await agents()).toEqual([]);
+    expect(changes.at(-1)?.state).toBe('denied');
+  });
+
+  it('take the place of a name that is registered, unless the operator says so', async () => {
+    const first = await asking('web-01');
+    (await control.dispatcher.approve({ id: first.id }))._unsafeUnwrap();
+    await answered(first);
+    const second = await asking('web-01');
+    expect((await control.dispatcher.approve({ id: second.id }))._unsafeUnwrapErr().code).toBe(
+      'agent_exists',
+    );
+    (await control.dispatcher.approve({ id: second.id, replace: true }))._unsafeUnwrap();
+    expect((await answered(second))['status']).toBe('approved');
+  });
+
+  it('have one key registered under two names', async () => {
+    const first = await legacyJoiner(fleet, 'web-01');
+    for (const [hostname, status] of [
+      ['web-01', 'approved'],
+      ['web-02', 'denied'],
+    ] as const) {
+      const asked = await first.ask({ hostname });
+      (await control.dispatcher.approve({ id: String(asked.first['reqid']) }))._unsafeUnwrap();
+      expect((await fleet.settle(asked.second()))._unsafeUnwrap()['status'], hostname).toBe(status);
+    }
+    expect((await agents()).map(({ name }) => name)).toEqual(['web-01']);
+  });
+
+  it('pair again with a key that was revoked', async () => {
+    const joiner = await legacyJoiner(fleet, 'web-01');
+    const asked = await joiner.ask();
+    (await control.dispatcher.approve({ id: String(asked.first['reqid']) }))._unsafeUnwrap();
+    (await fleet.settle(asked.second()))._unsafeUnwrap();
+    (await fleet.settle(control.dispatcher.revoke('web-01')))._unsafeUnwrap();
+    expect((await joiner.ask()).first).toEqual({ status: 'error', reason: 'invalid request' });
+  });
+
+  it('guess the code: three wrong ones end pairing mode', async () => {
+    for (const turn of [1, 2, 3]) {
+      const waiting = await asking(`web-0${turn}`, `192.0.2.${turn}`);
+      const [{ code } = { code: '' }] = await requests();
+      const wrong = code === '000000' ? '000001' : '000000';
+      const refused = await control.dispatcher.approve({ id: waiting.id, code: wrong });
+      expect(refused._unsafeUnwrapErr().code).toBe('codes_differ');
+      expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'the codes differ' });
+    }
+    expect(await mode.ended).toBe('wrong codes');
+    const { first } = await (await legacyJoiner(fleet, 'web-09')).ask();
+    expect(first).toEqual({ status: 'error', reason: 'pairing queue full' });
+  });
+
+  it('fill the queue', async () => {
+    await asking('web-01', '192.0.2.1');
+    await asking('web-02', '192.0.2.1');
+    const third = await (await legacyJoiner(fleet, 'web-03', '192.0.2.1')).ask();
+    expect(third.first).toEqual({ status: 'error', reason: 'pairing queue full' });
+    for (const turn of [3, 4, 5, 6, 7, 8, 9, 10]) await asking(`web-0${turn}`, `192.0.2.${turn}`);
+    const eleventh = await (await legacyJoiner(fleet, 'web-11', '192.0.2.11')).ask();
+    expect(eleventh.first).toEqual({ status: 'error', reason: 'pairing queue full' });
+    expect(await requests()).toHaveLength(10);
+  });
+
+  it('ask faster than the rate limit allows', async () => {
+    await prepare({ allowV1: true }, 'pairing_rate_limit_volume = 3/60/300\n');
+    const joiner = await legacyJoiner(fleet, 'web-01');
+    const outcomes: unknown[] = [];
+    for (let turn = 0; turn < 4; turn += 1) {
+      const asked = await joiner.ask();
+      outcomes.push(asked.first['reason'] ?? asked.first['status']);
+      asked.hangUp();
+      await fleet.clock.advance(1);
+    }
+    expect(outcomes).toEqual(['pending', 'pending', 'pending', 'pairing queue full']);
+  });
+
+  it('send what is no request', async () => {
+    const joiner = await legacyJoiner(fleet, 'web-01');
+    for (const [other, reason] of [
+      [{ csr: 'PEM' }, 'invalid request'],
+      [{ csr: `${joiner.csr}${joiner.csr}` }, 'invalid request'],
+      [{ nonce: 'short' }, 'invalid request'],
+      [{ hostname: '../web' }, 'invalid hostname'],
+      [{ padding: 'x'.repeat(65_536) }, 'request too large'],
+    ] as const)
+      expect(await joiner.ask(other), reason).toMatchObject({
+        status: 200,
+        first: { status: 'error', reason },
+      });
+    expect(await requests()).toEqual([]);
+    // Large is what deployed agents do not send, but may.
+    expect((await joiner.ask({ padding: 'x'.repeat(50_000) })).first).toEqual(pending);
+  });
+
+  it('ask in HTTP/1.1, where two answers would be one too many', async () => {
+    const answer = await fleet.network.transport('192.0.2.50').request(
+      {
+        host: dispatcherHost,
+        port: mode.port,
+        trust: 'any',
+        connectionKey: 'x',
+        judge: () => control.context.pairingQueue.list([]).map(() => undefined),
+      },
+      {
+        method: 'POST',
+        path: '/pair',
+        query: '',
+        headers: [],
+        body: new TextEncoder().encode(JSON.stringify({ csr: (await legacyJoiner(fleet, 'a')).csr })),
+        connectTimeout: 1_000,
+        answerTimeout: 1_000,
+        maxAnswer: 1_000,
+      },
+    );
+    expect(JSON.parse(Buffer.from(answer._unsafeUnwrap().body).toString())).toEqual({
+      status: 'error',
+      reason: 'invalid request',
+    });
+  });
+});
+
+it('an approval that cannot be carried out is a denial, and the log says why', async () => {
+  (await mode.close())._unsafeUnwrap();
+  const full = failure('store_failed', 'disk full', { operation: 'registry.enrol', reason: 'ENOSPC' });
+  const context = withPorts(control, {
+    registry: { ...control.context.registry, enrol: () => errAsync(full) },
+  });
+  (await dispatcherOver(context).openPairing({ allowV1: true }))._unsafeUnwrap();
+  const waiting = await asking('web-01');
+  (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+  expect(await answered(waiting)).toEqual({
+    status: 'denied',
+    reason: 'the dispatcher failed: see its log',
+  });
+  expect(control.events.events.at(-1)).toMatchObject({
+    action: 'pairing-refused',
+    level: 'error',
+    fields: { reason: expect.stringContaining('disk full') },
+  });
+});
