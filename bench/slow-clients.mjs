@@ -106,7 +106,10 @@ try {
   const part = (/** @type {string} */ name) =>
     readFileSync(join(homes.dispatcher, `ctrl-exec.${name}`), 'utf8');
   const who = { key: part('key'), certificate: part('crt') };
-  const [http, tls] = [await import(await bundle('network/raw-http')), await import(await bundle('network/raw-tls'))];
+  const [http, tls] = [
+    await import(await bundle('network/raw-http')),
+    await import(await bundle('network/raw-tls')),
+  ];
   const attacker = await bundle('slow-clients/main');
 
   const fresh = async () => {
