@@ -78,8 +78,8 @@ export function compileAdapter(directory: string): { plain: string; hooked: stri
   const [plain, hooked, lock] = ['plain.mjs', 'hooked.mjs', 'lock.mjs'].map((name) =>
     join(directory, name),
   ) as [string, string, string];
-  build(join(files, 'key-store.ts'), plain, {});
-  build(join(files, 'key-store.ts'), hooked, { 'node:fs/promises': shim });
+  build(join(files, 'identity/key-store.ts'), plain, {});
+  build(join(files, 'identity/key-store.ts'), hooked, { 'node:fs/promises': shim });
   build(join(files, 'lock.ts'), lock, {});
   return { plain, hooked, lock };
 }
