@@ -78,6 +78,12 @@ export default {
       { circular: true },
     ),
     ...closedRooms,
+    forbid(
+      'rooms-stand-on-the-context',
+      'A room of dispatcher or agent imports of the files beside the rooms only context.ts: the others put rooms together.',
+      { path: '^src/sdk/(dispatcher|agent)/[^/]+/' },
+      { path: '^src/sdk/$1/(?!context\\.ts$)[^/]+\\.ts$' },
+    ),
     forbid('no-orphans', 'A file that nothing imports is dead code.', { orphan: true, path: '^src/' }, {}),
     forbid(
       'domain-imports-domain-only',

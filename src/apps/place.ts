@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { AgentPlace } from '../sdk/agent/context.js';
+import type { AgentPlace } from '../sdk/core/place.js';
 
 /** Where a dispatcher or an agent lives. */
 export interface PlaceOptions {

@@ -16,6 +16,7 @@ import type { Random } from '../../ports/random.js';
 import type { ReplayCache } from '../../ports/replay-cache.js';
 import type { RevocationLists } from '../../ports/revocation-lists.js';
 import type { Transport } from '../../ports/transport.js';
+import type { AgentPlace } from '../core/place.js';
 
 /** Everything that an agent's use cases stand on. */
 export interface AgentPorts {
@@ -40,17 +41,6 @@ export interface AgentPorts {
   /** Opened with the state of these settings. */
   runs(settings: AgentSettings): AgentRuns;
   readonly transport: Transport;
-}
-
-/** Where an agent's configuration is found. */
-export interface AgentPlace {
-  readonly home: string;
-  readonly stateDir: string;
-  readonly configurationFile: string;
-  /** Whether it is an error that the configuration file is not there. */
-  readonly configurationRequired: boolean;
-  /** Whether there ought to be one: a self-check finds fault with an agent that has none. */
-  readonly configurationExpected: boolean;
 }
 
 /** Functions of this process that dispatchers may run as if they were scripts, and what executes them. */

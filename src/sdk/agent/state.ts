@@ -4,13 +4,11 @@ import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseAllowlist } from '../../domain/runs/allowlist.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
 import { agentSettings } from '../../domain/settings/agent.js';
+import { maxFile } from '../core/place.js';
 import type { AgentContext } from './context.js';
 import { actionScripts } from './runs/actions.js';
 import { readScripts, type Script } from './runs/scripts.js';
 import { type AgentIdentity, type AgentTrust, loadTrust } from './trust/trust.js';
-
-/** Bytes of a configuration file or allowlist that are read. */
-export const maxFile = 4 * 1024 * 1024;
 
 /** Everything that an agent decides by; replaced as a whole by a reload. */
 export interface AgentState extends AgentTrust {

@@ -4,7 +4,7 @@ import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { isLogged, type PullSettings, pullSettings } from '../../domain/settings/pull.js';
 import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
-import { maxFile } from '../agent/state.js';
+import { maxFile } from '../core/place.js';
 import type { DeployContext } from './context.js';
 import { pullApi } from './pull/api.js';
 import type { PullContext } from './pull/context.js';

@@ -8,10 +8,10 @@ import { parseAllowlist } from '../../../domain/runs/allowlist.js';
 import { type AgentSettings, agentSettings } from '../../../domain/settings/agent.js';
 import { correctFirst, notTaken } from '../../core/migrate/configuration.js';
 import { parallel } from '../../core/parallel.js';
+import { maxFile } from '../../core/place.js';
 import { whyNotStarted } from '../checks.js';
 import type { AgentContext } from '../context.js';
 import { scriptPath } from '../runs/scripts.js';
-import { maxFile } from '../state.js';
 import { type AgentHostSources, agentPlaceKeys } from './sources.js';
 
 /** A file as it is to be; `text` undefined: it stays. */

@@ -9,7 +9,7 @@ import type { FileSystem } from '../../../ports/file-system.js';
 import type { FileTree } from '../../../ports/file-tree.js';
 import type { PullKeys } from '../../../ports/pull-keys.js';
 import type { Random } from '../../../ports/random.js';
-import type { AgentPlace } from '../../agent/context.js';
+import type { AgentPlace } from '../../core/place.js';
 import type { DeployContext } from '../context.js';
 
 /** Everything that a pull agent's use cases stand on. */

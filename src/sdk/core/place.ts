@@ -1,0 +1,13 @@
+/** Where an agent's configuration is found. */
+export interface AgentPlace {
+  readonly home: string;
+  readonly stateDir: string;
+  readonly configurationFile: string;
+  /** Whether it is an error that the configuration file is not there. */
+  readonly configurationRequired: boolean;
+  /** Whether there ought to be one: a self-check finds fault with an agent that has none. */
+  readonly configurationExpected: boolean;
+}
+
+/** Bytes of a configuration file or allowlist that are read. */
+export const maxFile = 4 * 1024 * 1024;
