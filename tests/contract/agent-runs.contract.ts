@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AgentRuns, KnownRun } from '../../src/ports/agent-runs.js';
+import { failure, value } from './result.js';
 
 /** An empty store for one test. */
 export interface AgentRunsSubject {
@@ -23,12 +24,11 @@ export function agentRunsContract(name: string, create: () => Promise<AgentRunsS
     afterEach(() => subject.dispose());
 
     const begin = async (reqid: string, startedAt = 1000, owner?: string) =>
-      (await runs.begin(key(reqid, owner), 'backup', startedAt))._unsafeUnwrap();
+      value(await runs.begin(key(reqid, owner), 'backup', startedAt));
     const end = async (reqid: string, answer: string, finishedAt = 2000) =>
-      (await runs.end(key(reqid), finishedAt, bytes(answer)))._unsafeUnwrap();
-    const find = async (reqid: string, owner?: string) =>
-      (await runs.find(key(reqid, owner)))._unsafeUnwrap();
-    const purge = async (before: number) => (await runs.purge(before))._unsafeUnwrap();
+      value(await runs.end(key(reqid), finishedAt, bytes(answer)));
+    const find = async (reqid: string, owner?: string) => value(await runs.find(key(reqid, owner)));
+    const purge = async (before: number) => value(await runs.purge(before));
     const answerOf = (run: KnownRun | undefined) =>
       run?.state === 'done' && run.answer !== undefined ? new TextDecoder().decode(run.answer) : undefined;
 
@@ -66,7 +66,7 @@ export function agentRunsContract(name: string, create: () => Promise<AgentRunsS
     it('the answer is what it was when the run ended', async () => {
       await begin('r1');
       const answer = bytes('before');
-      (await runs.end(key('r1'), 2000, answer))._unsafeUnwrap();
+      value(await runs.end(key('r1'), 2000, answer));
       answer.fill(0);
       const found = await find('r1');
       if (found?.state === 'done') found.answer?.fill(0);
@@ -96,7 +96,7 @@ export function agentRunsContract(name: string, create: () => Promise<AgentRunsS
     });
 
     it('a run ends once; what never ran cannot end', async () => {
-      expect((await runs.end(key('r1'), 2000, bytes('x')))._unsafeUnwrapErr().code).toBe('file_failed');
+      expect(failure(await runs.end(key('r1'), 2000, bytes('x'))).code).toBe('file_failed');
       await begin('r1');
       const ends = await Promise.all(['a', 'b'].map((answer) => runs.end(key('r1'), 2000, bytes(answer))));
       expect(ends.map((each) => each.isOk())).toEqual([true, false]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
 import type { AuthHook } from '../../src/ports/auth-hook.js';
+import { value } from './result.js';
 
 const hookContext: HookContext = {
   action: 'run',
@@ -28,7 +29,7 @@ export interface HookBinding {
 /** What holds for every `AuthHook`. */
 export function authHookContract(name: string, binding: HookBinding): void {
   describe(`auth hook: ${name}`, () => {
-    const ask = async (hook: AuthHook) => (await hook.ask(hookContext))._unsafeUnwrap();
+    const ask = async (hook: AuthHook) => value(await hook.ask(hookContext));
 
     for (const code of [0, 1, 2, 3, 4, 126, 127, 255])
       test(`exit ${code} is an outcome`, async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CaddyAdmin } from '../../src/ports/caddy-admin.js';
+import { failure, value } from './result.js';
 
 export interface CaddyAdminSubject {
   readonly admin: CaddyAdmin;
@@ -11,7 +12,7 @@ export interface CaddyAdminSubject {
 export function caddyAdminContract(name: string, create: () => Promise<CaddyAdminSubject>): void {
   describe(`Caddy administration contract: ${name}`, () => {
     let subject: CaddyAdminSubject;
-    const read = async () => (await subject.admin.read(subject.api))._unsafeUnwrap();
+    const read = async () => value(await subject.admin.read(subject.api));
     beforeEach(async () => {
       subject = await create();
     });
@@ -21,17 +22,17 @@ export function caddyAdminContract(name: string, create: () => Promise<CaddyAdmi
       const first = await read();
       expect(first.document).toBeNull();
       const document = { apps: { http: {} } };
-      (await subject.admin.replace(subject.api, { ...first, document }))._unsafeUnwrap();
+      value(await subject.admin.replace(subject.api, { ...first, document }));
       expect((await read()).document).toEqual(document);
     });
 
     it('a revision that is not the current one is 412, a document that cannot be used another refusal; nothing changes', async () => {
       const first = await read();
-      (await subject.admin.replace(subject.api, { ...first, document: { a: 1 } }))._unsafeUnwrap();
+      value(await subject.admin.replace(subject.api, { ...first, document: { a: 1 } }));
       const late = await subject.admin.replace(subject.api, { ...first, document: { a: 2 } });
-      expect(late._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 412 });
+      expect(failure(late)).toMatchObject({ code: 'refused', status: 412 });
       const broken = await subject.admin.replace(subject.api, { ...(await read()), document: { broken: 1 } });
-      expect(broken._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 400 });
+      expect(failure(broken)).toMatchObject({ code: 'refused', status: 400 });
       expect((await read()).document).toEqual({ a: 1 });
     });
   });

@@ -8,6 +8,7 @@ import { memoryCaddyAdmin } from '../../src/adapters/memory/deploy/caddy-admin.j
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { freePort } from '../support/deployment/server.js';
 import { caddyAdminContract } from './caddy-admin.contract.js';
+import { failure } from './result.js';
 
 const isBroken = (document: unknown) => JSON.stringify(document).includes('broken');
 
@@ -59,11 +60,11 @@ it('what is no JSON, too large, a redirect or nobody is an error', async () => {
   const codes: string[] = [];
   for (const answer of answers) {
     const { api, dispose } = await serving(answer);
-    codes.push((await undiciCaddyAdmin().read(api))._unsafeUnwrapErr().code);
+    codes.push(failure(await undiciCaddyAdmin().read(api)).code);
     await dispose();
   }
   const nobody = await undiciCaddyAdmin().read(`http://127.0.0.1:${await freePort()}`);
-  expect([...codes, nobody._unsafeUnwrapErr().code]).toEqual([
+  expect([...codes, failure(nobody).code]).toEqual([
     'protocol_violation',
     'too_large',
     'refused',

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { errAsync, okAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { failure } from '../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../src/domain/core/errors.js';
 import type { Certificate, CertificateProfile } from '../../src/domain/trust/certificate.js';
 import { caEndorsementMessage } from '../../src/domain/trust/lifecycle.js';
 import { maxRevoked } from '../../src/domain/trust/revocation-list.js';
@@ -9,6 +9,7 @@ import type { CertificateAuthority } from '../../src/ports/certificate-authority
 import type { Crypto } from '../../src/ports/crypto.js';
 import type { KeyStore } from '../../src/ports/key-store.js';
 import { refusedKeys, rsaKey, version1Certificate } from './certificate-samples.js';
+import { failure, value } from './result.js';
 
 const day = 86_400_000;
 const start = Date.parse('2025-03-01T12:00:00.789Z');
@@ -50,7 +51,7 @@ export function certificateAuthorityContract(
     const authority = open(store);
     let ca: Certificate;
     beforeAll(async () => {
-      ca = (await authority.create(tenYears))._unsafeUnwrap();
+      ca = value(await authority.create(tenYears));
     });
 
     describe('create', () => {
@@ -68,24 +69,24 @@ export function certificateAuthorityContract(
       });
 
       it('stores key and certificate, which belong together', async () => {
-        const items = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        const items = value(await store.read(['ca-key', 'ca-certificate']));
         expect(items['ca-certificate']).toBe(ca.pem);
-        const key = crypto.signingKey(items['ca-key'] ?? '')._unsafeUnwrap();
+        const key = value(crypto.signingKey(items['ca-key'] ?? ''));
         expect([key.algorithm, key.spki]).toEqual(['ecdsa-p384-sha384', ca.spki]);
       });
 
       it('never overwrites a CA', async () => {
-        const before = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
-        const error = (await authority.create(tenYears))._unsafeUnwrapErr();
+        const before = value(await store.read(['ca-key', 'ca-certificate']));
+        const error = failure(await authority.create(tenYears));
         expect(error).toMatchObject({ code: 'ca_exists', path: store.location('ca-key') });
-        expect((await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual(before);
+        expect(value(await store.read(['ca-key', 'ca-certificate']))).toEqual(before);
       });
 
       it.each(['ca-key', 'ca-certificate'] as const)('a lone %s is not overwritten either', async (item) => {
         const lone = keyStore();
-        (await lone.replace({ [item]: 'precious' }))._unsafeUnwrap();
-        expect((await open(lone).create(tenYears))._unsafeUnwrapErr().code).toBe('ca_exists');
-        const items = (await lone.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        value(await lone.replace({ [item]: 'precious' }));
+        expect(failure(await open(lone).create(tenYears)).code).toBe('ca_exists');
+        const items = value(await lone.read(['ca-key', 'ca-certificate']));
         expect(items).toEqual({ 'ca-key': undefined, 'ca-certificate': undefined, [item]: 'precious' });
       });
 
@@ -96,22 +97,22 @@ export function certificateAuthorityContract(
         ['after the year 9999', { notBefore: start, notAfter: 8.64e15 }],
       ])('refuses a validity with %s, and writes nothing', async (_what, validity) => {
         const empty = keyStore();
-        expect((await open(empty).create(validity))._unsafeUnwrapErr().code).toBe('crypto_failed');
-        expect((await empty.read(['ca-key']))._unsafeUnwrap()['ca-key']).toBeUndefined();
+        expect(failure(await open(empty).create(validity)).code).toBe('crypto_failed');
+        expect(value(await empty.read(['ca-key']))['ca-key']).toBeUndefined();
       });
 
       it('a store that cannot be written is file_failed', async () => {
-        const error = failure('file_failed', 'disk full', {
+        const error = errorOf('file_failed', 'disk full', {
           path: '/x',
           operation: 'write',
           reason: 'ENOSPC',
         });
         const full: KeyStore = { ...keyStore(), replace: () => errAsync(error) };
-        expect((await open(full).create(tenYears))._unsafeUnwrapErr()).toEqual(error);
+        expect(failure(await open(full).create(tenYears))).toEqual(error);
       });
 
       it('two CAs have different keys and serials', async () => {
-        const other = (await open(keyStore()).create(tenYears))._unsafeUnwrap();
+        const other = value(await open(keyStore()).create(tenYears));
         expect(other.spki).not.toEqual(ca.spki);
         expect(other.serial).not.toBe(ca.serial);
       });
@@ -120,19 +121,19 @@ export function certificateAuthorityContract(
     describe('certificates', () => {
       it('lists the set, current one first', async () => {
         const second = keyStore();
-        const old = (await open(second).create(tenYears))._unsafeUnwrap();
+        const old = value(await open(second).create(tenYears));
         const both = keyStore();
-        (await both.replace({ 'ca-certificate': `${ca.pem}\n${old.pem}` }))._unsafeUnwrap();
-        const listed = (await open(both).certificates())._unsafeUnwrap();
+        value(await both.replace({ 'ca-certificate': `${ca.pem}\n${old.pem}` }));
+        const listed = value(await open(both).certificates());
         expect(listed.map(({ serial }) => serial)).toEqual([ca.serial, old.serial]);
       });
 
       it('is ca_missing where there is none', async () => {
-        expect((await open(keyStore()).certificates())._unsafeUnwrapErr().code).toBe('ca_missing');
+        expect(failure(await open(keyStore()).certificates()).code).toBe('ca_missing');
       });
 
       it('refuses a set with anything broken or foreign in it', async () => {
-        const leaf = (await authority.issue(agent, spki, oneYear))._unsafeUnwrap();
+        const leaf = value(await authority.issue(agent, spki, oneYear));
         for (const pem of [
           '',
           'hello',
@@ -141,8 +142,8 @@ export function certificateAuthorityContract(
           ca.pem.replace(/\n.{4}/, '\n####'),
         ]) {
           const broken = keyStore();
-          (await broken.replace({ 'ca-certificate': pem }))._unsafeUnwrap();
-          const error = (await open(broken).certificates())._unsafeUnwrapErr();
+          value(await broken.replace({ 'ca-certificate': pem }));
+          const error = failure(await open(broken).certificates());
           expect(error.code, pem).toBe('certificate_invalid');
           expect(error.message).toContain(broken.location('ca-certificate'));
         }
@@ -151,7 +152,7 @@ export function certificateAuthorityContract(
 
     describe('issue', () => {
       const issue = async (profile: CertificateProfile = agent, key = spki, validity = oneYear) =>
-        (await authority.issue(profile, key, validity))._unsafeUnwrap();
+        value(await authority.issue(profile, key, validity));
 
       it.each([
         [
@@ -193,7 +194,7 @@ export function certificateAuthorityContract(
             notAfter: Math.floor(oneYear.notAfter / 1000) * 1000,
           });
           expect(crypto.issuedBy(certificate, ca)).toBe(true);
-          expect(crypto.readCertificate(certificate.pem)._unsafeUnwrap()).toEqual(certificate);
+          expect(value(crypto.readCertificate(certificate.pem))).toEqual(certificate);
         },
       );
 
@@ -222,14 +223,14 @@ export function certificateAuthorityContract(
           { notBefore: start, notAfter: start },
           { notBefore: Number.NaN, notAfter: start },
         ])
-          expect((await authority.issue(agent, spki, validity))._unsafeUnwrapErr()).toMatchObject({
+          expect(failure(await authority.issue(agent, spki, validity))).toMatchObject({
             code: 'certificate_invalid',
             field: 'validity',
           });
       });
 
       it.each(Object.entries(refusedKeys()))('no certificate for a key of type %s', async (_type, pem) => {
-        expect((await authority.issue(agent, spkiOf(pem), oneYear))._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(await authority.issue(agent, spkiOf(pem), oneYear))).toMatchObject({
           code: 'certificate_invalid',
           field: 'public key',
         });
@@ -241,26 +242,24 @@ export function certificateAuthorityContract(
           spki.subarray(1),
           spki.map((byte, i) => (i > 40 ? byte ^ 0xff : byte)),
         ])
-          expect((await authority.issue(agent, bytes, oneYear))._unsafeUnwrapErr().code).toBe(
-            'certificate_invalid',
-          );
+          expect(failure(await authority.issue(agent, bytes, oneYear)).code).toBe('certificate_invalid');
       });
 
       it('is ca_missing without the key or without the certificate', async () => {
-        const items = (await store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap();
+        const items = value(await store.read(['ca-key', 'ca-certificate']));
         for (const item of ['ca-key', 'ca-certificate'] as const) {
           const half = keyStore();
-          (await half.replace({ [item]: items[item] ?? '' }))._unsafeUnwrap();
-          expect((await open(half).issue(agent, spki, oneYear))._unsafeUnwrapErr().code).toBe('ca_missing');
+          value(await half.replace({ [item]: items[item] ?? '' }));
+          expect(failure(await open(half).issue(agent, spki, oneYear)).code).toBe('ca_missing');
         }
       });
 
       it('refuses a key that is not that of the CA certificate, or that is unreadable, without repeating it', async () => {
-        const foreign = (await crypto.generateKey('p384'))._unsafeUnwrap();
+        const foreign = value(await crypto.generateKey('p384'));
         for (const key of [foreign, foreign.replace(/\n.{4}/, '\n####'), refusedKeys()['RSA-1024']]) {
           const mixed = keyStore();
-          (await mixed.replace({ 'ca-key': key, 'ca-certificate': ca.pem }))._unsafeUnwrap();
-          const error = (await open(mixed).issue(agent, spki, oneYear))._unsafeUnwrapErr();
+          value(await mixed.replace({ 'ca-key': key, 'ca-certificate': ca.pem }));
+          const error = failure(await open(mixed).issue(agent, spki, oneYear));
           expect(error.code).toBe('certificate_invalid');
           expect(error.message).toContain(mixed.location('ca-key'));
           expect(error.message).not.toContain(key.split('\n')[1]?.slice(4, 14) ?? key);
@@ -268,13 +267,11 @@ export function certificateAuthorityContract(
       });
 
       it('issues under the first of several CAs', async () => {
-        const items = (await store.read(['ca-key']))._unsafeUnwrap();
-        const old = (await open(keyStore()).create(tenYears))._unsafeUnwrap();
+        const items = value(await store.read(['ca-key']));
+        const old = value(await open(keyStore()).create(tenYears));
         const both = keyStore();
-        (
-          await both.replace({ 'ca-key': items['ca-key'] ?? '', 'ca-certificate': ca.pem + old.pem })
-        )._unsafeUnwrap();
-        const certificate = (await open(both).issue(agent, spki, oneYear))._unsafeUnwrap();
+        value(await both.replace({ 'ca-key': items['ca-key'] ?? '', 'ca-certificate': ca.pem + old.pem }));
+        const certificate = value(await open(both).issue(agent, spki, oneYear));
         expect(crypto.issuedBy(certificate, ca)).toBe(true);
         expect(crypto.issuedBy(certificate, old)).toBe(false);
       });
@@ -284,9 +281,9 @@ export function certificateAuthorityContract(
         const subject = { subject: 'Imported CA', issuer: 'Imported CA' };
         const pem = version1Certificate({ serial: 1, ...subject, subjectKey: key, issuerKey: key });
         const imported = keyStore();
-        (await imported.replace({ 'ca-key': key, 'ca-certificate': pem }))._unsafeUnwrap();
-        const [old] = (await open(imported).certificates())._unsafeUnwrap();
-        const certificate = (await open(imported).issue(agent, spki, oneYear))._unsafeUnwrap();
+        value(await imported.replace({ 'ca-key': key, 'ca-certificate': pem }));
+        const [old] = value(await open(imported).certificates());
+        const certificate = value(await open(imported).issue(agent, spki, oneYear));
         expect(crypto.issuedBy(certificate, old ?? ca)).toBe(true);
         expect(certificate).toMatchObject({ commonName: 'web-01', usages: ['serverAuth'], isCa: false });
       });
@@ -305,7 +302,7 @@ export function certificateAuthorityContract(
       const revokedAt = Date.parse('2025-03-02T00:00:00Z');
 
       it('lists the whole of what is revoked, each serial once, lowest first', async () => {
-        const list = (
+        const list = value(
           await authority.revocationList({
             ...lists,
             number: 12,
@@ -316,8 +313,8 @@ export function certificateAuthorityContract(
               { serial: 'abc', revokedAt: revokedAt + 2000 },
               { serial: 'f'.repeat(40), revokedAt: Date.UTC(2060, 0) },
             ],
-          })
-        )._unsafeUnwrap();
+          }),
+        );
         expect(list).toEqual({
           pem: expect.stringMatching(/^-----BEGIN X509 CRL-----\n([^-\n]{1,64}\n)+-----END X509 CRL-----\n$/),
           number: 12,
@@ -333,7 +330,7 @@ export function certificateAuthorityContract(
       });
 
       it('of nobody has no entries, and 0 is a number', async () => {
-        const list = (await authority.revocationList({ ...lists, number: 0, revoked: [] }))._unsafeUnwrap();
+        const list = value(await authority.revocationList({ ...lists, number: 0, revoked: [] }));
         expect(list).toMatchObject({ number: 0, revoked: [] });
       });
 
@@ -354,7 +351,7 @@ export function certificateAuthorityContract(
         ['revoked', { revoked: [{ serial: 'a', revokedAt: -1000 }] }],
       ])('refuses %s of %j', async (field, wrong) => {
         const list = { ...lists, number: 1, revoked: [], ...wrong };
-        expect((await authority.revocationList(list))._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(await authority.revocationList(list))).toMatchObject({
           code: 'certificate_invalid',
           field,
         });
@@ -365,12 +362,12 @@ export function certificateAuthorityContract(
           serial: (n + 1).toString(16),
           revokedAt,
         }));
-        const list = (await authority.revocationList({ ...lists, number: 1, revoked }))._unsafeUnwrap();
+        const list = value(await authority.revocationList({ ...lists, number: 1, revoked }));
         expect(list.revoked).toEqual(revoked);
         const more = [...revoked, { serial: 'f'.repeat(20), revokedAt }];
-        expect(
-          (await authority.revocationList({ ...lists, number: 1, revoked: more }))._unsafeUnwrapErr(),
-        ).toMatchObject({ code: 'certificate_invalid', field: 'revoked' });
+        expect(failure(await authority.revocationList({ ...lists, number: 1, revoked: more }))).toMatchObject(
+          { code: 'certificate_invalid', field: 'revoked' },
+        );
       }, 60_000);
 
       it('works with an imported CA: RSA-4096, X.509 version 1', async () => {
@@ -378,16 +375,16 @@ export function certificateAuthorityContract(
         const subject = { subject: 'Imported CA', issuer: 'Imported CA' };
         const pem = version1Certificate({ serial: 1, ...subject, subjectKey: key, issuerKey: key });
         const imported = keyStore();
-        (await imported.replace({ 'ca-key': key, 'ca-certificate': pem }))._unsafeUnwrap();
+        value(await imported.replace({ 'ca-key': key, 'ca-certificate': pem }));
         const revoked = [{ serial: 'abc', revokedAt }];
-        const list = (await open(imported).revocationList({ ...lists, number: 3, revoked }))._unsafeUnwrap();
+        const list = value(await open(imported).revocationList({ ...lists, number: 3, revoked }));
         expect(list).toMatchObject({ number: 3, revoked });
       }, 60_000);
 
       it('is ca_missing without a CA, and of the previous one while none is being replaced', async () => {
         const list = { ...lists, number: 1, revoked: [] };
-        expect((await open(keyStore()).revocationList(list))._unsafeUnwrapErr().code).toBe('ca_missing');
-        const error = (await authority.revocationList(list, 'previous'))._unsafeUnwrapErr();
+        expect(failure(await open(keyStore()).revocationList(list)).code).toBe('ca_missing');
+        const error = failure(await authority.revocationList(list, 'previous'));
         expect(error.code).toBe('ca_missing');
         expect(error.message).toContain('previous');
       });
@@ -408,20 +405,20 @@ export function certificateAuthorityContract(
       const list = { number: 1, revoked: [], thisUpdate: start, nextUpdate: start + 30 * day };
       const replaced = async () => {
         const target = keyStore();
-        const before = (await open(target).create(tenYears))._unsafeUnwrap();
-        const key = (await target.read(documents))._unsafeUnwrap()['ca-key'];
-        const next = (await open(target).succeed(elevenYears))._unsafeUnwrap();
+        const before = value(await open(target).create(tenYears));
+        const key = value(await target.read(documents))['ca-key'];
+        const next = value(await open(target).succeed(elevenYears));
         return { target, authority: open(target), before, key, next };
       };
 
       it('the former one vouches for the new one, as long as both are there', async () => {
         const { authority: both, before, next } = await replaced();
-        const signature = (await both.endorsement())._unsafeUnwrap();
+        const signature = value(await both.endorsement());
         const message = caEndorsementMessage(next.der);
         expect(crypto.verify(before.spki, message, signature ?? new Uint8Array())).toBe(true);
         expect(crypto.verify(next.spki, message, signature ?? new Uint8Array())).toBe(false);
-        (await both.retirePrevious())._unsafeUnwrap();
-        expect((await both.endorsement())._unsafeUnwrap()).toBeUndefined();
+        value(await both.retirePrevious());
+        expect(value(await both.endorsement())).toBeUndefined();
       });
 
       it('keeps both in force, the new one first, with both keys', async () => {
@@ -432,11 +429,11 @@ export function certificateAuthorityContract(
         });
         expect(next.spki).not.toEqual(before.spki);
         expect(next.commonName).not.toBe(before.commonName);
-        expect((await both.certificates())._unsafeUnwrap()).toEqual([next, before]);
-        const items = (await target.read(documents))._unsafeUnwrap();
+        expect(value(await both.certificates())).toEqual([next, before]);
+        const items = value(await target.read(documents));
         expect(items['ca-previous-key']).toBe(key);
         expect(items['ca-certificate']).toBe(next.pem + before.pem);
-        expect(crypto.signingKey(items['ca-key'] ?? '')._unsafeUnwrap().spki).toEqual(next.spki);
+        expect(value(crypto.signingKey(items['ca-key'] ?? '')).spki).toEqual(next.spki);
       });
 
       it('the new one issues and lists, the previous one where it is asked for', async () => {
@@ -447,21 +444,19 @@ export function certificateAuthorityContract(
           ['current', next, before],
           ['previous', before, next],
         ] as const) {
-          const issued = (await both.issue(agent, spki, oneYear, issuer))._unsafeUnwrap();
+          const issued = value(await both.issue(agent, spki, oneYear, issuer));
           expect(crypto.issuedBy(issued, by)).toBe(true);
           expect(crypto.issuedBy(issued, other)).toBe(false);
-          const { issuerSpkiSha256 } = (await both.revocationList(list, issuer))._unsafeUnwrap();
+          const { issuerSpkiSha256 } = value(await both.revocationList(list, issuer));
           expect(issuerSpkiSha256).toBe(print(by));
         }
         const long = { notBefore: start + day, notAfter: start + 9999 * day };
-        expect((await both.issue(agent, spki, long, 'previous'))._unsafeUnwrap().notAfter).toBe(
-          before.notAfter,
-        );
+        expect(value(await both.issue(agent, spki, long, 'previous')).notAfter).toBe(before.notAfter);
       });
 
       it('is written at once, or not at all', async () => {
         const target = keyStore();
-        (await open(target).create(tenYears))._unsafeUnwrap();
+        value(await open(target).create(tenYears));
         const changes: string[][] = [];
         const watched: KeyStore = {
           ...target,
@@ -470,28 +465,28 @@ export function certificateAuthorityContract(
             return target.replace(change, options);
           },
         };
-        (await open(watched).succeed(elevenYears))._unsafeUnwrap();
-        (await open(watched).retirePrevious())._unsafeUnwrap();
+        value(await open(watched).succeed(elevenYears));
+        value(await open(watched).retirePrevious());
         expect(changes).toEqual([[...documents].sort(), ['ca-certificate', 'ca-previous-key']]);
-        const error = failure('file_failed', 'disk full', {
+        const error = errorOf('file_failed', 'disk full', {
           path: '/x',
           operation: 'write',
           reason: 'ENOSPC',
         });
         const full: KeyStore = { ...target, replace: () => errAsync(error) };
-        expect((await open(full).succeed(elevenYears))._unsafeUnwrapErr()).toEqual(error);
+        expect(failure(await open(full).succeed(elevenYears))).toEqual(error);
       });
 
       it('while there is a previous one there is no further one', async () => {
         const { target, authority: both } = await replaced();
-        const before = (await target.read(documents))._unsafeUnwrap();
-        expect((await both.succeed(elevenYears))._unsafeUnwrapErr()).toMatchObject({
+        const before = value(await target.read(documents));
+        expect(failure(await both.succeed(elevenYears))).toMatchObject({
           code: 'ca_exists',
           path: target.location('ca-previous-key'),
         });
-        expect((await target.read(documents))._unsafeUnwrap()).toEqual(before);
+        expect(value(await target.read(documents))).toEqual(before);
         await target.replace({ 'ca-previous-key': null });
-        expect((await both.succeed(elevenYears))._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(await both.succeed(elevenYears))).toMatchObject({
           code: 'ca_exists',
           path: target.location('ca-certificate'),
         });
@@ -499,22 +494,20 @@ export function certificateAuthorityContract(
 
       it('retiring removes certificate and key of the previous one, and then another may follow', async () => {
         const { target, authority: both, key, next } = await replaced();
-        const kept = (await target.read(documents))._unsafeUnwrap()['ca-key'];
+        const kept = value(await target.read(documents))['ca-key'];
         expect(kept).not.toBe(key);
         for (const _again of [1, 2]) {
           expect((await both.retirePrevious()).isOk()).toBe(true);
-          expect((await target.read(documents))._unsafeUnwrap()).toEqual({
+          expect(value(await target.read(documents))).toEqual({
             'ca-key': kept,
             'ca-certificate': next.pem,
             'ca-previous-key': undefined,
           });
         }
-        expect((await both.certificates())._unsafeUnwrap()).toEqual([next]);
-        expect((await both.issue(agent, spki, oneYear, 'previous'))._unsafeUnwrapErr().code).toBe(
-          'ca_missing',
-        );
-        const third = (await both.succeed(elevenYears))._unsafeUnwrap();
-        expect((await both.certificates())._unsafeUnwrap()).toEqual([third, next]);
+        expect(value(await both.certificates())).toEqual([next]);
+        expect(failure(await both.issue(agent, spki, oneYear, 'previous')).code).toBe('ca_missing');
+        const third = value(await both.succeed(elevenYears));
+        expect(value(await both.certificates())).toEqual([third, next]);
       });
 
       it('without a previous one retiring writes nothing; without a CA both are ca_missing', async () => {
@@ -524,22 +517,20 @@ export function certificateAuthorityContract(
         };
         expect((await open(watched).retirePrevious()).isOk()).toBe(true);
         const empty = open(keyStore());
-        expect((await empty.retirePrevious())._unsafeUnwrapErr().code).toBe('ca_missing');
-        expect((await empty.succeed(elevenYears))._unsafeUnwrapErr().code).toBe('ca_missing');
+        expect(failure(await empty.retirePrevious()).code).toBe('ca_missing');
+        expect(failure(await empty.succeed(elevenYears)).code).toBe('ca_missing');
         const keyless = keyStore();
         await keyless.replace({ 'ca-certificate': ca.pem });
-        expect((await open(keyless).succeed(elevenYears))._unsafeUnwrapErr().code).toBe('ca_missing');
+        expect(failure(await open(keyless).succeed(elevenYears)).code).toBe('ca_missing');
       });
 
       it('a validity that cannot be is refused, and nothing changes', async () => {
         const target = keyStore();
-        (await open(target).create(tenYears))._unsafeUnwrap();
-        const before = (await target.read(documents))._unsafeUnwrap();
-        const error = (
-          await open(target).succeed({ notBefore: start, notAfter: start - 1 })
-        )._unsafeUnwrapErr();
+        value(await open(target).create(tenYears));
+        const before = value(await target.read(documents));
+        const error = failure(await open(target).succeed({ notBefore: start, notAfter: start - 1 }));
         expect(error.code).toBe('crypto_failed');
-        expect((await target.read(documents))._unsafeUnwrap()).toEqual(before);
+        expect(value(await target.read(documents))).toEqual(before);
       });
     });
   });

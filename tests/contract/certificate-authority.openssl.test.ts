@@ -16,6 +16,7 @@ import {
   keyTypes,
 } from '../../src/domain/trust/certificate.js';
 import { refusedKeys, rsaKey, version1Certificate } from './certificate-samples.js';
+import { failure, value } from './result.js';
 
 const missing = spawnSync('openssl', ['version']).status !== 0;
 const because = missing ? ' (skipped: no openssl command on this machine)' : '';
@@ -59,11 +60,11 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
   const open = (keyStore = memoryKeyStore()) =>
     x509CertificateAuthority({ keyStore, random: systemRandom(), crypto });
   const spkiOf = async (type: KeyType) =>
-    crypto.signingKey((await crypto.generateKey(type))._unsafeUnwrap())._unsafeUnwrap().spki;
+    value(crypto.signingKey(value(await crypto.generateKey(type)))).spki;
 
   describe('of the CA', () => {
     it('it is version 3, P-384, signed with SHA-384, critical in its constraints, and verifies strictly', async () => {
-      const ca = (await open().create(tenYears))._unsafeUnwrap();
+      const ca = value(await open().create(tenYears));
       const text = textOf(ca);
       expect(text).toMatch(/Version: 3 \(0x2\)/);
       expect(text).toMatch(/Signature Algorithm: ecdsa-with-SHA384/);
@@ -81,10 +82,10 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     const authority = open();
     let ca: Certificate;
     beforeAll(async () => {
-      ca = (await authority.create(tenYears))._unsafeUnwrap();
+      ca = value(await authority.create(tenYears));
     });
     const issue = async (profile: CertificateProfile, type: KeyType = 'p256') =>
-      (await authority.issue(profile, await spkiOf(type), oneYear))._unsafeUnwrap();
+      value(await authority.issue(profile, await spkiOf(type), oneYear));
 
     it.each([
       [
@@ -138,7 +139,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     });
 
     it('a certificate does not verify under another CA of the same name', async () => {
-      const other = (await open().create(tenYears))._unsafeUnwrap();
+      const other = value(await open().create(tenYears));
       expect(verifies(await issue(profiles.agent), other)).toBe(false);
     });
 
@@ -161,19 +162,17 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     const pem = version1Certificate({ serial: 1, ...names, subjectKey: key, issuerKey: key });
     const keyStore = memoryKeyStore();
     await keyStore.replace({ 'ca-key': key, 'ca-certificate': pem });
-    const [ca] = (await open(keyStore).certificates())._unsafeUnwrap();
+    const [ca] = value(await open(keyStore).certificates());
     if (!ca) throw new Error('no CA');
     expect(textOf(ca)).toMatch(/Version: 1 \(0x0\)/);
-    const certificate = (
-      await open(keyStore).issue(profiles.agent, await spkiOf('p256'), oneYear)
-    )._unsafeUnwrap();
+    const certificate = value(await open(keyStore).issue(profiles.agent, await spkiOf('p256'), oneYear));
     expect(textOf(certificate)).toMatch(/Signature Algorithm: sha256WithRSAEncryption/);
     expect(verifies(certificate, ca, '-purpose', 'sslserver')).toBe(true);
     expect(verifies(certificate, ca, '-purpose', 'sslclient')).toBe(false);
   });
 
   it('a CA that openssl made, of version 3 with a long name, can issue', async () => {
-    const keyPath = file((await crypto.generateKey('rsa4096'))._unsafeUnwrap());
+    const keyPath = file(value(await crypto.generateKey('rsa4096')));
     const caPath = file();
     const subject = '/C=DE/O=Ünit & Söhne, "GmbH"/CN=Private CA';
     openssl(
@@ -196,11 +195,9 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       'ca-key': readFileSync(keyPath, 'utf8'),
       'ca-certificate': readFileSync(caPath, 'utf8'),
     });
-    const [ca] = (await open(keyStore).certificates())._unsafeUnwrap();
+    const [ca] = value(await open(keyStore).certificates());
     if (!ca) throw new Error('no CA');
-    const certificate = (
-      await open(keyStore).issue(profiles.dispatcher, await spkiOf('p256'), oneYear)
-    )._unsafeUnwrap();
+    const certificate = value(await open(keyStore).issue(profiles.dispatcher, await spkiOf('p256'), oneYear));
     expect(certificate.notAfter).toBe(ca.notAfter);
     expect(openssl('verify', '-purpose', 'sslclient', '-CAfile', caPath, file(certificate.pem)).text).toMatch(
       /: OK\n/,
@@ -210,7 +207,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
   describe('of revocation lists', () => {
     const lists = { number: 4660, thisUpdate: start - 60_000, nextUpdate: start + 30 * day };
     const imported = async (type: KeyType, ...extensions: string[]) => {
-      const key = (await crypto.generateKey(type))._unsafeUnwrap();
+      const key = value(await crypto.generateKey(type));
       const path = file();
       const subject = '/C=DE/O=Ünit & Söhne/CN=Imported CA';
       const options = ['-utf8', '-days', '30', '-subj', subject, '-out', path, ...extensions];
@@ -222,13 +219,12 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     };
     /** A list over one of two certificates, and what openssl says of the list and of both. */
     const judged = async (authority: ReturnType<typeof open>) => {
-      const [ca] = (await authority.certificates())._unsafeUnwrap();
+      const [ca] = value(await authority.certificates());
       if (!ca) throw new Error('no CA');
-      const issue = async () =>
-        (await authority.issue(profiles.agent, await spkiOf('p256'), oneYear))._unsafeUnwrap();
+      const issue = async () => value(await authority.issue(profiles.agent, await spkiOf('p256'), oneYear));
       const [good, bad] = [await issue(), await issue()];
       const revoked = [{ serial: bad.serial, revokedAt: start }];
-      const list = (await authority.revocationList({ ...lists, revoked }))._unsafeUnwrap();
+      const list = value(await authority.revocationList({ ...lists, revoked }));
       const listPath = file(list.pem);
       const check = ({ pem }: Certificate) =>
         openssl('verify', '-crl_check', '-CAfile', file(ca.pem), '-CRLfile', listPath, file(pem));
@@ -270,16 +266,16 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
 
     it('a CA whose key usage does not allow lists makes none', async () => {
       const { authority } = await imported('p256', '-addext', 'keyUsage=critical,keyCertSign');
-      expect(
-        (await authority.revocationList({ ...lists, revoked: [] }))._unsafeUnwrapErr().message,
-      ).toContain('key usage');
+      expect(failure(await authority.revocationList({ ...lists, revoked: [] })).message).toContain(
+        'key usage',
+      );
     });
 
     it('one without entries, and every signature, is well-formed', async () => {
       const authority = open();
-      const ca = (await authority.create(tenYears))._unsafeUnwrap();
+      const ca = value(await authority.create(tenYears));
       for (let round = 0; round < 20; round += 1) {
-        const list = (await authority.revocationList({ ...lists, revoked: [] }))._unsafeUnwrap();
+        const list = value(await authority.revocationList({ ...lists, revoked: [] }));
         const { text } = openssl(
           'crl',
           '-in',
@@ -297,9 +293,9 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
 
     it('one that openssl made is read', async () => {
       const { keyStore, authority } = await imported('p384');
-      const [ca] = (await authority.certificates())._unsafeUnwrap();
+      const [ca] = value(await authority.certificates());
       if (!ca) throw new Error('no CA');
-      const items = (await keyStore.read(['ca-key']))._unsafeUnwrap();
+      const items = value(await keyStore.read(['ca-key']));
       const index = file('R\t340101000000Z\t250102030405Z,keyCompromise\t0ABC\tunknown\t/CN=web-01\n');
       const configuration = file(
         `[ca]\ndefault_ca = own\n[own]\ndatabase = ${index}\ncrlnumber = ${file('1000\n')}\ndefault_md = sha384\n` +
@@ -318,9 +314,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       ];
       const { ok, text } = openssl('ca', '-gencrl', ...options);
       expect(ok, text).toBe(true);
-      const list = (
-        await x509RevocationLists({ crypto }).read(readFileSync(made, 'utf8'), [ca])
-      )._unsafeUnwrap();
+      const list = value(await x509RevocationLists({ crypto }).read(readFileSync(made, 'utf8'), [ca]));
       expect(list).toMatchObject({
         number: 0x1000,
         revoked: [{ serial: 'abc', revokedAt: Date.parse('2025-01-02T03:04:05Z') }],
@@ -331,16 +325,16 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       const authority = open();
       await authority.create(tenYears);
       await authority.succeed(tenYears);
-      const cas = (await authority.certificates())._unsafeUnwrap();
+      const cas = value(await authority.certificates());
       const bundle = file(cas.map(({ pem }) => pem).join(''));
       const listFile: string[] = [];
       const issued: { good: Certificate; bad: Certificate }[] = [];
       for (const issuer of ['current', 'previous'] as const) {
         const issue = async () =>
-          (await authority.issue(profiles.agent, await spkiOf('p256'), oneYear, issuer))._unsafeUnwrap();
+          value(await authority.issue(profiles.agent, await spkiOf('p256'), oneYear, issuer));
         const pair = { good: await issue(), bad: await issue() };
         const revoked = [{ serial: pair.bad.serial, revokedAt: start }];
-        listFile.push((await authority.revocationList({ ...lists, revoked }, issuer))._unsafeUnwrap().pem);
+        listFile.push(value(await authority.revocationList({ ...lists, revoked }, issuer)).pem);
         issued.push(pair);
       }
       const listPath = file(listFile.join(''));
@@ -356,8 +350,8 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
 
   describe('of requests', () => {
     it.each(keyTypes)('a request over a %s key verifies', async (type) => {
-      const key = (await crypto.generateKey(type))._unsafeUnwrap();
-      const path = file((await requests.create(key, 'wéb-01 "x", #1'))._unsafeUnwrap());
+      const key = value(await crypto.generateKey(type));
+      const path = file(value(await requests.create(key, 'wéb-01 "x", #1')));
       const { ok, text } = openssl('req', '-in', path, '-verify', '-noout', '-subject', '-nameopt', 'utf8');
       expect(ok, text).toBe(true);
       expect(text).toMatch(/verify OK/);
@@ -382,15 +376,13 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     };
 
     it.each(keyTypes)('a request that openssl made over a %s key is read', async (type) => {
-      const key = (await crypto.generateKey(type))._unsafeUnwrap();
-      expect((await requests.read(request(key)))._unsafeUnwrap().spki).toEqual(
-        crypto.signingKey(key)._unsafeUnwrap().spki,
-      );
+      const key = value(await crypto.generateKey(type));
+      expect(value(await requests.read(request(key))).spki).toEqual(value(crypto.signingKey(key)).spki);
     });
 
     it.each(['sha256', 'sha384', 'sha512'])('requests signed with %s are read', async (digest) => {
       for (const type of ['p256', 'p384', 'rsa2048'] as const) {
-        const key = (await crypto.generateKey(type))._unsafeUnwrap();
+        const key = value(await crypto.generateKey(type));
         expect((await requests.read(request(key, `-${digest}`))).isOk(), type).toBe(true);
       }
     });
@@ -402,8 +394,8 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       ['p256', 'sha1'],
       ['p256', 'sha224'],
     ] as const)('a request over a %s key signed with %s is refused for that', async (type, digest) => {
-      const key = (await crypto.generateKey(type))._unsafeUnwrap();
-      const error = (await requests.read(request(key, `-${digest}`)))._unsafeUnwrapErr();
+      const key = value(await crypto.generateKey(type));
+      const error = failure(await requests.read(request(key, `-${digest}`)));
       expect(error).toMatchObject({ code: 'certificate_invalid', field: 'csr' });
       expect(error.reason).toContain('signature algorithm');
     });
@@ -412,24 +404,24 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     it.each(Object.entries(refused))(
       'a request over a key of type %s is refused for that',
       async (_type, key) => {
-        const error = (await requests.read(request(key)))._unsafeUnwrapErr();
+        const error = failure(await requests.read(request(key)));
         expect(error.code).toBe('certificate_invalid');
         expect(error.reason).toMatch(/expected .*(2048|P-256)/);
       },
     );
 
     it('two requests, text around one, and a request beyond 10,240 bytes are refused', async () => {
-      const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
+      const key = value(await crypto.generateKey('p256'));
       const pem = request(key);
       const names = Array.from({ length: 400 }, (_, i) => `DNS:name-${i}.a-rather-long-domain.example.org`);
       const large = request(key, '-addext', `subjectAltName=${names.join(',')}`);
       expect(large.length).toBeGreaterThan(10_240);
       for (const text of [pem + pem, request(key, '-text'), large])
-        expect((await requests.read(text))._unsafeUnwrapErr().code).toBe('certificate_invalid');
+        expect(failure(await requests.read(text)).code).toBe('certificate_invalid');
     });
 
     it('what a request asks for is not what is issued', async () => {
-      const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
+      const key = value(await crypto.generateKey('p256'));
       const greedy = request(
         key,
         '-addext',
@@ -439,12 +431,10 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
         '-addext',
         'extendedKeyUsage=clientAuth',
       );
-      const { spki } = (await requests.read(greedy))._unsafeUnwrap();
+      const { spki } = value(await requests.read(greedy));
       const authority = open();
-      const ca = (await authority.create(tenYears))._unsafeUnwrap();
-      const certificate = (
-        await authority.issue({ kind: 'agent', name: 'web-07' }, spki, oneYear)
-      )._unsafeUnwrap();
+      const ca = value(await authority.create(tenYears));
+      const certificate = value(await authority.issue({ kind: 'agent', name: 'web-07' }, spki, oneYear));
       expect(certificate).toMatchObject({
         commonName: 'web-07',
         dnsNames: ['web-07'],
@@ -461,11 +451,11 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     it.each([
       ['rsa2048', ['-sha512', '-sigopt', 'rsa_padding_mode:pss', '-sigopt', 'rsa_pss_saltlen:64']],
     ] as const)('it verifies what a %s key signed', async (type, options) => {
-      const pem = (await crypto.generateKey(type))._unsafeUnwrap();
+      const pem = value(await crypto.generateKey(type));
       const data = file('some data');
       const publicKey = file(openssl('pkey', '-in', file(pem), '-pubout').text);
       const signature = file();
-      writeFileSync(signature, crypto.signingKey(pem)._unsafeUnwrap().sign(Buffer.from('some data')));
+      writeFileSync(signature, value(crypto.signingKey(pem)).sign(Buffer.from('some data')));
       const { text } = openssl('dgst', ...options, '-verify', publicKey, '-signature', signature, data);
       expect(text).toContain('Verified OK');
     });

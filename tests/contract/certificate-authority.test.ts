@@ -4,6 +4,7 @@ import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../src/adapters/x509/certificate-authority.js';
 import { certificateAuthorityContract } from './certificate-authority.contract.js';
+import { failure } from './result.js';
 
 const crypto = nodeCrypto();
 
@@ -18,7 +19,7 @@ describe('x509 certificate authority', () => {
     for (const byte of [0x00, 0x11, 0xff]) {
       const random = { bytes: (length: number) => new Uint8Array(length).fill(byte) };
       const authority = x509CertificateAuthority({ keyStore: memoryKeyStore(), random, crypto });
-      const error = (await authority.create({ notBefore: 0, notAfter: 1e12 }))._unsafeUnwrapErr();
+      const error = failure(await authority.create({ notBefore: 0, notAfter: 1e12 }));
       expect(error.code).toBe('crypto_failed');
     }
   });

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { type KeyType, keyTypes } from '../../src/domain/trust/certificate.js';
 import type { CertificateRequests } from '../../src/ports/certificate-requests.js';
 import { refusedKeys } from './certificate-samples.js';
+import { failure, value } from './result.js';
 
 /** A fresh private key in PEM, in the form that is asked for. */
 function privateKey(type: KeyType, form: 'pkcs8' | 'sec1' | 'pkcs1' = 'pkcs8'): string {
@@ -22,7 +23,7 @@ const spkiOf = (pem: string) =>
 export function certificateRequestsContract(name: string, open: () => CertificateRequests): void {
   describe(`certificate requests: ${name}`, () => {
     const make = async (key = privateKey('p256'), commonName = 'web-01') =>
-      (await open().create(key, commonName))._unsafeUnwrap();
+      value(await open().create(key, commonName));
 
     it.each(keyTypes)('a request over a %s key is read back with that key', async (type) => {
       const key = privateKey(type);
@@ -30,7 +31,7 @@ export function certificateRequestsContract(name: string, open: () => Certificat
       expect(pem).toMatch(
         /^-----BEGIN CERTIFICATE REQUEST-----\n[^-]+\n-----END CERTIFICATE REQUEST-----\n$/,
       );
-      const request = (await open().read(pem))._unsafeUnwrap();
+      const request = value(await open().read(pem));
       expect(request.spki).toEqual(spkiOf(key));
       expect(Buffer.from(request.der).toString('base64')).toBe(pem.replaceAll(/-----[A-Z ]+-----|\s/g, ''));
     });
@@ -43,29 +44,29 @@ export function certificateRequestsContract(name: string, open: () => Certificat
 
     it('takes SEC1 and PKCS#1 keys', async () => {
       for (const key of [privateKey('p256', 'sec1'), privateKey('rsa2048', 'pkcs1')])
-        expect((await open().read(await make(key)))._unsafeUnwrap().spki).toEqual(spkiOf(key));
+        expect(value(await open().read(await make(key))).spki).toEqual(spkiOf(key));
     });
 
     it.each(Object.entries(refusedKeys()))('makes none over a key of type %s', async (_type, key) => {
-      expect((await open().create(key, 'web-01'))._unsafeUnwrapErr().code).toBe('crypto_failed');
+      expect(failure(await open().create(key, 'web-01')).code).toBe('crypto_failed');
     });
 
     it('an unreadable key is an error that does not repeat it', async () => {
       const broken = privateKey('p256').replace(/\n.{4}/, '\n####');
-      const error = (await open().create(broken, 'web-01'))._unsafeUnwrapErr();
+      const error = failure(await open().create(broken, 'web-01'));
       expect(error.code).toBe('crypto_failed');
       expect(error.message).not.toContain(broken.split('\n')[1]?.slice(4, 14) ?? broken);
     });
 
     it('reads the legacy label, line ends of any kind and space around the block', async () => {
       const pem = await make();
-      const { der } = (await open().read(pem))._unsafeUnwrap();
+      const { der } = value(await open().read(pem));
       for (const text of [
         pem.replaceAll('CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'),
         `\n\t ${pem.replaceAll('\n', '\r\n')}\n\n`,
         pem.trimEnd(),
       ])
-        expect((await open().read(text))._unsafeUnwrap().der).toEqual(der);
+        expect(value(await open().read(text)).der).toEqual(der);
     });
 
     it('refuses everything that is not exactly one PEM block', async () => {
@@ -93,7 +94,7 @@ export function certificateRequestsContract(name: string, open: () => Certificat
         around('MAA='),
         around(''),
       ]) {
-        const error = (await open().read(text))._unsafeUnwrapErr();
+        const error = failure(await open().read(text));
         expect(error).toMatchObject({ code: 'certificate_invalid', field: 'csr' });
         expect(error.message).toMatch(/^[^\n]+$/);
       }
@@ -103,13 +104,13 @@ export function certificateRequestsContract(name: string, open: () => Certificat
       const pem = await make();
       const padded = (length: number) => pem + ' '.repeat(length - pem.length);
       expect((await open().read(padded(10_240))).isOk()).toBe(true);
-      expect((await open().read(padded(10_241)))._unsafeUnwrapErr().reason).toContain('10240');
+      expect(failure(await open().read(padded(10_241))).reason).toContain('10240');
     });
 
     it.each(['p256', 'p384', 'ed25519', 'rsa2048'] as const)(
       'refuses a %s request after any change of a byte',
       async (type) => {
-        const { der } = (await open().read(await make(privateKey(type))))._unsafeUnwrap();
+        const { der } = value(await open().read(await make(privateKey(type))));
         for (let position = 0; position < der.length; position++)
           for (const bit of [0x01, 0x80]) {
             const changed = Buffer.from(der);

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../src/domain/deploy/control-plane-api.js';
 import type { ControlPlane } from '../../src/ports/control-plane.js';
+import { failure, value } from './result.js';
 
 /** How the other side behaves: an answer, or nothing until the call is given up. */
 export type PlaneScript = (request: ControlPlaneRequest) => ControlPlaneAnswer | 'silence';
@@ -30,7 +31,7 @@ export function controlPlaneContract(
 
     it('a call arrives as it was made', async () => {
       script = () => ({ status: 200, body: text('{}') });
-      for (const request of [get, post]) (await subject.plane.send(request))._unsafeUnwrap();
+      for (const request of [get, post]) value(await subject.plane.send(request));
       expect(subject.arrived).toEqual([get, post]);
     });
 
@@ -38,7 +39,7 @@ export function controlPlaneContract(
       'status %i is an answer, and nothing is asked again',
       async (status) => {
         script = () => ({ status, body: text('why') });
-        expect((await subject.plane.send(get))._unsafeUnwrap()).toEqual({ status, body: text('why') });
+        expect(value(await subject.plane.send(get))).toEqual({ status, body: text('why') });
         expect(subject.arrived).toHaveLength(1);
       },
     );
@@ -53,11 +54,11 @@ export function controlPlaneContract(
       const calls = [1, 2, 3].map(() => subject.plane.send(get, stop.signal));
       await expect.poll(() => waiting).toBe(3);
       stop.abort();
-      for (const call of calls) expect((await call)._unsafeUnwrapErr().code).toBe('aborted');
+      for (const call of calls) expect(failure(await call).code).toBe('aborted');
     });
 
     it('a call that is given up before it begins does not arrive', async () => {
-      expect((await subject.plane.send(get, AbortSignal.abort()))._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await subject.plane.send(get, AbortSignal.abort())).code).toBe('aborted');
       expect(subject.arrived).toEqual([]);
     });
 
@@ -66,8 +67,8 @@ export function controlPlaneContract(
       const call = subject.plane.send(get);
       await expect.poll(() => subject.arrived.length).toBe(1);
       await subject.plane.close();
-      expect((await call)._unsafeUnwrapErr().code).toBe('aborted');
-      expect((await subject.plane.send(get))._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await call).code).toBe('aborted');
+      expect(failure(await subject.plane.send(get)).code).toBe('aborted');
       await subject.plane.close();
     });
   });

@@ -6,6 +6,7 @@ import { failure } from '../../src/domain/core/errors.js';
 import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
 import { fakeControlPlane } from '../support/deployment/control-plane.js';
 import { controlPlaneContract } from './control-plane.contract.js';
+import { value } from './result.js';
 
 controlPlaneContract('memory', async (script) => {
   const plane = memoryControlPlane((request, signal) => {
@@ -30,10 +31,10 @@ controlPlaneContract('undici', async (script) => {
     return true;
   };
   const plane = undiciControlPlane({
-    server: controlPlaneUrl(server.url)._unsafeUnwrap(),
+    server: value(controlPlaneUrl(server.url)),
     apiKey: server.apiKey,
     insecureSkipVerify: false,
-    trusted: (await trustedCertificates(server.caBundle))._unsafeUnwrap(),
+    trusted: value(await trustedCertificates(server.caBundle)),
     userAgent: 'test',
   });
   return {

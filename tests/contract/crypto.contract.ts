@@ -1,3 +1,4 @@
+import { failure, value } from './result.js';
 import 'reflect-metadata';
 import { createPrivateKey, createPublicKey, sign, X509Certificate } from 'node:crypto';
 import { BasicConstraintsExtension, ExtendedKeyUsageExtension, Extension } from '@peculiar/x509';
@@ -129,9 +130,9 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         'a fresh %s key signs with its algorithm, and only the right data verifies',
         async (type) => {
           const crypto = open();
-          const pem = (await crypto.generateKey(type))._unsafeUnwrap();
+          const pem = value(await crypto.generateKey(type));
           expect(pem).toMatch(/^-----BEGIN PRIVATE KEY-----\n[^-]+-----END PRIVATE KEY-----\n$/);
-          const key = crypto.signingKey(pem)._unsafeUnwrap();
+          const key = value(crypto.signingKey(pem));
           const signature = key.sign(text('data'));
           expect([key.algorithm, signature.length]).toEqual(expectations[type]);
           expect(crypto.algorithmOf(key.spki)).toBe(key.algorithm);
@@ -148,7 +149,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       it('two fresh keys differ', async () => {
         const crypto = open();
         const [a, b] = [await crypto.generateKey('p256'), await crypto.generateKey('p256')];
-        expect(a._unsafeUnwrap()).not.toBe(b._unsafeUnwrap());
+        expect(value(a)).not.toBe(value(b));
       });
 
       it('Ed25519 signs as in RFC 8032, section 7.1, tests 1 and 3', () => {
@@ -161,7 +162,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
             .export({ type: 'pkcs8', format: 'pem' })
             .toString();
         const signed = (seed: string, data: string) =>
-          hex(open().signingKey(key(seed))._unsafeUnwrap().sign(bytes(data)));
+          hex(value(open().signingKey(key(seed))).sign(bytes(data)));
         expect(signed('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60', '')).toBe(
           'e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b',
         );
@@ -176,19 +177,17 @@ export function cryptoContract(name: string, open: () => Crypto): void {
           ['p256', 'sec1', 'EC PRIVATE KEY'],
           ['rsa2048', 'pkcs1', 'RSA PRIVATE KEY'],
         ] as const) {
-          const pkcs8 = (await crypto.generateKey(type))._unsafeUnwrap();
+          const pkcs8 = value(await crypto.generateKey(type));
           const other = createPrivateKey(pkcs8).export({ type: format, format: 'pem' }).toString();
           expect(other).toContain(`BEGIN ${label}`);
-          expect(crypto.signingKey(other)._unsafeUnwrap().spki).toEqual(
-            crypto.signingKey(pkcs8)._unsafeUnwrap().spki,
-          );
+          expect(value(crypto.signingKey(other)).spki).toEqual(value(crypto.signingKey(pkcs8)).spki);
         }
       });
 
       it.each(Object.entries(refusedKeys()))(
         'refuses a key of type %s, for signing and for verifying',
         (_type, pem) => {
-          const error = open().signingKey(pem)._unsafeUnwrapErr();
+          const error = failure(open().signingKey(pem));
           expect(error.code).toBe('certificate_invalid');
           expect(error.message).not.toContain('\n');
           const secret = createPrivateKey(pem);
@@ -204,12 +203,12 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       );
 
       it('an unreadable key is an error that does not repeat it', async () => {
-        const pem = (await open().generateKey('p256'))._unsafeUnwrap();
+        const pem = value(await open().generateKey('p256'));
         const encrypted = createPrivateKey(pem)
           .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' })
           .toString();
         for (const input of ['', 'hello', pem.slice(0, 80), pem.replace('PRIVATE', 'PUBLIC'), encrypted]) {
-          const error = open().signingKey(input)._unsafeUnwrapErr();
+          const error = failure(open().signingKey(input));
           expect(error).toMatchObject({ code: 'certificate_invalid', field: 'private key' });
           expect(error.message).not.toContain(pem.split('\n')[1]?.slice(0, 10) ?? pem);
         }
@@ -217,8 +216,8 @@ export function cryptoContract(name: string, open: () => Crypto): void {
 
       it('verifies nothing with a malformed key, or with an ECDSA signature in DER', async () => {
         const crypto = open();
-        const pem = (await crypto.generateKey('p256'))._unsafeUnwrap();
-        const key = crypto.signingKey(pem)._unsafeUnwrap();
+        const pem = value(await crypto.generateKey('p256'));
+        const key = value(crypto.signingKey(pem));
         const signature = key.sign(text('data'));
         expect(crypto.verify(key.spki.subarray(1), text('data'), signature)).toBe(false);
         expect(crypto.verify(new Uint8Array(), text('data'), signature)).toBe(false);
@@ -232,7 +231,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         const crypto = open();
         const keys = await Promise.all(
           (['p256', 'p256', 'p384', 'ed25519'] as const).map(async (type) =>
-            crypto.signingKey((await crypto.generateKey(type))._unsafeUnwrap())._unsafeUnwrap(),
+            value(crypto.signingKey(value(await crypto.generateKey(type)))),
           ),
         );
         for (const [i, signer] of [...keys.entries(), ...keys.entries()])
@@ -243,8 +242,8 @@ export function cryptoContract(name: string, open: () => Crypto): void {
 
       it('an RSA signature with another padding or salt does not verify', async () => {
         const crypto = open();
-        const pem = (await crypto.generateKey('rsa2048'))._unsafeUnwrap();
-        const { spki } = crypto.signingKey(pem)._unsafeUnwrap();
+        const pem = value(await crypto.generateKey('rsa2048'));
+        const { spki } = value(crypto.signingKey(pem));
         const pss = (saltLength: number) =>
           sign('sha512', text('data'), { key: pem, padding: 6, saltLength });
         expect(crypto.verify(spki, text('data'), pss(64))).toBe(true);
@@ -270,7 +269,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
             new ExtendedKeyUsageExtension([serverAuth, '1.3.6.1.5.5.7.3.3']),
           ],
         });
-        const certificate = crypto.readCertificate(pem)._unsafeUnwrap();
+        const certificate = value(crypto.readCertificate(pem));
         const { raw, publicKey } = new X509Certificate(pem);
         expect(certificate).toEqual({
           pem: certificate.pem,
@@ -287,11 +286,9 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         });
         expect(certificate.pem).toMatch(/^-----BEGIN CERTIFICATE-----\n[^-]+\n-----END CERTIFICATE-----\n$/);
         expect(new X509Certificate(certificate.pem).raw.equals(raw)).toBe(true);
-        expect(crypto.readCertificate(raw)._unsafeUnwrap()).toEqual(certificate);
-        expect(crypto.readCertificate(new Uint8Array(raw))._unsafeUnwrap()).toEqual(certificate);
-        expect(crypto.readCertificate(`\n  ${pem.replaceAll('\n', '\r\n')}\n`)._unsafeUnwrap()).toEqual(
-          certificate,
-        );
+        expect(value(crypto.readCertificate(raw))).toEqual(certificate);
+        expect(value(crypto.readCertificate(new Uint8Array(raw)))).toEqual(certificate);
+        expect(value(crypto.readCertificate(`\n  ${pem.replaceAll('\n', '\r\n')}\n`))).toEqual(certificate);
       });
 
       it.each([
@@ -302,18 +299,16 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         ['7fffffffffffffffffffffffffffffffffffffff', '7fffffffffffffffffffffffffffffffffffffff'],
       ])('the serial %s is %s', async (serial, canonical) => {
         const pem = await sampleCertificate({ serial });
-        expect(open().readCertificate(pem)._unsafeUnwrap().serial).toBe(canonical);
+        expect(value(open().readCertificate(pem)).serial).toBe(canonical);
       });
 
       it('usages are undefined where the extension is absent, and a list where it is there', async () => {
-        const plain = open()
-          .readCertificate(await sampleCertificate({}))
-          ._unsafeUnwrap();
+        const plain = value(open().readCertificate(await sampleCertificate({})));
         expect(plain).toMatchObject({ usages: undefined, dnsNames: [], uris: [], isCa: false });
         const both = await sampleCertificate({
           extensions: [new ExtendedKeyUsageExtension([clientAuth, serverAuth])],
         });
-        expect(open().readCertificate(both)._unsafeUnwrap().usages).toEqual(['clientAuth', 'serverAuth']);
+        expect(value(open().readCertificate(both)).usages).toEqual(['clientAuth', 'serverAuth']);
       });
 
       it('names that try to look like several names stay what they are', async () => {
@@ -328,16 +323,14 @@ export function cryptoContract(name: string, open: () => Crypto): void {
             ),
           ],
         });
-        const certificate = open().readCertificate(pem)._unsafeUnwrap();
+        const certificate = value(open().readCertificate(pem));
         expect(certificate.dnsNames).toEqual(odd);
         expect(certificate.uris).toEqual(['ctrl-exec:agent:a, URI:ctrl-exec:agent:b']);
       });
 
       it('reads common names with odd characters, and none where there are several', async () => {
         const read = async (...commonNames: string[]) =>
-          open()
-            .readCertificate(await sampleCertificate({ commonNames }))
-            ._unsafeUnwrap().commonName;
+          value(open().readCertificate(await sampleCertificate({ commonNames }))).commonName;
         expect(await read('a\nCN=b')).toBe('a\nCN=b');
         expect(await read('ümlaut, "x"')).toBe('ümlaut, "x"');
         expect(await read('a', 'b')).toBeUndefined();
@@ -349,7 +342,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
           notBefore: new Date('2049-12-31T23:59:59Z'),
           notAfter: new Date('2051-06-07T08:09:10Z'),
         });
-        expect(open().readCertificate(pem)._unsafeUnwrap()).toMatchObject({
+        expect(value(open().readCertificate(pem))).toMatchObject({
           notBefore: Date.parse('2049-12-31T23:59:59Z'),
           notAfter: Date.parse('2051-06-07T08:09:10Z'),
         });
@@ -357,11 +350,11 @@ export function cryptoContract(name: string, open: () => Crypto): void {
 
       it('recognises a CA', async () => {
         const pem = await sampleCertificate({ extensions: [new BasicConstraintsExtension(true, 0, true)] });
-        expect(open().readCertificate(pem)._unsafeUnwrap().isCa).toBe(true);
+        expect(value(open().readCertificate(pem)).isCa).toBe(true);
         const not = await sampleCertificate({
           extensions: [new BasicConstraintsExtension(false, undefined, true)],
         });
-        expect(open().readCertificate(not)._unsafeUnwrap().isCa).toBe(false);
+        expect(value(open().readCertificate(not)).isCa).toBe(false);
       });
 
       it.each([
@@ -375,7 +368,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         'an unreadable usage extension is refused, not taken for an absent one: %s',
         async (_what, extensions) => {
           const pem = await sampleCertificate({ extensions });
-          expect(open().readCertificate(pem)._unsafeUnwrapErr().code).toBe('certificate_invalid');
+          expect(failure(open().readCertificate(pem)).code).toBe('certificate_invalid');
         },
       );
 
@@ -401,7 +394,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
           new Uint8Array(100_000).fill(0x30),
         ];
         for (const input of inputs) {
-          const error = crypto.readCertificate(input)._unsafeUnwrapErr();
+          const error = failure(crypto.readCertificate(input));
           expect(error).toMatchObject({ code: 'certificate_invalid', field: 'certificate' });
           expect(error.message).toMatch(/^[^\n]+$/);
         }
@@ -410,7 +403,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       it('does not follow later changes of its input', async () => {
         const crypto = open();
         const input = new Uint8Array(new X509Certificate(await sampleCertificate({})).raw);
-        const certificate = crypto.readCertificate(input)._unsafeUnwrap();
+        const certificate = value(crypto.readCertificate(input));
         const before = hex(certificate.der);
         input.fill(0);
         expect(hex(certificate.der)).toBe(before);
@@ -424,7 +417,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
         const names = Array.from({ length: 1_500 }, (_, i) => `n${1000 + i}`);
         for (const round of [1, 2])
           expect(
-            names.map((name) => crypto.readCertificate(named(name))._unsafeUnwrap().commonName),
+            names.map((name) => value(crypto.readCertificate(named(name))).commonName),
             `round ${round}`,
           ).toEqual(names);
       });
@@ -436,7 +429,7 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       const root = version1Certificate({ serial: 1, subject: 'Old CA', subjectKey: caKey, ...issuer });
       const leaf = version1Certificate({ serial: 10, subject: 'web-01', subjectKey: leafKey, ...issuer });
       const impostor = version1Certificate({ serial: 2, subject: 'Old CA', subjectKey: leafKey, ...issuer });
-      const read = (pem: string) => open().readCertificate(pem)._unsafeUnwrap();
+      const read = (pem: string) => value(open().readCertificate(pem));
 
       it('are read, without names and with any usage', () => {
         const nothing = { dnsNames: [], uris: [], usages: undefined };
@@ -477,11 +470,11 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       it('a CA issued itself, a certificate that is no CA issued nothing', async () => {
         const crypto = open();
         const read = async (ca: boolean) =>
-          crypto
-            .readCertificate(
+          value(
+            crypto.readCertificate(
               await sampleCertificate({ extensions: [new BasicConstraintsExtension(ca, undefined, true)] }),
-            )
-            ._unsafeUnwrap();
+            ),
+          );
         const [ca, plain] = [await read(true), await read(false)];
         expect(crypto.issuedBy(ca, ca)).toBe(true);
         expect(crypto.issuedBy(plain, plain)).toBe(false);
@@ -490,11 +483,11 @@ export function cryptoContract(name: string, open: () => Crypto): void {
       it('a CA of the same name with another key issued nothing of it', async () => {
         const crypto = open();
         const make = async () =>
-          crypto
-            .readCertificate(
+          value(
+            crypto.readCertificate(
               await sampleCertificate({ extensions: [new BasicConstraintsExtension(true, undefined, true)] }),
-            )
-            ._unsafeUnwrap();
+            ),
+          );
         const [a, b] = [await make(), await make()];
         expect(crypto.issuedBy(a, b)).toBe(false);
         expect(crypto.issuedBy({ ...a }, { ...a })).toBe(true);

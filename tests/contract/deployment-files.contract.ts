@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DeploymentFiles } from '../../src/ports/deployment-files.js';
+import { failure, value } from './result.js';
 
 export interface DeploymentFilesSubject {
   readonly files: DeploymentFiles;
@@ -15,10 +16,10 @@ export function deploymentFilesContract(name: string, create: () => Promise<Depl
     const bytes = (text: string) => new TextEncoder().encode(text);
     const write = async (path: string, text: string, mode = 0o640) => {
       const file = { path, content: bytes(text), mode, owner: undefined, group: undefined };
-      const staged = (await subject.files.stage(file))._unsafeUnwrap();
-      (await subject.files.place(staged))._unsafeUnwrap();
+      const staged = value(await subject.files.stage(file));
+      value(await subject.files.place(staged));
     };
-    const look = async (path: string) => (await subject.files.look(path))._unsafeUnwrap().state;
+    const look = async (path: string) => value(await subject.files.look(path)).state;
     beforeEach(async () => {
       subject = await create();
     });
@@ -39,10 +40,10 @@ export function deploymentFilesContract(name: string, create: () => Promise<Depl
         owner: undefined,
         group: undefined,
       };
-      const staged = (await subject.files.stage(file))._unsafeUnwrap();
+      const staged = value(await subject.files.stage(file));
       expect(staged.temporary.slice(subject.directory.length)).toMatch(/^\/\./);
       expect(await look(staged.temporary)).toMatchObject({ content: bytes('new') });
-      for (let time = 0; time < 2; time += 1) (await subject.files.discard(staged))._unsafeUnwrap();
+      for (let time = 0; time < 2; time += 1) value(await subject.files.discard(staged));
       expect(await look(staged.temporary)).toBeUndefined();
       expect(await look(at('cert.pem'))).toMatchObject({ content: bytes('old') });
       expect((await subject.files.place(staged)).isErr()).toBe(true);
@@ -51,15 +52,15 @@ export function deploymentFilesContract(name: string, create: () => Promise<Depl
     it('a file that is not there has no state, one that is removed neither, twice too', async () => {
       expect(await look(at('none'))).toBeUndefined();
       await write(at('cert.pem'), 'old');
-      for (let time = 0; time < 2; time += 1) (await subject.files.remove(at('cert.pem')))._unsafeUnwrap();
+      for (let time = 0; time < 2; time += 1) value(await subject.files.remove(at('cert.pem')));
       expect(await look(at('cert.pem'))).toBeUndefined();
-      (await subject.files.sync([at('cert.pem'), at('other')]))._unsafeUnwrap();
-      (await subject.files.sweep([at('cert.pem')]))._unsafeUnwrap();
+      value(await subject.files.sync([at('cert.pem'), at('other')]));
+      value(await subject.files.sweep([at('cert.pem')]));
     });
 
     it('a directory is no file, and one that is not there is ENOENT to look at, to write to and to resolve', async () => {
-      expect((await subject.files.look(subject.directory))._unsafeUnwrapErr().reason).toBe('EISDIR');
-      expect((await subject.files.look(at('none/cert.pem')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+      expect(failure(await subject.files.look(subject.directory)).reason).toBe('EISDIR');
+      expect(failure(await subject.files.look(at('none/cert.pem'))).reason).toBe('ENOENT');
       const file = {
         path: at('none/x'),
         content: bytes(''),
@@ -67,14 +68,14 @@ export function deploymentFilesContract(name: string, create: () => Promise<Depl
         owner: undefined,
         group: undefined,
       };
-      expect((await subject.files.stage(file))._unsafeUnwrapErr().reason).toBe('ENOENT');
-      expect((await subject.files.realDirectory(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
-      expect((await subject.files.realDirectory(subject.directory))._unsafeUnwrap()).toBe(subject.directory);
+      expect(failure(await subject.files.stage(file)).reason).toBe('ENOENT');
+      expect(failure(await subject.files.realDirectory(at('none'))).reason).toBe('ENOENT');
+      expect(value(await subject.files.realDirectory(subject.directory))).toBe(subject.directory);
     });
 
     it('more than 1 MiB is EFBIG', async () => {
       await write(at('large'), 'x'.repeat(1024 * 1024 + 1));
-      expect((await subject.files.look(at('large')))._unsafeUnwrapErr().reason).toBe('EFBIG');
+      expect(failure(await subject.files.look(at('large'))).reason).toBe('EFBIG');
     });
 
     it('an owner that nobody knows is EINVAL, and nothing is left', async () => {
@@ -85,7 +86,7 @@ export function deploymentFilesContract(name: string, create: () => Promise<Depl
         owner: 'no-such-user',
         group: undefined,
       };
-      expect((await subject.files.stage(file))._unsafeUnwrapErr().reason).toBe('EINVAL');
+      expect(failure(await subject.files.stage(file)).reason).toBe('EINVAL');
       expect(await look(at('cert.pem'))).toBeUndefined();
     });
   });

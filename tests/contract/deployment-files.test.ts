@@ -18,6 +18,7 @@ import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-
 import { memoryDeploymentFiles } from '../../src/adapters/memory/deploy/deployment-files.js';
 import { run } from '../support/deployment/server.js';
 import { deploymentFilesContract } from './deployment-files.contract.js';
+import { failure, value } from './result.js';
 
 const temporary = async () => realpath(await mkdtemp(join(tmpdir(), 'ctrl-exec-deployment-files-')));
 
@@ -56,23 +57,23 @@ describe('files of this host', () => {
     await writeFile(at('live/cert.pem'), 'old');
     await symlink(at('live/cert.pem'), at('cert.pem'));
     await symlink(at('nothing'), at('dangling.pem'));
-    expect((await files.look(at('cert.pem')))._unsafeUnwrap().path).toBe(at('live/cert.pem'));
-    expect((await files.look(at('dangling.pem')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+    expect(value(await files.look(at('cert.pem'))).path).toBe(at('live/cert.pem'));
+    expect(failure(await files.look(at('dangling.pem'))).reason).toBe('ENOENT');
     await run('mkfifo', [at('pipe')]);
-    expect((await files.look(at('pipe')))._unsafeUnwrapErr().reason).toBe('EINVAL');
+    expect(failure(await files.look(at('pipe'))).reason).toBe('EINVAL');
   });
 
   asRoot('owner and group are given by name or number, before the mode', async () => {
-    const staged = (await files.stage(file(at('key'), { owner: 'daemon', group: '1' })))._unsafeUnwrap();
+    const staged = value(await files.stage(file(at('key'), { owner: 'daemon', group: '1' })));
     expect(await stat(staged.temporary)).toMatchObject({ uid: 1, gid: 1, mode: 0o100640 });
   });
 
   asRoot('a file that others have linked to is not written to', async () => {
     await writeFile(at('cert.pem'), 'old');
     await link(at('cert.pem'), at('elsewhere'));
-    const staged = (await files.stage(file(at('cert.pem'))))._unsafeUnwrap();
-    (await files.place(staged))._unsafeUnwrap();
-    expect((await files.look(at('elsewhere')))._unsafeUnwrap().state?.content).toEqual(
+    const staged = value(await files.stage(file(at('cert.pem'))));
+    value(await files.place(staged));
+    expect(value(await files.look(at('elsewhere'))).state?.content).toEqual(
       new Uint8Array(Buffer.from('old')),
     );
   });
@@ -80,8 +81,8 @@ describe('files of this host', () => {
   it('what a process that is gone has left is swept, what is ours is not', async () => {
     const dead = '.cert.pem.tmp-999999999-1-00000000000000000000000000000000-4026531836-0123456789abcdef';
     await writeFile(at(dead), 'secret');
-    const staged = (await files.stage(file(at('cert.pem'))))._unsafeUnwrap();
-    (await files.sweep([at('cert.pem')]))._unsafeUnwrap();
+    const staged = value(await files.stage(file(at('cert.pem'))));
+    value(await files.sweep([at('cert.pem')]));
     expect(await readdir(directory)).toEqual([staged.temporary.slice(directory.length + 1)]);
   });
 
@@ -90,10 +91,10 @@ describe('files of this host', () => {
     await run('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', at('full')]);
     try {
       const large = file(at('full/cert.pem'), { content: new Uint8Array(64 * 1024) });
-      expect((await files.stage(large))._unsafeUnwrapErr().reason).toBe('ENOSPC');
+      expect(failure(await files.stage(large)).reason).toBe('ENOSPC');
       expect(await readdir(at('full'))).toEqual([]);
       await run('mount', ['-o', 'remount,ro', at('full')]);
-      expect((await files.stage(file(at('full/cert.pem'))))._unsafeUnwrapErr().reason).toBe('EROFS');
+      expect(failure(await files.stage(file(at('full/cert.pem')))).reason).toBe('EROFS');
     } finally {
       await run('umount', [at('full')]);
     }
@@ -103,11 +104,9 @@ describe('files of this host', () => {
     await writeFile(at('key'), 'old');
     await chown(at('key'), 1, 1);
     await chmod(at('key'), 0o440);
-    const before = (await files.look(at('key')))._unsafeUnwrap().state;
+    const before = value(await files.look(at('key'))).state;
     expect(before).toMatchObject({ uid: 1, gid: 1, mode: 0o440 });
-    const staged = (
-      await files.stage(file(at('key'), { owner: before?.uid, group: before?.gid }))
-    )._unsafeUnwrap();
+    const staged = value(await files.stage(file(at('key'), { owner: before?.uid, group: before?.gid })));
     expect(await stat(staged.temporary)).toMatchObject({ uid: 1, gid: 1 });
   });
 });

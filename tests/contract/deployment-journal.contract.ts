@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DeploymentJournal } from '../../src/ports/deployment-journal.js';
+import { value } from './result.js';
 
 export interface DeploymentJournalSubject {
   readonly journal: DeploymentJournal;
@@ -30,8 +31,8 @@ export function deploymentJournalContract(
 ): void {
   describe(`deployment journal contract: ${name}`, () => {
     let subject: DeploymentJournalSubject;
-    const pending = async (journal: DeploymentJournal) => (await journal.pending())._unsafeUnwrap();
-    const begin = async (path?: string) => (await subject.journal.begin(record(path)))._unsafeUnwrap();
+    const pending = async (journal: DeploymentJournal) => value(await journal.pending());
+    const begin = async (path?: string) => value(await subject.journal.begin(record(path)));
     beforeEach(async () => {
       subject = await create();
     });
@@ -45,7 +46,7 @@ export function deploymentJournalContract(
 
     it('what was begun is pending after a crash, whole, with whether a reload was noted', async () => {
       const [first, second] = [await begin('/etc/a'), await begin('/etc/b')];
-      (await subject.journal.noteReload(second))._unsafeUnwrap();
+      value(await subject.journal.noteReload(second));
       const found = await pending(await subject.crash());
       expect(found).toEqual([
         { id: first, record: record('/etc/a'), reloadNoted: false },
@@ -55,18 +56,17 @@ export function deploymentJournalContract(
 
     it('what has ended is a backup, what was forgotten is none, and neither is pending', async () => {
       const [ended, forgotten] = [await begin('/etc/a'), await begin('/etc/b')];
-      (await subject.journal.end(ended, 3))._unsafeUnwrap();
-      (await subject.journal.forget(forgotten))._unsafeUnwrap();
+      value(await subject.journal.end(ended, 3));
+      value(await subject.journal.forget(forgotten));
       expect(await subject.backups()).toBe(1);
       expect(await pending(await subject.crash())).toEqual([]);
     });
 
     it('as many backups are kept as asked for, of each set of files', async () => {
       for (let round = 0; round < 4; round += 1)
-        for (const path of ['/etc/a', '/etc/b'])
-          (await subject.journal.end(await begin(path), 2))._unsafeUnwrap();
+        for (const path of ['/etc/a', '/etc/b']) value(await subject.journal.end(await begin(path), 2));
       expect(await subject.backups()).toBe(4);
-      (await subject.journal.end(await begin('/etc/a'), 0))._unsafeUnwrap();
+      value(await subject.journal.end(await begin('/etc/a'), 0));
       expect(await subject.backups()).toBe(2);
     });
 

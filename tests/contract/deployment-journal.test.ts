@@ -5,6 +5,7 @@ import { expect, it } from 'vitest';
 import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
 import { memoryDeploymentJournal } from '../../src/adapters/memory/deploy/deployment-journal.js';
 import { deploymentJournalContract } from './deployment-journal.contract.js';
+import { failure, value } from './result.js';
 
 deploymentJournalContract('memory', async () => {
   const journal = memoryDeploymentJournal();
@@ -75,7 +76,7 @@ const record = {
 it('contents are readable by their owner only, whatever the mode of the file was', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'ctrl-exec-deployment-journal-'));
   try {
-    (await fileDeploymentJournal({ directory }).begin(record))._unsafeUnwrap();
+    value(await fileDeploymentJournal({ directory }).begin(record));
     for (const entry of await paths(directory)) {
       const { mode } = await stat(join(entry.parentPath, entry.name));
       expect(mode & 0o777).toBe(entry.isDirectory() ? 0o700 : 0o600);
@@ -89,14 +90,14 @@ it('a damaged record is an error that names it, a half written one never was', a
   const directory = await mkdtemp(join(tmpdir(), 'ctrl-exec-deployment-journal-'));
   try {
     const journal = fileDeploymentJournal({ directory });
-    const id = (await journal.begin(record))._unsafeUnwrap();
+    const id = value(await journal.begin(record));
     await rename(join(directory, id), join(directory, `${id}.partial`));
     await orphan(directory);
-    expect((await journal.pending())._unsafeUnwrap()).toEqual([]);
-    const next = (await journal.begin(record))._unsafeUnwrap();
+    expect(value(await journal.pending())).toEqual([]);
+    const next = value(await journal.begin(record));
     await writeFile(join(directory, next, 'pending.json'), '{"format":1');
     await orphan(directory);
-    const error = (await journal.pending())._unsafeUnwrapErr();
+    const error = failure(await journal.pending());
     expect(error).toMatchObject({ reason: 'EBADMSG' });
     expect(error.message).toContain('pending.json');
   } finally {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FileSystem } from '../../src/ports/file-system.js';
+import { failure, value } from './result.js';
 
 /** A file system for one test. */
 export interface FileSystemSubject {
@@ -36,68 +37,62 @@ export function fileSystemContract(
     afterEach(() => subject.dispose());
 
     it('a file is read whole, up to and including the limit', async () => {
-      const bytes = (await subject.files.read(at('umlaut'), 7))._unsafeUnwrap();
+      const bytes = value(await subject.files.read(at('umlaut'), 7));
       expect(bytes).toEqual(new TextEncoder().encode('größe'));
     });
 
     it('a file above the limit is EFBIG, also as text', async () => {
-      expect((await subject.files.read(at('umlaut'), 6))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await subject.files.read(at('umlaut'), 6))).toMatchObject({
         code: 'file_failed',
         path: at('umlaut'),
         reason: 'EFBIG',
       });
-      expect((await subject.files.readText(at('umlaut'), 6))._unsafeUnwrapErr().reason).toBe('EFBIG');
+      expect(failure(await subject.files.readText(at('umlaut'), 6)).reason).toBe('EFBIG');
     });
 
     it('text is decoded as UTF-8', async () => {
-      expect((await subject.files.readText(at('umlaut'), 100))._unsafeUnwrap()).toBe('größe');
+      expect(value(await subject.files.readText(at('umlaut'), 100))).toBe('größe');
     });
 
     it('a file that does not exist is ENOENT to read and undefined as text', async () => {
-      const error = (await subject.files.read(at('none'), 100))._unsafeUnwrapErr();
+      const error = failure(await subject.files.read(at('none'), 100));
       expect(error).toMatchObject({ path: at('none'), operation: 'read', reason: 'ENOENT' });
       expect(error.message).toContain(at('none'));
-      expect((await subject.files.readText(at('none'), 100))._unsafeUnwrap()).toBeUndefined();
-      expect((await subject.files.readText(at('none/none'), 100))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await subject.files.readText(at('none'), 100))).toBeUndefined();
+      expect(value(await subject.files.readText(at('none/none'), 100))).toBeUndefined();
     });
 
     it('a directory is made with what is missing above it, and one that is there stays', async () => {
       const made = at('state/deep');
       for (let time = 0; time < 2; time += 1)
         expect((await subject.files.makeDirectory(made, 0o700)).isOk()).toBe(true);
-      (await subject.files.replace(`${made}/note`, 'kept', 0o600))._unsafeUnwrap();
-      (await subject.files.makeDirectory(made, 0o700))._unsafeUnwrap();
-      expect((await subject.files.readText(`${made}/note`, 100))._unsafeUnwrap()).toBe('kept');
+      value(await subject.files.replace(`${made}/note`, 'kept', 0o600));
+      value(await subject.files.makeDirectory(made, 0o700));
+      expect(value(await subject.files.readText(`${made}/note`, 100))).toBe('kept');
     });
 
     it('no directory is made in the place of a file, or below one', async () => {
       const taken = await subject.files.makeDirectory(at('agent.conf'), 0o700);
-      expect(taken._unsafeUnwrapErr().reason).toBe('EEXIST');
+      expect(failure(taken).reason).toBe('EEXIST');
       const below = await subject.files.makeDirectory(at('agent.conf/state'), 0o700);
-      expect(below._unsafeUnwrapErr().reason).toBe('ENOTDIR');
+      expect(failure(below).reason).toBe('ENOTDIR');
     });
 
     it('a directory is EISDIR to read and to replace', async () => {
-      expect((await subject.files.read(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');
-      expect((await subject.files.readText(at('scripts'), 100))._unsafeUnwrapErr().reason).toBe('EISDIR');
-      expect((await subject.files.replace(at('scripts'), 'x', 0o644))._unsafeUnwrapErr().reason).toBe(
-        'EISDIR',
-      );
-      expect((await subject.files.readText(at('scripts/backup'), 100))._unsafeUnwrap()).toBe('#!/bin/sh\n');
+      expect(failure(await subject.files.read(at('scripts'), 100)).reason).toBe('EISDIR');
+      expect(failure(await subject.files.readText(at('scripts'), 100)).reason).toBe('EISDIR');
+      expect(failure(await subject.files.replace(at('scripts'), 'x', 0o644)).reason).toBe('EISDIR');
+      expect(value(await subject.files.readText(at('scripts/backup'), 100))).toBe('#!/bin/sh\n');
     });
 
     it('a directory is listed with files and directories, sorted; without one there is no list', async () => {
-      expect((await subject.files.list(subject.directory))._unsafeUnwrap()).toEqual([
-        'agent.conf',
-        'scripts',
-        'umlaut',
-      ]);
-      expect((await subject.files.list(at('scripts')))._unsafeUnwrap()).toEqual(['backup', 'open']);
-      expect((await subject.files.list(at('none')))._unsafeUnwrap()).toBeUndefined();
-      (await subject.files.makeDirectory(at('none'), 0o700))._unsafeUnwrap();
-      expect((await subject.files.list(at('none')))._unsafeUnwrap()).toEqual([]);
+      expect(value(await subject.files.list(subject.directory))).toEqual(['agent.conf', 'scripts', 'umlaut']);
+      expect(value(await subject.files.list(at('scripts')))).toEqual(['backup', 'open']);
+      expect(value(await subject.files.list(at('none')))).toBeUndefined();
+      value(await subject.files.makeDirectory(at('none'), 0o700));
+      expect(value(await subject.files.list(at('none')))).toEqual([]);
       for (const path of ['agent.conf', 'agent.conf/none'])
-        expect((await subject.files.list(at(path)))._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(await subject.files.list(at(path)))).toMatchObject({
           code: 'file_failed',
           path: at(path),
           reason: 'ENOTDIR',
@@ -105,25 +100,21 @@ export function fileSystemContract(
     });
 
     it('the real path has no dots, and a path that does not exist has none', async () => {
-      expect((await subject.files.realPath(at('scripts/../agent.conf')))._unsafeUnwrap()).toBe(
-        at('agent.conf'),
-      );
-      expect((await subject.files.realPath(at('scripts')))._unsafeUnwrap()).toBe(at('scripts'));
-      expect((await subject.files.realPath(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+      expect(value(await subject.files.realPath(at('scripts/../agent.conf')))).toBe(at('agent.conf'));
+      expect(value(await subject.files.realPath(at('scripts')))).toBe(at('scripts'));
+      expect(failure(await subject.files.realPath(at('none'))).reason).toBe('ENOENT');
     });
 
     it('executable is a regular file with an execute bit, nothing else', async () => {
       const answers = ['scripts/backup', 'agent.conf', 'scripts', 'none', 'agent.conf/none'].map(
-        async (path) => (await subject.files.isExecutable(at(path)))._unsafeUnwrap(),
+        async (path) => value(await subject.files.isExecutable(at(path))),
       );
       expect(await Promise.all(answers)).toEqual([true, false, false, false, false]);
     });
 
     it('the head of a file is its first bytes, or all of a shorter one', async () => {
       const head = async (path: string, length: number) =>
-        (await subject.files.head(at(path), length))
-          .map((bytes) => new TextDecoder().decode(bytes))
-          ._unsafeUnwrap();
+        value((await subject.files.head(at(path), length)).map((bytes) => new TextDecoder().decode(bytes)));
       expect(await head('scripts/backup', 2)).toBe('#!');
       expect(await head('scripts/backup', 4096)).toBe('#!/bin/sh\n');
       expect(await head('scripts/open', 4096)).toBe('');
@@ -131,7 +122,7 @@ export function fileSystemContract(
         ['scripts', 'EISDIR'],
         ['none', 'ENOENT'],
       ] as const)
-        expect((await subject.files.head(at(path), 2))._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(await subject.files.head(at(path), 2))).toMatchObject({
           code: 'file_failed',
           path: at(path),
           reason,
@@ -140,40 +131,38 @@ export function fileSystemContract(
 
     it('says whether everybody may write a file', async () => {
       const answers = ['scripts/open', 'scripts/backup', 'agent.conf'].map(async (path) =>
-        (await subject.files.isWritableByAll(at(path)))._unsafeUnwrap(),
+        value(await subject.files.isWritableByAll(at(path))),
       );
       expect(await Promise.all(answers)).toEqual([true, false, false]);
-      expect((await subject.files.isWritableByAll(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+      expect(failure(await subject.files.isWritableByAll(at('none'))).reason).toBe('ENOENT');
     });
 
     it('replace makes a file with the mode that was asked for', async () => {
       expect((await subject.files.replace(at('new'), 'text\n', 0o600)).isOk()).toBe(true);
-      expect((await subject.files.readText(at('new'), 100))._unsafeUnwrap()).toBe('text\n');
+      expect(value(await subject.files.readText(at('new'), 100))).toBe('text\n');
       expect(await subject.modeOf(at('new'))).toBe(0o600);
     });
 
     it('replace keeps the mode of the file that was there', async () => {
       expect((await subject.files.replace(at('agent.conf'), 'port = 1\n', 0o600)).isOk()).toBe(true);
-      expect((await subject.files.readText(at('agent.conf'), 100))._unsafeUnwrap()).toBe('port = 1\n');
+      expect(value(await subject.files.readText(at('agent.conf'), 100))).toBe('port = 1\n');
       expect(await subject.modeOf(at('agent.conf'))).toBe(0o640);
       await subject.files.replace(at('scripts/backup'), '#!/bin/sh\ntrue\n', 0o600);
-      expect((await subject.files.isExecutable(at('scripts/backup')))._unsafeUnwrap()).toBe(true);
+      expect(value(await subject.files.isExecutable(at('scripts/backup')))).toBe(true);
     });
 
     it('replace does not make a directory', async () => {
-      expect((await subject.files.replace(at('none/new'), 'x', 0o644))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await subject.files.replace(at('none/new'), 'x', 0o644))).toMatchObject({
         path: at('none/new'),
         operation: 'write',
         reason: 'ENOENT',
       });
-      expect((await subject.files.realPath(at('none')))._unsafeUnwrapErr().reason).toBe('ENOENT');
+      expect(failure(await subject.files.realPath(at('none'))).reason).toBe('ENOENT');
     });
 
     it('a file is no directory', async () => {
-      expect((await subject.files.replace(at('umlaut/new'), 'x', 0o644))._unsafeUnwrapErr().reason).toBe(
-        'ENOTDIR',
-      );
-      expect((await subject.files.read(at('umlaut/new'), 100))._unsafeUnwrapErr().reason).toBe('ENOTDIR');
+      expect(failure(await subject.files.replace(at('umlaut/new'), 'x', 0o644)).reason).toBe('ENOTDIR');
+      expect(failure(await subject.files.read(at('umlaut/new'), 100)).reason).toBe('ENOTDIR');
     });
   });
 }

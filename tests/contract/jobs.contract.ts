@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Job, Jobs } from '../../src/ports/jobs.js';
 import type { Program } from '../../src/ports/process-runner.js';
+import { value } from './result.js';
 
 /** What a program of the suite does; the binding provides one of each. */
 export interface JobPrograms {
@@ -75,14 +76,12 @@ export function jobsContract(
       { script = reqid, owner = 'dispatcher-1', startedAt = 1000 } = {},
     ) => {
       const header = { ...key(reqid, owner), script, startedAt };
-      return (await jobs.start({ ...header, program: program(which, changes) }))._unsafeUnwrap();
+      return value(await jobs.start({ ...header, program: program(which, changes) }));
     };
-    const find = async (reqid: string, owner?: string) =>
-      (await jobs.find(key(reqid, owner)))._unsafeUnwrap();
-    const wait = async (reqid: string) => (await jobs.wait(key(reqid)))._unsafeUnwrap();
-    const cancel = async (reqid: string, owner?: string) =>
-      (await jobs.cancel(key(reqid, owner)))._unsafeUnwrap();
-    const running = async () => (await jobs.running())._unsafeUnwrap();
+    const find = async (reqid: string, owner?: string) => value(await jobs.find(key(reqid, owner)));
+    const wait = async (reqid: string) => value(await jobs.wait(key(reqid)));
+    const cancel = async (reqid: string, owner?: string) => value(await jobs.cancel(key(reqid, owner)));
+    const running = async () => value(await jobs.running());
     const resultOf = (job: Job | undefined) => {
       if (job === undefined || !('result' in job)) throw new Error(`no result: ${JSON.stringify(job)}`);
       if ('notRun' in job.result) throw new Error(job.result.notRun);
@@ -129,7 +128,7 @@ export function jobsContract(
       expect(await find('r1', 'other')).toBeUndefined();
       expect(await cancel('r1', 'other')).toBe('unknown');
       const aborted = await jobs.wait(key('r1'), AbortSignal.abort());
-      expect(aborted._unsafeUnwrap()).toMatchObject({ status: 'running' });
+      expect(value(aborted)).toMatchObject({ status: 'running' });
       const waiting = wait('r1');
       subject.release();
       expect(await waiting).toMatchObject({ status: 'done' });
@@ -202,7 +201,7 @@ export function jobsContract(
         ['ab', 'c', 2],
         ['b', 'bc', 3],
       ] as const)
-        expect(resultOf((await jobs.wait(key(reqid, owner)))._unsafeUnwrap()).end).toEqual({
+        expect(resultOf(value(await jobs.wait(key(reqid, owner)))).end).toEqual({
           kind: 'exited',
           code,
         });
@@ -212,7 +211,7 @@ export function jobsContract(
       for (const reqid of ['../../escape', '/etc/passwd', '', '.', 'a\0b']) {
         expect(await start(reqid, 'exit', { args: ['0'] })).toEqual({ kind: 'accepted' });
         expect(await wait(reqid)).toMatchObject({ ...key(reqid), status: 'done' });
-        expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(1);
+        expect(value(await jobs.purge(Date.now() + 1000))).toBe(1);
       }
     });
 
@@ -286,8 +285,8 @@ export function jobsContract(
       expect(await start('r4', 'exit')).toEqual({ kind: 'full' });
       expect(await start('r1', 'exit')).toMatchObject({ kind: 'known' });
       if (first?.status !== 'done') throw new Error('it is not done');
-      expect((await jobs.purge(first.finishedAt))._unsafeUnwrap()).toBe(0);
-      expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(2);
+      expect(value(await jobs.purge(first.finishedAt))).toBe(0);
+      expect(value(await jobs.purge(Date.now() + 1000))).toBe(2);
       expect(await find('r1')).toBeUndefined();
       expect(await find('r2')).toMatchObject({ status: 'running' });
       expect(await start('r1', 'exit', { args: ['7'] })).toEqual({ kind: 'accepted' });

@@ -14,6 +14,7 @@ import { jobsWithActions } from '../../src/sdk/agent/runs/actions.js';
 import { jobSupervisor } from '../support/processes/job-supervisor.js';
 import { scriptDirectory } from '../unit/adapters/child-process/scripts.js';
 import { jobsContract } from './jobs.contract.js';
+import { value } from './result.js';
 
 const numbers = Array.from({ length: 100_000 }, (_, index) => `${String(index).padStart(5, '0')}\n`).join('');
 
@@ -168,7 +169,7 @@ jobsContract('supervised', async () => {
     },
     dispose: async () => {
       const last = open();
-      for (const job of (await last.running())._unsafeUnwrap()) {
+      for (const job of value(await last.running())) {
         await last.cancel(job);
         await last.wait(job);
       }

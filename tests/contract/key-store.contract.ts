@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { KeyStore, KeyStoreItem } from '../../src/ports/key-store.js';
+import { failure, value } from './result.js';
 
 /** An empty key store for one test. */
 export interface KeyStoreSubject {
@@ -45,7 +46,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
     afterEach(() => subject.dispose());
 
     it('an item that is not there is undefined', async () => {
-      const contents = (await subject.store.read(ITEMS))._unsafeUnwrap();
+      const contents = value(await subject.store.read(ITEMS));
       expect(contents).toEqual(Object.fromEntries(ITEMS.map((item) => [item, undefined])));
       expect(Object.keys(contents)).toEqual([...ITEMS]);
     });
@@ -53,9 +54,9 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
     it('what replace wrote is read back by another instance, item by item and together', async () => {
       const change = Object.fromEntries(ITEMS.map((item) => [item, `${item}\n`]));
       expect((await subject.store.replace(change)).isOk()).toBe(true);
-      expect((await subject.again().read(ITEMS))._unsafeUnwrap()).toEqual(change);
+      expect(value(await subject.again().read(ITEMS))).toEqual(change);
       for (const item of ITEMS) {
-        expect((await subject.again().read([item]))._unsafeUnwrap()).toEqual({ [item]: `${item}\n` });
+        expect(value(await subject.again().read([item]))).toEqual({ [item]: `${item}\n` });
       }
     });
 
@@ -63,19 +64,18 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
       await subject.store.replace({ 'agent-key': 'K1', 'agent-certificate': 'C1' });
       await subject.store.replace({ 'agent-certificate': 'C2', 'trusted-dispatchers': 'T2' });
       expect(
-        (await subject.store.read(['agent-key', 'agent-certificate', 'trusted-dispatchers']))._unsafeUnwrap(),
+        value(await subject.store.read(['agent-key', 'agent-certificate', 'trusted-dispatchers'])),
       ).toEqual({ 'agent-key': 'K1', 'agent-certificate': 'C2', 'trusted-dispatchers': 'T2' });
     });
 
     it('an empty change is fine and an empty text is there', async () => {
       expect((await subject.store.replace({})).isOk()).toBe(true);
       expect((await subject.store.replace({ 'revoked-serials': '' })).isOk()).toBe(true);
-      expect((await subject.store.read(['revoked-serials']))._unsafeUnwrap()).toEqual({
+      expect(value(await subject.store.read(['revoked-serials']))).toEqual({
         'revoked-serials': '',
       });
       expect(
-        (await subject.store.replace({ 'revoked-serials': 'x' }, { onlyIfAbsent: true }))._unsafeUnwrapErr()
-          .code,
+        failure(await subject.store.replace({ 'revoked-serials': 'x' }, { onlyIfAbsent: true })).code,
       ).toBe('identity_exists');
     });
 
@@ -86,7 +86,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
           fc.string({ unit: 'grapheme', maxLength: 5000 }),
           async (key, list) => {
             await subject.store.replace({ 'ca-key': key, 'revoked-serials': list });
-            expect((await subject.again().read(['ca-key', 'revoked-serials']))._unsafeUnwrap()).toEqual({
+            expect(value(await subject.again().read(['ca-key', 'revoked-serials']))).toEqual({
               'ca-key': key,
               'revoked-serials': list,
             });
@@ -102,7 +102,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
         { onlyIfAbsent: true },
       );
       expect(result.isOk()).toBe(true);
-      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+      expect(value(await subject.store.read(['ca-key', 'ca-certificate']))).toEqual({
         'ca-key': 'K',
         'ca-certificate': 'C',
       });
@@ -110,12 +110,12 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
 
     it('onlyIfAbsent writes nothing when one of its items is there, and says which', async () => {
       await subject.store.replace({ 'ca-certificate': 'OLD' });
-      const error = (
-        await subject.store.replace({ 'ca-key': 'K', 'ca-certificate': 'C' }, { onlyIfAbsent: true })
-      )._unsafeUnwrapErr();
+      const error = failure(
+        await subject.store.replace({ 'ca-key': 'K', 'ca-certificate': 'C' }, { onlyIfAbsent: true }),
+      );
       expect(error.code).toBe('identity_exists');
       expect(error.message).toContain(subject.store.location('ca-certificate'));
-      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+      expect(value(await subject.store.read(['ca-key', 'ca-certificate']))).toEqual({
         'ca-key': undefined,
         'ca-certificate': 'OLD',
       });
@@ -136,7 +136,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
       const winners = results.filter((result) => typeof result === 'number');
       expect(winners).toHaveLength(1);
       expect(new Set(results).size).toBe(2);
-      expect((await subject.store.read(['ca-key', 'ca-certificate']))._unsafeUnwrap()).toEqual({
+      expect(value(await subject.store.read(['ca-key', 'ca-certificate']))).toEqual({
         'ca-key': `K${winners[0]}`,
         'ca-certificate': `C${winners[0]}`,
       });
@@ -157,7 +157,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
       const reader = async () => {
         const other = subject.again();
         for (let last = 0; writing; ) {
-          const seen = (await other.read(['agent-key', 'agent-certificate']))._unsafeUnwrap();
+          const seen = value(await other.read(['agent-key', 'agent-certificate']));
           expect(seen['agent-key']).toBe(seen['agent-certificate']);
           expect(Number(seen['agent-key'])).toBeGreaterThanOrEqual(last);
           last = Number(seen['agent-key']);
@@ -169,7 +169,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
 
     describe('removal', () => {
       const identity = ['dispatcher-key', 'dispatcher-next-key', 'dispatcher-previous-key'] as const;
-      const read = async () => (await subject.again().read(identity))._unsafeUnwrap();
+      const read = async () => value(await subject.again().read(identity));
 
       it('of one item leaves the others, also for another instance', async () => {
         await subject.store.replace({ 'dispatcher-key': 'K', 'dispatcher-next-key': 'N' });
@@ -203,7 +203,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
         expect(
           (await subject.store.replace(Object.fromEntries(ITEMS.map((item) => [item, null])))).isOk(),
         ).toBe(true);
-        const contents = (await subject.again().read(ITEMS))._unsafeUnwrap();
+        const contents = value(await subject.again().read(ITEMS));
         expect(Object.values(contents)).toEqual(ITEMS.map(() => undefined));
       });
 
@@ -229,7 +229,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
         expect(await read()).toMatchObject({ 'dispatcher-key': 'K', 'dispatcher-next-key': undefined });
         await subject.store.replace({ 'dispatcher-next-key': 'M' });
         const refused = await subject.store.replace(change, { onlyIfAbsent: true });
-        expect(refused._unsafeUnwrapErr().code).toBe('identity_exists');
+        expect(failure(refused).code).toBe('identity_exists');
         expect(await read()).toMatchObject({ 'dispatcher-key': 'K', 'dispatcher-next-key': 'M' });
       });
 
@@ -249,7 +249,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
         const reader = async () => {
           const other = subject.again();
           while (writing) {
-            const seen = (await other.read(['dispatcher-next-key', 'dispatcher-key']))._unsafeUnwrap();
+            const seen = value(await other.read(['dispatcher-next-key', 'dispatcher-key']));
             const n = Number(seen['dispatcher-key']);
             expect(seen['dispatcher-next-key']).toBe(n % 2 === 1 ? undefined : `${n + 1}`);
             await new Promise(setImmediate);
@@ -262,7 +262,7 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
     it('checkWritable says yes and changes nothing', async () => {
       await subject.store.replace({ 'agent-key': 'K' });
       expect((await subject.store.checkWritable(ITEMS)).isOk()).toBe(true);
-      expect((await subject.store.read(['agent-key', 'ca-key']))._unsafeUnwrap()).toEqual({
+      expect(value(await subject.store.read(['agent-key', 'ca-key']))).toEqual({
         'agent-key': 'K',
         'ca-key': undefined,
       });

@@ -11,6 +11,7 @@ import {
   listenOptions,
   makeIdentities,
 } from '../support/network/network.js';
+import { failure, value } from './result.js';
 
 /** A listener and who asks it twice. */
 interface LegacyNetwork {
@@ -79,37 +80,37 @@ export function legacyPairingContract(name: string, open: () => LegacyNetwork): 
       let seen: IncomingRequest | undefined;
       const { ask, network } = await serve(async (request) => {
         seen = request;
-        const body = (await request.body())._unsafeUnwrap();
+        const body = value(await request.body());
         return { status: 200, headers: [], body, next: async () => jsonAnswer(200, { last: true }) };
       });
-      const exchange = (await ask())._unsafeUnwrap();
+      const exchange = value(await ask());
       expect(seen).toMatchObject({ method: 'POST', path: '/pair', query: '', httpVersion: '1.0' });
       expect(seen?.headers).toContainEqual(['content-type', 'application/json']);
       expect(seen?.peer).toMatchObject({ address: network.address, certificate: undefined });
       expect(jsonOf(exchange.first)).toEqual({ hostname: 'web-01' });
       expect(exchange.peer).toEqual(certificateOf(identities.agent));
-      expect(jsonOf((await exchange.second(5_000))._unsafeUnwrap())).toEqual({ last: true });
+      expect(jsonOf(value(await exchange.second(5_000)))).toEqual({ last: true });
     });
 
     it('waits for the second answer for as long as the handler does', async () => {
       const { ask, decide, called } = await undecided();
-      const exchange = (await ask())._unsafeUnwrap();
+      const exchange = value(await ask());
       const second = exchange.second(20_000);
       decide(jsonAnswer(200, { status: 'approved' }));
-      expect(jsonOf((await second)._unsafeUnwrap())).toEqual({ status: 'approved' });
+      expect(jsonOf(value(await second))).toEqual({ status: 'approved' });
       expect(called).toEqual([false]);
     });
 
     it('has the second answer also where it came before anybody asked for it', async () => {
       const { ask, decide } = await undecided();
       decide(jsonAnswer(200, { status: 'approved' }));
-      const exchange = (await ask())._unsafeUnwrap();
-      expect(jsonOf((await exchange.second(5_000))._unsafeUnwrap())).toEqual({ status: 'approved' });
+      const exchange = value(await ask());
+      expect(jsonOf(value(await exchange.second(5_000)))).toEqual({ status: 'approved' });
     });
 
     it('tells the handler when the peer hangs up', async () => {
       const { ask, gone, called } = await undecided();
-      (await ask())._unsafeUnwrap().close();
+      value(await ask()).close();
       await gone;
       expect(called).toHaveLength(1);
     });
@@ -117,18 +118,18 @@ export function legacyPairingContract(name: string, open: () => LegacyNetwork): 
     it('ends with the signal, before the first answer and after it', async () => {
       const stop = new AbortController();
       const { ask, gone } = await undecided();
-      const exchange = (await ask({ signal: stop.signal }))._unsafeUnwrap();
+      const exchange = value(await ask({ signal: stop.signal }));
       const second = exchange.second(20_000);
       stop.abort();
-      expect((await second)._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await second).code).toBe('aborted');
       await gone;
-      expect((await ask({ signal: stop.signal }))._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await ask({ signal: stop.signal })).code).toBe('aborted');
     });
 
     it('gives up after its time, and the handler learns it', async () => {
       const { ask, gone } = await undecided();
-      const exchange = (await ask())._unsafeUnwrap();
-      expect((await exchange.second(20))._unsafeUnwrapErr()).toMatchObject({
+      const exchange = value(await ask());
+      expect(failure(await exchange.second(20))).toMatchObject({
         code: 'timed_out',
         phase: 'pairing',
       });
@@ -137,7 +138,7 @@ export function legacyPairingContract(name: string, open: () => LegacyNetwork): 
 
     it('gives up when there is no first answer', async () => {
       const { ask } = await serve(() => new Promise(() => undefined));
-      expect((await ask({ answerTimeout: 20 }))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await ask({ answerTimeout: 20 }))).toMatchObject({
         code: 'timed_out',
         phase: 'answer',
       });
@@ -145,9 +146,9 @@ export function legacyPairingContract(name: string, open: () => LegacyNetwork): 
 
     it('fails where only one answer comes', async () => {
       const { ask } = await serve(async () => jsonAnswer(200, { status: 'error' }));
-      const exchange = (await ask())._unsafeUnwrap();
+      const exchange = value(await ask());
       expect(jsonOf(exchange.first)).toEqual({ status: 'error' });
-      expect((await exchange.second(5_000))._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await exchange.second(5_000)).code).toBe('connection_failed');
     });
 
     it('answers 500 where the handler throws after its first answer', async () => {
@@ -156,35 +157,35 @@ export function legacyPairingContract(name: string, open: () => LegacyNetwork): 
         ...jsonAnswer(200, {}),
         next: () => Promise.reject(bug),
       }));
-      const second = await (await ask())._unsafeUnwrap().second(5_000);
-      expect(second._unsafeUnwrap().status).toBe(500);
+      const second = await value(await ask()).second(5_000);
+      expect(value(second).status).toBe(500);
       expect(failed).toEqual([bug]);
     });
 
     it('lets a decision under way arrive when the port closes, and hangs up after the grace', async () => {
       const decided = await undecided();
-      const second = (await decided.ask())._unsafeUnwrap().second(20_000);
+      const second = value(await decided.ask()).second(20_000);
       const closed = decided.listening.close(20_000);
       decided.decide(jsonAnswer(200, { late: true }));
-      expect(jsonOf((await second)._unsafeUnwrap())).toEqual({ late: true });
+      expect(jsonOf(value(await second))).toEqual({ late: true });
       await closed;
 
       const { ask, listening, gone } = await undecided();
-      const never = (await ask())._unsafeUnwrap().second(20_000);
+      const never = value(await ask()).second(20_000);
       await listening.close(20);
-      expect((await never)._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await never).code).toBe('connection_failed');
       await gone;
     });
 
     it('takes no answer above 64 KiB', async () => {
       const { ask } = await serve(async () => ({ status: 200, headers: [], body: new Uint8Array(65_537) }));
-      expect((await ask())._unsafeUnwrapErr().code).toBe('too_large');
+      expect(failure(await ask()).code).toBe('too_large');
     });
 
     it('says that nothing listens', async () => {
       const { ask, listening } = await serve(async () => jsonAnswer(200, {}));
       await listening.close(0);
-      expect((await ask())._unsafeUnwrapErr().code).toBe('connection_refused');
+      expect(failure(await ask()).code).toBe('connection_refused');
     });
   });
 }

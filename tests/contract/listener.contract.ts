@@ -16,6 +16,7 @@ import {
   targetOf,
 } from '../support/network/network.js';
 import { testCa } from '../support/network/test-pki.js';
+import { failure, value } from './result.js';
 
 /** What holds for every listener; `open` gives a fresh network for each test. */
 export function listenerContract(name: string, open: () => Network): void {
@@ -66,7 +67,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it('hands over the request as it was sent, with who sent it', async () => {
       const { ask, handled, network } = await serve({
         async handle(request) {
-          const body = (await request.body())._unsafeUnwrap();
+          const body = value(await request.body());
           return { status: 200, headers: [], body };
         },
       });
@@ -82,7 +83,7 @@ export function listenerContract(name: string, open: () => Network): void {
         ],
         body,
       });
-      expect(answer._unsafeUnwrap().body).toEqual(body);
+      expect(value(answer).body).toEqual(body);
       const [request] = handled;
       expect(request).toMatchObject({ method: 'PUT', path: '/a/b%20c', query: '?x=1&y=%3F?' });
       expect(request?.headers.filter(([key]) => key.startsWith('x-'))).toEqual([
@@ -109,7 +110,7 @@ export function listenerContract(name: string, open: () => Network): void {
           body,
         }),
       });
-      const answer = (await ask())._unsafeUnwrap();
+      const answer = value(await ask());
       expect(answer.status).toBe(409);
       expect(Buffer.compare(answer.body, body)).toBe(0);
       expect(answer.headers).toEqual(
@@ -134,7 +135,7 @@ export function listenerContract(name: string, open: () => Network): void {
         ['/empty', 200],
         ['/none', 204],
       ] as const) {
-        const answer = (await ask({ path }))._unsafeUnwrap();
+        const answer = value(await ask({ path }));
         expect([answer.status, answer.body.length]).toEqual([status, 0]);
       }
     });
@@ -144,18 +145,18 @@ export function listenerContract(name: string, open: () => Network): void {
         async handle(request) {
           const [a, b] = [await request.body(), await request.body()];
           return jsonAnswer(200, {
-            same: Buffer.compare(a._unsafeUnwrap(), b._unsafeUnwrap()) === 0,
+            same: Buffer.compare(value(a), value(b)) === 0,
           });
         },
       });
-      expect(jsonOf((await ask())._unsafeUnwrap())).toEqual({ same: true });
+      expect(jsonOf(value(await ask()))).toEqual({ same: true });
     });
 
     it('refuses a client without a certificate before anything is handled', async () => {
       const { network, listening, transport, refused, refusal, handled } = await serve();
       const { credentials: _, ...anonymous } = targetOf(identities, network.host, listening.port);
       const answer = await transport.request(anonymous, requestOf());
-      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      expect(failure(answer).code).toMatch(/^(connection_failed|tls_failed)$/);
       await refusal.promise;
       expect(refused).toEqual([`${network.address} NO_CERTIFICATE`]);
       expect(handled).toEqual([]);
@@ -164,7 +165,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it('refuses a client of another CA', async () => {
       const { askAs, refused, refusal, handled } = await serve();
       const answer = await askAs(await identities.otherCa.issue({ usages: ['clientAuth'] }));
-      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      expect(failure(answer).code).toMatch(/^(connection_failed|tls_failed)$/);
       await refusal.promise;
       expect(refused).toHaveLength(1);
       expect(refused[0]).toMatch(/UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE/);
@@ -174,7 +175,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it("refuses a client with a server's certificate", async () => {
       const { askAs, refused, refusal, handled, network } = await serve();
       const answer = await askAs(identities.agent);
-      expect(answer._unsafeUnwrapErr().code).toMatch(/^(connection_failed|tls_failed)$/);
+      expect(failure(answer).code).toMatch(/^(connection_failed|tls_failed)$/);
       await refusal.promise;
       expect(refused).toEqual([`${network.address} INVALID_PURPOSE`]);
       expect(handled).toEqual([]);
@@ -192,7 +193,7 @@ export function listenerContract(name: string, open: () => Network): void {
       ]) {
         const answer = await askAs(credentials);
         const { commonName } = certificateOf(credentials);
-        expect(jsonOf(answer._unsafeUnwrap())['client']).toBe(commonName);
+        expect(jsonOf(value(answer))['client']).toBe(commonName);
       }
       expect(refused).toEqual([]);
     });
@@ -206,7 +207,7 @@ export function listenerContract(name: string, open: () => Network): void {
       closing.push(() => transport.close());
       const target = targetOf(identities, network.host, listening.port);
       const answer = await transport.request(target, requestOf());
-      expect(jsonOf(answer._unsafeUnwrap())).not.toHaveProperty('client');
+      expect(jsonOf(value(answer))).not.toHaveProperty('client');
     });
 
     it('closes what `accept` does not want', async () => {
@@ -217,7 +218,7 @@ export function listenerContract(name: string, open: () => Network): void {
           return false;
         },
       });
-      expect((await ask())._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await ask()).code).toBe('connection_failed');
       expect(asked).toEqual([network.address]);
       expect(handled).toEqual([]);
     });
@@ -243,8 +244,8 @@ export function listenerContract(name: string, open: () => Network): void {
       });
       const stranger = await identities.ca.issue({ commonName: 'stranger', usages: ['clientAuth'] });
       for (const count of [1, 2, 3]) {
-        expect(jsonOf((await askAs(stranger))._unsafeUnwrap())['client']).toBe('stranger');
-        expect((await ask())._unsafeUnwrap().status).toBe(200);
+        expect(jsonOf(value(await askAs(stranger)))['client']).toBe('stranger');
+        expect(value(await ask()).status).toBe(200);
         expect(handled).toHaveLength(2 * count);
       }
       expect(asked.sort()).toEqual(['dispatcher', 'stranger', 'stranger', 'stranger']);
@@ -255,14 +256,14 @@ export function listenerContract(name: string, open: () => Network): void {
     it('serves whom `accept` prefers, at once or later', async () => {
       for (const delay of [0, 20]) {
         const { ask } = await serve({ accept: () => ({ delay }) });
-        expect((await ask({ body: new Uint8Array(100_000) }))._unsafeUnwrap().status).toBe(200);
+        expect(value(await ask({ body: new Uint8Array(100_000) })).status).toBe(200);
       }
     });
 
     it('closes connections above the limit at once', async () => {
       const { ask, refused, refusal, network } = await serve({ maxConnections: 2 });
       for (const connectionKey of ['a', 'b']) expect((await ask({}, { connectionKey })).isOk()).toBe(true);
-      expect((await ask({}, { connectionKey: 'c' }))._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await ask({}, { connectionKey: 'c' })).code).toBe('connection_failed');
       await refusal.promise;
       expect(refused).toEqual([`${network.address} TOO_MANY_CONNECTIONS`]);
       expect((await ask({}, { connectionKey: 'a' })).isOk()).toBe(true);
@@ -272,33 +273,33 @@ export function listenerContract(name: string, open: () => Network): void {
       const { ask, handled } = await serve();
       const lines = (count: number) =>
         Array.from({ length: count }, (_, at) => [`x-${at}`, String(at)] as const);
-      expect((await ask({ headers: lines(33) }))._unsafeUnwrap().status).toBe(431);
+      expect(value(await ask({ headers: lines(33) })).status).toBe(431);
       expect(handled).toEqual([]);
       // Host, Connection and Content-Length come on top.
-      expect((await ask({ headers: lines(29) }))._unsafeUnwrap().status).toBe(200);
+      expect(value(await ask({ headers: lines(29) })).status).toBe(200);
     });
 
     it('gives `too_large` for a body above the limit, and the answer to that arrives', async () => {
       const { ask } = await serve({ maxBody: 1_000 });
-      expect((await ask({ body: new Uint8Array(1_000) }))._unsafeUnwrap().status).toBe(200);
+      expect(value(await ask({ body: new Uint8Array(1_000) })).status).toBe(200);
       for (const size of [1_001, 300_000]) {
-        const answer = (await ask({ body: new Uint8Array(size) }))._unsafeUnwrap();
+        const answer = value(await ask({ body: new Uint8Array(size) }));
         expect(answer.status).toBe(413);
         expect(jsonOf(answer)).toEqual({ error: 'too_large' });
       }
-      expect((await ask())._unsafeUnwrap().status).toBe(200);
+      expect(value(await ask()).status).toBe(200);
     });
 
     it('sends the answer of a handler that did not read the body', async () => {
       const { ask } = await serve({ handle: async () => jsonAnswer(403, { error: 'forbidden' }) });
       for (const size of [0, 10, 900_000])
-        expect((await ask({ body: new Uint8Array(size) }))._unsafeUnwrap().status).toBe(403);
+        expect(value(await ask({ body: new Uint8Array(size) })).status).toBe(403);
     });
 
     it('answers 500 and reports it when the handler throws', async () => {
       const bug = new Error('a bug with a secret');
       const { ask, failed } = await serve({ handle: () => Promise.reject(bug) });
-      const answer = (await ask())._unsafeUnwrap();
+      const answer = value(await ask());
       expect(answer.status).toBe(500);
       expect(jsonOf(answer)).toEqual({ error: 'internal error' });
       expect(failed).toEqual([bug]);
@@ -307,8 +308,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it('shows renewed credentials to new connections and keeps the established ones', async () => {
       const { ask, listening } = await serve();
       const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
-      const serialOf = async (connectionKey: string) =>
-        (await ask({}, { connectionKey }))._unsafeUnwrap().peer.serial;
+      const serialOf = async (connectionKey: string) => value(await ask({}, { connectionKey })).peer.serial;
       const former = certificateOf(identities.agent).serial;
       expect(await serialOf('old')).toBe(former);
       listening.renew(renewed);
@@ -320,7 +320,7 @@ export function listenerContract(name: string, open: () => Network): void {
       const { ask, listening, handled } = await serve();
       const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
       const presentedTo = async (connectionKey: string) => {
-        (await ask({}, { connectionKey }))._unsafeUnwrap();
+        value(await ask({}, { connectionKey }));
         return handled.at(-1)?.peer.presented;
       };
       const [former, next] = [certificateOf(identities.agent), certificateOf(renewed)];
@@ -348,7 +348,7 @@ export function listenerContract(name: string, open: () => Network): void {
       const other = await identities.otherCa.issue({ commonName: 'other', usages: ['clientAuth'] });
       expect((await askAs(identities.dispatcher)).isOk()).toBe(true);
       listening.renew(identities.agent, [identities.otherCa.pem]);
-      expect(jsonOf((await askAs(other))._unsafeUnwrap())['client']).toBe('other');
+      expect(jsonOf(value(await askAs(other)))['client']).toBe('other');
       expect((await askAs(identities.dispatcher)).isErr()).toBe(true);
       await refusal.promise;
       expect(handled).toHaveLength(2);
@@ -359,7 +359,7 @@ export function listenerContract(name: string, open: () => Network): void {
       listening.renew({ key: identities.dispatcher.key, certificate: identities.agent.certificate });
       expect(failed).toEqual([expect.objectContaining({ code: 'certificate_invalid' })]);
       const answer = await ask({}, { connectionKey: 'after' });
-      expect(answer._unsafeUnwrap().peer.serial).toBe(certificateOf(identities.agent).serial);
+      expect(value(answer).peer.serial).toBe(certificateOf(identities.agent).serial);
     });
 
     it('lets a request under way finish when it closes, and accepts no other', async () => {
@@ -376,11 +376,9 @@ export function listenerContract(name: string, open: () => Network): void {
       const closed = listening.close(20_000);
       expect((await ask({}, { connectionKey: 'too late' })).isErr()).toBe(true);
       release.resolve();
-      expect(jsonOf((await answer)._unsafeUnwrap())).toEqual({ late: true });
+      expect(jsonOf(value(await answer))).toEqual({ late: true });
       await closed;
-      expect((await ask({}, { connectionKey: 'under way' }))._unsafeUnwrapErr().code).toBe(
-        'connection_refused',
-      );
+      expect(failure(await ask({}, { connectionKey: 'under way' })).code).toBe('connection_refused');
     });
 
     it('waits for requests under way no longer than the grace', async () => {
@@ -396,7 +394,7 @@ export function listenerContract(name: string, open: () => Network): void {
       await started.promise;
       await listening.close(20);
       release.resolve();
-      expect((await answer)._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await answer).code).toBe('connection_failed');
     });
 
     it('can be closed twice', async () => {
@@ -424,7 +422,7 @@ export function listenerContract(name: string, open: () => Network): void {
           }),
         });
         for (const path of ['/a', '/b']) {
-          const answer = (await ask({ path }))._unsafeUnwrap();
+          const answer = value(await ask({ path }));
           expect(answer.status).toBe(200);
           expect(answer.headers).toContainEqual(['content-type', 'application/x-ndjson']);
           expect(Buffer.from(answer.body).toString()).toBe(
@@ -464,7 +462,7 @@ export function listenerContract(name: string, open: () => Network): void {
         const asking = ask({ signal: leaving.signal });
         await begun;
         leaving.abort();
-        expect((await asking)._unsafeUnwrapErr().code).toBe('aborted');
+        expect(failure(await asking).code).toBe('aborted');
         await ended;
         expect(failed).toEqual([]);
       });
@@ -497,7 +495,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it('says that a port is taken', async () => {
       const { network, listening, all } = await serve();
       const second = await network.listener.listen({ ...all, port: listening.port });
-      const error = second._unsafeUnwrapErr();
+      const error = failure(second);
       expect(error).toMatchObject({
         code: 'listen_failed',
         bind: '127.0.0.1',
@@ -515,7 +513,7 @@ export function listenerContract(name: string, open: () => Network): void {
           ...all,
           credentials: { key, certificate: agent.certificate },
         });
-        const error = listened._unsafeUnwrapErr();
+        const error = failure(listened);
         expect(error.code).toBe('certificate_invalid');
         expect(error.message).not.toMatch(/\n|PRIVATE KEY/);
       }

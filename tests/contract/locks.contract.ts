@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { LockKey, Locks } from '../../src/ports/locks.js';
+import { failure, value } from './result.js';
 
 const key = (host: string, script = 'deploy'): LockKey => ({ host, script });
 
@@ -10,17 +11,17 @@ export function locksContract(adapter: string, openPlace: () => () => Locks | Pr
     const acquired = async (locks: Locks, keys: readonly LockKey[], reqid: string): Promise<boolean> =>
       (await locks.acquire(keys, reqid, 1000)).isOk();
     const conflicts = async (locks: Locks, keys: readonly LockKey[]): Promise<readonly string[]> => {
-      const error = (await locks.acquire(keys, 'other', 1000))._unsafeUnwrapErr();
+      const error = failure(await locks.acquire(keys, 'other', 1000));
       if (error.code !== 'locked') throw new Error(error.message);
       return error.conflicts;
     };
     const listed = async (locks: Locks): Promise<readonly string[]> =>
-      (await locks.list())._unsafeUnwrap().map(({ host, script }) => `${host}:${script}`);
+      value(await locks.list()).map(({ host, script }) => `${host}:${script}`);
 
     it('a lock that is held shows who holds it', async () => {
       const locks = await openOne();
-      (await locks.acquire([key('web-01')], 'r1', 1234))._unsafeUnwrap();
-      expect((await locks.list())._unsafeUnwrap()).toEqual([
+      value(await locks.acquire([key('web-01')], 'r1', 1234));
+      expect(value(await locks.list())).toEqual([
         { host: 'web-01', script: 'deploy', reqid: 'r1', pid: process.pid, since: 1234 },
       ]);
     });
@@ -81,7 +82,7 @@ export function locksContract(adapter: string, openPlace: () => () => Locks | Pr
       const locks = await openOne();
       expect(await acquired(locks, [key('web-01'), key('web-02')], 'r1')).toBe(true);
       expect(await acquired(locks, [key('web-03')], 'r2')).toBe(true);
-      for (const reqid of ['r1', 'r1', 'never']) (await locks.release(reqid))._unsafeUnwrap();
+      for (const reqid of ['r1', 'r1', 'never']) value(await locks.release(reqid));
       expect(await listed(locks)).toEqual(['web-03:deploy']);
       expect(await acquired(locks, [key('web-01')], 'r3')).toBe(true);
     });
@@ -125,8 +126,8 @@ export function locksContract(adapter: string, openPlace: () => () => Locks | Pr
       const [first, second] = [await open(), await open()];
       expect(await acquired(first, [key('web-01')], 'r1')).toBe(true);
       expect(await acquired(second, [key('web-02')], 'r2')).toBe(true);
-      (await first.close())._unsafeUnwrap();
-      (await first.close())._unsafeUnwrap();
+      value(await first.close());
+      value(await first.close());
       expect(await listed(second)).toEqual(['web-02:deploy']);
       expect(await acquired(second, [key('web-01')], 'r3')).toBe(true);
     });
@@ -135,7 +136,7 @@ export function locksContract(adapter: string, openPlace: () => () => Locks | Pr
       const open = openPlace();
       const [first, second] = [await open(), await open()];
       expect(await acquired(first, [key('web-01')], 'r1')).toBe(true);
-      (await first.close())._unsafeUnwrap();
+      value(await first.close());
       expect(await acquired(first, [key('web-01')], 'r2')).toBe(true);
       expect(await conflicts(second, [key('web-01')])).toEqual(['web-01:deploy']);
     });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PairingDecision, PairingRequest, PairingState } from '../../src/domain/pairing/request.js';
 import type { PairingQueue } from '../../src/ports/pairing-queue.js';
+import { failure, value } from './result.js';
 
 const states: readonly PairingState[] = ['started', 'open', 'issued', 'active', 'denied', 'expired'];
 
@@ -33,12 +34,12 @@ export function pairingQueueContract(
   describe(`pairing queue: ${adapter}`, () => {
     const withRequests = async (...requests: readonly PairingRequest[]): Promise<PairingQueue> => {
       const queue = await open();
-      for (const entry of requests) (await queue.add(entry))._unsafeUnwrap();
+      for (const entry of requests) value(await queue.add(entry));
       return queue;
     };
-    const find = async (queue: PairingQueue, digit: string) => (await queue.find(id(digit)))._unsafeUnwrap();
+    const find = async (queue: PairingQueue, digit: string) => value(await queue.find(id(digit)));
     const listed = async (queue: PairingQueue, wanted: readonly PairingState[] = states) =>
-      (await queue.list(wanted))._unsafeUnwrap().map((entry) => entry.id[0]);
+      value(await queue.list(wanted)).map((entry) => entry.id[0]);
 
     it('a request comes back as it was added', async () => {
       const whole = request('b', { ...open_, decision: approve, version: 'v1', lookupBy: 'hostname' });
@@ -51,7 +52,7 @@ export function pairingQueueContract(
 
     it('an id is added once', async () => {
       const queue = await withRequests(request('a'));
-      const error = (await queue.add(request('a', { host: 'other' })))._unsafeUnwrapErr();
+      const error = failure(await queue.add(request('a', { host: 'other' })));
       expect(error.code).toBe('store_failed');
       expect((await find(queue, 'a'))?.host).toBe('web1.example.org');
     });
@@ -72,13 +73,13 @@ export function pairingQueueContract(
 
     it('a request moves on, gets its code when it opens, and keeps it', async () => {
       const queue = await withRequests(request('a'), request('b'));
-      const opened = (await queue.advance(id('a'), 'open', { code: '000042' }))._unsafeUnwrap();
+      const opened = value(await queue.advance(id('a'), 'open', { code: '000042' }));
       expect(opened).toEqual(request('a', { state: 'open', code: '000042' }));
-      const issued = (await queue.advance(id('a'), 'issued'))._unsafeUnwrap();
+      const issued = value(await queue.advance(id('a'), 'issued'));
       expect(issued).toEqual(request('a', { state: 'issued', code: '000042' }));
       expect(await find(queue, 'a')).toEqual(issued);
       expect(await find(queue, 'b')).toEqual(request('b'));
-      const error = (await queue.advance(id('c'), 'open'))._unsafeUnwrapErr();
+      const error = failure(await queue.advance(id('c'), 'open'));
       expect(error).toMatchObject({ code: 'request_unknown', id: id('c') });
     });
 
@@ -88,14 +89,14 @@ export function pairingQueueContract(
       { ...approve, port: 7000, lookupBy: 'hostname' } as const,
     ])('an approval is kept, and the request stays open: %j', async (decision) => {
       const queue = await withRequests(request('a', open_));
-      const decided = (await queue.decide(id('a'), decision, 1999))._unsafeUnwrap();
+      const decided = value(await queue.decide(id('a'), decision, 1999));
       expect(decided).toEqual(request('a', { ...open_, decision }));
       expect(await find(queue, 'a')).toEqual(decided);
     });
 
     it('a denial is kept, and ends the request at once', async () => {
       const queue = await withRequests(request('a', open_));
-      const decided = (await queue.decide(id('a'), deny, 1999))._unsafeUnwrap();
+      const decided = value(await queue.decide(id('a'), deny, 1999));
       expect(decided).toEqual(request('a', { ...open_, state: 'denied', decision: deny }));
       expect(await find(queue, 'a')).toEqual(decided);
       expect(await listed(queue, ['started', 'open'])).toEqual([]);
@@ -121,7 +122,7 @@ export function pairingQueueContract(
       'a request that is %s cannot be decided',
       async (state) => {
         const queue = await withRequests(request('a', { state }));
-        const error = (await queue.decide(id('a'), approve, 1500))._unsafeUnwrapErr();
+        const error = failure(await queue.decide(id('a'), approve, 1500));
         expect(error).toMatchObject({ code: 'request_not_ready', id: id('a'), state });
         expect((await find(queue, 'a'))?.decision).toBeUndefined();
       },
@@ -129,9 +130,9 @@ export function pairingQueueContract(
 
     it('a request whose time has passed, or that is unknown, cannot be decided', async () => {
       const queue = await withRequests(request('a', open_));
-      const late = (await queue.decide(id('a'), approve, 2000))._unsafeUnwrapErr();
+      const late = failure(await queue.decide(id('a'), approve, 2000));
       expect(late).toMatchObject({ code: 'request_not_ready', state: 'expired' });
-      const unknown = (await queue.decide(id('b'), approve, 0))._unsafeUnwrapErr();
+      const unknown = failure(await queue.decide(id('b'), approve, 0));
       expect(unknown).toMatchObject({ code: 'request_unknown', id: id('b') });
     });
 
@@ -143,11 +144,11 @@ export function pairingQueueContract(
         request('d', { state: 'issued' }),
         request('e', { state: 'active' }),
       );
-      expect((await queue.expire(1999))._unsafeUnwrap()).toBe(0);
-      expect((await queue.expire(2000))._unsafeUnwrap()).toBe(1);
+      expect(value(await queue.expire(1999))).toBe(0);
+      expect(value(await queue.expire(2000))).toBe(1);
       expect(await listed(queue, ['expired'])).toEqual(['a']);
-      expect((await queue.expire())._unsafeUnwrap()).toBe(1);
-      expect((await queue.expire())._unsafeUnwrap()).toBe(0);
+      expect(value(await queue.expire())).toBe(1);
+      expect(value(await queue.expire())).toBe(0);
       expect(await listed(queue, ['expired'])).toEqual(['a', 'b']);
       expect(await listed(queue, ['denied', 'issued', 'active'])).toEqual(['c', 'd', 'e']);
     });
@@ -161,8 +162,8 @@ export function pairingQueueContract(
         ),
         request('9', { state: 'denied', createdAt: 1001 }),
       );
-      expect((await queue.purge(1000))._unsafeUnwrap()).toBe(0);
-      expect((await queue.purge(1001))._unsafeUnwrap()).toBe(3);
+      expect(value(await queue.purge(1000))).toBe(0);
+      expect(value(await queue.purge(1001))).toBe(3);
       expect(await listed(queue)).toEqual(['3', '4', '5', '9']);
     });
 
@@ -171,7 +172,7 @@ export function pairingQueueContract(
       const queue = await withRequests(entry);
       Object.assign(entry, { host: 'changed' });
       Object.assign((await find(queue, 'a')) ?? {}, { host: 'changed' });
-      Object.assign((await queue.list(states))._unsafeUnwrap()[0] ?? {}, { host: 'changed' });
+      Object.assign(value(await queue.list(states))[0] ?? {}, { host: 'changed' });
       expect((await find(queue, 'a'))?.host).toBe('web1.example.org');
     });
   });

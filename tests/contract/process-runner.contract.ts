@@ -5,6 +5,7 @@ import type {
   ProcessRequest,
   ProcessRunner,
 } from '../../src/ports/process-runner.js';
+import { failure, value } from './result.js';
 
 /** What a program of the suite does; the binding provides one of each; undefined: there is no such thing as it runs. */
 export interface ContractPrograms {
@@ -52,7 +53,7 @@ export function processRunnerContract(
         ...changes,
       });
     const output = async (program: keyof ContractPrograms, changes: Partial<ProcessRequest> = {}) => {
-      const outcome = (await run(program, changes))._unsafeUnwrap();
+      const outcome = value(await run(program, changes));
       return { ...outcome, text: new TextDecoder().decode(outcome.stdout.bytes) };
     };
 
@@ -72,7 +73,7 @@ export function processRunnerContract(
       });
 
     test('an argument with a NUL is refused, not cut', async () => {
-      const error = (await run('argv', { args: ['fine', 'a\0b'] }))._unsafeUnwrapErr();
+      const error = failure(await run('argv', { args: ['fine', 'a\0b'] }));
       expect(error).toMatchObject({ code: 'spawn_failed', path: programs.argv });
       expect(error.reason).toBe('argument 2 holds a NUL');
     });
@@ -210,12 +211,12 @@ export function processRunnerContract(
       });
 
     test('what was cancelled before is not started', async () => {
-      const error = (await run('argv', { signal: AbortSignal.abort() }))._unsafeUnwrapErr();
+      const error = failure(await run('argv', { signal: AbortSignal.abort() }));
       expect(error).toMatchObject({ code: 'spawn_failed', reason: 'cancelled before it was started' });
     });
 
     test('a program that does not exist is spawn_failed with path and reason', async () => {
-      const error = (await run('missing'))._unsafeUnwrapErr();
+      const error = failure(await run('missing'));
       expect(error).toMatchObject({
         code: 'spawn_failed',
         path: programs.missing,

@@ -1,24 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CertificateId, certificateId } from '../../src/domain/deploy/certificate-id.js';
 import type { PullKeys } from '../../src/ports/pull-keys.js';
+import { value } from './result.js';
 
 export interface PullKeysSubject {
   readonly keys: PullKeys;
   readonly dispose: () => Promise<void>;
 }
 
-export const idOf = (text: string): CertificateId => certificateId(text)._unsafeUnwrap();
+export const idOf = (text: string): CertificateId => value(certificateId(text));
 
 export function pullKeysContract(name: string, create: () => Promise<PullKeysSubject>): void {
   describe(`keys of a pull agent: ${name}`, () => {
     let subject: PullKeysSubject;
     beforeEach(async () => {
       subject = await create();
-      (await subject.keys.prepare())._unsafeUnwrap();
+      value(await subject.keys.prepare());
     });
     afterEach(() => subject.dispose());
-    const load = async (id: string) => (await subject.keys.load(idOf(id)))._unsafeUnwrap();
-    const put = async (id: string, pem: string) => (await subject.keys.put(idOf(id), pem))._unsafeUnwrap();
+    const load = async (id: string) => value(await subject.keys.load(idOf(id)));
+    const put = async (id: string, pem: string) => value(await subject.keys.put(idOf(id), pem));
 
     it('where no key was put there is none', async () => {
       expect(await load('mc-1')).toEqual({ present: undefined, former: undefined });
@@ -36,7 +37,7 @@ export function pullKeysContract(name: string, create: () => Promise<PullKeysSub
     it('a former key is forgotten, also twice, and the present one is not', async () => {
       await put('mc-1', 'one\n');
       await put('mc-1', 'two\n');
-      for (let time = 0; time < 2; time += 1) (await subject.keys.forgetFormer(idOf('mc-1')))._unsafeUnwrap();
+      for (let time = 0; time < 2; time += 1) value(await subject.keys.forgetFormer(idOf('mc-1')));
       expect(await load('mc-1')).toEqual({ present: 'two\n', former: undefined });
     });
 
@@ -59,7 +60,7 @@ export function pullKeysContract(name: string, create: () => Promise<PullKeysSub
 
     it('to make ready what is ready changes nothing', async () => {
       await put('mc-1', 'one\n');
-      expect((await subject.keys.prepare())._unsafeUnwrap()).toEqual({ tightenedFrom: undefined });
+      expect(value(await subject.keys.prepare())).toEqual({ tightenedFrom: undefined });
       expect(await load('mc-1')).toEqual({ present: 'one\n', former: undefined });
     });
   });

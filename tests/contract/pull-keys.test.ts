@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { filePullKeys } from '../../src/adapters/files/deploy/pull-keys.js';
 import { memoryPullKeys } from '../../src/adapters/memory/deploy/pull-keys.js';
 import { idOf, pullKeysContract } from './pull-keys.contract.js';
+import { failure, value } from './result.js';
 
 pullKeysContract('memory', async () => ({ keys: memoryPullKeys(), dispose: async () => undefined }));
 
@@ -29,7 +30,7 @@ describe('keys of a pull agent in files', () => {
 
   it('a key is a file of its owner alone, in a directory of its owner alone', async () => {
     const { place, keys } = await open();
-    for (const pem of ['one', 'two']) (await keys.put(idOf('mc-1'), pem))._unsafeUnwrap();
+    for (const pem of ['one', 'two']) value(await keys.put(idOf('mc-1'), pem));
     const modes = ['', 'mc-1.key', 'former', 'former/mc-1.key'].map((name) => modeOf(join(place, name)));
     expect(await Promise.all(modes)).toEqual([0o700, 0o600, 0o700, 0o600]);
     expect((await readdir(place)).toSorted()).toEqual(['former', 'mc-1.key']);
@@ -39,10 +40,10 @@ describe('keys of a pull agent in files', () => {
     const { place, keys } = await open();
     await mkdir(place);
     await chmod(place, 0o755);
-    expect((await keys.prepare())._unsafeUnwrap()).toEqual({ tightenedFrom: 0o755 });
+    expect(value(await keys.prepare())).toEqual({ tightenedFrom: 0o755 });
     expect(await modeOf(place)).toBe(0o700);
     await chmod(place, 0o777);
-    (await keys.put(idOf('mc-1'), 'one'))._unsafeUnwrap();
+    value(await keys.put(idOf('mc-1'), 'one'));
     expect(await modeOf(place)).toBe(0o700);
   });
 
@@ -50,8 +51,8 @@ describe('keys of a pull agent in files', () => {
     const { place, keys } = await open();
     await mkdir(place, { mode: 0o700 });
     await writeFile(join(place, 'mc-1.key'), 'theirs', { mode: 0o644 });
-    expect((await keys.load(idOf('mc-1')))._unsafeUnwrap().present).toBe('theirs');
-    (await keys.put(idOf('mc-1'), 'ours'))._unsafeUnwrap();
+    expect(value(await keys.load(idOf('mc-1'))).present).toBe('theirs');
+    value(await keys.put(idOf('mc-1'), 'ours'));
     expect(await modeOf(join(place, 'mc-1.key'))).toBe(0o600);
     expect(await modeOf(join(place, 'former/mc-1.key'))).toBe(0o600);
   });
@@ -62,7 +63,7 @@ describe('keys of a pull agent in files', () => {
     const elsewhere = join(directory, 'elsewhere');
     await writeFile(elsewhere, 'not theirs');
     await symlink(elsewhere, join(place, 'mc-1.key'));
-    expect((await keys.load(idOf('mc-1')))._unsafeUnwrapErr()).toMatchObject({ reason: 'ELOOP' });
+    expect(failure(await keys.load(idOf('mc-1')))).toMatchObject({ reason: 'ELOOP' });
     expect((await keys.put(idOf('mc-1'), 'ours')).isErr()).toBe(true);
     expect(await readdir(join(place, 'former'))).toEqual([]);
   });
@@ -70,14 +71,14 @@ describe('keys of a pull agent in files', () => {
   it('what is no file or too large is an error that names it', async () => {
     const { place, keys } = await open();
     await mkdir(join(place, 'mc-1.key'), { recursive: true, mode: 0o700 });
-    expect((await keys.load(idOf('mc-1')))._unsafeUnwrapErr().message).toContain('mc-1.key');
+    expect(failure(await keys.load(idOf('mc-1'))).message).toContain('mc-1.key');
     await writeFile(join(place, 'mc-2.key'), 'x'.repeat(70_000));
-    expect((await keys.load(idOf('mc-2')))._unsafeUnwrapErr().reason).toBe('EFBIG');
+    expect(failure(await keys.load(idOf('mc-2'))).reason).toBe('EFBIG');
   });
 
   it('a file in the place of the directory is an error', async () => {
     const { place, keys } = await open();
     await writeFile(place, '');
-    expect((await keys.prepare())._unsafeUnwrapErr()).toMatchObject({ code: 'file_failed' });
+    expect(failure(await keys.prepare())).toMatchObject({ code: 'file_failed' });
   });
 });

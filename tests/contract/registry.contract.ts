@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/trust/agent-record.js';
 import { type AgentStanding, newStanding } from '../../src/domain/trust/agent-standing.js';
 import type { Adoption, Enrolment, Registry } from '../../src/ports/registry.js';
+import { failure, value } from './result.js';
 
 const key = (digit: string): string => digit.repeat(64);
 
@@ -53,23 +54,23 @@ export function registryContract(
     /** With `web-01` active under key a. */
     const withAgent = async (change: Partial<Enrolment> = {}): Promise<Registry> => {
       const registry = await open();
-      (await registry.enrol(enrolment('web-01', key('a'), change)))._unsafeUnwrap();
-      (await registry.activate('web-01', key('a')))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('a'), change)));
+      value(await registry.activate('web-01', key('a')));
       return registry;
     };
     const find = async (registry: Registry, name = 'web-01'): Promise<AgentRecord | undefined> =>
-      (await registry.find(name))._unsafeUnwrap();
+      value(await registry.find(name));
 
     it('an empty registry knows nobody', async () => {
       const registry = await open();
-      expect((await registry.list())._unsafeUnwrap()).toEqual([]);
+      expect(value(await registry.list())).toEqual([]);
       expect(await find(registry)).toBeUndefined();
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('a')))).toBeUndefined();
     });
 
     it('an enrolment is a record with one issued pin', async () => {
       const registry = await open();
-      const enrolled = (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
+      const enrolled = value(await registry.enrol(enrolment('web-01', key('a'))));
       expect(enrolled).toEqual({
         name: 'web-01',
         endpoint: endpoint('web-01.example.org'),
@@ -80,13 +81,13 @@ export function registryContract(
         standing: newStanding(['d1']),
       });
       expect(await find(registry)).toEqual(enrolled);
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toEqual(enrolled);
+      expect(value(await registry.findByKey(key('a')))).toEqual(enrolled);
     });
 
     it('a pin is written as issued at a pairing, whatever it says', async () => {
       const registry = await open();
       const active = pin(key('a'), { state: 'active', renewal: true });
-      (await registry.enrol(enrolment('web-01', key('a'), { pin: active })))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('a'), { pin: active })));
       expect((await find(registry))?.pins).toEqual([pin(key('a'))]);
     });
 
@@ -94,9 +95,9 @@ export function registryContract(
       const registry = await open();
       const names = ['web-10', 'db', 'web-1', 'Web-1', 'a.b'];
       for (const [index, name] of names.entries()) {
-        (await registry.enrol(enrolment(name, key(String(index)))))._unsafeUnwrap();
+        value(await registry.enrol(enrolment(name, key(String(index)))));
       }
-      const listed = (await registry.list())._unsafeUnwrap().map(({ name }) => name);
+      const listed = value(await registry.list()).map(({ name }) => name);
       expect(listed).toEqual(['Web-1', 'a.b', 'db', 'web-1', 'web-10']);
       expect((await find(registry, 'Web-1'))?.pins[0]?.spkiSha256).toBe(key('3'));
     });
@@ -104,34 +105,32 @@ export function registryContract(
     it('a registered name is refused without replace and left as it was', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      const error = (await registry.enrol(enrolment('web-01', key('b'))))._unsafeUnwrapErr();
+      const error = failure(await registry.enrol(enrolment('web-01', key('b'))));
       expect(error).toMatchObject({ code: 'agent_exists', name: 'web-01' });
       expect(await find(registry)).toEqual(before);
-      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('b')))).toBeUndefined();
     });
 
     it('a key that another name has pinned is refused with that name, also with replace', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
-      const before = (await registry.list())._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-02', key('b'))));
+      const before = value(await registry.list());
       for (const [name, taken, holder] of [
         ['web-02', 'a', 'web-01'],
         ['web-01', 'b', 'web-02'],
         ['web-03', 'a', 'web-01'],
       ] as const) {
-        const error = (
-          await registry.enrol(enrolment(name, key(taken), { replace: true }))
-        )._unsafeUnwrapErr();
+        const error = failure(await registry.enrol(enrolment(name, key(taken), { replace: true })));
         expect(error).toMatchObject({ code: 'agent_exists', name: holder });
       }
-      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+      expect(value(await registry.list())).toEqual(before);
     });
 
     it('with replace a further pin is added and everything else stands until it is seen', async () => {
       const registry = await withAgent();
-      (await registry.update('web-01', { tags: { env: 'prod' } }))._unsafeUnwrap();
+      value(await registry.update('web-01', { tags: { env: 'prod' } }));
       const moved = { endpoint: endpoint('new.example.org'), replace: true, at: 1_800_000_000_000 };
-      const record = (await registry.enrol(enrolment('web-01', key('b'), moved)))._unsafeUnwrap();
+      const record = value(await registry.enrol(enrolment('web-01', key('b'), moved)));
       expect(record).toMatchObject({
         endpoint: endpoint('web-01.example.org'),
         pairedAt: 1_700_000_000_000,
@@ -142,47 +141,47 @@ export function registryContract(
         [key('b'), 'issued'],
       ]);
       for (const known of ['a', 'b']) {
-        expect((await registry.findByKey(key(known)))._unsafeUnwrap()?.name).toBe('web-01');
+        expect(value(await registry.findByKey(key(known)))?.name).toBe('web-01');
       }
     });
 
     it('a newer issued pin takes the place of an older one', async () => {
       const registry = await withAgent();
       for (const next of ['b', 'c']) {
-        (await registry.enrol(enrolment('web-01', key(next), { replace: true })))._unsafeUnwrap();
+        value(await registry.enrol(enrolment('web-01', key(next), { replace: true })));
       }
       expect((await find(registry))?.pins.map(({ spkiSha256 }) => spkiSha256)).toEqual([key('a'), key('c')]);
-      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('b')))).toBeUndefined();
     });
 
     it('a key that was seen becomes active, takes its endpoint along, and the others go', async () => {
       const registry = await withAgent();
       const moved = { endpoint: endpoint('new.example.org'), replace: true };
-      (await registry.enrol(enrolment('web-01', key('b'), moved)))._unsafeUnwrap();
-      const record = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('b'), moved)));
+      const record = value(await registry.activate('web-01', key('b')));
       expect(record.endpoint).toEqual(endpoint('new.example.org'));
       expect(record.pins).toEqual([pin(key('b'), { state: 'active' })]);
       expect(await find(registry)).toEqual(record);
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('a')))).toBeUndefined();
     });
 
     it('the endpoint of the pin itself is the one that is taken along', async () => {
       const registry = await withAgent();
       const further = pin(key('b'), { endpoint: endpoint('pin.example.org') });
-      const issued = (
-        await registry.enrol(enrolment('web-01', key('b'), { pin: further, replace: true }))
-      )._unsafeUnwrap();
+      const issued = value(
+        await registry.enrol(enrolment('web-01', key('b'), { pin: further, replace: true })),
+      );
       expect(issued.pins[1]).toEqual(further);
-      const active = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      const active = value(await registry.activate('web-01', key('b')));
       expect(active.endpoint).toEqual(endpoint('pin.example.org'));
       expect(active.pins).toEqual([pin(key('b'), { state: 'active' })]);
     });
 
     it('a renewal at the same endpoint leaves a later edit of the endpoint alone', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
-      (await registry.update('web-01', { endpoint: endpoint('edited.example.org') }))._unsafeUnwrap();
-      const record = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('b'), { replace: true })));
+      value(await registry.update('web-01', { endpoint: endpoint('edited.example.org') }));
+      const record = value(await registry.activate('web-01', key('b')));
       expect(record.endpoint).toEqual(endpoint('edited.example.org'));
     });
 
@@ -190,34 +189,34 @@ export function registryContract(
       const registry = await withAgent();
       const later = 1_800_000_000_000;
       const renewed = { pin: pin(key('b'), { issuedAt: later }), replace: true, at: later };
-      (await registry.enrol(enrolment('web-01', key('b'), renewed)))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('b'), renewed)));
       expect((await find(registry))?.pairedAt).toBe(1_700_000_000_000);
-      const active = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      const active = value(await registry.activate('web-01', key('b')));
       expect(active.pairedAt).toBe(later);
-      (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.activate('web-01', key('b')));
       expect((await find(registry))?.pairedAt).toBe(later);
     });
 
     it('activating again changes nothing, and does not drop a pin that is on its way', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      expect((await registry.activate('web-01', key('a')))._unsafeUnwrap()).toEqual(before);
-      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
-      const both = (await registry.activate('web-01', key('a')))._unsafeUnwrap();
+      expect(value(await registry.activate('web-01', key('a')))).toEqual(before);
+      value(await registry.enrol(enrolment('web-01', key('b'), { replace: true })));
+      const both = value(await registry.activate('web-01', key('a')));
       expect(both.pins.map(({ state }) => state)).toEqual(['active', 'issued']);
     });
 
     it('the same key can be certified again, and the older certificate stands until the newer is seen', async () => {
       const registry = await withAgent();
       const again = pin(key('a'), { serial: '2e' });
-      const record = (
-        await registry.enrol(enrolment('web-01', key('a'), { pin: again, replace: true }))
-      )._unsafeUnwrap();
+      const record = value(
+        await registry.enrol(enrolment('web-01', key('a'), { pin: again, replace: true })),
+      );
       expect(record.pins.map(({ serial, state }) => [serial, state])).toEqual([
         ['1f', 'active'],
         ['2e', 'issued'],
       ]);
-      const active = (await registry.activate('web-01', key('a')))._unsafeUnwrap();
+      const active = value(await registry.activate('web-01', key('a')));
       expect(active.pins).toEqual([{ ...again, state: 'active' }]);
     });
 
@@ -225,10 +224,10 @@ export function registryContract(
       const registry = await withAgent({ pairing: 'v1' });
       expect((await find(registry))?.pairing).toBe('v1');
       const v1 = { pairing: 'v1', replace: true } as const;
-      (await registry.enrol(enrolment('web-01', key('c'), v1)))._unsafeUnwrap();
-      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
-      expect((await registry.activate('web-01', key('b')))._unsafeUnwrap().pairing).toBe('v2');
-      const refused = (await registry.enrol(enrolment('web-01', key('c'), v1)))._unsafeUnwrapErr();
+      value(await registry.enrol(enrolment('web-01', key('c'), v1)));
+      value(await registry.enrol(enrolment('web-01', key('b'), { replace: true })));
+      expect(value(await registry.activate('web-01', key('b'))).pairing).toBe('v2');
+      const refused = failure(await registry.enrol(enrolment('web-01', key('c'), v1)));
       expect(refused.code).toBe('downgrade_refused');
     });
 
@@ -238,7 +237,7 @@ export function registryContract(
         ['web-01', key('b')],
         ['web-02', key('a')],
       ] as const) {
-        const error = (await registry.activate(name, spki))._unsafeUnwrapErr();
+        const error = failure(await registry.activate(name, spki));
         expect(error).toMatchObject({ code: 'agent_unknown', name });
       }
     });
@@ -250,20 +249,20 @@ export function registryContract(
         pin: pin(key(digit), { issuedAt }),
         replace: true,
       });
-      (await registry.enrol(enrolment('web-01', key('b'), issued('b', old - 1))))._unsafeUnwrap();
-      (await registry.enrol(enrolment('db', key('c'), issued('c', old - 1))))._unsafeUnwrap();
-      (await registry.enrol(enrolment('new', key('d'), issued('d', old))))._unsafeUnwrap();
-      const dropped = (await registry.dropStaleEnrolments(old))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('b'), issued('b', old - 1))));
+      value(await registry.enrol(enrolment('db', key('c'), issued('c', old - 1))));
+      value(await registry.enrol(enrolment('new', key('d'), issued('d', old))));
+      const dropped = value(await registry.dropStaleEnrolments(old));
       expect(dropped).toEqual([
         { name: 'db', pin: pin(key('c'), { issuedAt: old - 1 }) },
         { name: 'web-01', pin: pin(key('b'), { issuedAt: old - 1 }) },
       ]);
-      const left = (await registry.list())._unsafeUnwrap();
+      const left = value(await registry.list());
       expect(left.map(({ name, pins }) => [name, pins.map(({ spkiSha256 }) => spkiSha256)])).toEqual([
         ['new', [key('d')]],
         ['web-01', [key('a')]],
       ]);
-      expect((await registry.dropStaleEnrolments(old))._unsafeUnwrap()).toEqual([]);
+      expect(value(await registry.dropStaleEnrolments(old))).toEqual([]);
     });
 
     it('what the agent learnt at a further pairing counts from when its key was seen', async () => {
@@ -276,15 +275,15 @@ export function registryContract(
         speaks: 'signed' as const,
       };
       const { serials, ...others } = known;
-      (await registry.note('web-01', { trusts: ['d2'], ...others }))._unsafeUnwrap();
+      value(await registry.note('web-01', { trusts: ['d2'], ...others }));
       const again = { replace: true, standing: newStanding(['d3']) };
-      const issued = (await registry.enrol(enrolment('web-01', key('b'), again)))._unsafeUnwrap();
+      const issued = value(await registry.enrol(enrolment('web-01', key('b'), again)));
       expect(issued.standing).toStrictEqual(known);
-      const active = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      const active = value(await registry.activate('web-01', key('b')));
       expect(active.standing).toStrictEqual(newStanding(['d3']));
       expect((await find(registry))?.standing).toStrictEqual(newStanding(['d3']));
-      (await registry.note('web-01', { trusts: ['d4'] }))._unsafeUnwrap();
-      const idempotent = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.note('web-01', { trusts: ['d4'] }));
+      const idempotent = value(await registry.activate('web-01', key('b')));
       expect(idempotent.standing.serials).toEqual(['d3', 'd4']);
     });
 
@@ -301,8 +300,8 @@ export function registryContract(
         ['full', 'a', full],
         ['empty', 'b', newStanding()],
       ] as const) {
-        (await registry.enrol(enrolment(name, key(digit), { standing })))._unsafeUnwrap();
-        (await registry.activate(name, key(digit)))._unsafeUnwrap();
+        value(await registry.enrol(enrolment(name, key(digit), { standing })));
+        value(await registry.activate(name, key(digit)));
         expect((await find(registry, name))?.standing).toStrictEqual(standing);
       }
     });
@@ -310,28 +309,28 @@ export function registryContract(
     it('a renewed certificate is issued beside the active one, and nothing else changes', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      const record = (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      const record = value(await registry.renew('web-01', certificate));
       const renewal: KeyPin = { ...certificate, state: 'issued', renewal: true };
       expect(record).toEqual({ ...before, pins: [pin(key('a'), { state: 'active' }), renewal] });
       expect(await find(registry)).toEqual(record);
       for (const known of ['a', 'b']) {
-        expect((await registry.findByKey(key(known)))._unsafeUnwrap()).toEqual(record);
+        expect(value(await registry.findByKey(key(known)))).toEqual(record);
       }
     });
 
     it('the key of a renewal that was seen takes the place of the one before, and nothing else changes', async () => {
       const registry = await withAgent({ pairing: 'v1' });
-      (await registry.note('web-01', { trusts: ['d2'] }))._unsafeUnwrap();
+      value(await registry.note('web-01', { trusts: ['d2'] }));
       const before = await find(registry);
       const elsewhere = { ...certificate, endpoint: endpoint('elsewhere.example.org') };
-      (await registry.renew('web-01', elsewhere))._unsafeUnwrap();
-      const record = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.renew('web-01', elsewhere));
+      const record = value(await registry.activate('web-01', key('b')));
       expect(record).toEqual({ ...before, pins: [{ ...certificate, state: 'active' }] });
       expect(record.pins[0]).not.toHaveProperty('renewal');
       expect(await find(registry)).toEqual(record);
-      expect((await registry.activate('web-01', key('b')))._unsafeUnwrap()).toEqual(record);
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toBeUndefined();
-      (await registry.renew('web-01', { ...certificate, spkiSha256: key('c') }))._unsafeUnwrap();
+      expect(value(await registry.activate('web-01', key('b')))).toEqual(record);
+      expect(value(await registry.findByKey(key('a')))).toBeUndefined();
+      value(await registry.renew('web-01', { ...certificate, spkiSha256: key('c') }));
       expect(kinds(await find(registry))).toEqual([
         ['b', '2e', 'active'],
         ['c', '2e', 'renewed'],
@@ -341,25 +340,25 @@ export function registryContract(
     it('a renewal over the same key is issued beside the active one, and meant when the key is seen', async () => {
       const registry = await withAgent();
       const same = { ...certificate, spkiSha256: key('a') };
-      const issued = (await registry.renew('web-01', same))._unsafeUnwrap();
+      const issued = value(await registry.renew('web-01', same));
       expect(kinds(issued)).toEqual([
         ['a', '1f', 'active'],
         ['a', '2e', 'renewed'],
       ]);
-      const record = (await registry.activate('web-01', key('a')))._unsafeUnwrap();
+      const record = value(await registry.activate('web-01', key('a')));
       expect(record.pins).toEqual([{ ...same, state: 'active' }]);
-      expect((await registry.activate('web-01', key('a')))._unsafeUnwrap()).toEqual(record);
+      expect(value(await registry.activate('web-01', key('a')))).toEqual(record);
     });
 
     it('a renewal takes the place of an earlier one that was not seen', async () => {
       const registry = await withAgent();
-      (await registry.renew('web-01', certificate))._unsafeUnwrap();
+      value(await registry.renew('web-01', certificate));
       const later = { ...certificate, spkiSha256: key('c'), serial: '3d' };
-      expect(kinds((await registry.renew('web-01', later))._unsafeUnwrap())).toEqual([
+      expect(kinds(value(await registry.renew('web-01', later)))).toEqual([
         ['a', '1f', 'active'],
         ['c', '3d', 'renewed'],
       ]);
-      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('b')))).toBeUndefined();
     });
 
     it.each(['the renewal', 'the pairing'])(
@@ -367,37 +366,37 @@ export function registryContract(
       async (first) => {
         const registry = await withAgent();
         const again = enrolment('web-01', key('c'), { replace: true, pin: pin(key('c'), { serial: '3d' }) });
-        if (first === 'the renewal') (await registry.renew('web-01', certificate))._unsafeUnwrap();
-        (await registry.enrol(again))._unsafeUnwrap();
-        if (first === 'the pairing') (await registry.renew('web-01', certificate))._unsafeUnwrap();
+        if (first === 'the renewal') value(await registry.renew('web-01', certificate));
+        value(await registry.enrol(again));
+        if (first === 'the pairing') value(await registry.renew('web-01', certificate));
         const all = [
           ['a', '1f', 'active'],
           ['b', '2e', 'renewed'],
           ['c', '3d', 'issued'],
         ];
         expect(kinds(await find(registry))).toEqual(all);
-        expect(kinds((await registry.activate('web-01', key('a')))._unsafeUnwrap())).toEqual(all);
-        (await registry.enrol(again))._unsafeUnwrap();
-        (await registry.renew('web-01', certificate))._unsafeUnwrap();
+        expect(kinds(value(await registry.activate('web-01', key('a'))))).toEqual(all);
+        value(await registry.enrol(again));
+        value(await registry.renew('web-01', certificate));
         expect(kinds(await find(registry))).toEqual(all);
       },
     );
 
     it('the key of a pairing that was seen drops the renewal, too', async () => {
       const registry = await withAgent();
-      (await registry.renew('web-01', certificate))._unsafeUnwrap();
-      (await registry.enrol(enrolment('web-01', key('c'), { replace: true })))._unsafeUnwrap();
-      const record = (await registry.activate('web-01', key('c')))._unsafeUnwrap();
+      value(await registry.renew('web-01', certificate));
+      value(await registry.enrol(enrolment('web-01', key('c'), { replace: true })));
+      const record = value(await registry.activate('web-01', key('c')));
       expect(record.pins).toEqual([pin(key('c'), { state: 'active' })]);
-      expect((await registry.findByKey(key('b')))._unsafeUnwrap()).toBeUndefined();
+      expect(value(await registry.findByKey(key('b')))).toBeUndefined();
     });
 
     it('the key of a renewal that was seen leaves a pairing under way, which then can be seen with all it brings', async () => {
       const registry = await withAgent({ pairing: 'v1' });
       const moved = { endpoint: endpoint('new.example.org'), standing: newStanding(['d3']), replace: true };
-      (await registry.enrol(enrolment('web-01', key('c'), moved)))._unsafeUnwrap();
-      (await registry.renew('web-01', certificate))._unsafeUnwrap();
-      const renewed = (await registry.activate('web-01', key('b')))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('c'), moved)));
+      value(await registry.renew('web-01', certificate));
+      const renewed = value(await registry.activate('web-01', key('b')));
       expect(kinds(renewed)).toEqual([
         ['b', '2e', 'active'],
         ['c', '1f', 'issued'],
@@ -407,7 +406,7 @@ export function registryContract(
         pairing: 'v1',
         standing: newStanding(['d1']),
       });
-      const paired = (await registry.activate('web-01', key('c')))._unsafeUnwrap();
+      const paired = value(await registry.activate('web-01', key('c')));
       expect(kinds(paired)).toEqual([['c', '1f', 'active']]);
       expect(paired).toMatchObject({
         endpoint: endpoint('new.example.org'),
@@ -418,18 +417,16 @@ export function registryContract(
 
     it('a pairing lapses while a renewal stays, however old it is', async () => {
       const registry = await withAgent();
-      (await registry.renew('web-01', { ...certificate, issuedAt: 1 }))._unsafeUnwrap();
+      value(await registry.renew('web-01', { ...certificate, issuedAt: 1 }));
       const old = pin(key('c'), { issuedAt: 2 });
-      (await registry.enrol(enrolment('web-01', key('c'), { pin: old, replace: true })))._unsafeUnwrap();
-      (
-        await registry.enrol(enrolment('new', key('d'), { pin: pin(key('d'), { issuedAt: 2 }) }))
-      )._unsafeUnwrap();
-      (await registry.renew('new', { ...certificate, spkiSha256: key('e'), issuedAt: 1 }))._unsafeUnwrap();
-      expect((await registry.dropStaleEnrolments(3))._unsafeUnwrap()).toEqual([
+      value(await registry.enrol(enrolment('web-01', key('c'), { pin: old, replace: true })));
+      value(await registry.enrol(enrolment('new', key('d'), { pin: pin(key('d'), { issuedAt: 2 }) })));
+      value(await registry.renew('new', { ...certificate, spkiSha256: key('e'), issuedAt: 1 }));
+      expect(value(await registry.dropStaleEnrolments(3))).toEqual([
         { name: 'new', pin: pin(key('d'), { issuedAt: 2 }) },
         { name: 'web-01', pin: old },
       ]);
-      expect((await registry.list())._unsafeUnwrap().map(kinds)).toEqual([
+      expect(value(await registry.list()).map(kinds)).toEqual([
         [['e', '2e', 'renewed']],
         [
           ['a', '1f', 'active'],
@@ -441,22 +438,20 @@ export function registryContract(
 
     it('a key that another name has pinned is no renewal, nor is one of an agent that is not there', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-02', key('c'))))._unsafeUnwrap();
-      const before = (await registry.list())._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-02', key('c'))));
+      const before = value(await registry.list());
       const taken = { ...certificate, spkiSha256: key('c') };
-      expect((await registry.renew('web-01', taken))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await registry.renew('web-01', taken))).toMatchObject({
         code: 'agent_exists',
         name: 'web-02',
       });
-      expect((await registry.renew('nobody', certificate))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await registry.renew('nobody', certificate))).toMatchObject({
         code: 'agent_unknown',
         name: 'nobody',
       });
-      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
-      (await registry.renew('web-01', certificate))._unsafeUnwrap();
-      const error = (
-        await registry.enrol(enrolment('web-02', key('b'), { replace: true }))
-      )._unsafeUnwrapErr();
+      expect(value(await registry.list())).toEqual(before);
+      value(await registry.renew('web-01', certificate));
+      const error = failure(await registry.enrol(enrolment('web-02', key('b'), { replace: true })));
       expect(error).toMatchObject({ code: 'agent_exists', name: 'web-01' });
     });
 
@@ -474,22 +469,22 @@ export function registryContract(
       let standing = newStanding(['d1']);
       for (const [change, result] of notes) {
         standing = { ...standing, ...result };
-        const noted = (await registry.note('web-01', change))._unsafeUnwrap();
+        const noted = value(await registry.note('web-01', change));
         expect(noted).toEqual({ ...before, standing });
         expect((await find(registry))?.standing).toStrictEqual(standing);
       }
-      expect((await registry.note('nobody', { crlNumber: 1 }))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await registry.note('nobody', { crlNumber: 1 }))).toMatchObject({
         code: 'agent_unknown',
         name: 'nobody',
       });
-      expect((await registry.note('nobody', {}))._unsafeUnwrapErr().code).toBe('agent_unknown');
+      expect(failure(await registry.note('nobody', {})).code).toBe('agent_unknown');
     });
 
     it('the last contact lags by less than a minute, unless there is something else to note', async () => {
       const registry = await withAgent();
       const at = 1_700_000_000_000;
       const last = async (lastContact: number, more = {}) => {
-        (await registry.note('web-01', { lastContact, ...more }))._unsafeUnwrap();
+        value(await registry.note('web-01', { lastContact, ...more }));
         return (await find(registry))?.standing.lastContact;
       };
       expect(await last(5)).toBe(5);
@@ -505,13 +500,13 @@ export function registryContract(
     it('two writers that note different serials at once undo nothing of each other', async () => {
       const writers = await openTwo();
       const [registry, other] = writers;
-      (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
-      (await other.activate('web-01', key('a')))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('a'))));
+      value(await other.activate('web-01', key('a')));
       const serials = Array.from({ length: 40 }, (_, index) => `e${index}`);
       const notes = serials.map(async (serial, index) =>
         writers[index % 2]?.note('web-01', { trusts: [serial], lastContact: 1_700_000_000_000 + index }),
       );
-      for (const note of await Promise.all(notes)) note?._unsafeUnwrap();
+      for (const note of await Promise.all(notes)) if (note) value(note);
       for (const writer of writers) {
         const known = (await find(writer))?.standing.serials;
         expect([...(known ?? [])].sort()).toEqual(['d1', ...serials].sort());
@@ -521,13 +516,13 @@ export function registryContract(
     it('endpoint and tags are replaced, each alone or both', async () => {
       const registry = await withAgent();
       const moved: AgentEndpoint = { host: 'h', ip: '2001:db8::1', port: 1, lookupBy: 'ip' };
-      (await registry.update('web-01', { tags: { env: 'prod', site: 'b' } }))._unsafeUnwrap();
-      (await registry.update('web-01', { endpoint: moved }))._unsafeUnwrap();
+      value(await registry.update('web-01', { tags: { env: 'prod', site: 'b' } }));
+      value(await registry.update('web-01', { endpoint: moved }));
       expect(await find(registry)).toMatchObject({ endpoint: moved, tags: { env: 'prod', site: 'b' } });
-      const both = (await registry.update('web-01', { tags: {}, endpoint: endpoint('x') }))._unsafeUnwrap();
+      const both = value(await registry.update('web-01', { tags: {}, endpoint: endpoint('x') }));
       expect(both).toMatchObject({ endpoint: endpoint('x') });
       expect(both.tags).toEqual({});
-      const error = (await registry.update('nobody', { tags: {} }))._unsafeUnwrapErr();
+      const error = failure(await registry.update('nobody', { tags: {} }));
       expect(error).toMatchObject({ code: 'agent_unknown', name: 'nobody' });
     });
 
@@ -537,7 +532,7 @@ export function registryContract(
         fc.asyncProperty(
           fc.dictionary(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' })),
           async (tags) => {
-            const updated = (await registry.update('web-01', { tags }))._unsafeUnwrap();
+            const updated = value(await registry.update('web-01', { tags }));
             expect({ ...updated.tags }).toEqual({ ...tags });
             expect({ ...(await find(registry))?.tags }).toEqual({ ...tags });
           },
@@ -548,69 +543,69 @@ export function registryContract(
 
     it('a renamed agent keeps everything but its name, and the old name is free', async () => {
       const registry = await withAgent();
-      (await registry.update('web-01', { tags: { env: 'prod' } }))._unsafeUnwrap();
-      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
-      (await registry.renew('web-01', { ...certificate, spkiSha256: key('f') }))._unsafeUnwrap();
-      (await registry.note('web-01', { trusts: ['d2'], crlNumber: 3 }))._unsafeUnwrap();
+      value(await registry.update('web-01', { tags: { env: 'prod' } }));
+      value(await registry.enrol(enrolment('web-01', key('b'), { replace: true })));
+      value(await registry.renew('web-01', { ...certificate, spkiSha256: key('f') }));
+      value(await registry.note('web-01', { trusts: ['d2'], crlNumber: 3 }));
       const before = await find(registry);
-      const renamed = (await registry.update('web-01', { name: 'db-01' }))._unsafeUnwrap();
+      const renamed = value(await registry.update('web-01', { name: 'db-01' }));
       expect(renamed).toEqual({ ...before, name: 'db-01' });
       expect(await find(registry)).toBeUndefined();
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()?.name).toBe('db-01');
+      expect(value(await registry.findByKey(key('a')))?.name).toBe('db-01');
       expect(renamed.pins).toHaveLength(3);
-      expect((await registry.activate('db-01', key('b')))._unsafeUnwrap().pins).toHaveLength(1);
+      expect(value(await registry.activate('db-01', key('b'))).pins).toHaveLength(1);
       expect((await registry.enrol(enrolment('web-01', key('c')))).isOk()).toBe(true);
     });
 
     it('a rename never takes the name of another agent, nor finds one that is not there', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
-      const before = (await registry.list())._unsafeUnwrap();
-      expect((await registry.update('web-01', { name: 'web-02' }))._unsafeUnwrapErr()).toMatchObject({
+      value(await registry.enrol(enrolment('web-02', key('b'))));
+      const before = value(await registry.list());
+      expect(failure(await registry.update('web-01', { name: 'web-02' }))).toMatchObject({
         code: 'agent_exists',
         name: 'web-02',
       });
-      expect((await registry.update('nobody', { name: 'x' }))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await registry.update('nobody', { name: 'x' }))).toMatchObject({
         code: 'agent_unknown',
         name: 'nobody',
       });
-      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+      expect(value(await registry.list())).toEqual(before);
     });
 
     it('its own name is no new one, and whatever stands beside it is changed', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      expect((await registry.update('web-01', { name: 'web-01' }))._unsafeUnwrap()).toEqual(before);
-      const tagged = (await registry.update('web-01', { name: 'web-01', tags: { a: 'b' } }))._unsafeUnwrap();
+      expect(value(await registry.update('web-01', { name: 'web-01' }))).toEqual(before);
+      const tagged = value(await registry.update('web-01', { name: 'web-01', tags: { a: 'b' } }));
       expect(tagged).toEqual({ ...before, tags: { a: 'b' } });
-      expect((await registry.list())._unsafeUnwrap()).toEqual([tagged]);
+      expect(value(await registry.list())).toEqual([tagged]);
     });
 
     it('a change of nothing is none, but the agent must be there', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      expect((await registry.update('web-01', {}))._unsafeUnwrap()).toEqual(before);
+      expect(value(await registry.update('web-01', {}))).toEqual(before);
       expect(await find(registry)).toEqual(before);
-      expect((await registry.update('nobody', {}))._unsafeUnwrapErr().code).toBe('agent_unknown');
+      expect(failure(await registry.update('nobody', {})).code).toBe('agent_unknown');
     });
 
     it('name, endpoint and tags are changed together', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-01', key('b'), { replace: true })))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-01', key('b'), { replace: true })));
       const before = await find(registry);
       const change = { name: 'db-01', endpoint: endpoint('moved.example.org'), tags: { env: 'prod' } };
-      const changed = (await registry.update('web-01', change))._unsafeUnwrap();
+      const changed = value(await registry.update('web-01', change));
       expect(changed).toEqual({ ...before, ...change });
-      expect((await registry.list())._unsafeUnwrap()).toEqual([changed]);
+      expect(value(await registry.list())).toEqual([changed]);
     });
 
     it('a name that is taken leaves endpoint, tags and the other agent as they were', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
-      const before = (await registry.list())._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-02', key('b'))));
+      const before = value(await registry.list());
       const change = { name: 'web-02', endpoint: endpoint('moved.example.org'), tags: { env: 'prod' } };
-      expect((await registry.update('web-01', change))._unsafeUnwrapErr().code).toBe('agent_exists');
-      expect((await registry.list())._unsafeUnwrap()).toEqual(before);
+      expect(failure(await registry.update('web-01', change)).code).toBe('agent_exists');
+      expect(value(await registry.list())).toEqual(before);
     });
 
     it('changes of several fields of an endpoint at once all hold', async () => {
@@ -619,13 +614,13 @@ export function registryContract(
       const updated = await Promise.all(
         changes.map(async (change) => registry.update('web-01', { endpoint: change })),
       );
-      for (const update of updated) update._unsafeUnwrap();
+      for (const update of updated) value(update);
       expect((await find(registry))?.endpoint).toEqual(Object.assign({}, ...changes));
     });
 
     it('of renames of one agent at once exactly one succeeds, and so for one name', async () => {
       const registry = await withAgent();
-      (await registry.enrol(enrolment('web-02', key('b'))))._unsafeUnwrap();
+      value(await registry.enrol(enrolment('web-02', key('b'))));
       const outcomes = await Promise.all([
         registry.update('web-01', { name: 'db-01', endpoint: { port: 1 } }),
         registry.update('web-01', { name: 'db-02', endpoint: { port: 2 } }),
@@ -636,16 +631,16 @@ export function registryContract(
         [moved?.name ?? '', 'web-02'].map(async (name) => registry.update(name, { name: 'one' })),
       );
       expect(towards.filter((outcome) => outcome.isOk())).toHaveLength(1);
-      expect((await registry.list())._unsafeUnwrap()).toHaveLength(2);
+      expect(value(await registry.list())).toHaveLength(2);
     });
 
     it('a removed agent is returned once, and its key is free again', async () => {
       const registry = await withAgent();
       const before = await find(registry);
-      expect((await registry.remove('web-01'))._unsafeUnwrap()).toEqual(before);
-      expect((await registry.list())._unsafeUnwrap()).toEqual([]);
-      expect((await registry.findByKey(key('a')))._unsafeUnwrap()).toBeUndefined();
-      const error = (await registry.remove('web-01'))._unsafeUnwrapErr();
+      expect(value(await registry.remove('web-01'))).toEqual(before);
+      expect(value(await registry.list())).toEqual([]);
+      expect(value(await registry.findByKey(key('a')))).toBeUndefined();
+      const error = failure(await registry.remove('web-01'));
       expect(error).toMatchObject({ code: 'agent_unknown', name: 'web-01' });
       expect((await registry.enrol(enrolment('web-02', key('a')))).isOk()).toBe(true);
     });
@@ -664,7 +659,7 @@ export function registryContract(
       const registry = await withAgent();
       const before = await find(registry);
       const added = await registry.adopt([adoption('old-02'), adoption('web-01'), adoption('old-01')]);
-      expect(added._unsafeUnwrap()).toEqual(['old-02', 'old-01']);
+      expect(value(added)).toEqual(['old-02', 'old-01']);
       const { name, ...kept } = adoption('old-01');
       expect(await find(registry, name)).toStrictEqual({
         name,
@@ -674,86 +669,82 @@ export function registryContract(
         adopted: true,
       });
       expect(await find(registry)).toStrictEqual(before);
-      expect((await registry.list())._unsafeUnwrap().map((each) => each.name)).toEqual([
-        'old-01',
-        'old-02',
-        'web-01',
-      ]);
-      expect((await registry.adopt([adoption('old-01', { tags: {} })]))._unsafeUnwrap()).toEqual([]);
+      expect(value(await registry.list()).map((each) => each.name)).toEqual(['old-01', 'old-02', 'web-01']);
+      expect(value(await registry.adopt([adoption('old-01', { tags: {} })]))).toEqual([]);
       expect((await find(registry, 'old-01'))?.tags).toEqual({ env: 'prod' });
     });
 
     it('an agent without a pin does not lapse, when others do', async () => {
       const registry = await open();
-      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
-      (await registry.enrol(enrolment('web-01', key('a'))))._unsafeUnwrap();
-      (await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
-      expect((await registry.list())._unsafeUnwrap().map(({ name }) => name)).toEqual(['old-01']);
+      value(await registry.adopt([adoption('old-01')]));
+      value(await registry.enrol(enrolment('web-01', key('a'))));
+      value(await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER));
+      expect(value(await registry.list()).map(({ name }) => name)).toEqual(['old-01']);
     });
 
     it('an adopted agent stays, and unpinned, when a pairing for its name lapses', async () => {
       const registry = await open();
-      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
+      value(await registry.adopt([adoption('old-01')]));
       const again = enrolment('old-01', key('a'), { pairing: 'v1', replace: true });
-      expect((await registry.enrol(again))._unsafeUnwrap()).toMatchObject({ adopted: true });
-      (await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
+      expect(value(await registry.enrol(again))).toMatchObject({ adopted: true });
+      value(await registry.dropStaleEnrolments(Number.MAX_SAFE_INTEGER));
       expect(await find(registry, 'old-01')).toMatchObject({ pins: [], adopted: true });
-      (await registry.enrol(again))._unsafeUnwrap();
-      const paired = (await registry.activate('old-01', key('a')))._unsafeUnwrap();
+      value(await registry.enrol(again));
+      const paired = value(await registry.activate('old-01', key('a')));
       expect('adopted' in paired).toBe(false);
     });
 
     it('a name that was renamed or removed is former, and is not adopted again', async () => {
       const registry = await open();
-      (await registry.adopt([adoption('old-01'), adoption('old-02')]))._unsafeUnwrap();
-      (await registry.update('old-01', { name: 'new-01' }))._unsafeUnwrap();
-      (await registry.remove('old-02'))._unsafeUnwrap();
-      expect((await registry.formerNames())._unsafeUnwrap()).toEqual(['old-01', 'old-02']);
-      expect((await registry.adopt([adoption('old-01'), adoption('old-02')]))._unsafeUnwrap()).toEqual([]);
-      (await registry.enrol(enrolment('old-02', key('b'))))._unsafeUnwrap();
-      expect((await registry.formerNames())._unsafeUnwrap()).toEqual(['old-01']);
+      value(await registry.adopt([adoption('old-01'), adoption('old-02')]));
+      value(await registry.update('old-01', { name: 'new-01' }));
+      value(await registry.remove('old-02'));
+      expect(value(await registry.formerNames())).toEqual(['old-01', 'old-02']);
+      expect(value(await registry.adopt([adoption('old-01'), adoption('old-02')]))).toEqual([]);
+      value(await registry.enrol(enrolment('old-02', key('b'))));
+      expect(value(await registry.formerNames())).toEqual(['old-01']);
     });
 
     it('the first pin is active at once, and found; the same again changes nothing', async () => {
       const registry = await open();
-      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
-      const pinned = (await registry.pin('old-01', firstPin))._unsafeUnwrap();
+      value(await registry.adopt([adoption('old-01')]));
+      const pinned = value(await registry.pin('old-01', firstPin));
       expect(pinned.pins).toStrictEqual([{ ...firstPin, state: 'active' }]);
-      expect((await registry.findByKey(key('c')))._unsafeUnwrap()?.name).toBe('old-01');
-      expect((await registry.pin('old-01', firstPin))._unsafeUnwrap()).toStrictEqual(pinned);
+      expect(value(await registry.findByKey(key('c')))?.name).toBe('old-01');
+      expect(value(await registry.pin('old-01', firstPin))).toStrictEqual(pinned);
     });
 
     it('a first pin never takes the place of another key, nor a key from another name', async () => {
       const registry = await withAgent();
-      (await registry.adopt([adoption('old-01')]))._unsafeUnwrap();
-      const other = (await registry.pin('web-01', firstPin))._unsafeUnwrapErr();
+      value(await registry.adopt([adoption('old-01')]));
+      const other = failure(await registry.pin('web-01', firstPin));
       expect(other).toMatchObject({ code: 'agent_exists', name: 'web-01' });
-      const taken = (await registry.pin('old-01', { ...firstPin, spkiSha256: key('a') }))._unsafeUnwrapErr();
+      const taken = failure(await registry.pin('old-01', { ...firstPin, spkiSha256: key('a') }));
       expect(taken).toMatchObject({ code: 'agent_exists', name: 'web-01' });
-      expect((await registry.pin('nobody', firstPin))._unsafeUnwrapErr().code).toBe('agent_unknown');
+      expect(failure(await registry.pin('nobody', firstPin)).code).toBe('agent_unknown');
     });
 
     it('version 1 never follows version 2: not by replacing, nor after the name was removed or given up', async () => {
       const registry = await withAgent();
       const v1 = (name: string) =>
         registry.enrol(enrolment(name, key('b'), { pairing: 'v1', replace: true }));
-      expect((await v1('web-01'))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await v1('web-01'))).toMatchObject({
         code: 'downgrade_refused',
         name: 'web-01',
       });
-      (await registry.update('web-01', { name: 'web-02' }))._unsafeUnwrap();
-      expect((await v1('web-01'))._unsafeUnwrapErr().code).toBe('downgrade_refused');
-      (await registry.remove('web-02'))._unsafeUnwrap();
-      expect((await v1('web-02'))._unsafeUnwrapErr().code).toBe('downgrade_refused');
-      expect((await v1('web-03'))._unsafeUnwrap().pairing).toBe('v1');
+      value(await registry.update('web-01', { name: 'web-02' }));
+      expect(failure(await v1('web-01')).code).toBe('downgrade_refused');
+      value(await registry.remove('web-02'));
+      expect(failure(await v1('web-02')).code).toBe('downgrade_refused');
+      expect(value(await v1('web-03')).pairing).toBe('v1');
     });
 
     it('that an agent has signed is forgotten only when that is asked for', async () => {
       const registry = await withAgent();
-      (await registry.note('web-01', { speaks: 'signed' }))._unsafeUnwrap();
-      (await registry.note('web-01', { speaks: 'unsigned' }))._unsafeUnwrap();
+      value(await registry.note('web-01', { speaks: 'signed' }));
+      value(await registry.note('web-01', { speaks: 'unsigned' }));
       expect((await find(registry))?.standing.speaks).toBe('signed');
-      (await registry.update('web-01', { unsigned: true }))._unsafeUnwrap();
+      value(await registry.update('web-01', { unsigned: true }));
       expect((await find(registry))?.standing).toStrictEqual(newStanding(['d1']));
     });
 
@@ -769,11 +760,11 @@ export function registryContract(
     it('what is handed in or out can be changed without changing what is kept', async () => {
       const registry = await withAgent();
       const tags = { env: 'prod' };
-      const updated = (await registry.update('web-01', { tags }))._unsafeUnwrap();
+      const updated = value(await registry.update('web-01', { tags }));
       tags.env = 'changed';
       Object.assign(updated.tags, { env: 'changed' });
       const trusts = ['d2'];
-      (await registry.note('web-01', { trusts }))._unsafeUnwrap();
+      value(await registry.note('web-01', { trusts }));
       trusts[0] = 'changed';
       Object.assign((await find(registry))?.endpoint ?? {}, { host: 'changed' });
       Object.assign((await find(registry))?.standing.serials ?? [], ['changed']);

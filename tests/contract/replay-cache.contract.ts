@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ReplayCache, ReplayVerdict } from '../../src/ports/replay-cache.js';
+import { value } from './result.js';
 
 /** A cache for one test. */
 export interface ReplayCacheSubject {
@@ -29,8 +30,8 @@ export function replayCacheContract(
     afterEach(() => subject.dispose());
 
     const enter = async (nonce: string, until: number, now: number, keyid = 'key'): Promise<ReplayVerdict> =>
-      (await cache.enter({ keyid, nonce, until }, now))._unsafeUnwrap();
-    const complete = async () => (await cache.complete())._unsafeUnwrap();
+      value(await cache.enter({ keyid, nonce, until }, now));
+    const complete = async () => value(await cache.complete());
 
     it('a nonce is fresh once', async () => {
       expect(await enter('a', start + minute, start)).toBe('fresh');
@@ -118,7 +119,7 @@ export function replayCacheContract(
             let now = start;
             let open = one.cache;
             const send = async (request: { nonce: string; until: number }) => {
-              const verdict = (await open.enter({ keyid: 'key', ...request }, now))._unsafeUnwrap();
+              const verdict = value(await open.enter({ keyid: 'key', ...request }, now));
               const text = JSON.stringify(request);
               if (verdict === 'fresh') {
                 expect(accepted).not.toContain(text);
@@ -143,14 +144,14 @@ export function replayCacheContract(
 
     it('a record that was begun is empty and complete', async () => {
       await enter('a', start + minute, start);
-      (await cache.begin())._unsafeUnwrap();
+      value(await cache.begin());
       expect(await complete()).toBe(true);
       expect(await enter('a', start + minute, start)).toBe('fresh');
       expect(await enter('a', start + minute, start)).toBe('replayed');
     });
 
     it('a record that was begun is complete for the next process, and it holds what was entered', async () => {
-      (await cache.begin())._unsafeUnwrap();
+      value(await cache.begin());
       await enter('a', start + minute, start);
       cache = await subject.reopen();
       expect(await complete()).toBe(true);

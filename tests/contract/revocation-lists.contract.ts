@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Certificate } from '../../src/domain/trust/certificate.js';
 import { maxRevoked } from '../../src/domain/trust/revocation-list.js';
 import type { RevocationLists } from '../../src/ports/revocation-lists.js';
+import { failure, value } from './result.js';
 import {
   crlNumber,
   ecdsa,
@@ -43,10 +44,9 @@ export function revocationListsContract(
     };
     const read = async (pem: string, ...trusted: Certificate[]) =>
       open().read(pem, trusted.length > 0 ? trusted : [(await cas).ca.certificate]);
-    const good = async (says: Partial<ListSample> = {}) =>
-      (await read(pemOf(await sample(says))))._unsafeUnwrap();
+    const good = async (says: Partial<ListSample> = {}) => value(await read(pemOf(await sample(says))));
     const reasonOf = async (pem: string, ...trusted: Certificate[]) => {
-      const error = (await read(pem, ...trusted))._unsafeUnwrapErr();
+      const error = failure(await read(pem, ...trusted));
       expect(error.code).toBe('certificate_invalid');
       expect(error.message).toBe(`revocation list cannot be used: ${error.reason}`);
       expect(error.message).not.toContain('\n');
@@ -58,7 +58,7 @@ export function revocationListsContract(
       const { ca } = await cas;
       const entries = [entry('10'), entry('00ab01', generalizedTime('20500101000000Z'))];
       const bytes = await sample({ entries, extensions: [crlNumber('0102')] });
-      expect((await read(pemOf(bytes)))._unsafeUnwrap()).toEqual({
+      expect(value(await read(pemOf(bytes)))).toEqual({
         pem: pemOf(bytes),
         number: 258,
         issuerSpkiSha256: createHash('sha256').update(ca.certificate.spki).digest('hex'),
@@ -84,7 +84,7 @@ export function revocationListsContract(
         pem.trimEnd(),
         pem.replaceAll(/(?<!-)\n(?!-)/g, ''),
       ])
-        expect((await read(text))._unsafeUnwrap().pem).toBe(pem);
+        expect(value(await read(text)).pem).toBe(pem);
     });
 
     it('refuses what is not exactly one PEM block', async () => {
@@ -120,9 +120,9 @@ export function revocationListsContract(
         const { ca, other, rsa } = await cas;
         const algorithm = '300d06092a864886f70d01010b0500';
         const says = { name: nameOf(rsa.certificate), key: rsa.key, digest: 'sha256', algorithm };
-        const list = (
-          await read(pemOf(sampleList(says)), ca.certificate, other.certificate, rsa.certificate)
-        )._unsafeUnwrap();
+        const list = value(
+          await read(pemOf(sampleList(says)), ca.certificate, other.certificate, rsa.certificate),
+        );
         expect(list.issuerSpkiSha256).toBe(createHash('sha256').update(rsa.certificate.spki).digest('hex'));
       });
 
@@ -134,9 +134,7 @@ export function revocationListsContract(
         expect(
           await reasonOf(pemOf(await sample({ key: other.key })), other.certificate, ca.certificate),
         ).toBe('its signature is wrong');
-        expect((await open().read(pemOf(await sample()), []))._unsafeUnwrapErr().reason).toBe(
-          'is of another CA',
-        );
+        expect(failure(await open().read(pemOf(await sample()), [])).reason).toBe('is of another CA');
       });
 
       it('of a CA that may not sign lists, or of a certificate that is no CA, does not count', async () => {

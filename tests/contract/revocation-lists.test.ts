@@ -1,3 +1,4 @@
+import { value } from './result.js';
 import 'reflect-metadata';
 import { createPrivateKey, createPublicKey, webcrypto } from 'node:crypto';
 import {
@@ -20,8 +21,8 @@ const years = { notBefore: Date.UTC(2024, 0), notAfter: Date.UTC(2034, 0) };
 async function ownCa(): Promise<TestCa> {
   const keyStore = memoryKeyStore();
   const authority = x509CertificateAuthority({ keyStore, random: systemRandom(), crypto });
-  const certificate = (await authority.create(years))._unsafeUnwrap();
-  const key = (await keyStore.read(['ca-key']))._unsafeUnwrap()['ca-key'] ?? '';
+  const certificate = value(await authority.create(years));
+  const key = value(await keyStore.read(['ca-key']))['ca-key'] ?? '';
   return { key, certificate };
 }
 
@@ -29,12 +30,12 @@ function rsaCa(): TestCa {
   const key = rsaKey(2048);
   const names = { subject: 'Imported CA', issuer: 'Imported CA' };
   const pem = version1Certificate({ serial: 1, ...names, subjectKey: key, issuerKey: key });
-  return { key, certificate: crypto.readCertificate(pem)._unsafeUnwrap() };
+  return { key, certificate: value(crypto.readCertificate(pem)) };
 }
 
 /** A CA whose certificate allows it to sign certificates and nothing else. */
 async function caWithoutLists(): Promise<TestCa> {
-  const key = (await crypto.generateKey('p384'))._unsafeUnwrap();
+  const key = value(await crypto.generateKey('p384'));
   const algorithm = { name: 'ECDSA', namedCurve: 'P-384', hash: 'SHA-384' };
   const { subtle } = webcrypto;
   const half = createPrivateKey(key);
@@ -58,7 +59,7 @@ async function caWithoutLists(): Promise<TestCa> {
     },
     webcrypto,
   );
-  return { key, certificate: crypto.readCertificate(certificate.toString('pem'))._unsafeUnwrap() };
+  return { key, certificate: value(crypto.readCertificate(certificate.toString('pem'))) };
 }
 
 revocationListsContract(

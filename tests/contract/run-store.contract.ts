@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HostResult, HostState, HostStatus, RunMode } from '../../src/domain/runs/record.js';
 import type { RunListing, RunNews, RunStart, RunStore } from '../../src/ports/run-store.js';
+import { failure, value } from './result.js';
 
 const reqid = (digit: string): string => digit.repeat(16);
 
@@ -36,10 +37,10 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
   describe(`run store: ${adapter}`, () => {
     const withRun = async (startedAt?: number, mode?: RunMode): Promise<RunStore> => {
       const store = await open();
-      expect((await store.start(run('a', startedAt, mode)))._unsafeUnwrap()).toBe(true);
+      expect(value(await store.start(run('a', startedAt, mode)))).toBe(true);
       return store;
     };
-    const find = async (store: RunStore, digit = 'a') => (await store.find(reqid(digit)))._unsafeUnwrap();
+    const find = async (store: RunStore, digit = 'a') => value(await store.find(reqid(digit)));
 
     it('a run that was started is there without results and without an end', async () => {
       const store = await withRun();
@@ -49,7 +50,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
 
     it('a reqid is written once', async () => {
       const store = await withRun();
-      const error = (await store.start({ ...run('a'), script: 'other' }))._unsafeUnwrapErr();
+      const error = failure(await store.start({ ...run('a'), script: 'other' }));
       expect(error.code).toBe('store_failed');
       expect((await find(store))?.script).toBe('deploy');
     });
@@ -57,7 +58,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
     it('nothing but what a run record names is kept', async () => {
       const store = await open();
       const more = { ...run('a'), token: 'secret', idempotencyKey: 'secret' };
-      (await store.start(more))._unsafeUnwrap();
+      value(await store.start(more));
       expect(JSON.stringify(await find(store))).not.toContain('secret');
     });
 
@@ -73,22 +74,22 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
         }),
         result(second, { exit: 126, stderr: 'x', truncated: { stdout: 1, stderr: 2 } }),
       ];
-      (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+      value(await store.complete(reqid('a'), results, 5000));
       expect(await find(store)).toEqual({ ...run('a'), ...none, completedAt: 5000, results });
     });
 
     it('completing again replaces the results', async () => {
       const store = await withRun();
       const first = [result('web-01', { exit: -1 }), result(second)];
-      (await store.complete(reqid('a'), first, 5000))._unsafeUnwrap();
-      (await store.complete(reqid('a'), [result('web-01')], 6000))._unsafeUnwrap();
+      value(await store.complete(reqid('a'), first, 5000));
+      value(await store.complete(reqid('a'), [result('web-01')], 6000));
       const expected = { ...run('a'), ...none, completedAt: 6000, results: [result('web-01')] };
       expect(await find(store)).toEqual(expected);
     });
 
     it('a run may end without results', async () => {
       const store = await withRun();
-      (await store.complete(reqid('a'), [], 5000))._unsafeUnwrap();
+      value(await store.complete(reqid('a'), [], 5000));
       expect(await find(store)).toEqual({ ...run('a'), ...none, completedAt: 5000 });
     });
 
@@ -99,7 +100,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       await fc.assert(
         fc.asyncProperty(output, output, async (stdout, stderr) => {
           const results = [result('web-01', { stdout, stderr })];
-          (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+          value(await store.complete(reqid('a'), results, 5000));
           expect((await find(store))?.results).toEqual(results);
         }),
         { numRuns: 30 },
@@ -108,7 +109,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
 
     it('an unknown run cannot be completed', async () => {
       const store = await withRun();
-      const error = (await store.complete(reqid('b'), [result('web-01')], 5000))._unsafeUnwrapErr();
+      const error = failure(await store.complete(reqid('b'), [result('web-01')], 5000));
       expect(error).toMatchObject({ code: 'request_unknown', id: reqid('b') });
       expect(await find(store, 'b')).toBeUndefined();
     });
@@ -116,18 +117,18 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
     it('an unheard end of a sync run is filled in when it is heard, and never taken back', async () => {
       const store = await withRun();
       const unheard = result('web-01', { exit: -1, error: 'read timeout after 60 s', unheard: true });
-      (await store.complete(reqid('a'), [unheard, result(second)], 5000))._unsafeUnwrap();
+      value(await store.complete(reqid('a'), [unheard, result(second)], 5000));
       const heard = result('web-01', { exit: 3 });
-      (await store.note(reqid('a'), { results: [heard, result(second, { exit: 9 })] }))._unsafeUnwrap();
-      (await store.note(reqid('a'), { results: [unheard], completedAt: 7000 }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { results: [heard, result(second, { exit: 9 })] }));
+      value(await store.note(reqid('a'), { results: [unheard], completedAt: 7000 }));
       const results = [heard, result(second)];
       expect(await find(store)).toEqual({ ...run('a'), ...none, completedAt: 5000, results });
     });
 
     it('a sync run that nobody completed takes what is heard of its hosts, in their order', async () => {
       const store = await withRun();
-      (await store.note(reqid('a'), { results: [result(second)] }))._unsafeUnwrap();
-      (await store.note(reqid('a'), { results: [result('web-01')], completedAt: 6000 }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { results: [result(second)] }));
+      value(await store.note(reqid('a'), { results: [result('web-01')], completedAt: 6000 }));
       const results = [result('web-01'), result(second)];
       expect(await find(store)).toEqual({ ...run('a'), ...none, completedAt: 6000, results });
     });
@@ -145,12 +146,12 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       };
       const accepted: HostState = { host: second, status: 'accepted' };
       const gone: HostState = { host: second, status: 'expired' };
-      (await store.note(reqid('a'), { states: [accepted] }))._unsafeUnwrap();
-      (await store.note(reqid('a'), { states: [done] }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { states: [accepted] }));
+      value(await store.note(reqid('a'), { states: [done] }));
       const expected = { ...run('a', 1000, 'async'), ...none };
       expect(await find(store)).toEqual({ ...expected, states: [done, accepted] });
-      (await store.note(reqid('a'), { states: [gone], completedAt: 8000 }))._unsafeUnwrap();
-      (await store.note(reqid('a'), { completedAt: 9000 }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { states: [gone], completedAt: 8000 }));
+      value(await store.note(reqid('a'), { completedAt: 9000 }));
       expect(await find(store)).toEqual({ ...expected, completedAt: 8000, states: [done, gone] });
     });
 
@@ -159,10 +160,10 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       async (status) => {
         const store = await withRun(1000, 'async');
         const settled: HostState = { host: 'web-01', status, error: 'first' };
-        (await store.note(reqid('a'), { states: [{ host: 'web-01', status: 'running' }] }))._unsafeUnwrap();
-        (await store.note(reqid('a'), { states: [settled] }))._unsafeUnwrap();
+        value(await store.note(reqid('a'), { states: [{ host: 'web-01', status: 'running' }] }));
+        value(await store.note(reqid('a'), { states: [settled] }));
         for (const later of ['running', 'done'] as const)
-          (await store.note(reqid('a'), { states: [{ host: 'web-01', status: later }] }))._unsafeUnwrap();
+          value(await store.note(reqid('a'), { states: [{ host: 'web-01', status: later }] }));
         expect((await find(store))?.states).toEqual([settled]);
       },
     );
@@ -171,39 +172,39 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       const store = await withRun(1000, 'async');
       const unheard: HostState = { host: 'web-01', status: 'error', error: 'timed out', unheard: true };
       const running: HostState = { host: 'web-01', status: 'running' };
-      (await store.note(reqid('a'), { states: [unheard] }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { states: [unheard] }));
       expect((await find(store))?.states).toEqual([unheard]);
-      (await store.note(reqid('a'), { states: [running] }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { states: [running] }));
       expect((await find(store))?.states).toEqual([running]);
     });
 
     it('a host that is none of the run, or news of the other mode, is left out', async () => {
       const store = await withRun(1000, 'async');
       const states: HostState[] = [{ host: 'web-99', status: 'done' }];
-      (await store.note(reqid('a'), { states, results: [result('web-01')] }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { states, results: [result('web-01')] }));
       expect(await find(store)).toEqual({ ...run('a', 1000, 'async'), ...none });
-      (await store.start(run('b')))._unsafeUnwrap();
-      (await store.note(reqid('b'), { states: [{ host: 'web-01', status: 'done' }] }))._unsafeUnwrap();
+      value(await store.start(run('b')));
+      value(await store.note(reqid('b'), { states: [{ host: 'web-01', status: 'done' }] }));
       expect(await find(store, 'b')).toEqual({ ...run('b'), ...none });
     });
 
     it('nothing can be noted of an unknown run', async () => {
       const store = await withRun();
-      const error = (await store.note(reqid('b'), { completedAt: 1 }))._unsafeUnwrapErr();
+      const error = failure(await store.note(reqid('b'), { completedAt: 1 }));
       expect(error).toMatchObject({ code: 'request_unknown', id: reqid('b') });
     });
 
     it('a purge removes what ended or started earlier, results included', async () => {
       const store = await withRun(999);
-      (await store.start(run('b', 1000, 'async')))._unsafeUnwrap();
-      (await store.complete(reqid('a'), [result('web-01')], 5000))._unsafeUnwrap();
+      value(await store.start(run('b', 1000, 'async')));
+      value(await store.complete(reqid('a'), [result('web-01')], 5000));
       const purge = async (endedBefore: number, startedBefore: number) =>
-        (await store.purge({ endedBefore, startedBefore }))._unsafeUnwrap();
+        value(await store.purge({ endedBefore, startedBefore }));
       expect(await purge(5000, 999)).toBe(0);
       expect(await purge(5001, 0)).toBe(1);
       expect(await find(store)).toBeUndefined();
       expect(await find(store, 'b')).toBeDefined();
-      (await store.start(run('a')))._unsafeUnwrap();
+      value(await store.start(run('a')));
       expect((await find(store))?.results).toEqual([]);
       expect(await purge(0, 1001)).toBe(2);
     });
@@ -212,29 +213,29 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       const store = await open();
       const idempotency = { key: 'order 66 ~!"', callerDigest: 'ab'.repeat(32) };
       const more = { ...run('a'), retryOf: reqid('9'), idempotency, args: ['', 'a\0b', '\ud800', '\u2028'] };
-      (await store.start(more))._unsafeUnwrap();
+      value(await store.start(more));
       expect(await find(store)).toEqual({ ...more, ...none });
-      expect((await store.findByIdempotencyKey(idempotency.key))._unsafeUnwrap()).toEqual({
+      expect(value(await store.findByIdempotencyKey(idempotency.key))).toEqual({
         ...more,
         ...none,
       });
       for (const other of ['order 66', 'ORDER 66 ~!"', '', '%'])
-        expect((await store.findByIdempotencyKey(other))._unsafeUnwrap()).toBeUndefined();
+        expect(value(await store.findByIdempotencyKey(other))).toBeUndefined();
     });
 
     it('an idempotency key has one run, until that is forgotten', async () => {
       const store = await open();
       const keyed = (digit: string) => ({ ...run(digit), idempotency: { key: 'k', callerDigest: digit } });
-      const start = async (digit: string) => (await store.start(keyed(digit)))._unsafeUnwrap();
+      const start = async (digit: string) => value(await store.start(keyed(digit)));
       const outcomes = await Promise.all(['a', 'b', 'c'].map(start));
       expect(outcomes.filter(Boolean)).toHaveLength(1);
-      const first = (await store.findByIdempotencyKey('k'))._unsafeUnwrap();
+      const first = value(await store.findByIdempotencyKey('k'));
       const others = ['a', 'b', 'c'].filter((digit) => reqid(digit) !== first?.reqid);
       for (const digit of others) expect(await find(store, digit)).toBeUndefined();
       // Without a key there is nothing to share.
-      for (const digit of others) expect((await store.start(run(digit)))._unsafeUnwrap()).toBe(true);
-      (await store.purge({ endedBefore: 0, startedBefore: 2000 }))._unsafeUnwrap();
-      expect((await store.findByIdempotencyKey('k'))._unsafeUnwrap()).toBeUndefined();
+      for (const digit of others) expect(value(await store.start(run(digit)))).toBe(true);
+      value(await store.purge({ endedBefore: 0, startedBefore: 2000 }));
+      expect(value(await store.findByIdempotencyKey('k'))).toBeUndefined();
       expect(await start('d')).toBe(true);
     });
 
@@ -244,17 +245,17 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
         ['web-01', second].map(
           (host) => ({ host, status: 'error', error: 'x', rtt, reqid: reqid('a') }) as const,
         );
-      (await store.note(reqid('a'), { submissions: told(1) }))._unsafeUnwrap();
-      (await store.note(reqid('a'), { submissions: told(2) }))._unsafeUnwrap();
+      value(await store.note(reqid('a'), { submissions: told(1) }));
+      value(await store.note(reqid('a'), { submissions: told(2) }));
       expect((await find(store))?.submissions).toEqual(told(1));
-      (await store.start(run('b')))._unsafeUnwrap();
-      (await store.note(reqid('b'), { submissions: told(1) }))._unsafeUnwrap();
+      value(await store.start(run('b')));
+      value(await store.note(reqid('b'), { submissions: told(1) }));
       expect(await find(store, 'b')).toEqual({ ...run('b'), ...none });
     });
 
     describe('a list of runs', () => {
       const list = async (store: RunStore, listing: Partial<RunListing> = {}) =>
-        (await store.list({ limit: 100, ...listing }))._unsafeUnwrap();
+        value(await store.list({ limit: 100, ...listing }));
       const digits = async (store: RunStore, listing: Partial<RunListing> = {}) =>
         (await list(store, listing)).map((each) => each.reqid[0]).join('');
 
@@ -266,11 +267,11 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
           result('web-01', { stdout: 'secret' }),
           result(second, { exit: 3, stderr: 'secret' }),
         ];
-        (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+        value(await store.complete(reqid('a'), results, 5000));
         const ended = { ...asked, completedAt: 5000, outcome: 'failed', failed: [second] };
         expect(await list(store)).toEqual([ended]);
         const more = { ...run('b', 2000), retryOf: reqid('a') };
-        (await store.start(more))._unsafeUnwrap();
+        value(await store.start(more));
         expect((await list(store))[0]).toMatchObject({ retryOf: reqid('a'), startedAt: 2000 });
       });
 
@@ -287,7 +288,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
         ['one result too few', [result('web-01')], { failed: [second] }],
       ])('of a sync run with %s', async (_what, results, expected) => {
         const store = await withRun();
-        (await store.complete(reqid('a'), results, 5000))._unsafeUnwrap();
+        value(await store.complete(reqid('a'), results, 5000));
         const [summary] = await list(store);
         expect(summary).toMatchObject({ outcome: 'failed', ...expected });
         const { outcome } = summary ?? {};
@@ -305,7 +306,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
         ['expired', {}, false],
       ])('an async run that is %s with %o on one host is fine: %s', async (status, more, fine) => {
         const store = await withRun(1000, 'async');
-        const note = async (news: RunNews) => (await store.note(reqid('a'), news))._unsafeUnwrap();
+        const note = async (news: RunNews) => value(await store.note(reqid('a'), news));
         await note({
           states: [
             { host: 'web-01', status: 'accepted' },
@@ -324,9 +325,9 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
       it('an end that is heard later counts', async () => {
         const store = await withRun();
         const unheard = result('web-01', { exit: -1, unheard: true });
-        (await store.complete(reqid('a'), [unheard, result(second)], 5000))._unsafeUnwrap();
+        value(await store.complete(reqid('a'), [unheard, result(second)], 5000));
         expect(await digits(store, { outcome: 'failed' })).toBe('a');
-        (await store.note(reqid('a'), { results: [result('web-01')] }))._unsafeUnwrap();
+        value(await store.note(reqid('a'), { results: [result('web-01')] }));
         expect(await digits(store, { outcome: 'succeeded' })).toBe('a');
       });
 
@@ -339,7 +340,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
           ['d', 3],
           ['0', 2],
         ] as const)
-          (await store.start(run(digit, at)))._unsafeUnwrap();
+          value(await store.start(run(digit, at)));
         expect(await digits(store)).toBe('dba0c');
         expect(await digits(store, { limit: 2 })).toBe('db');
         expect(await digits(store, { behind: { startedAt: 2, reqid: reqid('b') } })).toBe('a0c');
@@ -352,10 +353,10 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
         const store = await open();
         const at = (digit: string, startedAt: number, change: Partial<RunStart> = {}) =>
           store.start({ ...run(digit, startedAt), ...change });
-        (await at('1', 1, { script: 'backup' }))._unsafeUnwrap();
-        (await at('2', 2, { username: 'bob' }))._unsafeUnwrap();
-        (await at('3', 3, { hosts: ['db-01'] }))._unsafeUnwrap();
-        (await at('4', 4))._unsafeUnwrap();
+        value(await at('1', 1, { script: 'backup' }));
+        value(await at('2', 2, { username: 'bob' }));
+        value(await at('3', 3, { hosts: ['db-01'] }));
+        value(await at('4', 4));
         expect(await digits(store, { script: 'backup' })).toBe('1');
         expect(await digits(store, { username: 'bob' })).toBe('2');
         expect(await digits(store, { hosts: ['db-01', 'DB-01'] })).toBe('3');
@@ -370,7 +371,7 @@ export function runStoreContract(adapter: string, open: () => RunStore | Promise
     it('what is handed in or out can be changed without changing what is kept', async () => {
       const store = await open();
       const given = { ...run('a'), hosts: ['web-01'] };
-      (await store.start(given))._unsafeUnwrap();
+      value(await store.start(given));
       given.hosts.push('changed');
       Object.assign((await find(store)) ?? {}, { script: 'changed' });
       expect(await find(store)).toMatchObject({ hosts: ['web-01'], script: 'deploy' });

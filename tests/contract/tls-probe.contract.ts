@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ProbedEndpoint, TlsProbe } from '../../src/ports/tls-probe.js';
+import { failure, value } from './result.js';
 
 export interface TlsProbeSubject {
   readonly probe: TlsProbe;
@@ -23,12 +24,12 @@ export function tlsProbeContract(name: string, create: () => Promise<TlsProbeSub
       const { probe, server, fingerprints } = subject;
       const served = (serverName: string | undefined) =>
         probe.servedFingerprint({ ...server, serverName }, 5000);
-      expect((await served('www.test'))._unsafeUnwrap()).toBe(fingerprints.named);
-      expect((await served(undefined))._unsafeUnwrap()).toBe(fingerprints.others);
+      expect(value(await served('www.test'))).toBe(fingerprints.named);
+      expect(value(await served(undefined))).toBe(fingerprints.others);
     });
 
     it('where nobody listens there is no connection', async () => {
-      const error = (await subject.probe.servedFingerprint(subject.nobody, 5000))._unsafeUnwrapErr();
+      const error = failure(await subject.probe.servedFingerprint(subject.nobody, 5000));
       expect(error).toMatchObject({ code: 'connection_failed', reason: 'ECONNREFUSED' });
     });
   });

@@ -7,6 +7,7 @@ import { tlsProbe } from '../../src/adapters/node-tls/probe.js';
 import { freePort } from '../support/deployment/server.js';
 import { fingerprintOf } from '../support/deployment/world.js';
 import { testCa } from '../support/network/test-pki.js';
+import { failure } from './result.js';
 import { tlsProbeContract } from './tls-probe.contract.js';
 
 const endpoint = (port: number) => ({ host: '127.0.0.1', port, serverName: undefined });
@@ -65,9 +66,9 @@ it('a server that is silent is given up, and one that speaks no TLS is told from
   );
   try {
     const late = await tlsProbe().servedFingerprint(endpoint(await listening(silent)), 50);
-    expect(late._unsafeUnwrapErr()).toMatchObject({ code: 'timed_out', phase: 'tls' });
+    expect(failure(late)).toMatchObject({ code: 'timed_out', phase: 'tls' });
     const other = await tlsProbe().servedFingerprint(endpoint(await listening(talking)), 5000);
-    expect(other._unsafeUnwrapErr()).toMatchObject({ code: 'tls_failed' });
+    expect(failure(other)).toMatchObject({ code: 'tls_failed' });
   } finally {
     await Promise.all([closed(silent), closed(talking)]);
   }

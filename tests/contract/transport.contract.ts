@@ -1,6 +1,6 @@
 import { err, errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { failure } from '../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../src/domain/core/errors.js';
 import { type HeaderList, jsonAnswer } from '../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../src/domain/trust/certificate.js';
 import type { IncomingRequest, ListenOptions } from '../../src/ports/listener.js';
@@ -19,6 +19,7 @@ import {
   targetOf,
 } from '../support/network/network.js';
 import { selfSigned } from '../support/network/test-pki.js';
+import { failure, value } from './result.js';
 
 /** What holds for every transport; `open` gives a fresh network for each test. */
 export function transportContract(name: string, open: () => Network): void {
@@ -81,7 +82,7 @@ export function transportContract(name: string, open: () => Network): void {
       return { started, release, handle };
     }
 
-    const wrong = failure('wrong_identity', 'web-01 answered with another key', {
+    const wrong = errorOf('wrong_identity', 'web-01 answered with another key', {
       expected: 'a',
       found: 'b',
     });
@@ -107,14 +108,14 @@ export function transportContract(name: string, open: () => Network): void {
         },
       );
       const agent = certificateOf(identities.agent);
-      expect(answer._unsafeUnwrap().peer).toEqual(agent);
+      expect(value(answer).peer).toEqual(agent);
       expect(order).toEqual([`judged ${agent.serial}`, 'handled']);
     });
 
     it('ends with the very error of the judgement, nothing being sent', async () => {
       const { ask, handled } = await serve();
       const answer = await ask({}, { judge: () => errAsync(wrong) });
-      expect(answer._unsafeUnwrapErr()).toBe(wrong);
+      expect(failure(answer)).toBe(wrong);
       expect(handled).toEqual([]);
     });
 
@@ -145,9 +146,9 @@ export function transportContract(name: string, open: () => Network): void {
     it('closes a kept connection whose peer is refused meanwhile, nothing being sent', async () => {
       const { ask, handled, connections } = await serve();
       expect((await ask()).isOk()).toBe(true);
-      const denied = failure('denied', 'not allowed', { reason: 'denied', hookCode: 1 });
+      const denied = errorOf('denied', 'not allowed', { reason: 'denied', hookCode: 1 });
       const refused = await ask({}, { judge: () => errAsync(denied) });
-      expect(refused._unsafeUnwrapErr()).toBe(denied);
+      expect(failure(refused)).toBe(denied);
       expect([handled.length, connections()]).toEqual([1, 1]);
       expect((await ask()).isOk()).toBe(true);
       expect([handled.length, connections()]).toEqual([2, 2]);
@@ -161,7 +162,7 @@ export function transportContract(name: string, open: () => Network): void {
         asked += 1;
         return errAsync(wrong);
       };
-      expect((await ask({}, { judge }))._unsafeUnwrapErr()).toBe(wrong);
+      expect(failure(await ask({}, { judge }))).toBe(wrong);
       expect([handled.length, connections(), asked]).toEqual([1, 2, 2]);
       expect((await ask()).isOk()).toBe(true);
       expect([handled.length, connections()]).toEqual([2, 3]);
@@ -183,10 +184,10 @@ export function transportContract(name: string, open: () => Network): void {
         signedFor.push(serial);
         return [['x-signed', serial]] as const;
       };
-      expect((await ask({ sign }, { judge }))._unsafeUnwrap().peer.serial).toBe(next);
+      expect(value(await ask({ sign }, { judge })).peer.serial).toBe(next);
       expect(judged).toEqual([certificateOf(identities.agent).serial, next]);
       expect(signedFor).toEqual([next]);
-      expect((await ask({ sign }, { judge }))._unsafeUnwrap().peer.serial).toBe(next);
+      expect(value(await ask({ sign }, { judge })).peer.serial).toBe(next);
       expect([handled.length, connections()]).toEqual([3, 2]);
     });
 
@@ -204,7 +205,7 @@ export function transportContract(name: string, open: () => Network): void {
         order.push(`judged ${serial}`);
         return okAsync(undefined);
       };
-      for (let round = 0; round < 2; round++) (await ask({ sign }, { judge }))._unsafeUnwrap();
+      for (let round = 0; round < 2; round++) value(await ask({ sign }, { judge }));
       const { serial, spki } = certificateOf(identities.agent);
       const [judged, signed] = [`judged ${serial}`, `signed for ${serial}`];
       expect(order).toEqual([judged, signed, judged, signed]);
@@ -273,7 +274,7 @@ export function transportContract(name: string, open: () => Network): void {
       await ask({}, { connectionKey: 'b' });
       expect([judged.length, connections()]).toEqual([2, 2]);
       const refused = await ask({}, { connectionKey: 'c', judge: () => errAsync(wrong) });
-      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+      expect(failure(refused)).toBe(wrong);
     });
 
     it('does not keep a connection whose judgement failed', async () => {
@@ -307,7 +308,7 @@ export function transportContract(name: string, open: () => Network): void {
       await started.promise;
       transport.forget();
       release.resolve();
-      expect(jsonOf((await answer)._unsafeUnwrap())).toEqual({ late: true });
+      expect(jsonOf(value(await answer))).toEqual({ late: true });
       await ask();
       expect(connections()).toBe(2);
     });
@@ -324,7 +325,7 @@ export function transportContract(name: string, open: () => Network): void {
         ['old', identities.agent],
       ] as const) {
         const answer = await ask({}, { connectionKey });
-        expect(answer._unsafeUnwrap().peer.serial).toBe(certificateOf(credentials).serial);
+        expect(value(answer).peer.serial).toBe(certificateOf(credentials).serial);
       }
     });
 
@@ -334,7 +335,7 @@ export function transportContract(name: string, open: () => Network): void {
       const answers = await Promise.all(
         numbers.map((number) => ask({ body: new TextEncoder().encode(`#${number}`) })),
       );
-      expect(answers.map((answer) => jsonOf(answer._unsafeUnwrap())['body'])).toEqual(
+      expect(answers.map((answer) => jsonOf(value(answer))['body'])).toEqual(
         numbers.map((number) => `#${number}`),
       );
       expect(handled).toHaveLength(40);
@@ -343,13 +344,13 @@ export function transportContract(name: string, open: () => Network): void {
     it('presents other credentials as soon as the target has them', async () => {
       const { ask } = await serve();
       const credentials = await identities.ca.issue({ commonName: 'next', usages: ['clientAuth'] });
-      expect(jsonOf((await ask())._unsafeUnwrap())['client']).toBe('dispatcher');
-      expect(jsonOf((await ask({}, { credentials }))._unsafeUnwrap())['client']).toBe('next');
+      expect(jsonOf(value(await ask()))['client']).toBe('dispatcher');
+      expect(jsonOf(value(await ask({}, { credentials })))['client']).toBe('next');
     });
 
     it('trusts only the CAs of the target', async () => {
       const { ask, judged, handled } = await serve();
-      const error = (await ask({}, { trust: [identities.otherCa.pem] }))._unsafeUnwrapErr();
+      const error = failure(await ask({}, { trust: [identities.otherCa.pem] }));
       expect(error.code).toBe('tls_failed');
       expect(error.message).not.toMatch(/\n/);
       expect((await ask({}, { trust: [identities.otherCa.pem, identities.ca.pem] })).isOk()).toBe(true);
@@ -358,7 +359,7 @@ export function transportContract(name: string, open: () => Network): void {
 
     it("does not take a client's certificate for a server's", async () => {
       const { ask, handled } = await serve({ credentials: identities.dispatcher });
-      expect((await ask())._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await ask())).toMatchObject({
         code: 'tls_failed',
         reason: 'INVALID_PURPOSE',
       });
@@ -368,24 +369,24 @@ export function transportContract(name: string, open: () => Network): void {
     it("leaves everything to the judgement where trust is 'any'", async () => {
       const credentials = await selfSigned('pairing');
       const { ask, judged, handled } = await serve({ credentials });
-      expect((await ask())._unsafeUnwrapErr().code).toBe('tls_failed');
+      expect(failure(await ask()).code).toBe('tls_failed');
       expect((await ask({}, { trust: 'any' })).isOk()).toBe(true);
       expect(judged.map(({ commonName }) => commonName)).toEqual(['pairing']);
       const refused = await ask({}, { trust: 'any', connectionKey: 'other', judge: () => errAsync(wrong) });
-      expect(refused._unsafeUnwrapErr()).toBe(wrong);
+      expect(failure(refused)).toBe(wrong);
       expect(handled).toHaveLength(1);
     });
 
     it('says that nothing listens', async () => {
       const { ask, listening, network, transport, target } = await serve();
       await listening.close(0);
-      expect((await ask())._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await ask())).toMatchObject({
         code: 'connection_refused',
         host: network.host,
         port: listening.port,
       });
       const anywhere = { ...target(), host: 'nowhere.invalid', connectionKey: 'nowhere' };
-      const error = (await transport.request(anywhere, requestOf()))._unsafeUnwrapErr();
+      const error = failure(await transport.request(anywhere, requestOf()));
       expect(error).toMatchObject({ code: 'host_unresolved', host: 'nowhere.invalid' });
       expect(error.message).toContain('nowhere.invalid');
     });
@@ -393,7 +394,7 @@ export function transportContract(name: string, open: () => Network): void {
     it('gives up when the answer takes too long', async () => {
       const { release, handle } = holding();
       const { ask } = await serve({ handle });
-      const error: TransportError = (await ask({ answerTimeout: 50 }))._unsafeUnwrapErr();
+      const error: TransportError = failure(await ask({ answerTimeout: 50 }));
       expect(error).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.05 });
       release.resolve();
       expect((await ask()).isOk()).toBe(true);
@@ -403,8 +404,8 @@ export function transportContract(name: string, open: () => Network): void {
       const { ask } = await serve({
         handle: async () => ({ status: 200, headers: [], body: new Uint8Array(100_000) }),
       });
-      expect((await ask({ maxAnswer: 100_000 }))._unsafeUnwrap().body).toHaveLength(100_000);
-      expect((await ask({ maxAnswer: 99_999 }))._unsafeUnwrapErr()).toMatchObject({
+      expect(value(await ask({ maxAnswer: 100_000 })).body).toHaveLength(100_000);
+      expect(failure(await ask({ maxAnswer: 99_999 }))).toMatchObject({
         code: 'too_large',
         limit: 99_999,
       });
@@ -413,7 +414,7 @@ export function transportContract(name: string, open: () => Network): void {
     it('sends nothing when it is aborted beforehand', async () => {
       const { ask, handled, judged } = await serve();
       const answer = await ask({ signal: AbortSignal.abort() });
-      expect(answer._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(answer).code).toBe('aborted');
       expect([handled, judged]).toEqual([[], []]);
     });
 
@@ -424,7 +425,7 @@ export function transportContract(name: string, open: () => Network): void {
       const answer = ask({ signal: abort.signal });
       await started.promise;
       abort.abort();
-      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await answer).code).toBe('aborted');
       release.resolve();
     });
 
@@ -442,7 +443,7 @@ export function transportContract(name: string, open: () => Network): void {
         },
       );
       verdict.resolve();
-      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await answer).code).toBe('aborted');
       expect(handled).toEqual([]);
     });
 
@@ -450,7 +451,7 @@ export function transportContract(name: string, open: () => Network): void {
       const { ask, handled } = await serve({
         handle: async () => ({ status: 307, headers: [['location', '/else']], body: new Uint8Array() }),
       });
-      const answer = (await ask())._unsafeUnwrap();
+      const answer = value(await ask());
       expect(answer.status).toBe(307);
       expect(answer.headers).toContainEqual(['location', '/else']);
       expect(handled).toHaveLength(1);
@@ -462,7 +463,7 @@ export function transportContract(name: string, open: () => Network): void {
       const answer = ask();
       await started.promise;
       await listening.close(0);
-      expect((await answer)._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await answer).code).toBe('connection_failed');
       expect(handled).toHaveLength(1);
     });
 
@@ -483,7 +484,7 @@ export function transportContract(name: string, open: () => Network): void {
       closing.push(() => again.close(0));
       const { serial } = certificateOf(renewed);
       const sign = (peer: Certificate) => [['x-signed', peer.serial]] as const;
-      expect((await ask({ sign }))._unsafeUnwrap().peer.serial).toBe(serial);
+      expect(value(await ask({ sign })).peer.serial).toBe(serial);
       expect(handled).toHaveLength(1);
       expect(arrived.map(({ headers }) => headers.filter(([name]) => name === 'x-signed'))).toEqual([
         [['x-signed', serial]],
@@ -496,8 +497,8 @@ export function transportContract(name: string, open: () => Network): void {
       const answer = ask();
       await started.promise;
       await transport.close();
-      expect((await answer)._unsafeUnwrapErr().code).toBe('aborted');
-      expect((await ask())._unsafeUnwrapErr().code).toBe('aborted');
+      expect(failure(await answer).code).toBe('aborted');
+      expect(failure(await ask()).code).toBe('aborted');
       expect(handled).toHaveLength(1);
       release.resolve();
     });
@@ -509,7 +510,7 @@ export function transportContract(name: string, open: () => Network): void {
       const serveStream = (stream: () => AsyncIterable<Uint8Array>) =>
         serve({
           async handle(request) {
-            (await request.body())._unsafeUnwrap();
+            value(await request.body());
             return { status: 200, headers: [['x-kind', 'a']], body: bytes('head '), stream: stream() };
           },
         });
@@ -531,7 +532,7 @@ export function transportContract(name: string, open: () => Network): void {
             };
           },
         });
-        const { status, body, peer } = answer._unsafeUnwrap();
+        const { status, body, peer } = value(answer);
         expect([status, body.length]).toEqual([200, 0]);
         expect(textOf(parts)).toBe(`head ${Array.from({ length: 50 }, (_, part) => `${part} `).join('')}`);
         expect(heads).toMatchObject([{ status: 200, peer: { serial: peer.serial } }]);
@@ -564,8 +565,8 @@ export function transportContract(name: string, open: () => Network): void {
         }
         const { ask } = await serveStream(stream);
         const asked = { onBody: () => undefined };
-        expect(textOf([(await ask(asked))._unsafeUnwrap().body])).toBe('head tail');
-        const error = (await ask({ ...asked, maxAnswer: 8 }))._unsafeUnwrapErr();
+        expect(textOf([value(await ask(asked)).body])).toBe('head tail');
+        const error = failure(await ask({ ...asked, maxAnswer: 8 }));
         expect(error.code).toBe('too_large');
       });
 
@@ -590,7 +591,7 @@ export function transportContract(name: string, open: () => Network): void {
             return ok(undefined);
           },
         });
-        expect(answer._unsafeUnwrapErr().code).toBe('aborted');
+        expect(failure(answer).code).toBe('aborted');
         await new Promise((resolve) => setImmediate(resolve));
         expect([calls, most]).toEqual([5, 1]);
       });
@@ -634,7 +635,7 @@ export function transportContract(name: string, open: () => Network): void {
           }
         }
         const { ask, connections } = await serveStream(stream);
-        const enough = failure('unverified', 'unverified result', { reason: 'no' });
+        const enough = errorOf('unverified', 'unverified result', { reason: 'no' });
         let calls = 0;
         const answer = await ask({
           onBody: () => async () => {
@@ -642,7 +643,7 @@ export function transportContract(name: string, open: () => Network): void {
             return calls < 3 ? ok(undefined) : err(enough);
           },
         });
-        expect(answer._unsafeUnwrapErr()).toBe(enough);
+        expect(failure(answer)).toBe(enough);
         expect(calls).toBe(3);
         await expect.poll(() => ended).toBe(true);
         await ask({ maxAnswer: 10 }, { connectionKey: 'another' });
@@ -685,7 +686,7 @@ export function transportContract(name: string, open: () => Network): void {
             return ok(undefined);
           },
         });
-        expect(answer._unsafeUnwrapErr()).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.1 });
+        expect(failure(answer)).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.1 });
         expect(textOf(parts)).toBe('head on time');
         never.resolve();
       });
@@ -703,7 +704,7 @@ export function transportContract(name: string, open: () => Network): void {
             return ok(undefined);
           },
         });
-        expect(answer._unsafeUnwrapErr().code).toBe('connection_failed');
+        expect(failure(answer).code).toBe('connection_failed');
         expect('head some'.startsWith(textOf(parts))).toBe(true);
       });
     });

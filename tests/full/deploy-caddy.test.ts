@@ -6,6 +6,7 @@ import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { deployFactories } from '../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../src/apps/wiring.js';
 import { deploy } from '../../src/sdk/deploy/deploy.js';
+import { failure, value } from '../contract/result.js';
 import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
 import { isInstalled, served } from '../support/deployment/server.js';
 import { deploymentSuite } from '../support/deployment/suite.js';
@@ -48,40 +49,40 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
     });
 
   it('a new certificate takes the place of the old one and is served; the same once more changes nothing', async () => {
-    expect((await install(fresh))._unsafeUnwrap()).toMatchObject({
+    expect(value(await install(fresh))).toMatchObject({
       changed: true,
       verification: { verified: true },
     });
     expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
-    const { document } = (await undiciCaddyAdmin().read(running.api))._unsafeUnwrap();
+    const { document } = value(await undiciCaddyAdmin().read(running.api));
     expect(JSON.stringify(document).match(/BEGIN CERTIFICATE/g)).toHaveLength(1);
-    expect((await install(fresh))._unsafeUnwrap()).toEqual({ changed: false, warnings: [] });
+    expect(value(await install(fresh))).toEqual({ changed: false, warnings: [] });
   });
 
   it('when it is not what is served, the configuration is as before', async () => {
     const admin = undiciCaddyAdmin();
-    const before = (await admin.read(running.api))._unsafeUnwrap().document;
-    const error = (await install(fresh, '127.0.0.1:1'))._unsafeUnwrapErr();
+    const before = value(await admin.read(running.api)).document;
+    const error = failure(await install(fresh, '127.0.0.1:1'));
     expect(error).toMatchObject({ code: 'deployment_failed', step: 'post_deploy_verify', rolledBack: true });
     expect(error.message).toContain('the previous configuration is back');
-    expect((await admin.read(running.api))._unsafeUnwrap().document).toEqual(before);
+    expect(value(await admin.read(running.api)).document).toEqual(before);
     expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
   });
 
   it('a change of somebody else in between is not lost', async () => {
     const admin = undiciCaddyAdmin();
-    const first = (await admin.read(running.api))._unsafeUnwrap();
+    const first = value(await admin.read(running.api));
     expect(first.revision).toBeDefined();
-    (await install(fresh))._unsafeUnwrap();
+    value(await install(fresh));
     const late = await admin.replace(running.api, first);
-    expect(late._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status: 412 });
+    expect(failure(late)).toMatchObject({ code: 'refused', status: 412 });
     expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
   });
 
   it('a document that it cannot use is refused, and the former one stays', async () => {
     const document = { apps: { tls: { certificates: { load_pem: [{ certificate: 'x', key: 'y' }] } } } };
     const refused = await undiciCaddyAdmin().replace(running.api, { document, revision: undefined });
-    expect(refused._unsafeUnwrapErr().code).toBe('refused');
+    expect(failure(refused).code).toBe('refused');
     expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
   });
 });

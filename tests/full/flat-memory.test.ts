@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../src/adapters/child-process/jobs/supervised.js';
+import { value } from '../contract/result.js';
 import { bundle } from '../support/commands/bundle.js';
 import { leaveNothingBehind } from '../support/kill/sweep.js';
 import { jobSupervisor } from '../support/processes/job-supervisor.js';
@@ -64,7 +65,7 @@ describe('1 GiB on each stream', () => {
       },
     });
     const taken = performance.now() - began;
-    const job = (await jobs.wait(key))._unsafeUnwrap();
+    const job = value(await jobs.wait(key));
     await jobs.close();
     const peak = Number(/\d+/.exec(readFileSync(told, 'utf8'))?.[0]) / 1024;
     process.stdout.write(

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as passed } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
+import { value } from '../contract/result.js';
 import { atEnd, dispatcherOnDisk, type Started, start } from '../support/commands/commands.js';
 
 const rounds = Number(process.env['KILL_ROUNDS'] ?? 200);
@@ -80,7 +81,7 @@ it(`${rounds} times somebody is killed while jobs are submitted and run: none th
 
   const ends: Record<string, number> = {};
   for (const reqid of accepted) {
-    const waited = (await library.wait(reqid, { timeout: 60 }))._unsafeUnwrap();
+    const waited = value(await library.wait(reqid, { timeout: 60 }));
     const [state] = waited.status.states;
     const end = `${state?.status} ${state && 'exit' in state ? state.exit : ''}`.trim();
     ends[end] = (ends[end] ?? 0) + 1;

@@ -1,4 +1,5 @@
 // Everything at once for a while, and then everything must be gone: `npm run soak`.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, rmSync, statSync } from 'node:fs';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { value } from '../contract/result.js';
 import { seeded } from '../support/network/mutate.js';
 import {
   connectionsOf,
@@ -63,7 +65,7 @@ const agent = await place.serve((line) => {
   if (how) onReload?.(how);
   if (/^ACTION=internal-error|^ {4}at |Warning:/.test(line)) counts.surprise('agent', line);
 });
-(await dispatcher.editAgent('web-01', { port: agent.port }))._unsafeUnwrap();
+value(await dispatcher.editAgent('web-01', { port: agent.port }));
 let over = false;
 agent.child.once('close', (code, signal) => {
   if (!over) counts.surprise('agent', `ended by itself: ${code ?? signal}`);

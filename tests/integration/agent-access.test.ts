@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
+import { failure } from '../contract/result.js';
 import { temporaryDirectory } from '../support/commands/commands.js';
 import {
   at,
@@ -304,7 +305,7 @@ describe('the auth hook of the dispatcher', () => {
       writeFileSync(join(log, 'code'), String(code));
       const caller = { username: 'alice', token: 's3same' };
       const outcome = await dispatcher.run({ hosts, script: 'hello', args: ['a'], caller });
-      return outcome._unsafeUnwrapErr();
+      return failure(outcome);
     };
     expect(await verdict(1)).toMatchObject({ code: 'denied', reason: 'denied', hookCode: 1 });
     expect(await verdict(2)).toMatchObject({ code: 'denied', reason: 'bad credentials', hookCode: 2 });

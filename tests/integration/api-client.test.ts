@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { createApiClient, type RunStreamEvent } from '../../src/apps/library/client.js';
 import { createApiRouter } from '../../src/apps/library/express.js';
 import { openDispatcher } from '../../src/apps/library/index.js';
+import { failure, value } from '../contract/result.js';
 import {
   atEnd,
   dispatcherOnDisk,
@@ -65,41 +66,41 @@ async function answering(
 describe('the client of a real API', () => {
   it('asks what there is to ask', async () => {
     const api = client();
-    expect((await api.health())._unsafeUnwrap().version).toMatch(/^\d/);
-    expect((await api.ping({ hosts: ['web-01'] }))._unsafeUnwrap().results[0]).toMatchObject({
+    expect(value(await api.health()).version).toMatch(/^\d/);
+    expect(value(await api.ping({ hosts: ['web-01'] })).results[0]).toMatchObject({
       status: 'ok',
     });
-    const found = (await api.discover())._unsafeUnwrap().hosts['web-01'];
+    const found = value(await api.discover()).hosts['web-01'];
     expect(found?.status === 'ok' && found.scripts.map(({ name }) => name)).toEqual([
       'bad',
       'counted',
       'greet',
     ]);
-    expect((await api.agents({ tags: 'env=prod', limit: 5 }))._unsafeUnwrap().agents).toHaveLength(1);
-    expect((await api.agent('web-01'))._unsafeUnwrap().agent.name).toBe('web-01');
-    expect((await api.pairingRequests())._unsafeUnwrap().requests).toEqual([]);
-    expect((await api.certificates())._unsafeUnwrap().agents[0]?.name).toBe('web-01');
-    expect((await api.serialStatus())._unsafeUnwrap().agents[0]?.state).toBe('current');
-    expect((await api.locks())._unsafeUnwrap().locks).toEqual([]);
-    expect((await api.editAgent('web-01', { lookup_by: 'ip' }))._unsafeUnwrap().agent.lookup_by).toBe('ip');
+    expect(value(await api.agents({ tags: 'env=prod', limit: 5 })).agents).toHaveLength(1);
+    expect(value(await api.agent('web-01')).agent.name).toBe('web-01');
+    expect(value(await api.pairingRequests()).requests).toEqual([]);
+    expect(value(await api.certificates()).agents[0]?.name).toBe('web-01');
+    expect(value(await api.serialStatus()).agents[0]?.state).toBe('current');
+    expect(value(await api.locks()).locks).toEqual([]);
+    expect(value(await api.editAgent('web-01', { lookup_by: 'ip' })).agent.lookup_by).toBe('ip');
   });
 
   it('runs, and finds the run again', async () => {
     const api = client();
-    const run = (await api.run({ tags: { env: 'prod' }, script: 'greet', args: ['you'] }))._unsafeUnwrap();
+    const run = value(await api.run({ tags: { env: 'prod' }, script: 'greet', args: ['you'] }));
     expect(run.results).toMatchObject([{ host: 'web-01', exit: 0, stdout: 'hello you\n', stderr: 'oops\n' }]);
     expect(run).not.toHaveProperty('ok');
-    expect((await api.status(run.reqid))._unsafeUnwrap()).toMatchObject({ mode: 'sync', complete: true });
-    const listed = (await api.runs({ script: 'greet', limit: 1 }))._unsafeUnwrap();
+    expect(value(await api.status(run.reqid))).toMatchObject({ mode: 'sync', complete: true });
+    const listed = value(await api.runs({ script: 'greet', limit: 1 }));
     expect(listed.runs[0]).toMatchObject({ reqid: run.reqid, outcome: 'succeeded' });
-    const failed = (await api.run({ hosts: ['web-01'], script: 'bad' }))._unsafeUnwrap();
-    expect((await api.retry(failed.reqid))._unsafeUnwrap().results).toMatchObject([{ exit: 3 }]);
-    expect((await api.cancel(failed.reqid))._unsafeUnwrap().results).toMatchObject([{ host: 'web-01' }]);
+    const failed = value(await api.run({ hosts: ['web-01'], script: 'bad' }));
+    expect(value(await api.retry(failed.reqid)).results).toMatchObject([{ exit: 3 }]);
+    expect(value(await api.cancel(failed.reqid)).results).toMatchObject([{ host: 'web-01' }]);
   });
 
   it('submits, and watches the end', async () => {
     const api = client();
-    const { reqid } = (await api.submit({ hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { reqid } = value(await api.submit({ hosts: ['web-01'], script: 'greet' }));
     const seen = [];
     for await (const { event } of api.watch(reqid)) seen.push(event);
     expect(seen[0]).toBe('status');
@@ -122,23 +123,22 @@ describe('the client of a real API', () => {
     const api = createApiClient({ socketPath: fleet().socketPath, url: 'http://localhost/fleet' });
     expect((await api.health()).isOk()).toBe(true);
     await api[Symbol.asyncDispose]();
-    expect((await api.health())._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await api.health()).code).toBe('aborted');
   });
 
   it('tells what the API refuses as one of a closed union', async () => {
     const api = client();
-    expect((await api.status('0123456789abcdef'))._unsafeUnwrapErr()).toMatchObject({ code: 'not_found' });
-    for (const id of ['', '.', '..'])
-      expect((await api.agent(id))._unsafeUnwrapErr().code).toBe('invalid_argument');
-    expect((await api.agent('../locks'))._unsafeUnwrapErr().code).toMatch(/^(not_found|invalid_argument)$/);
-    expect((await api.run({ hosts: [], script: 'greet' }))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await api.status('0123456789abcdef'))).toMatchObject({ code: 'not_found' });
+    for (const id of ['', '.', '..']) expect(failure(await api.agent(id)).code).toBe('invalid_argument');
+    expect(failure(await api.agent('../locks')).code).toMatch(/^(not_found|invalid_argument)$/);
+    expect(failure(await api.run({ hosts: [], script: 'greet' }))).toMatchObject({
       code: 'invalid_argument',
       field: 'hosts',
     });
     const key = { idempotencyKey: 'one' };
     await api.run({ hosts: ['web-01'], script: 'greet', args: ['a'] }, key);
     const other = await api.run({ hosts: ['web-01'], script: 'greet', args: ['b'] }, key);
-    expect(other._unsafeUnwrapErr()).toMatchObject({ code: 'idempotency_mismatch', field: 'args' });
+    expect(failure(other)).toMatchObject({ code: 'idempotency_mismatch', field: 'args' });
     for await (const event of api.watch('0123456789abcdef'))
       expect(event).toMatchObject({ event: 'error', error: { code: 'not_found' } });
   });
@@ -164,7 +164,7 @@ describe('the client of a real API', () => {
     onTestFinished(() => closed(proxy));
     const before = counted.starts();
     const api = client({ url: `http://127.0.0.1:${place}${pathname}` });
-    const run = (await api.run({ hosts: ['web-01'], script: 'counted' }))._unsafeUnwrap();
+    const run = value(await api.run({ hosts: ['web-01'], script: 'counted' }));
     expect(run.results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
     expect(connections).toBe(2);
     expect(counted.starts()).toBe(before + 1);
@@ -195,9 +195,9 @@ describe('what is sent', () => {
       request.socket.destroy();
     });
     for (const answer of [api.unpair('a'), api.deny('01234567'), api.cancel('0123456789abcdef')])
-      expect((await answer)._unsafeUnwrapErr().code).toBe('connection_failed');
+      expect(failure(await answer).code).toBe('connection_failed');
     expect(asked).toBe(3);
-    expect((await api.locks())._unsafeUnwrapErr().code).toBe('connection_failed');
+    expect(failure(await api.locks()).code).toBe('connection_failed');
     expect(asked).toBe(6);
   });
 
@@ -211,7 +211,7 @@ describe('what is sent', () => {
       },
       { username: 'alice', token: 'hush-hush' },
     );
-    const error = (await api.locks())._unsafeUnwrapErr();
+    const error = failure(await api.locks());
     expect(error).toMatchObject({ code: 'denied', reason: 'denied', hookCode: 2 });
     expect(JSON.stringify(error)).not.toContain('hush');
     expect(Buffer.from(seen?.replace('Basic ', '') ?? '', 'base64').toString()).toBe('alice:hush-hush');
@@ -226,7 +226,7 @@ describe('what is sent', () => {
     ['too many retries', { retries: 11 }, 'retries'],
   ])('nothing, with %s', async (_what, options, field) => {
     const api = client(options);
-    expect((await api.health())._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument', field });
+    expect(failure(await api.health())).toMatchObject({ code: 'invalid_argument', field });
     for await (const event of api.stream({ hosts: ['a'], script: 's' }))
       expect(event).toMatchObject({ event: 'error', error: { code: 'invalid_argument' } });
   });
@@ -234,7 +234,7 @@ describe('what is sent', () => {
 
 describe('what answers otherwise', () => {
   const codeOf = async (handle: RequestListener, options = {}) =>
-    (await (await answering(handle, options)).locks())._unsafeUnwrapErr();
+    failure(await (await answering(handle, options)).locks());
 
   it('is no API of ours', async () => {
     expect((await codeOf((_, response) => response.end('<html>'))).code).toBe('protocol_violation');
@@ -274,13 +274,13 @@ describe('what answers otherwise', () => {
 
   it('nobody is a connection that failed, and a signal ends the waiting', async () => {
     const nobody = client({ url: `http://127.0.0.1:${await freePort()}`, retries: 0 });
-    expect((await nobody.locks())._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await nobody.locks())).toMatchObject({
       code: 'connection_failed',
       reason: 'ECONNREFUSED',
     });
     const controller = new AbortController();
     const api = await answering(() => controller.abort());
-    expect((await api.locks({ signal: controller.signal }))._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await api.locks({ signal: controller.signal })).code).toBe('aborted');
   });
 
   it.each([

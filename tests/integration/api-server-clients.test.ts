@@ -6,6 +6,7 @@ import { memoryEventLog } from '../../src/adapters/memory/event-log.js';
 import { defaultLimits, type ServerLimits } from '../../src/apps/api/serve/limits.js';
 import { requestsUnderWay } from '../../src/apps/api/serve/requests.js';
 import { listenAt } from '../../src/apps/api/serve/server.js';
+import { value } from '../contract/result.js';
 import { serveApi, setSettings } from '../support/api/process.js';
 import { atEnd, dispatcherOnDisk, shared } from '../support/commands/commands.js';
 import { eventually } from '../support/fleet/fleet.js';
@@ -117,7 +118,7 @@ describe('with limits of a test', () => {
       refused: (_address, reason) => refused.push(reason),
       failed: () => undefined,
     });
-    const listening = server._unsafeUnwrap();
+    const listening = value(server);
     atEnd(async () => {
       listening.stopListening();
       listening.closeAll();

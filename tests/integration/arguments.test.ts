@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
+import { failure, value } from '../contract/result.js';
 import { dispatcherOnDisk, shared } from '../support/commands/commands.js';
 import { at, dispatcherCredentials, rawRequest, runJson, runOne } from '../support/fleet/fleet.js';
 
@@ -91,28 +92,26 @@ async function throughLibrary(args: readonly string[]) {
 describe('limits of the system', () => {
   it('the longest argument that the kernel takes arrives', async () => {
     const longest = 'y'.repeat(kernelLimit - 1);
-    const result = (await throughLibrary([longest]))._unsafeUnwrap();
+    const result = value(await throughLibrary([longest]));
     expect(result?.exit).toBe(0);
     expect(result?.stdout === `${longest}\0`).toBe(true);
   });
 
   it('one byte more is exit 126 and says why', async () => {
-    const result = (await throughLibrary(['y'.repeat(kernelLimit)]))._unsafeUnwrap();
+    const result = value(await throughLibrary(['y'.repeat(kernelLimit)]));
     expect(result).toMatchObject({ exit: 126, stdout: '', stderr: '' });
     expect(result?.error).toMatch(/could not be executed: arguments exceed the system's limit \(E2BIG\)$/);
   });
 
   it('many that fit into one request arrive', async () => {
     const args = Array.from({ length: 9 }, (_, index) => String(index).repeat(100_000));
-    const result = (await throughLibrary(args))._unsafeUnwrap();
+    const result = value(await throughLibrary(args));
     expect(result?.exit).toBe(0);
     expect(result?.stdout.length).toBe(900_009);
   });
 
   it('more than a request may hold is refused with the limit', async () => {
-    const result = (
-      await throughLibrary(Array.from({ length: 11 }, () => 'z'.repeat(100_000)))
-    )._unsafeUnwrap();
+    const result = value(await throughLibrary(Array.from({ length: 11 }, () => 'z'.repeat(100_000))));
     expect(result?.exit).toBe(-1);
     expect(result?.error).toContain('larger than 1048576 bytes');
   });
@@ -161,7 +160,7 @@ describe('what is no argument is refused', () => {
     ['a number', [1]],
   ])('by the library, before anybody is asked: %s', async (_name, args) => {
     const outcome = await throughLibrary(args as readonly string[]);
-    expect(outcome._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(outcome)).toMatchObject({
       code: 'invalid_argument',
       field: 'args',
       message: 'args: must be strings without NUL',

@@ -16,6 +16,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../src/adapters/child-process/auth-hook.js';
 import type { HookContext, HookOutcome } from '../../src/domain/runs/auth-hook.js';
+import { value } from '../contract/result.js';
 import { dispatcherOnDisk, shared, temporaryDirectory } from '../support/commands/commands.js';
 import { at, runJson } from '../support/fleet/fleet.js';
 
@@ -72,7 +73,7 @@ const fromAgent = { hosts: [], dispatcher: { id: 'control', serial: '1a2b' } };
 /** The hook's exit code, as the product finds it out; what else it came to, where it did not exit. */
 async function ask({ hook }: Installed, changes: Partial<HookContext> = {}): Promise<number | HookOutcome> {
   const adapter = processAuthHook({ path: hook, timeoutSeconds: 25 });
-  const outcome = (await adapter.ask({ ...question, ...changes }))._unsafeUnwrap();
+  const outcome = value(await adapter.ask({ ...question, ...changes }));
   return outcome.kind === 'exited' ? outcome.code : outcome;
 }
 

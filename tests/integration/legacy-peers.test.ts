@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
+import { value } from '../contract/result.js';
 import { agentOnDisk, atEnd } from '../support/commands/commands.js';
 import { type LegacyCaOptions, legacyCa, legacySerial } from '../support/legacy/ca.js';
 import { legacyDispatcher } from '../support/legacy/dispatcher.js';
@@ -153,16 +154,16 @@ describe('an old agent', () => {
     expect((await command('ping', name)).code).toBe(0);
     aged(home);
     const later = await dispatcherOf(home);
-    const maintained = (await later.maintain())._unsafeUnwrap();
+    const maintained = value(await later.maintain());
     expect(maintained).toMatchObject({ renewed: [name] });
     const staged = agent.staged() ?? '';
     expect(staged).toContain('BEGIN CERTIFICATE');
-    expect((await later.maintain())._unsafeUnwrap().renewed).toEqual([]);
+    expect(value(await later.maintain()).renewed).toEqual([]);
     expect((await command('ping', name)).code).toBe(0);
     await agent.restart();
     expect(agent.certificate()).toBe(staged);
     expect((await command('ping', name)).code).toBe(0);
-    const [record] = (await later.agents())._unsafeUnwrap();
+    const [record] = value(await later.agents());
     expect(record?.pins.map(({ state, serial }) => [state, serial])).toEqual([
       ['active', legacySerial(staged).replace(/^0+/, '')],
     ]);
@@ -173,7 +174,7 @@ describe('an old agent', () => {
     expect((await command('ping', name)).code).toBe(0);
     aged(home);
     const later = await dispatcherOf(home);
-    const { failed } = (await later.maintain())._unsafeUnwrap();
+    const { failed } = value(await later.maintain());
     expect(failed).toContainEqual({ name, reason: expect.stringContaining('not found') });
     expect((await command('ping', name)).code).toBe(0);
   });

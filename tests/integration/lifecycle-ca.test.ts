@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { value } from '../contract/result.js';
 import { shared } from '../support/commands/commands.js';
 import { gate } from '../support/fleet/fleet.js';
 import {
@@ -71,7 +72,7 @@ it('rotate-ca: nobody is visited, nothing fails, and in the end nothing is left 
   expect(await control.command('run', 'new-01', 'web-01', 'hello')).toMatchObject({ code: 0 });
 
   // Once more is no second one.
-  expect((await library.rotateCa())._unsafeUnwrap()).toMatchObject({ remaining: ['db-01'] });
+  expect(value(await library.rotateCa())).toMatchObject({ remaining: ['db-01'] });
   expect(pemsIn(home, 'ca.crt')).toEqual(cas);
 
   // The one that was away comes back by itself.
@@ -84,7 +85,7 @@ it('rotate-ca: nobody is visited, nothing fails, and in the end nothing is left 
   expect(JSON.parse(maintained.stdout)).toMatchObject({ renewed: ['db-01'], failed: [], caRetired: false });
   expect(issuedBy(certificate('db-01'), current)).toBe(true);
   open();
-  expect((await slow)._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
+  expect(value(await slow).results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
 
   // The identity of before is of the former CA: that goes when the overlap has ended.
   backdateSwitch(control, 2);
@@ -96,7 +97,7 @@ it('rotate-ca: nobody is visited, nothing fails, and in the end nothing is left 
   const everybody = ['web-01', 'db-01', 'new-01'];
   const holders = [home, ...everybody.map((name) => fleet().agent(name).home)];
   for (const holder of holders) expect(pemsIn(holder, 'ca.crt')).toEqual([current]);
-  expect((await library.run({ hosts: everybody, script: 'hello' }))._unsafeUnwrap().results).toMatchObject(
+  expect(value(await library.run({ hosts: everybody, script: 'hello' })).results).toMatchObject(
     everybody.map(() => ({ exit: 0 })),
   );
   // All of it is on disk.

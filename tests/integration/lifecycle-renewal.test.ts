@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import type { Credentials } from '../../src/ports/transport.js';
+import { value } from '../contract/result.js';
 import { atEnd, type Started, shared } from '../support/commands/commands.js';
 import { agentCredentials, dispatcherCredentials, eventually, gate } from '../support/fleet/fleet.js';
 import { aged, day, identityOf, issuedFor, lifecycleFleet, ran } from '../support/fleet/lifecycle-fleet.js';
@@ -38,7 +39,7 @@ async function reloaded(daemon: Started) {
 const alive = ({ child }: Started) => child.exitCode === null && child.signalCode === null;
 
 const pinsOf = async (name: string) => {
-  const records = (await fleet().library.agents())._unsafeUnwrap();
+  const records = value(await fleet().library.agents());
   return (records.find((record) => record.name === name)?.pins ?? []).map(({ serial, state }) => ({
     serial,
     state,
@@ -72,7 +73,7 @@ describe('a certificate that is past half of its lifetime', () => {
 
     expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0, stdout: 'hello\n' });
     open();
-    expect((await slow)._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
+    expect(value(await slow).results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
     expect(alive(daemon)).toBe(true);
     await daemon.shows(new RegExp(`ACTION=certificate-renewed .*WAS=${before.serial}`), 'stderr');
     // It is what the files hold, too.
@@ -140,7 +141,7 @@ describe('a certificate that is past half of its lifetime', () => {
       expect(isInterrupted(home)).toBe(false);
       expect(lookAtAgent(home)).toBeDefined();
       // Whichever of the two keys it has: this is the one that is asked, and the other one goes.
-      const [ping] = (await library.ping({ hosts: ['web-01'] }))._unsafeUnwrap().results;
+      const [ping] = value(await library.ping({ hosts: ['web-01'] })).results;
       expect({ round, ...ping }).toMatchObject({ round, status: 'ok' });
       expect(identityOf(agent).serial).not.toBe(before.serial);
       expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });

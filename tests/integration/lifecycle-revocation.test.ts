@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { failure } from '../contract/result.js';
 import { shared } from '../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
@@ -74,7 +75,7 @@ describe('an agent that is revoked', () => {
     // By its address, too.
     const bare = await ran(library, `127.0.0.1:${fleet().agent(name).port}`, 'count');
     expect(bare.error).toMatch(why);
-    expect((await library.readmit(name))._unsafeUnwrapErr().code).toBe('revoked');
+    expect(failure(await library.readmit(name)).code).toBe('revoked');
     expect(fleet().counted(name)).toBe(1);
     expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
     for (const each of ['web-01', 'db-01']) expect(held(each)).toMatch(/BEGIN X509 CRL/);

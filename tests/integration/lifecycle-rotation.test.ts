@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { value } from '../contract/result.js';
 import { atEnd, shared, start } from '../support/commands/commands.js';
 import { eventually, gate, runOne } from '../support/fleet/fleet.js';
 import {
@@ -26,13 +27,13 @@ const fleet = shared(async () => {
 });
 
 const everybodyUp = () => Promise.all(['web-01', 'web-02', 'db-01'].map((name) => fleet().up(name)));
-const status = async () => (await fleet().library.serialStatus())._unsafeUnwrap();
+const status = async () => value(await fleet().library.serialStatus());
 const inUse = () => serialIn(fleet().control.home, 'ctrl-exec.crt');
 
 /** Ends what an earlier test has left announced, and tells everybody. */
 async function settled() {
   await everybodyUp();
-  const { failed, stale, pending } = (await fleet().library.maintain())._unsafeUnwrap();
+  const { failed, stale, pending } = value(await fleet().library.maintain());
   expect({ failed, stale, pending }).toEqual({ failed: [], stale: [], pending: [] });
 }
 
@@ -90,7 +91,7 @@ describe('rotate-cert', () => {
     );
     const kept = again(async () => {
       const outcome = await library.run({ hosts: ['web-01', 'web-02'], script: 'kept' });
-      const failed = outcome._unsafeUnwrap().results.filter(({ exit }) => exit !== 0);
+      const failed = value(outcome).results.filter(({ exit }) => exit !== 0);
       return failed.map(({ host, error }) => `${host}: ${error}`).join(', ');
     });
     const all = [...commands, kept];
@@ -108,7 +109,7 @@ describe('rotate-cert', () => {
     }
     expect(new Set(serials).size).toBe(3);
     open();
-    expect((await slow)._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
+    expect(value(await slow).results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
     await Promise.all(all.map((each) => each.stop()));
     expect(all.flatMap(({ failures }) => failures)).toEqual([]);
     // Whoever was asked since trusts the present serial and the one before, and no older one.
@@ -176,7 +177,7 @@ describe('rotate-cert', () => {
     const known = inUse();
     await fleet().down('db-01');
     for (let round = 1; round <= 2; round++)
-      expect((await fleet().library.rotate())._unsafeUnwrap()).toMatchObject({ state: 'switched' });
+      expect(value(await fleet().library.rotate())).toMatchObject({ state: 'switched' });
     backdateSwitch(control, 2);
     expect(await status()).toMatchObject({ previous: undefined, overlapEnds: undefined });
     expect(standings(await status())['db-01']).toBe('stale');
@@ -197,7 +198,7 @@ describe('rotate-cert', () => {
     expect(trustedBy(fleet().agent('db-01'))).toEqual([inUse()]);
     // Nobody else has need of the one before any more either.
     expect(trustedBy(fleet().agent('web-01'))).toEqual([inUse()]);
-    expect((await fleet().library.maintain())._unsafeUnwrap()).toMatchObject({ failed: [], stale: [] });
+    expect(value(await fleet().library.maintain())).toMatchObject({ failed: [], stale: [] });
   });
 
   it('waits for an agent that answers and cannot take it, unless it is told not to', async () => {
@@ -254,7 +255,7 @@ describe('rotate-cert', () => {
       await effects.end();
 
       const { next } = await status();
-      const { results } = (await library.run({ hosts: ['web-01', 'web-02'], script: 'one' }))._unsafeUnwrap();
+      const { results } = value(await library.run({ hosts: ['web-01', 'web-02'], script: 'one' }));
       expect({ round, results }).toMatchObject({ round, results: [{ exit: 0 }, { exit: 0 }] });
       expect(isInterrupted(control.home)).toBe(false);
       lookAtDispatcher(control.home);

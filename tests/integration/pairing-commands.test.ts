@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openSqliteStores } from '../../src/adapters/sql/sqlite/stores.js';
 import type { PairingRequest } from '../../src/domain/pairing/request.js';
+import { value } from '../contract/result.js';
 import { run, shared, temporaryDirectory } from '../support/commands/commands.js';
 import { agentCredentials, serialOf } from '../support/fleet/fleet.js';
 import {
@@ -24,9 +25,9 @@ const short = (peer: PairingPeer) => peer.id().slice(0, 8);
 /** A request that came to nobody: only other terminals see it. */
 async function queued(control: PairingDispatcher, ...ids: readonly string[]) {
   const state = join(control.home, 'state');
-  const stores = (
-    await openSqliteStores({ path: join(state, 'ctrl-exec.db'), locksDirectory: join(state, 'locks') })
-  )._unsafeUnwrap();
+  const stores = value(
+    await openSqliteStores({ path: join(state, 'ctrl-exec.db'), locksDirectory: join(state, 'locks') }),
+  );
   const now = Date.now();
   for (const id of ids) {
     const waiting: PairingRequest = {
@@ -42,7 +43,7 @@ async function queued(control: PairingDispatcher, ...ids: readonly string[]) {
       createdAt: now,
       expiresAt: now + 600_000,
     };
-    (await stores.pairingQueue.add(waiting))._unsafeUnwrap();
+    value(await stores.pairingQueue.add(waiting));
   }
   await stores.close();
 }

@@ -3,6 +3,7 @@ import { chmodSync, chownSync, cpSync, readdirSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type HostResult, openDispatcher } from '../../src/apps/library/index.js';
+import { value } from '../contract/result.js';
 import {
   commandFile,
   dispatcherOnDisk,
@@ -47,7 +48,7 @@ const fleet = shared(async () => {
 /** Runs a script on the agent's host through the library: what the command prints is tested by itself. */
 async function onAgent(script: string, ...args: readonly string[]): Promise<HostResult> {
   await using dispatcher = await openDispatcher({ home: fleet().control.home });
-  const [result] = (await dispatcher.run({ hosts: ['web-01'], script, args }))._unsafeUnwrap().results;
+  const [result] = value(await dispatcher.run({ hosts: ['web-01'], script, args })).results;
   if (!result) throw new Error('no result');
   return result;
 }

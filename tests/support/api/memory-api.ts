@@ -1,6 +1,7 @@
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import type { ApiRouterOptions } from '../../../src/apps/api/router.js';
 import type { HookContext, HookOutcome } from '../../../src/domain/runs/auth-hook.js';
+import { value } from '../../contract/result.js';
 import { dispatcherOver, enrol, identify, withPorts } from '../fleet/memory-agents.js';
 import { memoryFleet } from '../fleet/memory-fleet.js';
 import { apiOver } from './api.js';
@@ -34,7 +35,7 @@ export async function memoryApi(
     async serve(name: string, conf = '') {
       const agent = fleet.agent(name, conf);
       await enrol(control, agent, name);
-      (await agent.agent.serve())._unsafeUnwrap();
+      value(await agent.agent.serve());
       return agent;
     },
   };

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { recoverDeployments } from '../../../src/sdk/deploy/deploy.js';
+import { value } from '../../contract/result.js';
 import { bundle } from '../commands/bundle.js';
 import { testCa } from '../network/test-pki.js';
 import { realContext } from './context.js';
@@ -48,7 +49,7 @@ export async function killedWhileDeploying(rounds: number): Promise<{ recovered:
       await ended;
 
       const context = realContext(directory);
-      const told = (await recoverDeployments(context))._unsafeUnwrap();
+      const told = value(await recoverDeployments(context));
       lines.push(...told);
       expect(told.join()).not.toMatch(/FAILED|alone/);
       const now = new X509Certificate(await readFile(server.files.cert, 'utf8'));
@@ -57,7 +58,7 @@ export async function killedWhileDeploying(rounds: number): Promise<{ recovered:
       expect((await readdir(dirname(server.files.cert))).toSorted()).toEqual(['cert.pem', 'key.pem']);
       const expected = fingerprintOf(now.toString());
       await until('NGINX serves the pair', async () => (await served(server.port)) === expected);
-      expect((await recoverDeployments(context))._unsafeUnwrap()).toEqual([]);
+      expect(value(await recoverDeployments(context))).toEqual([]);
     }
     return { recovered: lines.length, lines };
   } finally {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 import { deploy } from '../../../src/sdk/deploy/deploy.js';
+import { failure, value } from '../../contract/result.js';
 import { type TestCa, testCa } from '../network/test-pki.js';
 import { realContext } from './context.js';
 import { run, type ServerPlace, script, served, type TestServer, until } from './server.js';
@@ -127,7 +128,7 @@ export function deploymentSuite(
     }
 
     const failed = async (outcome: ReturnType<typeof deploy>) => {
-      const error = (await outcome)._unsafeUnwrapErr();
+      const error = failure(await outcome);
       if (error.code !== 'deployment_failed') throw new Error(error.message);
       return error;
     };
@@ -135,7 +136,7 @@ export function deploymentSuite(
     it('a new certificate is served while clients stay connected and others come and go', async () => {
       const staying = server.talk && (await stayingClient(server.port, server.talk));
       const clients = comingAndGoing(server.port);
-      const deployed = (await install(fresh))._unsafeUnwrap();
+      const deployed = value(await install(fresh));
       const seen = await clients.end();
       expect(deployed).toMatchObject({ changed: true, verification: { verified: true } });
       const both = [old, fresh].map(({ certificate }) => fingerprintOf(certificate));
@@ -144,7 +145,7 @@ export function deploymentSuite(
       await expectServed(fresh);
       if (staying) expect(await staying.goOn()).toMatch(server.talk?.last ?? '');
       staying?.leave();
-      expect((await install(fresh))._unsafeUnwrap()).toEqual({ changed: false, warnings: [] });
+      expect(value(await install(fresh))).toEqual({ changed: false, warnings: [] });
     });
 
     const refusesSha1 = it.skipIf(options.servesSha1 === true);

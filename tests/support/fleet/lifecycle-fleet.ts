@@ -16,6 +16,7 @@ import {
 } from '../../../src/apps/library/index.js';
 import type { KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { Credentials } from '../../../src/ports/transport.js';
+import { value } from '../../contract/result.js';
 import {
   type AgentOnDisk,
   atEnd,
@@ -66,7 +67,7 @@ export const standings = ({
 
 /** Runs a script on one agent by the library. */
 export async function ran(library: Dispatcher, host: string, script: string): Promise<HostResult> {
-  const [result] = (await library.run({ hosts: [host], script }))._unsafeUnwrap().results;
+  const [result] = value(await library.run({ hosts: [host], script })).results;
   if (!result) throw new Error('no result');
   return result;
 }
@@ -120,10 +121,10 @@ export async function issuedFor(
     random: systemRandom(),
     crypto,
   });
-  const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
-  const { spki } = crypto.signingKey(key)._unsafeUnwrap();
+  const key = value(await crypto.generateKey('p256'));
+  const { spki } = value(crypto.signingKey(key));
   const validity = { notBefore: Date.now() + from * day, notAfter: Date.now() + until * day };
-  const issued = (await authority.issue({ kind: 'agent', name }, spki, validity))._unsafeUnwrap();
+  const issued = value(await authority.issue({ kind: 'agent', name }, spki, validity));
   const spkiSha256 = Buffer.from(crypto.sha256(spki)).toString('hex');
   return { key, certificate: issued.pem, serial: issued.serial, spkiSha256 };
 }
@@ -142,13 +143,13 @@ export async function aged(
     'agent-key': key,
     'agent-certificate': certificate,
   });
-  installed._unsafeUnwrap();
+  value(installed);
   const state = join(control.home, 'state');
   const opened = await openSqliteStores({
     path: join(state, 'ctrl-exec.db'),
     locksDirectory: join(state, 'locks'),
   });
-  const { registry, close } = opened._unsafeUnwrap();
+  const { registry, close } = value(opened);
   const now = Date.now();
   const pin = {
     spkiSha256,
@@ -161,7 +162,7 @@ export async function aged(
     .renew(agent.name, pin)
     .andThen(() => registry.activate(agent.name, spkiSha256));
   await close();
-  noted._unsafeUnwrap();
+  value(noted);
   return { serial };
 }
 

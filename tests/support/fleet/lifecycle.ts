@@ -16,6 +16,7 @@ import { sendSigned, shortRequest } from '../../../src/sdk/dispatcher/trust/agen
 import { destinationOf, target } from '../../../src/sdk/dispatcher/trust/agent-target.js';
 import { type Presence, readDispatcherIdentity } from '../../../src/sdk/dispatcher/trust/identity.js';
 import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
+import { value } from '../../contract/result.js';
 import { identify } from './memory-agents.js';
 import { crypto, memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
 
@@ -125,7 +126,7 @@ function hostOver(test: TestAgent, name: string): Host {
     serving = undefined;
   };
   const up = async () => {
-    serving ??= (await serve(context))._unsafeUnwrap();
+    serving ??= value(await serve(context));
     return serving;
   };
   return Object.assign(own, {
@@ -141,7 +142,7 @@ function hostOver(test: TestAgent, name: string): Host {
       await up();
     },
     reload: async () => {
-      (await serving?.reload())?._unsafeUnwrap();
+      if (serving) value(await serving.reload());
     },
   });
 }
@@ -149,29 +150,27 @@ function hostOver(test: TestAgent, name: string): Host {
 /** What pairing would have installed and recorded, without the ceremony; over the key that is there, as a second pairing does. */
 export async function paired({ context }: TestDispatcher, host: Host, name = host.name): Promise<void> {
   const items = ['agent-key', 'ca-certificate', 'trusted-dispatchers', 'dispatcher-certificates'] as const;
-  const present = (await host.keyStore.read(items))._unsafeUnwrap();
-  const identity = (await readDispatcherIdentity(context))._unsafeUnwrap();
-  const key = present['agent-key'] ?? (await crypto.generateKey('p256'))._unsafeUnwrap();
-  const { spki } = crypto.signingKey(key)._unsafeUnwrap();
+  const present = value(await host.keyStore.read(items));
+  const identity = value(await readDispatcherIdentity(context));
+  const key = present['agent-key'] ?? value(await crypto.generateKey('p256'));
+  const { spki } = value(crypto.signingKey(key));
   const validity = validFor(context, context.settings.certDays);
-  const certificate = (
-    await context.authority.issue({ kind: 'agent', name }, spki, validity)
-  )._unsafeUnwrap();
+  const certificate = value(await context.authority.issue({ kind: 'agent', name }, spki, validity));
   const dispatchers = [identity, identity.next].flatMap((each) => (each ? [each.certificate] : []));
   const lines = dispatchers.map(({ serial }) => `${serial} ${context.settings.dispatcherId}\n`).join('');
-  (
+  value(
     await host.keyStore.replace({
       'agent-key': key,
       'agent-certificate': certificate.pem,
       'ca-certificate': present['ca-certificate'] ?? identity.cas.join(''),
       'trusted-dispatchers': `${present['trusted-dispatchers'] ?? ''}${lines}`,
       'dispatcher-certificates': `${present['dispatcher-certificates'] ?? ''}${dispatchers.map(({ pem }) => pem).join('')}`,
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   const at = context.clock.now();
   const spkiSha256 = hex(crypto.sha256(spki));
   const { serial, notAfter } = certificate;
-  (
+  value(
     await context.registry.enrol({
       name,
       endpoint: { host: host.name, ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' },
@@ -180,9 +179,9 @@ export async function paired({ context }: TestDispatcher, host: Host, name = hos
       replace: true,
       standing: newStanding(dispatchers.map((each) => each.serial)),
       at,
-    })
-  )._unsafeUnwrap();
-  (await context.registry.activate(name, spkiSha256))._unsafeUnwrap();
+    }),
+  );
+  value(await context.registry.activate(name, spkiSha256));
 }
 
 /** A dispatcher and paired hosts that serve. */
@@ -220,21 +219,19 @@ export async function secondDispatcher(
 ): Promise<Control> {
   const second = controlOf(fleet, 'second.test', `dispatcher_id = second\n${configuration}`);
   await copyCa(first, second);
-  (await second.dispatcher.setup())._unsafeUnwrap();
+  value(await second.dispatcher.setup());
   return second;
 }
 
 export async function copyCa(from: TestDispatcher, to: TestDispatcher): Promise<void> {
-  const ca = (
-    await from.context.keyStore.read(['ca-key', 'ca-certificate', 'ca-previous-key'])
-  )._unsafeUnwrap();
-  (
+  const ca = value(await from.context.keyStore.read(['ca-key', 'ca-certificate', 'ca-previous-key']));
+  value(
     await to.context.keyStore.replace({
       'ca-key': ca['ca-key'] ?? null,
       'ca-certificate': ca['ca-certificate'] ?? null,
       'ca-previous-key': ca['ca-previous-key'] ?? null,
-    })
-  )._unsafeUnwrap();
+    }),
+  );
 }
 
 /** The error text of a run on one host, or undefined where it exited 0. */
@@ -256,22 +253,22 @@ export async function pingFails(
   { dispatcher }: Pick<TestDispatcher, 'dispatcher'>,
   name: string,
 ): Promise<string | undefined> {
-  const [result] = (await dispatcher.ping({ hosts: [name] }))._unsafeUnwrap().results;
+  const [result] = value(await dispatcher.ping({ hosts: [name] })).results;
   return result?.status === 'ok' ? undefined : (result?.error ?? 'no result');
 }
 
 export async function recordOf({ context }: TestDispatcher, name: string) {
-  const record = (await context.registry.find(name))._unsafeUnwrap();
+  const record = value(await context.registry.find(name));
   if (!record) throw new Error(`no record of ${name}`);
   return record;
 }
 
 /** The certificate that a host would present, and the serials that it trusts. */
 export async function stateOf({ keyStore }: Host) {
-  const read = (
-    await keyStore.read(['agent-certificate', 'trusted-dispatchers', 'ca-certificate', 'agent-key'])
-  )._unsafeUnwrap();
-  const certificate = crypto.readCertificate(read['agent-certificate'] ?? '')._unsafeUnwrap();
+  const read = value(
+    await keyStore.read(['agent-certificate', 'trusted-dispatchers', 'ca-certificate', 'agent-key']),
+  );
+  const certificate = value(crypto.readCertificate(read['agent-certificate'] ?? ''));
   return {
     certificate,
     key: read['agent-key'] ?? '',
@@ -280,8 +277,7 @@ export async function stateOf({ keyStore }: Host) {
   };
 }
 
-export const identityOf = async ({ context }: TestDispatcher) =>
-  (await readDispatcherIdentity(context))._unsafeUnwrap();
+export const identityOf = async ({ context }: TestDispatcher) => value(await readDispatcherIdentity(context));
 
 /** A request to a host in a dispatcher's name, as whoever holds `presence`; the answer's status and body. */
 export async function ask(
@@ -300,7 +296,7 @@ export async function ask(
     body,
     ...shortRequest,
   });
-  const { status, body: bytes } = answer._unsafeUnwrap();
+  const { status, body: bytes } = value(answer);
   return { status, json: JSON.parse(new TextDecoder().decode(bytes)) };
 }
 
@@ -310,11 +306,11 @@ export async function presenceOf(
   dispatcherId: string,
   spkiOf?: string,
 ): Promise<Presence> {
-  const key = spkiOf ?? (await crypto.generateKey('p256'))._unsafeUnwrap();
-  const signing = crypto.signingKey(key)._unsafeUnwrap();
-  const certificate = (
-    await context.authority.issue({ kind: 'dispatcher', dispatcherId }, signing.spki, validFor(context, 365))
-  )._unsafeUnwrap();
+  const key = spkiOf ?? value(await crypto.generateKey('p256'));
+  const signing = value(crypto.signingKey(key));
+  const certificate = value(
+    await context.authority.issue({ kind: 'dispatcher', dispatcherId }, signing.spki, validFor(context, 365)),
+  );
   return {
     credentials: { key, certificate: certificate.pem },
     certificate,

@@ -37,6 +37,7 @@ import {
   signAnswer,
   signRequest,
 } from '../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../contract/result.js';
 import { type TestCa, testCa } from '../network/test-pki.js';
 import { crypto, type memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
 
@@ -45,8 +46,8 @@ type Programs = Parameters<typeof memoryProcessRunner>[0];
 
 /** A CA and an identity, without a pairing port. */
 export async function identify(target: TestDispatcher) {
-  (await target.dispatcher.setupCa())._unsafeUnwrap();
-  return (await target.dispatcher.setup())._unsafeUnwrap();
+  value(await target.dispatcher.setupCa());
+  return value(await target.dispatcher.setup());
 }
 
 export interface Issued {
@@ -58,15 +59,15 @@ export interface Issued {
 
 /** A fresh key and an agent certificate for it, from the dispatcher's CA. */
 export async function issueAgent({ context }: TestDispatcher, name: string, days = 1): Promise<Issued> {
-  const key = (await context.crypto.generateKey('p256'))._unsafeUnwrap();
-  const { spki } = context.crypto.signingKey(key)._unsafeUnwrap();
+  const key = value(await context.crypto.generateKey('p256'));
+  const { spki } = value(context.crypto.signingKey(key));
   const now = context.clock.now();
-  const certificate = (
+  const certificate = value(
     await context.authority.issue({ kind: 'agent', name }, spki, {
       notBefore: now - 60_000,
       notAfter: now + days * 86_400_000,
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   return {
     credentials: { key, certificate: certificate.pem },
     certificate,
@@ -88,19 +89,19 @@ export async function register(
   const at = clock.now();
   const pin = { spkiSha256, state: 'issued', serial, notAfter, issuedAt: at } as const;
   const endpoint = { host, ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
-  const { 'dispatcher-certificate': own, 'ca-certificate': cas } = (
-    await keyStore.read(['dispatcher-certificate', 'ca-certificate'])
-  )._unsafeUnwrap();
+  const { 'dispatcher-certificate': own, 'ca-certificate': cas } = value(
+    await keyStore.read(['dispatcher-certificate', 'ca-certificate']),
+  );
   const digests = splitCertificates(cas ?? '').map((pem) =>
-    hex(crypto.sha256(crypto.readCertificate(pem)._unsafeUnwrap().der)),
+    hex(crypto.sha256(value(crypto.readCertificate(pem)).der)),
   );
   const standing = newStanding(
-    own === undefined ? [] : [crypto.readCertificate(own)._unsafeUnwrap().serial],
+    own === undefined ? [] : [value(crypto.readCertificate(own)).serial],
     caSetDigest(digests),
     'signed',
   );
-  (await registry.enrol({ name, endpoint, pin, pairing: 'v2', replace: true, standing, at }))._unsafeUnwrap();
-  if (state === 'active') (await registry.activate(name, spkiSha256))._unsafeUnwrap();
+  value(await registry.enrol({ name, endpoint, pin, pairing: 'v2', replace: true, standing, at }));
+  if (state === 'active') value(await registry.activate(name, spkiSha256));
 }
 
 /** A request as a scripted agent saw it. */
@@ -123,8 +124,8 @@ export const signedBy =
     signAnswer(crypto, signer, answer, request, now());
 
 export const signerOf = ({ key, certificate }: Credentials): Signer => ({
-  key: crypto.signingKey(key)._unsafeUnwrap(),
-  certificate: crypto.readCertificate(certificate)._unsafeUnwrap(),
+  key: value(crypto.signingKey(key)),
+  certificate: value(crypto.readCertificate(certificate)),
 });
 
 /** Throws unless a request is signed by its peer, for the agent that it reached, body included. */
@@ -155,8 +156,8 @@ export async function scriptedAgent(
   const sign = options.sign ?? signedBy(signerOf(issued.credentials), now);
   const seen: Seen[] = [];
   const failures: unknown[] = [];
-  const ca = (await control.context.keyStore.read(['ca-certificate']))._unsafeUnwrap()['ca-certificate'];
-  const listening = (
+  const ca = value(await control.context.keyStore.read(['ca-certificate']))['ca-certificate'];
+  const listening = value(
     await fleet.network.listener(host).listen({
       bind: host,
       port: 7443,
@@ -166,7 +167,7 @@ export async function scriptedAgent(
       maxConnections: 1024,
       handle: async (incoming) => {
         const { method, path, body, peer } = incoming;
-        const bytes = (await body())._unsafeUnwrap();
+        const bytes = value(await body());
         await verifyRequest(incoming, bytes, now());
         const text = new TextDecoder().decode(bytes);
         const request = {
@@ -180,8 +181,8 @@ export async function scriptedAgent(
       },
       // Answered 500 and not signed: no test takes that for an answer of its own.
       failed: (error) => failures.push(error),
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   if (registered) await register(control, name, issued, { state: registered, host });
   return { seen, issued, listening, failures };
 }
@@ -199,18 +200,18 @@ export const dispatcherOver = (context: TestDispatcher['context']) =>
 /** Installs an identity and a trust line at an agent and registers it: paired, without the ceremony. */
 export async function enrol(control: TestDispatcher, agent: TestAgent, name: string): Promise<Issued> {
   const issued = await issueAgent(control, name);
-  const { 'ca-certificate': ca, 'dispatcher-certificate': own } = (
-    await control.context.keyStore.read(['ca-certificate', 'dispatcher-certificate'])
-  )._unsafeUnwrap();
-  const { serial } = crypto.readCertificate(own ?? '')._unsafeUnwrap();
-  (
+  const { 'ca-certificate': ca, 'dispatcher-certificate': own } = value(
+    await control.context.keyStore.read(['ca-certificate', 'dispatcher-certificate']),
+  );
+  const { serial } = value(crypto.readCertificate(own ?? ''));
+  value(
     await agent.context.keyStore(undefined as never).replace({
       'agent-key': issued.credentials.key,
       'agent-certificate': issued.credentials.certificate,
       'ca-certificate': ca ?? '',
       'trusted-dispatchers': `${serial} control\n`,
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   await register(control, name, issued);
   return issued;
 }
@@ -268,13 +269,13 @@ export async function agentContext(options: AgentOptions = {}) {
   for (const path of executable)
     files.files.set(path, { bytes: new TextEncoder().encode('#!/bin/sh\n'), mode: 0o755 });
   const keyStore = options.keyStore ?? memoryKeyStore();
-  (
+  value(
     await keyStore.replace({
       ...(paired && { 'agent-key': own.key, 'agent-certificate': own.certificate, 'ca-certificate': ca.pem }),
       'trusted-dispatchers': options.trust ?? `${trustedSerial} control\n`,
       ...(options.revoked !== undefined && { 'revoked-serials': options.revoked }),
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   const events = memoryEventLog();
   const policy: { outcome: HookOutcome } = { outcome: { kind: 'none' } };
   const hook = memoryAuthHook(() => policy.outcome);
@@ -283,7 +284,7 @@ export async function agentContext(options: AgentOptions = {}) {
   const heard: { options?: ListenOptions; presented?: Certificate } = {};
   const listener = network.listener('web-01');
   const present = ({ certificate }: Credentials) => {
-    heard.presented = crypto.readCertificate(certificate)._unsafeUnwrap();
+    heard.presented = value(crypto.readCertificate(certificate));
   };
   const replay = memoryReplayCache({ complete: true });
   const runs = memoryAgentRuns();
@@ -449,7 +450,7 @@ async function clientOf(asked: Asked): Promise<Signer | undefined> {
 /** An agent that serves, asked directly: what its listener would hand it. */
 export async function servingAgent(options: AgentOptions = {}) {
   const parts = await agentContext(options);
-  const serving = (await serve(parts.context))._unsafeUnwrap();
+  const serving = value(await serve(parts.context));
   const { heard, context } = parts;
   const { options: listening } = heard;
   if (!listening) throw new Error('the agent does not listen');

@@ -29,6 +29,7 @@ import type { AgentContext } from '../../../src/sdk/agent/context.js';
 import type { PairingOptions } from '../../../src/sdk/agent/pairing/options.js';
 import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
+import { value } from '../../contract/result.js';
 
 /** The name by which agents reach a dispatcher's pairing port. */
 export const dispatcherHost = 'control.test';
@@ -85,9 +86,9 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     file: '/etc/ctrl-exec/ctrl-exec.conf',
     hostName: 'control',
   };
-  const { settings } = parseConfiguration(text, place.file)
-    .andThen((parsed) => dispatcherSettings(parsed, place))
-    ._unsafeUnwrap();
+  const { settings } = value(
+    parseConfiguration(text, place.file).andThen((parsed) => dispatcherSettings(parsed, place)),
+  );
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
   const random = systemRandom();
   const context: DispatcherContext = {
@@ -175,9 +176,9 @@ function testAgent(
 
 /** A CA, an identity, and an open pairing port. */
 export async function setUp(target: TestDispatcher) {
-  (await target.dispatcher.setupCa())._unsafeUnwrap();
-  (await target.dispatcher.setup())._unsafeUnwrap();
-  return (await target.dispatcher.openPairing())._unsafeUnwrap();
+  value(await target.dispatcher.setupCa());
+  value(await target.dispatcher.setup());
+  return value(await target.dispatcher.openPairing());
 }
 
 /** Pairs as two attentive people would: the codes are compared, then both say yes. */
@@ -192,7 +193,7 @@ export async function pairAgent(
     trust: {
       kind: 'compare',
       confirm: async ({ code, request }) => {
-        const waiting = (await target.dispatcher.pairingRequests())._unsafeUnwrap();
+        const waiting = value(await target.dispatcher.pairingRequests());
         const same = waiting.find(({ id }) => id === request);
         if (same?.code !== code) return false;
         const approved = await target.dispatcher.approve({ id: request, replace: options.replace ?? false });

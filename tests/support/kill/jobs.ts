@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { supervisedJobs } from '../../../src/adapters/child-process/jobs/supervised.js';
 import { jobSupervisorFile } from '../../../src/apps/job-supervisor-file.js';
+import { value } from '../../contract/result.js';
 import { bundle } from '../commands/bundle.js';
 
 /** Numbers from 0 to 1 that depend on the seed alone (mulberry32). */
@@ -105,7 +106,7 @@ export function describeKilledJobs(rounds: number, seed: number): void {
         const jobs = supervisedJobs({ directory, supervisor, killAfter: 1_000 });
         for (const reqid of reqids) {
           const key = { owner: 'dispatcher-1', reqid };
-          const job = (await jobs.wait(key))._unsafeUnwrap();
+          const job = value(await jobs.wait(key));
           count('submitted');
           if (accepted.has(reqid)) count('accepted');
           if (job === undefined) {
@@ -124,15 +125,13 @@ export function describeKilledJobs(rounds: number, seed: number): void {
             ...{ stdinTimeout: 1000, timeout: 0, maxOutput: 10_000 },
           };
           const before = ran(reqid);
-          const again = (
-            await jobs.start({ ...key, script: reqid, startedAt: Date.now(), program })
-          )._unsafeUnwrap();
+          const again = value(await jobs.start({ ...key, script: reqid, startedAt: Date.now(), program }));
           expect([reqid, again.kind]).toEqual([reqid, job === undefined ? 'accepted' : 'known']);
           await jobs.wait(key);
           expect(ran(reqid)).toBe(job === undefined ? 1 : before);
         }
-        expect((await jobs.running())._unsafeUnwrap()).toEqual([]);
-        expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(jobsOfRound);
+        expect(value(await jobs.running())).toEqual([]);
+        expect(value(await jobs.purge(Date.now() + 1000))).toBe(jobsOfRound);
         await jobs.close();
       }
       expect(tally['submitted']).toBe(rounds * jobsOfRound);

@@ -3,6 +3,7 @@ import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-
 import { utf8 } from '../../../src/domain/core/bytes.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Credentials } from '../../../src/ports/transport.js';
+import { value } from '../../contract/result.js';
 import { crypto, dispatcherHost, type memoryFleet, pairingPort } from '../fleet/memory-fleet.js';
 import type { TestCa } from '../network/test-pki.js';
 
@@ -13,26 +14,26 @@ const read = (body: Uint8Array): Record<string, unknown> => JSON.parse(Buffer.fr
 
 /** An agent of version 1 in a memory network: its key, its request, and the answers to it. */
 export async function legacyJoiner(fleet: Fleet, host: string, address = '192.0.2.50') {
-  const keyPem = (await crypto.generateKey('p256'))._unsafeUnwrap();
-  const csr = (await x509CertificateRequests().create(keyPem, host))._unsafeUnwrap();
+  const keyPem = value(await crypto.generateKey('p256'));
+  const csr = value(await x509CertificateRequests().create(keyPem, host));
   const nonce = randomBytes(16).toString('hex');
   const message: Message = { hostname: host, csr, nonce };
   return {
     keyPem,
     csr,
     nonce,
-    spki: crypto.signingKey(keyPem)._unsafeUnwrap().spki,
+    spki: value(crypto.signingKey(keyPem)).spki,
     /** Sends the request; `first` is what comes at once. */
     async ask(other: Message = {}) {
-      const exchange = (
+      const exchange = value(
         await fleet.network.legacyPairing(address).request({
           host: dispatcherHost,
           port: pairingPort,
           body: utf8(JSON.stringify({ ...message, ...other })),
           connectTimeout: 5_000,
           answerTimeout: 5_000,
-        })
-      )._unsafeUnwrap();
+        }),
+      );
       return {
         first: read(exchange.first.body),
         status: exchange.first.status,
@@ -62,10 +63,9 @@ export interface LegacyImpostor {
 export async function legacyControl(fleet: Fleet, script: LegacyImpostor, host = 'legacy.test') {
   const paths: string[] = [];
   const asked: Message[] = [];
-  const serialOf = ({ certificate }: Credentials) =>
-    crypto.readCertificate(certificate)._unsafeUnwrap().serial;
+  const serialOf = ({ certificate }: Credentials) => value(crypto.readCertificate(certificate)).serial;
   const approvedFor = async (message: Message): Promise<Message> => {
-    const request = (await x509CertificateRequests().read(String(message['csr'])))._unsafeUnwrap();
+    const request = value(await x509CertificateRequests().read(String(message['csr'])));
     const { certificate } = await script.ca.issue({
       commonName: String(message['hostname']),
       version1: true,
@@ -76,7 +76,7 @@ export async function legacyControl(fleet: Fleet, script: LegacyImpostor, host =
     const dispatcher = { dispatcher_serial: serialOf(script.own), dispatcher_id: 'old-control' };
     return { status: 'approved', cert: certificate, ca: script.ca.pem, nonce, ...dispatcher };
   };
-  const listening = (
+  const listening = value(
     await fleet.network.listener(host).listen({
       bind: '',
       port: pairingPort,
@@ -85,7 +85,7 @@ export async function legacyControl(fleet: Fleet, script: LegacyImpostor, host =
       maxConnections: 9,
       handle: async ({ path, body }) => {
         paths.push(path);
-        const message = read((await body())._unsafeUnwrap());
+        const message = read(value(await body()));
         if (!message['csr'] || !message['hostname']) {
           const { status, body: said } = script.toStart ?? {
             status: 200,
@@ -102,7 +102,7 @@ export async function legacyControl(fleet: Fleet, script: LegacyImpostor, host =
           next: async () => jsonAnswer(200, await decision),
         };
       },
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   return { host, paths, asked, listening, serial: serialOf(script.own) };
 }

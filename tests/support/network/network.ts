@@ -9,6 +9,7 @@ import type {
   TransportRequest,
   TransportTarget,
 } from '../../../src/ports/transport.js';
+import { value } from '../../contract/result.js';
 import { type TestCa, testCa } from './test-pki.js';
 
 /** A listener and transports that reach it. */
@@ -41,7 +42,7 @@ export async function makeIdentities(): Promise<Identities> {
 const crypto = nodeCrypto();
 
 export const certificateOf = ({ certificate }: Credentials): Certificate =>
-  crypto.readCertificate(certificate)._unsafeUnwrap();
+  value(crypto.readCertificate(certificate));
 
 /** Answers with what it was asked. */
 export const echo = async (request: IncomingRequest): Promise<HttpAnswer> => {
@@ -74,7 +75,7 @@ export const listenOptions = (
 
 /** Listens, or fails the test. */
 export const listen = async (listener: Listener, options: ListenOptions): Promise<Listening> =>
-  (await listener.listen(options))._unsafeUnwrap();
+  value(await listener.listen(options));
 
 export const targetOf = (
   { ca, dispatcher }: Identities,

@@ -10,12 +10,13 @@ import {
   type Signer,
   signRequest,
 } from '../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../contract/result.js';
 
 const crypto = nodeCrypto();
 
 const signerOf = ({ key, certificate }: Credentials): Signer => ({
-  key: crypto.signingKey(key)._unsafeUnwrap(),
-  certificate: crypto.readCertificate(certificate)._unsafeUnwrap(),
+  key: value(crypto.signingKey(key)),
+  certificate: value(crypto.readCertificate(certificate)),
 });
 
 const shown = new WeakMap<TLSSocket, Certificate>();
@@ -26,7 +27,7 @@ export function shownOn(socket: TLSSocket): Certificate {
   if (known) return known;
   const presented = socket.getPeerX509Certificate();
   if (!presented) throw new Error('the peer showed no certificate');
-  const certificate = crypto.readCertificate(presented.raw)._unsafeUnwrap();
+  const certificate = value(crypto.readCertificate(presented.raw));
   shown.set(socket, certificate);
   return certificate;
 }

@@ -5,6 +5,7 @@ import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../../src/domain/trust/certificate.js';
 import type { Credentials } from '../../../src/ports/transport.js';
 import { checkAnswer, type RequestOnWire, signRequest } from '../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../contract/result.js';
 import { atEnd } from '../commands/commands.js';
 import { openTls } from './raw-tls.js';
 
@@ -119,13 +120,13 @@ const parsed = (body: Buffer): unknown => {
 
 /** Connects to an agent of this host with a dispatcher's key. The connection is closed at the end. */
 export async function signedConnection(port: number, who: Credentials): Promise<SignedConnection> {
-  const certificate = crypto.readCertificate(who.certificate)._unsafeUnwrap();
-  const signer = { key: crypto.signingKey(who.key)._unsafeUnwrap(), certificate };
+  const certificate = value(crypto.readCertificate(who.certificate));
+  const signer = { key: value(crypto.signingKey(who.key)), certificate };
   const socket = await openTls(port, who);
   atEnd(() => socket.destroy());
   const presented = socket.getPeerX509Certificate();
   if (!presented) throw new Error('the agent has shown no certificate');
-  const agent = crypto.readCertificate(presented.raw)._unsafeUnwrap();
+  const agent = value(crypto.readCertificate(presented.raw));
 
   const compose = ({ path, body }: Asked, { at, lifetime, target = agent }: Signing = {}): Composed => {
     const text = body === undefined ? '' : JSON.stringify(body);

@@ -11,6 +11,7 @@ import {
   pairingCode,
   transcriptHash,
 } from '../../../src/domain/pairing/transcript.js';
+import { value } from '../../contract/result.js';
 
 const crypto = nodeCrypto();
 
@@ -71,7 +72,7 @@ export const bytesOf = (message: Message, member: string): Uint8Array => {
 };
 
 const dersOf = (message: Message, member: string): readonly Uint8Array[] =>
-  (message[member] as readonly string[]).map((pem) => crypto.readCertificate(pem)._unsafeUnwrap().der);
+  (message[member] as readonly string[]).map((pem) => value(crypto.readCertificate(pem)).der);
 
 /** An agent's side of a pairing, message by message; it judges nothing, and sends whatever it is told to. */
 export interface PairingPeer {
@@ -92,11 +93,11 @@ export interface PairingPeer {
 
 /** A peer with a fresh key. */
 export async function pairingPeer(post: Post, host: string): Promise<PairingPeer> {
-  const keyPem = (await crypto.generateKey('p256'))._unsafeUnwrap();
-  const key = crypto.signingKey(keyPem)._unsafeUnwrap();
+  const keyPem = value(await crypto.generateKey('p256'));
+  const key = value(crypto.signingKey(keyPem));
   const requests = x509CertificateRequests();
-  const csrPem = (await requests.create(keyPem, host))._unsafeUnwrap();
-  const csrDer = (await requests.read(csrPem))._unsafeUnwrap().der;
+  const csrPem = value(await requests.create(keyPem, host));
+  const csrDer = value(await requests.read(csrPem)).der;
   const agentNonce = new Uint8Array(randomBytes(32));
   let session = new Uint8Array(16);
   let th = new Uint8Array(32);
@@ -132,7 +133,7 @@ export async function pairingPeer(post: Post, host: string): Promise<PairingPeer
       const sig = key.sign(confirmMessage(th, agentNonce, dispatcherNonce));
       const answer = await send('confirm', { v: 2, session, sig }, other);
       const { cert_pem: pem } = answer.body;
-      if (typeof pem === 'string') certificateDer = crypto.readCertificate(pem)._unsafeUnwrap().der.slice();
+      if (typeof pem === 'string') certificateDer = value(crypto.readCertificate(pem)).der.slice();
       return answer;
     },
     installed(other = {}) {

@@ -9,6 +9,7 @@ import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
 import { commitment, pairingCode, transcriptHash } from '../../../src/domain/pairing/transcript.js';
 import type { Certificate, CertificateProfile } from '../../../src/domain/trust/certificate.js';
 import type { Credentials } from '../../../src/ports/transport.js';
+import { value } from '../../contract/result.js';
 import { atEnd } from '../commands/commands.js';
 import { listening } from '../network/raw-tls.js';
 import { bytesOf } from './peer.js';
@@ -67,15 +68,15 @@ export async function strangeCa() {
   const keyStore = memoryKeyStore();
   const authority = x509CertificateAuthority({ keyStore, random: systemRandom(), crypto });
   const validity = { notBefore: Date.now() - hour, notAfter: Date.now() + 24 * hour };
-  const certificate = (await authority.create(validity))._unsafeUnwrap();
+  const certificate = value(await authority.create(validity));
   const issue = async (profile: CertificateProfile, spki: Uint8Array): Promise<Certificate> =>
-    (await authority.issue(profile, spki, validity))._unsafeUnwrap();
+    value(await authority.issue(profile, spki, validity));
   return {
     certificate,
     issue,
     async credentials(profile: CertificateProfile): Promise<Credentials> {
-      const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
-      const { spki } = crypto.signingKey(key)._unsafeUnwrap();
+      const key = value(await crypto.generateKey('p256'));
+      const { spki } = value(crypto.signingKey(key));
       return { key, certificate: (await issue(profile, spki)).pem };
     },
   };
@@ -113,7 +114,7 @@ export async function impostor(options: ImpostorOptions) {
   const dispatcher = await ca.credentials({ kind: 'dispatcher', dispatcherId });
   const caPem = options.caPem ?? ca.certificate.pem;
   const dispatcherPem = options.dispatcherPem ?? dispatcher.certificate;
-  const derOf = (pem: string) => crypto.readCertificate(pem)._unsafeUnwrap().der;
+  const derOf = (pem: string) => value(crypto.readCertificate(pem)).der;
   const nonce = new Uint8Array(randomBytes(32));
   let th = new Uint8Array();
   let code = '';
@@ -125,7 +126,7 @@ export async function impostor(options: ImpostorOptions) {
     switch (step) {
       case 'start': {
         host = String(message['host']);
-        const csr = (await x509CertificateRequests().read(String(message['csr_pem'])))._unsafeUnwrap();
+        const csr = value(await x509CertificateRequests().read(String(message['csr_pem'])));
         csrSpki = csr.spki.slice();
         session = ((await options.onStart?.(message)) ?? randomBytes(16)).slice() as typeof session;
         th = transcriptHash(crypto.sha256, {
@@ -133,7 +134,7 @@ export async function impostor(options: ImpostorOptions) {
           session,
           host,
           csrDer: csr.der,
-          tlsSpki: crypto.readCertificate(credentials.certificate)._unsafeUnwrap().spki,
+          tlsSpki: value(crypto.readCertificate(credentials.certificate)).spki,
           caDer: [derOf(caPem)],
           dispatcherDer: [derOf(dispatcherPem)],
         }).slice();

@@ -1,4 +1,5 @@
 import type { Dispatcher, HostResult, Run } from '../../../src/apps/library/index.js';
+import { value } from '../../contract/result.js';
 import type { Place, ScriptName } from './place.js';
 
 /** What became of what was tried, by kind. */
@@ -60,11 +61,6 @@ const brief = ({ stdout, stderr, ...rest }: HostResult) => ({
   stderr: stderr.slice(0, 60),
 });
 
-const taken = <T>(outcome: { isErr(): boolean; _unsafeUnwrap(): T; _unsafeUnwrapErr(): unknown }): T => {
-  if (outcome.isErr()) throw new Error(JSON.stringify(outcome._unsafeUnwrapErr()));
-  return outcome._unsafeUnwrap();
-};
-
 const oneOf = ({ results, warnings }: Run): HostResult => {
   expecting(warnings.length === 0, 'no warnings', warnings);
   const [result] = results;
@@ -79,14 +75,14 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
   const { dispatcher } = place;
   const named = (script: ScriptName, lane: number) => `${script}-${lane}`;
   const ran = async (request: Parameters<Dispatcher['run']>[0]) =>
-    oneOf(taken(await dispatcher.run(request)));
+    oneOf(value(await dispatcher.run(request)));
   /** How a run has ended that was submitted, or whose end was not heard. */
   const end = async (reqid: string) => {
-    const { outcome, status } = taken(await dispatcher.wait(reqid, { timeout: 60 }));
+    const { outcome, status } = value(await dispatcher.wait(reqid, { timeout: 60 }));
     return { outcome, status: status.states[0], result: status.results[0] };
   };
   const submitted = async (script: string, args: readonly string[]) => {
-    const { reqid, results } = taken(await dispatcher.submit({ hosts, script, args }));
+    const { reqid, results } = value(await dispatcher.submit({ hosts, script, args }));
     expecting(results[0]?.status === 'accepted', 'accepted', results);
     return reqid;
   };
@@ -131,7 +127,7 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
   };
 
   const ping: Ask = async () => {
-    const { results } = taken(await dispatcher.ping({ hosts }));
+    const { results } = value(await dispatcher.ping({ hosts }));
     expecting(results[0]?.status === 'ok', 'ok', results);
     return 'succeeded';
   };
@@ -139,7 +135,7 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
   const job: Ask = async (lane, random) => {
     const word = String(random());
     const reqid = await submitted(named('job', lane), [word]);
-    taken(await dispatcher.status(reqid));
+    value(await dispatcher.status(reqid));
     const { outcome, status } = await end(reqid);
     expecting(outcome === 'fine' && status?.stdout === `${word}\n`, 'its output', { outcome, status });
     return 'succeeded';
@@ -148,7 +144,7 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
   const cancelJob: Ask = async (lane, random) => {
     const stubborn = random() < 0.1 ? ['stubborn'] : [];
     const reqid = await submitted(named('endless', lane), stubborn);
-    const { results } = taken(await dispatcher.cancel(reqid));
+    const { results } = value(await dispatcher.cancel(reqid));
     expecting(results[0]?.status === 'cancelling', 'cancelling', results);
     const { outcome, status } = await end(reqid);
     expecting(outcome === 'failed' && status?.status === 'cancelled', 'cancelled', { outcome, status });
@@ -166,7 +162,7 @@ export function asks(place: Place): readonly { kind: string; weight: number; ask
         reqid = id;
       },
       onOutput: () => {
-        cancelling ??= dispatcher.cancel(reqid).then(taken);
+        cancelling ??= dispatcher.cancel(reqid).then(value);
       },
     });
     await cancelling;

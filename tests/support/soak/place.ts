@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import type { openDispatcher } from '../../../src/apps/library/index.js';
+import { value } from '../../contract/result.js';
 
 /** Of the scripts below, each under one name for each lane: a script is locked as long as it runs. */
 const scripts = {
@@ -86,11 +87,10 @@ export async function makePlace(root: string, lanes: number) {
     pathToFileURL(join(root, 'dist/library/index.js')).href
   );
   const dispatcher = await library.openDispatcher({ home: homes['ctrl-exec'] });
-  const must = <T>(outcome: { isErr(): boolean; _unsafeUnwrap(): T }): T => outcome._unsafeUnwrap();
-  must(await dispatcher.setupCa());
-  must(await dispatcher.setup());
-  const mode = must(await dispatcher.openPairing({ port: 0, bind: '127.0.0.1' }));
-  const { token } = must(await dispatcher.issueJoinToken({ host: 'web-01' }));
+  value(await dispatcher.setupCa());
+  value(await dispatcher.setup());
+  const mode = value(await dispatcher.openPairing({ port: 0, bind: '127.0.0.1' }));
+  const { token } = value(await dispatcher.issueJoinToken({ host: 'web-01' }));
   const where = ['--dispatcher', '127.0.0.1', '--port', String(mode.port), '--name', 'web-01'];
   const paired = await run(
     'ctrl-exec-agent',

@@ -1,3 +1,4 @@
+import { value } from '../../contract/result.js';
 import 'reflect-metadata';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,7 +63,7 @@ const dispatcherFactories = async (directory = home()): Promise<Factories<Dispat
     factories = theirs;
     return resolvePorts(theirs);
   });
-  opened._unsafeUnwrap();
+  value(opened);
   if (!factories) throw new Error('nothing was resolved');
   return factories;
 };
@@ -168,7 +169,7 @@ describe('the two ways of composition', () => {
 
     const log = { emit: vi.fn() };
     const opened = await openDispatcherContext({ home: control, events: log }, resolvePorts);
-    opened._unsafeUnwrap().context.events.emit(event);
+    value(opened).context.events.emit(event);
     expect(log.emit).toHaveBeenCalledExactlyOnceWith(event);
     expect(agentFactories({ home: managed }, log).events({} as AgentContext)).toBe(log);
   });

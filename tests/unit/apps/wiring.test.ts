@@ -1,7 +1,8 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { deferred, memo, resolvePorts } from '../../../src/apps/wiring.js';
-import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
+import { type CtrlExecError, failure as errorOf } from '../../../src/domain/core/errors.js';
+import { failure, value } from '../../contract/result.js';
 
 interface Ports {
   readonly first: { readonly name: string };
@@ -73,7 +74,7 @@ interface Port {
 describe('deferred', () => {
   it('loads at the first call and hands on arguments, result and error', async () => {
     let loads = 0;
-    const denied = failure('aborted', 'no', {});
+    const denied = errorOf('aborted', 'no', {});
     const port = deferred<Port>(
       memo(() => {
         loads += 1;
@@ -82,8 +83,8 @@ describe('deferred', () => {
     );
     expect(loads).toBe(0);
     const { add } = port;
-    expect((await add(1, 2))._unsafeUnwrap()).toBe(3);
-    expect((await port.add(-1, 2))._unsafeUnwrapErr()).toBe(denied);
+    expect(value(await add(1, 2))).toBe(3);
+    expect(failure(await port.add(-1, 2))).toBe(denied);
     expect(loads).toBe(1);
   });
 
@@ -94,14 +95,14 @@ describe('deferred', () => {
         return okAsync(this.base + a);
       },
     };
-    expect((await deferred<Port>(() => okAsync(adapter)).add(2, 0))._unsafeUnwrap()).toBe(42);
+    expect(value(await deferred<Port>(() => okAsync(adapter)).add(2, 0))).toBe(42);
   });
 
   it('answers with the failure to load, each time', async () => {
-    const down = failure('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
+    const down = errorOf('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
     const port = deferred<Port>(() => errAsync(down));
-    expect((await port.add(1, 2))._unsafeUnwrapErr()).toBe(down);
-    expect((await port.add(1, 2))._unsafeUnwrapErr()).toBe(down);
+    expect(failure(await port.add(1, 2))).toBe(down);
+    expect(failure(await port.add(1, 2))).toBe(down);
   });
 });
 

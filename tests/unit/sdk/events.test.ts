@@ -3,7 +3,7 @@ import { errAsync, ok, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { readCatalogue } from '../../../scripts/events-doc.mjs';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
-import { failure } from '../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../src/domain/core/errors.js';
 import type { LogEvent } from '../../../src/domain/core/event.js';
 import { logLine } from '../../../src/domain/core/log-line.js';
 import { parseJoinToken } from '../../../src/domain/pairing/join-token.js';
@@ -12,6 +12,7 @@ import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import type { KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing/options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
+import { failure, value } from '../../contract/result.js';
 import { eventsOf } from '../../support/fleet/events.js';
 import { gatedProgram } from '../../support/fleet/gated-programs.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/fleet/lifecycle.js';
@@ -28,7 +29,7 @@ import {
 type Fleet = ReturnType<typeof memoryFleet>;
 
 const secret = (what: string) => `secret-${what}-4711`;
-const diskFull = failure('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
+const diskFull = errorOf('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
 const keyStoreOf = (agent: TestAgent) => agent.context.keyStore(undefined as never);
 
 /** Everything that two hosts can do to each other, good and bad. */
@@ -81,12 +82,12 @@ async function takenOver(fleet: Fleet, control: TestDispatcher) {
   const reqids = ({ body }: Seen) => jsonAnswer(200, { exit: 0, reqid: body['reqid'] });
   await scriptedAgent(fleet, control, 'old-01', reqids, { registered: false });
   const { registry, keyStore, crypto } = control.context;
-  const own = (await keyStore.read(['dispatcher-certificate']))._unsafeUnwrap()['dispatcher-certificate'];
-  const { serial } = crypto.readCertificate(own ?? '')._unsafeUnwrap();
+  const own = value(await keyStore.read(['dispatcher-certificate']))['dispatcher-certificate'];
+  const { serial } = value(crypto.readCertificate(own ?? ''));
   const endpoint = { host: 'old-01', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
   const agent = { name: 'old-01', endpoint, tags: {}, standing: newStanding([serial]), pairedAt: 1 };
-  (await registry.adopt([agent]))._unsafeUnwrap();
-  (await control.dispatcher.run({ hosts: ['old-01'], script: 'greet' }))._unsafeUnwrap();
+  value(await registry.adopt([agent]));
+  value(await control.dispatcher.run({ hosts: ['old-01'], script: 'greet' }));
 }
 
 /** What happens to keys and certificates within years, and what is refused of it. */
@@ -104,27 +105,27 @@ async function ageing() {
   await noteSecrets();
 
   one.full = true;
-  expect((await dispatcher.rotate())._unsafeUnwrap().state).toBe('waiting');
+  expect(value(await dispatcher.rotate()).state).toBe('waiting');
   one.full = false;
-  expect((await dispatcher.rotate())._unsafeUnwrap().state).toBe('switched');
+  expect(value(await dispatcher.rotate()).state).toBe('switched');
   await two.down();
   for (let month = 0; month < 2; month += 1) {
     await clock.advance(31 * day);
-    (await dispatcher.maintain())._unsafeUnwrap();
-    (await dispatcher.rotate())._unsafeUnwrap();
+    value(await dispatcher.maintain());
+    value(await dispatcher.rotate());
   }
   await noteSecrets();
   await two.up();
   expect(await runFails(control, 'web-02')).toBeUndefined();
 
   one.full = true;
-  (await dispatcher.revoke('abcdef'))._unsafeUnwrap();
+  value(await dispatcher.revoke('abcdef'));
   await runFails(control, 'web-01');
   one.full = false;
-  (await settled(dispatcher.rotateCa()))._unsafeUnwrap();
+  value(await settled(dispatcher.rotateCa()));
   for (let week = 0; week < 6; week += 1) {
     await clock.advance(7 * day);
-    (await dispatcher.maintain())._unsafeUnwrap();
+    value(await dispatcher.maintain());
   }
   await noteSecrets();
 
@@ -143,10 +144,10 @@ async function ageing() {
   await ask(control, { ...identity, signer: stranger.signer }, 'web-01', '/ping', {});
 
   await two.down();
-  (await serve({ ...two.context, replayCache: () => memoryReplayCache() }))._unsafeUnwrap();
+  value(await serve({ ...two.context, replayCache: () => memoryReplayCache() }));
   two.full = true;
   await clock.advance(250 * day);
-  (await dispatcher.maintain())._unsafeUnwrap();
+  value(await dispatcher.maintain());
   return {
     control: control.events.events,
     agents: [one, two].flatMap(({ test }) => test.events.events),
@@ -156,7 +157,7 @@ async function ageing() {
 
 async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Promise<string[]> {
   const items: KeyStoreItem[] = ['ca-key', 'dispatcher-key', 'pairing-key', 'agent-key'];
-  const documents = (await store.read(items))._unsafeUnwrap();
+  const documents = value(await store.read(items));
   return items.flatMap((item) => {
     const pem = documents[item];
     return pem === undefined
@@ -167,9 +168,9 @@ async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Prom
 
 async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
   const web = agent('web-01');
-  (await pairAgent(fleet, control, web))._unsafeUnwrap();
+  value(await pairAgent(fleet, control, web));
   web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'unknown_key = 1\n', 0o644);
-  const serving = (await web.agent.serve())._unsafeUnwrap();
+  const serving = value(await web.agent.serve());
   const { dispatcher } = control;
   const caller = { username: 'alice', token: secret('token') };
   const hosts = ['web-01'];
@@ -186,38 +187,40 @@ async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host:
     ];
     return done;
   };
-  for (const outcome of await ask()) outcome._unsafeUnwrap();
+  for (const outcome of await ask()) value<unknown>(outcome);
   const order = { hosts, script: 'greet', args: [secret('argument')], caller };
-  const { reqid } = (await dispatcher.submit(order))._unsafeUnwrap();
-  (await fleet.settle(dispatcher.wait(reqid, { caller })))._unsafeUnwrap();
-  (await dispatcher.cancel(reqid, { caller }))._unsafeUnwrap();
+  const { reqid } = value(await dispatcher.submit(order));
+  value(await fleet.settle(dispatcher.wait(reqid, { caller })));
+  value(await dispatcher.cancel(reqid, { caller }));
 
   control.hook = { kind: 'exited', code: 2 };
-  for (const outcome of await ask()) expect(outcome._unsafeUnwrapErr().code).toBe('denied');
+  for (const outcome of await ask()) expect(failure(outcome).code).toBe('denied');
   control.hook = { kind: 'none' };
   web.hook = { kind: 'exited', code: 3 };
-  for (const outcome of await ask()) outcome._unsafeUnwrap();
+  for (const outcome of await ask()) value<unknown>(outcome);
   web.hook = { kind: 'none' };
 
-  (await serving.reload())._unsafeUnwrap();
+  value(await serving.reload());
   await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'allowed_ips = nobody\n', 0o644);
   expect((await serving.reload()).isErr()).toBe(true);
   await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'allowed_ips = 203.0.113.0/24\n', 0o644);
-  (await serving.reload())._unsafeUnwrap();
+  value(await serving.reload());
   control.context.transport.forget();
   await ask();
   await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'rate_limit_probe = 1/1/1\n', 0o644);
 
-  const { serial } = (await control.context.keyStore.read(['dispatcher-certificate']))
-    .andThen((documents) => control.context.crypto.readCertificate(documents['dispatcher-certificate'] ?? ''))
-    ._unsafeUnwrap();
-  (await keyStoreOf(web).replace({ 'revoked-serials': `${serial}\n` }))._unsafeUnwrap();
-  (await serving.reload())._unsafeUnwrap();
+  const { serial } = value(
+    (await control.context.keyStore.read(['dispatcher-certificate'])).andThen((documents) =>
+      control.context.crypto.readCertificate(documents['dispatcher-certificate'] ?? ''),
+    ),
+  );
+  value(await keyStoreOf(web).replace({ 'revoked-serials': `${serial}\n` }));
+  value(await serving.reload());
   control.context.transport.forget();
   await ask();
   await fleet.clock.advance(2_000);
-  (await keyStoreOf(web).replace({ 'revoked-serials': '' }))._unsafeUnwrap();
-  (await serving.reload())._unsafeUnwrap();
+  value(await keyStoreOf(web).replace({ 'revoked-serials': '' }));
+  value(await serving.reload());
   Object.assign(web.context.runner, {
     run: () => {
       throw new TypeError('a bug');
@@ -227,12 +230,12 @@ async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host:
   await serving.close(0);
   await ask();
 
-  const full = failure('store_failed', 'disk full', { operation: 'run.complete', reason: 'ENOSPC' });
+  const full = errorOf('store_failed', 'disk full', { operation: 'run.complete', reason: 'ENOSPC' });
   Object.assign(control.context.runStore, { complete: () => errAsync(full) });
   await ask();
 
-  (await dispatcher.editAgent('web-01', { rename: 'web-09', port: 8443 }))._unsafeUnwrap();
-  (await dispatcher.unpair('web-09'))._unsafeUnwrap();
+  value(await dispatcher.editAgent('web-01', { rename: 'web-09', port: 8443 }));
+  value(await dispatcher.unpair('web-09'));
 }
 
 async function joinTokens(
@@ -240,7 +243,7 @@ async function joinTokens(
   control: TestDispatcher,
   agent: (...args: Parameters<Fleet['agent']>) => TestAgent,
 ): Promise<string[]> {
-  const { token } = (await control.dispatcher.issueJoinToken({ host: 'web-02' }))._unsafeUnwrap();
+  const { token } = value(await control.dispatcher.issueJoinToken({ host: 'web-02' }));
   const trust: PairingTrust = { kind: 'join', token };
   // Paired, but for its full disk: the token is bound to its key from then on.
   const full = agent('web-02', '', { replace: () => errAsync(diskFull) });
@@ -251,8 +254,8 @@ async function joinTokens(
   await fleet.settle(
     agent('web-02').agent.pair({ dispatcher: dispatcherHost, trust: { kind: 'join', token: forged } }),
   );
-  const { secret: bytes } = parseJoinToken(token)._unsafeUnwrap();
-  const record = (await control.context.joinTokens.find(idOf(token)))._unsafeUnwrap();
+  const { secret: bytes } = value(parseJoinToken(token));
+  const record = value(await control.context.joinTokens.find(idOf(token)));
   return [
     token,
     token.split('.')[2] ?? '',
@@ -282,12 +285,12 @@ async function unreported(
         ResultAsync.fromSafePromise(Promise.resolve(mode.close())).andThen(() => ok(undefined)),
       ),
   });
-  (await pairAgent(fleet, control, agent))._unsafeUnwrap();
+  value(await pairAgent(fleet, control, agent));
 }
 
 /** Three operators read another code than the agent shows. */
 async function wrongCodes(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
-  const mode = (await control.dispatcher.openPairing())._unsafeUnwrap();
+  const mode = value(await control.dispatcher.openPairing());
   for (const host of ['web-05', 'web-06', 'web-07']) {
     const confirm = async ({ code, request }: PairingCode) => {
       const other = code === '000000' ? '000001' : '000000';
@@ -297,10 +300,10 @@ async function wrongCodes(fleet: Fleet, control: TestDispatcher, agent: (host: s
       dispatcher: dispatcherHost,
       trust: { kind: 'compare', confirm },
     });
-    expect((await fleet.settle(denied))._unsafeUnwrapErr().code).toBe('pairing_denied');
+    expect(failure(await fleet.settle(denied)).code).toBe('pairing_denied');
   }
   await mode.ended;
-  (await mode.close())._unsafeUnwrap();
+  value(await mode.close());
 }
 
 describe('events', () => {
@@ -389,10 +392,10 @@ it.each([
     const caller = { username: 'alice', token };
     const { dispatcher } = control;
     const told = [
-      (await dispatcher.run({ hosts, script: 'greet', caller }))._unsafeUnwrap().results,
-      (await dispatcher.run({ hosts, script: 'other', caller }))._unsafeUnwrap().results,
-      (await dispatcher.ping({ hosts, caller }))._unsafeUnwrap().results,
-      (await dispatcher.discover({ hosts, caller }))._unsafeUnwrap().hosts,
+      value(await dispatcher.run({ hosts, script: 'greet', caller })).results,
+      value(await dispatcher.run({ hosts, script: 'other', caller })).results,
+      value(await dispatcher.ping({ hosts, caller })).results,
+      value(await dispatcher.discover({ hosts, caller })).hosts,
     ];
     expect(heard).toContain(token);
     for (const [result] of told) expect(JSON.stringify(result)).toContain('not for secret');
@@ -410,8 +413,8 @@ it('whatever token and arguments a run has, and however it ends, they are in no 
   const control = fleet.dispatcher();
   const web = fleet.agent('web-01');
   await setUp(control);
-  (await pairAgent(fleet, control, web))._unsafeUnwrap();
-  (await web.agent.serve())._unsafeUnwrap();
+  value(await pairAgent(fleet, control, web));
+  value(await web.agent.serve());
   const marker = fc.stringMatching(/^[A-Za-z0-9]{12,24}$/);
   const around = fc.constantFrom('', '\n', '"', '\u202e', ' ', '\0', 'é');
   const ways = fc.record({

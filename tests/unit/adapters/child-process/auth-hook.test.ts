@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processAuthHook } from '../../../../src/adapters/child-process/auth-hook.js';
 import type { HookContext } from '../../../../src/domain/runs/auth-hook.js';
+import { value } from '../../../contract/result.js';
 import { eventually, isAlive, scriptDirectory } from './scripts.js';
 
 const { directory, file, shell, node } = scriptDirectory();
@@ -17,7 +18,7 @@ const context: HookContext = {
   timestamp: '2026-01-02T03:04:05Z',
 };
 const ask = async (path: string, changes: Partial<HookContext> = {}, timeoutSeconds = 10) =>
-  (await processAuthHook({ path, timeoutSeconds }).ask({ ...context, ...changes }))._unsafeUnwrap();
+  value(await processAuthHook({ path, timeoutSeconds }).ask({ ...context, ...changes }));
 
 /** A hook that writes what it was told to a file and allows. */
 const recorder = (name: string) => {

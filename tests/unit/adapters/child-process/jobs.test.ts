@@ -21,6 +21,7 @@ import { supervisedJobs } from '../../../../src/adapters/child-process/jobs/supe
 import { identityOf, ownIdentity } from '../../../../src/adapters/child-process/process-identity.js';
 import type { Job, Jobs } from '../../../../src/ports/jobs.js';
 import type { Program } from '../../../../src/ports/process-runner.js';
+import { failure, value } from '../../../contract/result.js';
 import { fill, mayMount, mountDisk } from '../../../support/kill/disk.js';
 import { jobSupervisor } from '../../../support/processes/job-supervisor.js';
 import { eventually, isAlive, scriptDirectory, text } from './scripts.js';
@@ -69,10 +70,9 @@ const order = (path: string, changes: Partial<Program> = {}): Program => ({
 const submit = (path: string, reqid = 'r1', changes: Partial<Program> = {}, of = jobs, script = reqid) =>
   of.start({ ...key(reqid), script, startedAt: 1000, program: order(path, changes) });
 const start = async (path: string, reqid?: string, changes?: Partial<Program>) =>
-  expect((await submit(path, reqid, changes))._unsafeUnwrap()).toEqual({ kind: 'accepted' });
-const find = async (reqid?: string) => (await jobs.find(key(reqid)))._unsafeUnwrap();
-const wait = async (reqid?: string) =>
-  (await jobs.wait(key(reqid), AbortSignal.timeout(20_000)))._unsafeUnwrap();
+  expect(value(await submit(path, reqid, changes))).toEqual({ kind: 'accepted' });
+const find = async (reqid?: string) => value(await jobs.find(key(reqid)));
+const wait = async (reqid?: string) => value(await jobs.wait(key(reqid), AbortSignal.timeout(20_000)));
 const printed = (job: Job | undefined): string => {
   if (job === undefined || job.status === 'running') throw new Error('it has not ended');
   if (job.status === 'lost') return text(job.stdout.bytes);
@@ -180,7 +180,7 @@ describe('cancelling', () => {
     const pids = await up(
       `trap '' TERM; (trap '' TERM; sh -c 'echo $$ >PIDS; while :; do sleep 1000; done') & while :; do sleep 1000; done`,
     );
-    expect((await jobs.cancel(key()))._unsafeUnwrap()).toBe('cancelling');
+    expect(value(await jobs.cancel(key()))).toBe('cancelling');
     expect(await wait()).toMatchObject({
       status: 'cancelled',
       result: { end: { kind: 'signalled', signal: 'SIGKILL' }, stopped: 'cancelled' },
@@ -274,7 +274,7 @@ describe('when what watches over a job is killed', () => {
     process.kill(watcherOf(), 'SIGKILL');
     await wait();
     const again = await submit(shell('exit 0'), 'r2', {}, jobs, 'r1');
-    expect(again._unsafeUnwrap()).toEqual({ kind: 'accepted' });
+    expect(value(again)).toEqual({ kind: 'accepted' });
   });
 });
 
@@ -368,7 +368,7 @@ describe('what cannot be started', () => {
     ],
   ])('%s: said so, and the key is as good as new', async (_what, changes, why) => {
     const broken = open(changes());
-    const error = (await submit(shell('exit 0'), 'r1', {}, broken))._unsafeUnwrapErr();
+    const error = failure(await submit(shell('exit 0'), 'r1', {}, broken));
     expect(error).toMatchObject({
       code: 'spawn_failed',
       reason: `nothing could be started to watch over it: ${why}`,
@@ -382,7 +382,7 @@ describe('what cannot be started', () => {
   test('a directory that cannot be made', async () => {
     writeFileSync(join(home, 'file'), '');
     const broken = open({ directory: join(home, 'file', 'jobs') });
-    const error = (await submit(shell('exit 0'), 'r1', {}, broken))._unsafeUnwrapErr();
+    const error = failure(await submit(shell('exit 0'), 'r1', {}, broken));
     expect(error).toMatchObject({ code: 'file_failed', reason: 'ENOTDIR' });
   });
 });
@@ -396,7 +396,7 @@ describe('strange things in the directory', () => {
     writeFileSync(join(directory, 'c'.repeat(40)), '');
     await start(shell('exit 0'));
     expect(await wait()).toMatchObject({ status: 'done' });
-    expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(1);
+    expect(value(await jobs.purge(Date.now() + 1000))).toBe(1);
     expect(readdirSync(directory).sort()).toEqual(
       ['lost+found', 'notes.txt', 'a'.repeat(40), 'b'.repeat(40), 'c'.repeat(40)].sort(),
     );
@@ -405,7 +405,7 @@ describe('strange things in the directory', () => {
   test('in the place of a job: an error, and nothing is run', async () => {
     mkdirSync(directory);
     writeFileSync(jobDirectory(), '');
-    const error = (await submit(shell('exit 0')))._unsafeUnwrapErr();
+    const error = failure(await submit(shell('exit 0')));
     expect(error).toMatchObject({ code: 'file_failed', reason: 'EEXIST' });
   });
 
@@ -418,7 +418,7 @@ describe('strange things in the directory', () => {
       expect(await submit(shell('exit 0')).map(({ kind }) => kind)).toEqual(
         expect.objectContaining({ value: 'known' }),
       );
-      expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(1);
+      expect(value(await jobs.purge(Date.now() + 1000))).toBe(1);
     },
   );
 
@@ -458,18 +458,13 @@ describe('two agents that share a directory by mistake', () => {
       const answers = await Promise.all(
         [jobs, other, jobs, other].map((each) => submit(path, `same-${round}`, {}, each)),
       );
-      expect(answers.map((each) => each._unsafeUnwrap().kind).sort()).toEqual([
-        'accepted',
-        'known',
-        'known',
-        'known',
-      ]);
+      expect(answers.map((each) => value(each).kind).sort()).toEqual(['accepted', 'known', 'known', 'known']);
       await jobs.wait(key(`same-${round}`));
       expect(lines(log).length).toBe(before + 1);
       const kinds = await Promise.all(
         [jobs, other].map((each, index) => submit(path, `${round}-${index}`, {}, each, 'script')),
       );
-      expect(kinds.filter((each) => each._unsafeUnwrap().kind === 'accepted').length).toBeLessThanOrEqual(1);
+      expect(kinds.filter((each) => value(each).kind === 'accepted').length).toBeLessThanOrEqual(1);
       await Promise.all([0, 1].map((index) => jobs.wait(key(`${round}-${index}`))));
     }
     await other.close();
@@ -516,7 +511,7 @@ describe.skipIf(skipped !== '')(`a full disk${skipped}`, () => {
         lines(join(home, 'pids-r1')).length === 1 &&
         readFileSync(join(home, 'pids-r1'), 'utf8').endsWith('\n\n'),
     );
-    expect((await jobs.cancel(key()))._unsafeUnwrap()).toBe('cancelling');
+    expect(value(await jobs.cancel(key()))).toBe('cancelling');
     const job = await wait();
     free();
     expect(job).toMatchObject({

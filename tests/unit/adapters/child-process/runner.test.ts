@@ -11,15 +11,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { childProcessRunner } from '../../../../src/adapters/child-process/runner.js';
 import type { ProcessRequest } from '../../../../src/ports/process-runner.js';
+import { failure, value } from '../../../contract/result.js';
 import { eventually, isAlive, processRequest, scriptDirectory, text } from './scripts.js';
 
 const { directory, file, shell, node } = scriptDirectory();
 const sockets = { input: () => undefined, outputs: { take: async () => undefined } };
 const runner = childProcessRunner();
 const run = async (path: string, changes: Partial<ProcessRequest> = {}) =>
-  (await runner.run(processRequest(path, changes)))._unsafeUnwrap();
+  value(await runner.run(processRequest(path, changes)));
 const refused = async (path: string, changes: Partial<ProcessRequest> = {}) =>
-  (await runner.run(processRequest(path, changes)))._unsafeUnwrapErr().reason;
+  failure(await runner.run(processRequest(path, changes))).reason;
 
 /** The pid that a script wrote to a file once it was there to be judged. */
 const pidIn = async (path: string): Promise<number> => {
@@ -190,7 +191,7 @@ describe.each([
   ['sockets', childProcessRunner({ streams: sockets })],
 ])('streams over %s', (kind, streaming) => {
   const run = async (path: string, changes: Partial<ProcessRequest> = {}) =>
-    (await streaming.run(processRequest(path, changes)))._unsafeUnwrap();
+    value(await streaming.run(processRequest(path, changes)));
   const large = new Uint8Array(1024 * 1024).fill(120);
 
   test('a script that floods standard error first is complete on both', async () => {
@@ -313,7 +314,7 @@ describe.each([
         },
       }),
     );
-    const { stdout, stderr, end } = outcome._unsafeUnwrap();
+    const { stdout, stderr, end } = value(outcome);
     expect([stdout.total, text(stderr.bytes), end]).toEqual([
       3_000_000,
       'end\n',
@@ -336,7 +337,7 @@ describe.each([
       }),
     );
     const daemon = await pidIn(pidFile);
-    expect(outcome._unsafeUnwrap().pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
+    expect(value(outcome).pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
     // Its pipe is closed now.
     await eventually(() => !isAlive(daemon));
   });
@@ -344,7 +345,7 @@ describe.each([
   test('the answer does not wait for the grace when the output has ended', async () => {
     const patient = childProcessRunner({ grace: 600_000, ...(kind === 'sockets' && { streams: sockets }) });
     const outcome = await patient.run(processRequest(shell('echo x')));
-    expect(text(outcome._unsafeUnwrap().stdout.bytes)).toBe('x\n');
+    expect(text(value(outcome).stdout.bytes)).toBe('x\n');
   });
 });
 
@@ -355,7 +356,7 @@ describe('termination', () => {
     const outcome = await impatient.run(
       processRequest(shell("trap '' TERM; while :; do sleep 1000; done"), { timeout: 200 }),
     );
-    expect(outcome._unsafeUnwrap()).toMatchObject({
+    expect(value(outcome)).toMatchObject({
       end: { kind: 'signalled', signal: 'SIGKILL' },
       stopped: 'timeout',
     });
@@ -368,7 +369,7 @@ describe('termination', () => {
     const running = impatient.run(processRequest(script, { args: [pidFile], signal: controller.signal }));
     const grandchild = await pidIn(pidFile);
     controller.abort();
-    expect((await running)._unsafeUnwrap()).toMatchObject({
+    expect(value(await running)).toMatchObject({
       end: { signal: 'SIGTERM' },
       stopped: 'cancelled',
     });

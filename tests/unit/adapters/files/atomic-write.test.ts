@@ -21,6 +21,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { replaceFile, stage } from '../../../../src/adapters/files/atomic-write.js';
 import { nodeFileSystem } from '../../../../src/adapters/files/file-system.js';
 import { ownerToken } from '../../../../src/adapters/files/owner-token.js';
+import { failure, value } from '../../../contract/result.js';
 import {
   canMount,
   mountTiny,
@@ -55,7 +56,7 @@ describe('atomic write', () => {
       const before = process.umask(mask);
       const staged = await stage(at('agent.key'), bytes('secret'), 0o640);
       process.umask(before);
-      const { temporary } = staged._unsafeUnwrap();
+      const { temporary } = value(staged);
       expect(temporary.startsWith(at('.agent.key.tmp-'))).toBe(true);
       expect(statSync(temporary).mode & 0o7777).toBe(0o640);
     }
@@ -96,7 +97,7 @@ describe('atomic write', () => {
 
   it('a target that is a directory is EISDIR and no temporary file stays', async () => {
     mkdirSync(at('conf'));
-    expect((await replaceFile(at('conf'), bytes('x'), 0o600))._unsafeUnwrapErr().reason).toBe('EISDIR');
+    expect(failure(await replaceFile(at('conf'), bytes('x'), 0o600)).reason).toBe('EISDIR');
     expect(readdirSync(directory)).toEqual(['conf']);
   });
 
@@ -105,9 +106,7 @@ describe('atomic write', () => {
     async () => {
       mount();
       writeFileSync(at('conf'), 'old');
-      const error = (
-        await nodeFileSystem().replace(at('conf'), 'x'.repeat(100_000), 0o600)
-      )._unsafeUnwrapErr();
+      const error = failure(await nodeFileSystem().replace(at('conf'), 'x'.repeat(100_000), 0o600));
       expect(error).toMatchObject({
         code: 'file_failed',
         path: at('conf'),
@@ -124,7 +123,7 @@ describe('atomic write', () => {
     mount();
     writeFileSync(at('conf'), 'old');
     remountReadOnly(directory);
-    expect((await nodeFileSystem().replace(at('conf'), 'new', 0o600))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await nodeFileSystem().replace(at('conf'), 'new', 0o600))).toMatchObject({
       path: at('conf'),
       reason: 'EROFS',
     });
@@ -140,24 +139,24 @@ describe('atomic write', () => {
     expect(readlinkSync(at('conf'))).toBe('real/conf');
     expect(readFileSync(at('real/conf'), 'utf8')).toBe('new');
     expect(statSync(at('real/conf')).mode & 0o777).toBe(0o604);
-    expect((await nodeFileSystem().realPath(at('conf')))._unsafeUnwrap()).toBe(at('real/conf'));
+    expect(value(await nodeFileSystem().realPath(at('conf')))).toBe(at('real/conf'));
   });
 
   it('devices and pipes are neither read nor replaced', async () => {
     const files = nodeFileSystem();
-    expect((await files.read('/dev/null', 10))._unsafeUnwrapErr().reason).toBe('EINVAL');
-    expect((await files.read('/dev/zero', 10))._unsafeUnwrapErr().reason).toBe('EINVAL');
-    expect((await files.replace('/dev/null', 'x', 0o600))._unsafeUnwrapErr().reason).toBe('EINVAL');
+    expect(failure(await files.read('/dev/null', 10)).reason).toBe('EINVAL');
+    expect(failure(await files.read('/dev/zero', 10)).reason).toBe('EINVAL');
+    expect(failure(await files.replace('/dev/null', 'x', 0o600)).reason).toBe('EINVAL');
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true);
-    expect((await files.isExecutable('/dev/null'))._unsafeUnwrap()).toBe(false);
+    expect(value(await files.isExecutable('/dev/null'))).toBe(false);
   });
 
   it.skipIf(!existsSync('/proc/self/status'))(
     'a file that claims to be empty is read whole, and limited (needs /proc)',
     async () => {
-      const text = (await nodeFileSystem().readText('/proc/self/status', 100_000))._unsafeUnwrap();
+      const text = value(await nodeFileSystem().readText('/proc/self/status', 100_000));
       expect(text).toContain('Name:');
-      expect((await nodeFileSystem().read('/proc/self/status', 10))._unsafeUnwrapErr().reason).toBe('EFBIG');
+      expect(failure(await nodeFileSystem().read('/proc/self/status', 10)).reason).toBe('EFBIG');
     },
   );
 

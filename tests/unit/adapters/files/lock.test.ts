@@ -6,6 +6,7 @@ import { okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withLock } from '../../../../src/adapters/files/lock.js';
 import { ownerState, ownerToken } from '../../../../src/adapters/files/owner-token.js';
+import { failure, value } from '../../../contract/result.js';
 import { compileAdapter, temporaryDirectory } from './identity/key-store-fixture.js';
 
 /** A token of this process with some of its fields exchanged: pid, start time, boot, namespace, random. */
@@ -41,13 +42,13 @@ describe('lock', () => {
   const take = (patience: number) => withLock(lock, () => okAsync('inside'), patience);
 
   it('gives the result of its body and leaves nothing behind', async () => {
-    expect((await take(100))._unsafeUnwrap()).toBe('inside');
+    expect(value(await take(100))).toBe('inside');
     expect(await readdir(directory)).toEqual([]);
   });
 
   it('is let go when the body fails', async () => {
     const failed = await withLock(lock, () => ResultAsync.fromPromise(Promise.reject('no'), () => 'no'));
-    expect(failed._unsafeUnwrapErr()).toBe('no');
+    expect(failure(failed)).toBe('no');
     expect((await take(0)).isOk()).toBe(true);
   });
 
@@ -71,7 +72,7 @@ describe('lock', () => {
 
   it('a holder that lives is waited for, then ELOCKED', async () => {
     await plant(ownerToken());
-    const error = (await take(80))._unsafeUnwrapErr();
+    const error = failure(await take(80));
     expect(error).toMatchObject({ code: 'file_failed', path: lock, reason: 'ELOCKED' });
     expect(await readdir(directory)).toEqual(['lock']);
   });
@@ -102,7 +103,7 @@ describe('lock', () => {
     async () => {
       const token = tokenWith({ 3: '1' });
       await plant(token);
-      expect((await take(0))._unsafeUnwrapErr().reason).toBe('ELOCKED');
+      expect(failure(await take(0)).reason).toBe('ELOCKED');
       const before = new Date(Date.now() - 61_000);
       await utimes(join(lock, token), before, before);
       expect((await take(0)).isOk()).toBe(true);
@@ -135,7 +136,7 @@ describe('lock', () => {
   });
 
   it('a directory that is not there is ENOENT', async () => {
-    const error = (await withLock(join(directory, 'none', 'lock'), () => okAsync(0)))._unsafeUnwrapErr();
+    const error = failure(await withLock(join(directory, 'none', 'lock'), () => okAsync(0)));
     expect(error).toMatchObject({ code: 'file_failed', operation: 'lock', reason: 'ENOENT' });
   });
 

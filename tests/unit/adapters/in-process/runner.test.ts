@@ -3,6 +3,7 @@ import { type ActionRunnerOptions, actionRunner } from '../../../../src/adapters
 import { memoryEventLog } from '../../../../src/adapters/memory/event-log.js';
 import type { ActionFunction } from '../../../../src/domain/runs/action.js';
 import type { ProcessRequest } from '../../../../src/ports/process-runner.js';
+import { value } from '../../../contract/result.js';
 import { deferred } from '../../../support/network/network.js';
 
 function running(
@@ -17,7 +18,7 @@ function running(
     ...{ args: [], stdin: new Uint8Array(), env: {}, stdinTimeout: 1000, timeout: 0, maxOutput: 1024 },
     ...changes,
   });
-  return { events, outcome: (async () => (await outcome)._unsafeUnwrap())() };
+  return { events, outcome: (async () => value(await outcome))() };
 }
 
 const text = ({ bytes }: { readonly bytes: Uint8Array }) => new TextDecoder().decode(bytes);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
+import { value } from '../../../contract/result.js';
 import { deferred } from '../../../support/network/network.js';
 import { capture, closed, nextBytes, received } from '../../../support/network/raw-tls.js';
 import { listeners } from './serve.js';
@@ -27,7 +28,7 @@ describe('requests of deployed dispatchers', () => {
     const body = bytes.subarray(bytes.indexOf('\r\n\r\n') + 4);
     const { send, handled } = await serve({
       async handle(request) {
-        return { status: 200, headers: [], body: (await request.body())._unsafeUnwrap() };
+        return { status: 200, headers: [], body: value(await request.body()) };
       },
     });
     const answer = parsed(await send(bytes));

@@ -2,6 +2,7 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { tlsLegacyPairing } from '../../../../src/adapters/node-tls/legacy-pairing.js';
+import { failure, value } from '../../../contract/result.js';
 import { type Identities, makeIdentities } from '../../../support/network/network.js';
 import { closed, listening } from '../../../support/network/raw-tls.js';
 
@@ -50,7 +51,7 @@ const textOf = (body: Uint8Array) => Buffer.from(body).toString();
 
 it('sends the bytes that deployed agents send', async () => {
   const { ask, requests } = await answering((socket) => socket.end(withBody('{}')));
-  (await ask())._unsafeUnwrap().close();
+  value(await ask()).close();
   expect(requests).toEqual([
     'POST /pair HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}',
   ]);
@@ -67,9 +68,9 @@ it('reads both answers, however their bytes are cut', async () => {
       }
       socket.end();
     });
-    const exchange = (await ask())._unsafeUnwrap();
+    const exchange = value(await ask());
     expect(textOf(exchange.first.body)).toBe('{"n":1}');
-    expect(textOf((await exchange.second(5_000))._unsafeUnwrap().body)).toBe('{"n":2}');
+    expect(textOf(value(await exchange.second(5_000)).body)).toBe('{"n":2}');
   }
 });
 
@@ -88,25 +89,25 @@ describe('an answer is refused', () => {
     ['with a line without an end', `${line}X: ${'y'.repeat(9_000)}`],
   ])('%s', async (_what, bytes) => {
     const { ask, sockets } = await answering((socket) => socket.write(Buffer.from(bytes, 'latin1')));
-    expect((await ask())._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(await ask()).code).toBe('protocol_violation');
     sockets[0]?.resume();
     if (sockets[0]) await closed(sockets[0]);
   });
 
   it('above 64 KiB, before it has come', async () => {
     const { ask } = await answering((socket) => socket.write(`${line}Content-Length: 65537\r\n\r\n`));
-    expect((await ask())._unsafeUnwrapErr().code).toBe('too_large');
+    expect(failure(await ask()).code).toBe('too_large');
   });
 
   it('that ends before its end', async () => {
     const { ask } = await answering((socket) => socket.end(`${line}Content-Length: 9\r\n\r\n{}`));
-    expect((await ask())._unsafeUnwrapErr().code).toBe('connection_failed');
+    expect(failure(await ask()).code).toBe('connection_failed');
   });
 
   it('as the second one, by the same rules', async () => {
     const { ask } = await answering((socket) => socket.write(`${withBody('{}')}garbage\r\n\r\n`));
-    const exchange = (await ask())._unsafeUnwrap();
-    expect((await exchange.second(5_000))._unsafeUnwrapErr().code).toBe('protocol_violation');
+    const exchange = value(await ask());
+    expect(failure(await exchange.second(5_000)).code).toBe('protocol_violation');
   });
 });
 
@@ -115,8 +116,8 @@ it('who sends without end is not taken in', async () => {
     socket.write(withBody('{}'));
     socket.write(Buffer.alloc(10_000_000, 'x'));
   });
-  const exchange = (await ask())._unsafeUnwrap();
-  expect((await exchange.second(5_000))._unsafeUnwrapErr().code).toBe('protocol_violation');
+  const exchange = value(await ask());
+  expect(failure(await exchange.second(5_000)).code).toBe('protocol_violation');
   sockets[0]?.resume();
   if (sockets[0]) await closed(sockets[0]);
 });
@@ -126,8 +127,8 @@ it('says that the other side speaks no TLS, or that its name does not resolve', 
   const server = plain((socket) => socket.end('HTTP/1.0 400 no\r\n\r\n').on('error', () => {}));
   closing.push(() => server.close());
   const { ask } = await answering(() => {});
-  expect((await ask({ port: await listening(server as never) }))._unsafeUnwrapErr().code).toBe('tls_failed');
-  expect((await ask({ host: 'nowhere.invalid' }))._unsafeUnwrapErr().code).toBe('host_unresolved');
+  expect(failure(await ask({ port: await listening(server as never) })).code).toBe('tls_failed');
+  expect(failure(await ask({ host: 'nowhere.invalid' })).code).toBe('host_unresolved');
 });
 
 it('gives up where TLS never comes to an end', async () => {
@@ -136,7 +137,7 @@ it('gives up where TLS never comes to an end', async () => {
   closing.push(() => server.close());
   const { ask } = await answering(() => {});
   const port = await listening(server as never);
-  expect((await ask({ port, connectTimeout: 30 }))._unsafeUnwrapErr()).toMatchObject({
+  expect(failure(await ask({ port, connectTimeout: 30 }))).toMatchObject({
     code: 'timed_out',
     phase: 'connect',
   });

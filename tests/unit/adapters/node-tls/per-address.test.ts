@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { tlsListener } from '../../../../src/adapters/node-tls/listener.js';
 import type { Credentials } from '../../../../src/ports/transport.js';
+import { value } from '../../../contract/result.js';
 import { echo } from '../../../support/network/network.js';
 import { closed, nextBytes, openTls } from '../../../support/network/raw-tls.js';
 import { listeners } from './serve.js';
@@ -87,7 +88,7 @@ describe('where clients have certificates', () => {
 describe('where clients have none', () => {
   const strangers = async () => {
     const refused: string[] = [];
-    const listening = (
+    const listening = value(
       await tlsListener({ crypto: nodeCrypto() }).listen({
         bind: '127.0.0.1',
         port: 0,
@@ -97,8 +98,8 @@ describe('where clients have none', () => {
         maxUnknownPerAddress: limit,
         handle: echo,
         refused: (_address, reason) => refused.push(reason),
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     closing.push(() => listening.close(0));
     return { port: listening.port, refused };
   };

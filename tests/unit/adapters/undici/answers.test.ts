@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { failure, value } from '../../../contract/result.js';
 import { deferred, jsonOf } from '../../../support/network/network.js';
 import { capture, closed } from '../../../support/network/raw-tls.js';
 import { servers, whole } from './servers.js';
@@ -12,7 +13,7 @@ describe('answers of deployed agents', () => {
     let connections = 0;
     const { port } = await startTls(whole((socket) => socket.end(answers[connections++] ?? '')));
     const { ask } = client(port);
-    const run = (await ask())._unsafeUnwrap();
+    const run = value(await ask());
     expect(run.status).toBe(200);
     expect(run.headers).toEqual([
       ['content-type', 'application/json'],
@@ -25,7 +26,7 @@ describe('answers of deployed agents', () => {
       exit: 0,
       stderr: '',
     });
-    expect(jsonOf((await ask())._unsafeUnwrap())).toEqual({ error: 'invalid JSON', exit: -1 });
+    expect(jsonOf(value(await ask()))).toEqual({ error: 'invalid JSON', exit: -1 });
     expect(connections).toBe(2);
   });
 
@@ -40,7 +41,7 @@ describe('answers of deployed agents', () => {
         next(0);
       }),
     );
-    expect(jsonOf((await client(port).ask())._unsafeUnwrap())).toMatchObject({ exit: 0 });
+    expect(jsonOf(value(await client(port).ask()))).toMatchObject({ exit: 0 });
   });
 });
 
@@ -72,8 +73,8 @@ it('chunked answers are read, and counted', async () => {
     whole((socket) => socket.write(`${json}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n`)),
   );
   const { ask } = client(port);
-  expect(jsonOf((await ask())._unsafeUnwrap())).toEqual({});
-  expect((await ask({ maxAnswer: 1 }))._unsafeUnwrapErr().code).toBe('too_large');
+  expect(jsonOf(value(await ask()))).toEqual({});
+  expect(failure(await ask({ maxAnswer: 1 })).code).toBe('too_large');
 });
 
 it('informational answers are passed over', async () => {
@@ -82,7 +83,7 @@ it('informational answers are passed over', async () => {
       socket.write(`HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n${json}Content-Length: 2\r\n\r\n{}`),
     ),
   );
-  expect((await client(port).ask())._unsafeUnwrap().status).toBe(200);
+  expect(value(await client(port).ask()).status).toBe(200);
 });
 
 describe('protocol_violation', () => {
@@ -100,7 +101,7 @@ describe('protocol_violation', () => {
     ['a header of 70,000 bytes', `${json}X: ${'y'.repeat(70_000)}\r\n\r\n`],
   ])('is %s', async (_what, bytes) => {
     const { port } = await startTls(whole((socket) => socket.end(bytes)));
-    const error = (await client(port).ask())._unsafeUnwrapErr();
+    const error = failure(await client(port).ask());
     expect(error.code).toBe('protocol_violation');
     expect(error.message).toContain(`127.0.0.1:${port}`);
     expect(error.message).not.toMatch(/\n/);
@@ -111,7 +112,7 @@ describe('protocol_violation', () => {
     ['a header with a line break', { headers: [['x', 'a\r\ny: b']] as const }],
   ])('is also %s, which is not sent', async (_what, request) => {
     const { port, chunks } = await startTls(() => {});
-    expect((await client(port).ask(request))._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(await client(port).ask(request)).code).toBe('protocol_violation');
     expect(chunks).toEqual([]);
   });
 });
@@ -119,7 +120,7 @@ describe('protocol_violation', () => {
 describe('connection_failed', () => {
   it('hints at the certificate when the agent closes without an answer', async () => {
     const { port } = await startTls((socket) => socket.destroy());
-    const error = (await client(port).ask())._unsafeUnwrapErr();
+    const error = failure(await client(port).ask());
     expect(error.code).toBe('connection_failed');
     expect(error.message).toContain(
       "the agent closed the connection: it may not trust this dispatcher's certificate",
@@ -136,7 +137,7 @@ describe('connection_failed', () => {
     );
     const { ask } = client(port);
     await ask();
-    const error = (await ask())._unsafeUnwrapErr();
+    const error = failure(await ask());
     expect(error.code).toBe('connection_failed');
     expect(error.message).not.toContain('certificate');
     expect(count).toBe(2);
@@ -150,7 +151,7 @@ describe('connection_failed', () => {
     ['HTTP/1.1 that closes', `${json}Connection: close\r\nContent-Length: 10\r\n\r\n{"a":`],
   ])('is an answer of %s that is cut off', async (_what, bytes) => {
     const { port } = await startTls(whole((socket) => socket.end(bytes)));
-    const error = (await client(port).ask())._unsafeUnwrapErr();
+    const error = failure(await client(port).ask());
     expect(error).toMatchObject({
       code: 'connection_failed',
       reason: 'closed before the answer was complete',
@@ -167,7 +168,7 @@ describe('timed_out', () => {
         timers.push(setInterval(() => socket.writable && socket.write('x'), 10));
       }),
     );
-    const error = (await client(port).ask({ answerTimeout: 150 }))._unsafeUnwrapErr();
+    const error = failure(await client(port).ask({ answerTimeout: 150 }));
     for (const timer of timers) clearInterval(timer);
     expect(error).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.15 });
   });
@@ -175,7 +176,7 @@ describe('timed_out', () => {
   it('comes also where the request is never taken', async () => {
     const { port, sockets } = await startTls((socket) => socket.pause());
     const asked = client(port).ask({ answerTimeout: 150, body: new Uint8Array(30_000_000) });
-    expect((await asked)._unsafeUnwrapErr()).toMatchObject({ code: 'timed_out', phase: 'answer' });
+    expect(failure(await asked)).toMatchObject({ code: 'timed_out', phase: 'answer' });
     expect(sockets.size).toBeLessThanOrEqual(1);
   });
 
@@ -192,7 +193,7 @@ describe('timed_out', () => {
     const { ask } = client(port);
     expect((await ask({ answerTimeout: 100 })).isErr()).toBe(true);
     (await late.promise)();
-    expect(jsonOf((await ask())._unsafeUnwrap())).toBe(2);
+    expect(jsonOf(value(await ask()))).toBe(2);
   });
 });
 
@@ -206,8 +207,8 @@ it('an answer that was sent before it was asked for is not taken for one', async
     }),
   );
   const { ask } = client(port);
-  expect(jsonOf((await ask())._unsafeUnwrap())).toBe(1);
+  expect(jsonOf(value(await ask()))).toBe(1);
   const [first] = sockets;
   if (first) await closed(first);
-  expect(jsonOf((await ask())._unsafeUnwrap())).toBe(2);
+  expect(jsonOf(value(await ask()))).toBe(2);
 });

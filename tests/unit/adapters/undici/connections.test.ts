@@ -5,7 +5,8 @@ import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { describe, expect, it, vi } from 'vitest';
 import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { tlsListener } from '../../../../src/adapters/node-tls/listener.js';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
+import { failure, value } from '../../../contract/result.js';
 import { certificateOf, deferred, listen, listenOptions } from '../../../support/network/network.js';
 import { openSockets } from '../../../support/network/raw-tls.js';
 import { selfSigned, testCa } from '../../../support/network/test-pki.js';
@@ -24,7 +25,7 @@ describe('an impostor that shares the session keys of the agent', () => {
       const other = await ca.issue({ usages: ['serverAuth'] });
       const shared = { ticketKeys: randomBytes(48), maxVersion, requestCert: false };
       const pinned = certificateOf(agent).spki;
-      const wrong = failure('wrong_identity', 'another key', { expected: 'a', found: 'b' });
+      const wrong = errorOf('wrong_identity', 'another key', { expected: 'a', found: 'b' });
       const crypto = nodeCrypto();
 
       const genuine = await startTls(answering, shared);
@@ -59,7 +60,7 @@ describe('an impostor that shares the session keys of the agent', () => {
       expect(resumed.isSessionReused()).toBe(true);
       resumed.destroy();
 
-      expect((await ask())._unsafeUnwrapErr()).toBe(wrong);
+      expect(failure(await ask())).toBe(wrong);
       expect(impostor.chunks).toEqual([]);
     },
   );
@@ -77,7 +78,7 @@ describe('tls_failed', () => {
   ])('%s', async (reason, words, asked) => {
     const { key, certificate } = await identities().ca.issue(asked);
     const { port, chunks } = await startTls(answering, { key, cert: certificate });
-    const error = (await client(port).ask())._unsafeUnwrapErr();
+    const error = failure(await client(port).ask());
     expect(error).toMatchObject({ code: 'tls_failed', reason });
     expect(error.message).toContain(words);
     expect(chunks).toEqual([]);
@@ -95,7 +96,7 @@ describe('tls_failed', () => {
     const sent = chunks.length;
     // The connection that was kept is not for whoever may not take it.
     for (const target of [{}, { allowExpired: false }, { connectionKey: 'another' }])
-      expect((await ask({}, target))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await ask({}, target))).toMatchObject({
         code: 'tls_failed',
         reason: 'CERT_HAS_EXPIRED',
       });
@@ -111,7 +112,7 @@ describe('tls_failed', () => {
       [stranger, 'another CA'],
     ] as const) {
       const { port } = await startTls(answering, { key, cert: certificate });
-      const error = (await client(port).ask())._unsafeUnwrapErr();
+      const error = failure(await client(port).ask());
       expect(error.code).toBe('tls_failed');
       expect(error.message).toContain(words);
     }
@@ -128,14 +129,14 @@ describe('tls_failed', () => {
     ['TLS 1.2 where 1.3 is wanted', 'version', { maxVersion: 'TLSv1.2' }, { tls13Only: true }],
   ] as const)('says that the agent speaks %s', async (_what, words, options, target) => {
     const { port } = await startTls(answering, options);
-    const error = (await client(port).ask({}, target))._unsafeUnwrapErr();
+    const error = failure(await client(port).ask({}, target));
     expect(error.code).toBe('tls_failed');
     expect(error.message).toContain(words);
   });
 
   it('says that the agent does not speak TLS', async () => {
     const { port } = await start(createServer((socket) => socket.write('SSH-2.0-OpenSSH_9.2\r\n')));
-    const error = (await client(port).ask())._unsafeUnwrapErr();
+    const error = failure(await client(port).ask());
     expect(error.code).toBe('tls_failed');
     expect(error.message).toContain('does not speak TLS');
   });
@@ -147,7 +148,7 @@ describe('tls_failed', () => {
       [{ key, certificate }, /certificate/],
       [await identities().ca.issue({ notAfter: new Date(Date.now() - 2_000) }), /certificate/],
     ] as const) {
-      const error = (await client(port).ask({}, { credentials }))._unsafeUnwrapErr();
+      const error = failure(await client(port).ask({}, { credentials }));
       expect(error.code).toMatch(/^(tls_failed|connection_failed)$/);
       expect(error.message).toMatch(reason);
     }
@@ -160,7 +161,7 @@ describe('tls_failed', () => {
       { key: 'nonsense', certificate: dispatcher.certificate },
       { key: agent.key, certificate: dispatcher.certificate },
     ]) {
-      const error = (await client(port).ask({}, { credentials }))._unsafeUnwrapErr();
+      const error = failure(await client(port).ask({}, { credentials }));
       expect(error.code).toBe('tls_failed');
       expect(error.message).toMatch(/of this side/);
       expect(error.message).not.toMatch(/nonsense|PRIVATE/);
@@ -203,7 +204,7 @@ describe('TLS', () => {
 describe('timed_out', () => {
   it('tells that TLS did not come about in time', async () => {
     const { port, sockets } = await start(createServer((socket) => socket.resume()));
-    const error = (await client(port).ask({ connectTimeout: 80 }))._unsafeUnwrapErr();
+    const error = failure(await client(port).ask({ connectTimeout: 80 }));
     expect(error).toMatchObject({ code: 'timed_out', phase: 'tls', seconds: 0.08 });
     await vi.waitFor(() => expect(sockets.size).toBe(0));
   });
@@ -211,11 +212,11 @@ describe('timed_out', () => {
   it('covers the judgement', async () => {
     const { port, chunks } = await startTls(answering);
     const never = deferred();
-    const error = (
+    const error = failure(
       await client(port, { judge: () => ResultAsync.fromSafePromise(never.promise) }).ask({
         connectTimeout: 150,
-      })
-    )._unsafeUnwrapErr();
+      }),
+    );
     expect(error).toMatchObject({ code: 'timed_out', phase: 'tls' });
     never.resolve();
     expect(chunks).toEqual([]);
@@ -224,7 +225,7 @@ describe('timed_out', () => {
 
 it('a peer that closes during the handshake is a failed connection', async () => {
   const { port } = await start(createServer((socket) => socket.destroy()));
-  const error = (await client(port).ask())._unsafeUnwrapErr();
+  const error = failure(await client(port).ask());
   expect(error.code).toBe('connection_failed');
   expect(error.message).toContain('during the TLS handshake');
 });
@@ -237,7 +238,7 @@ it('a peer that closes while it is judged is a failed connection', async () => {
       return ResultAsync.fromSafePromise(new Promise(() => {}));
     },
   }).ask();
-  expect((await asked)._unsafeUnwrapErr().code).toBe('connection_failed');
+  expect(failure(await asked).code).toBe('connection_failed');
 });
 
 it('a judge that throws is a bug that comes through', async () => {
@@ -272,8 +273,8 @@ it('a kept connection whose peer is refused meanwhile is closed, not a byte bein
   const { ask } = client(port);
   expect((await ask()).isOk()).toBe(true);
   const sent = chunks.length;
-  const wrong = failure('wrong_identity', 'another key', { expected: 'a', found: 'b' });
-  expect((await ask({}, { judge: () => errAsync(wrong) }))._unsafeUnwrapErr()).toBe(wrong);
+  const wrong = errorOf('wrong_identity', 'another key', { expected: 'a', found: 'b' });
+  expect(failure(await ask({}, { judge: () => errAsync(wrong) }))).toBe(wrong);
   await vi.waitFor(() => expect(sockets.size).toBe(0));
   expect(chunks).toHaveLength(sent);
 });
@@ -300,8 +301,8 @@ it('requests that overlap each get the certificate of their own connection', asy
   const next = ask({ path: '/new' });
   await second.promise;
   release.resolve();
-  expect((await old)._unsafeUnwrap().peer.serial).toBe(certificateOf(identities().agent).serial);
-  expect((await next)._unsafeUnwrap().peer.serial).toBe(certificateOf(renewed).serial);
+  expect(value(await old).peer.serial).toBe(certificateOf(identities().agent).serial);
+  expect(value(await next).peer.serial).toBe(certificateOf(renewed).serial);
   await server.close(0);
 });
 

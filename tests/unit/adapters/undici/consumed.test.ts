@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ok } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
+import { failure } from '../../../contract/result.js';
 import { deferred } from '../../../support/network/network.js';
 import { servers, whole } from './servers.js';
 
@@ -50,13 +51,13 @@ describe.each([
     reset(server);
     await closed;
     goOn.resolve();
-    expect((await ended)._unsafeUnwrapErr()).toMatchObject({ code: 'connection_failed' });
+    expect(failure(await ended)).toMatchObject({ code: 'connection_failed' });
   });
 
   it('may be ended by the other side before the answer is whole', async () => {
     const { ended, goOn } = await slow((socket) => socket.end(head(...headers) + chunk('some')));
     goOn.resolve();
-    const error = (await ended)._unsafeUnwrapErr();
+    const error = failure(await ended);
     expect(error).toMatchObject({
       code: 'connection_failed',
       reason: 'closed before the answer was complete',
@@ -77,7 +78,7 @@ describe.each([
     );
     const closed = new Promise((resolve) => server.once('close', resolve));
     stop.abort();
-    expect((await ended)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await ended).code).toBe('aborted');
     await closed;
     goOn.resolve();
   });
@@ -85,7 +86,7 @@ describe.each([
   it('may be closed by this side with all others', async () => {
     const { ended, goOn, transport } = await slow((socket) => socket.write(head(...headers) + chunk('some')));
     await transport.close();
-    expect((await ended)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await ended).code).toBe('aborted');
     goOn.resolve();
   });
 
@@ -121,15 +122,15 @@ describe.each([
 it('an answer that never ends is given up when no byte of it comes for too long', async () => {
   const { port } = await startTls(whole((socket) => socket.write(head() + chunk('some'))));
   const parts: number[] = [];
-  const error = (
+  const error = failure(
     await client(port).ask({
       answerTimeout: 100,
       onBody: () => async (bytes) => {
         parts.push(bytes.length);
         return ok(undefined);
       },
-    })
-  )._unsafeUnwrapErr();
+    }),
+  );
   expect(error).toMatchObject({ code: 'timed_out', phase: 'answer' });
   expect(parts).toEqual([4]);
 });

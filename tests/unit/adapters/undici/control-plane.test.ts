@@ -8,6 +8,7 @@ import {
 } from '../../../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../../../src/adapters/undici/trusted-certificates.js';
 import { controlPlaneUrl } from '../../../../src/domain/deploy/server-url.js';
+import { failure, value } from '../../../contract/result.js';
 import { atEnd, freePort, temporaryDirectory } from '../../../support/commands/commands.js';
 import {
   type FakeControlPlane,
@@ -18,10 +19,10 @@ import { testCa } from '../../../support/network/test-pki.js';
 
 async function open(server: FakeControlPlane, options: Partial<ControlPlaneOptions> = {}) {
   const plane = undiciControlPlane({
-    server: controlPlaneUrl(server.url)._unsafeUnwrap(),
+    server: value(controlPlaneUrl(server.url)),
     apiKey: server.apiKey,
     insecureSkipVerify: false,
-    trusted: (await trustedCertificates(server.caBundle))._unsafeUnwrap(),
+    trusted: value(await trustedCertificates(server.caBundle)),
     userAgent: 'test',
     ...options,
   });
@@ -31,7 +32,7 @@ async function open(server: FakeControlPlane, options: Partial<ControlPlaneOptio
 
 const work = { method: 'GET', path: '/api/v1/agents/agent-1/work' } as const;
 const failed = async (server: FakeControlPlane, options?: Partial<ControlPlaneOptions>) =>
-  (await (await open(server, options)).send(work))._unsafeUnwrapErr();
+  failure(await (await open(server, options)).send(work));
 
 describe('calls to a control plane', () => {
   it('go over connections that are kept', async () => {
@@ -62,7 +63,7 @@ describe('calls to a control plane', () => {
   it('have the base path of the URL in front', async () => {
     const server = await fakeControlPlane();
     server.misbehave = (_call, response) => response.end('{}') !== undefined;
-    const plane = await open(server, { server: controlPlaneUrl(`${server.url}/base/`)._unsafeUnwrap() });
+    const plane = await open(server, { server: value(controlPlaneUrl(`${server.url}/base/`)) });
     await plane.send(work);
     expect(server.calls.map(({ path }) => path)).toEqual(['/base/api/v1/agents/agent-1/work']);
   });
@@ -127,7 +128,7 @@ describe('calls to a control plane', () => {
 
   it('nobody there, and a name that is none', async () => {
     const server = await fakeControlPlane();
-    const at = async (url: string) => failed(server, { server: controlPlaneUrl(url)._unsafeUnwrap() });
+    const at = async (url: string) => failed(server, { server: value(controlPlaneUrl(url)) });
     expect((await at(`https://localhost:${await freePort()}`)).code).toBe('connection_refused');
     expect((await at('https://nobody.invalid')).code).toBe('host_unresolved');
   });
@@ -143,7 +144,7 @@ describe('the certificate of a control plane', () => {
 
   it('for another name is refused', async () => {
     const server = await fakeControlPlane();
-    const url = controlPlaneUrl(`https://127.0.0.1:${server.port}`)._unsafeUnwrap();
+    const url = value(controlPlaneUrl(`https://127.0.0.1:${server.port}`));
     expect(await failed(server, { server: url })).toMatchObject({ reason: 'ERR_TLS_CERT_ALTNAME_INVALID' });
     expect(server.calls).toEqual([]);
   });
@@ -172,7 +173,7 @@ describe('the certificate of a control plane', () => {
     atEnd(() => plain.close());
     const address = plain.address();
     const port = typeof address === 'object' ? address?.port : 0;
-    const url = controlPlaneUrl(`https://localhost:${port}`)._unsafeUnwrap();
+    const url = value(controlPlaneUrl(`https://localhost:${port}`));
     expect((await failed(server, { server: url })).code).toBe('tls_failed');
   });
 });
@@ -183,14 +184,14 @@ describe('the CAs that are trusted', () => {
     const file = join(temporaryDirectory(), 'bundle.pem');
     const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
     writeFileSync(file, `${one.pem}# two\n${broken}${two.pem}`);
-    const trusted = (await trustedCertificates(file))._unsafeUnwrap();
+    const trusted = value(await trustedCertificates(file));
     expect(trusted).toEqual([one.pem, two.pem]);
-    expect((await trustedCertificates(undefined, file))._unsafeUnwrap()).toEqual(trusted);
+    expect(value(await trustedCertificates(undefined, file))).toEqual(trusted);
   });
 
   it('a bundle that cannot be read or holds no certificate is refused', async () => {
     const file = join(temporaryDirectory(), 'bundle.pem');
-    const refusal = async () => (await trustedCertificates(file))._unsafeUnwrapErr();
+    const refusal = async () => failure(await trustedCertificates(file));
     expect(await refusal()).toMatchObject({ code: 'config_invalid', reason: 'cannot be read (ENOENT)' });
     writeFileSync(file, '');
     expect((await refusal()).reason).toContain('no PEM certificate');
@@ -199,6 +200,6 @@ describe('the CAs that are trusted', () => {
   });
 
   it("are the system's where there is no bundle", async () => {
-    expect((await trustedCertificates(undefined))._unsafeUnwrap().length).toBeGreaterThan(10);
+    expect(value(await trustedCertificates(undefined)).length).toBeGreaterThan(10);
   });
 });

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { editConfiguration, parseConfiguration } from '../../../../src/domain/core/configuration.js';
+import { failure, value } from '../../../contract/result.js';
 
 const parse = (text: string) => parseConfiguration(text, '/etc/x.conf');
-const value = (text: string, key: string) => parse(text)._unsafeUnwrap().entries.get(key)?.value;
+const settingOf = (text: string, key: string) => value(parse(text)).entries.get(key)?.value;
 
 const key = fc.stringMatching(/^[a-z][a-z0-9_]{0,10}$/);
 const oneLine = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/);
@@ -25,9 +26,11 @@ const configurations = fc
 
 describe('parseConfiguration', () => {
   it('reads keys, comments and sections, and keeps the line of each', () => {
-    const parsed = parse(
-      '# head\nport = 7443\n  bind=::1  \nempty =\nurl = a=b # no comment\n\n[tags]\nenv = prod\nwhat ever = 1\n[profile web]\nuser = www\n[ pull ]\nserver = x\n',
-    )._unsafeUnwrap();
+    const parsed = value(
+      parse(
+        '# head\nport = 7443\n  bind=::1  \nempty =\nurl = a=b # no comment\n\n[tags]\nenv = prod\nwhat ever = 1\n[profile web]\nuser = www\n[ pull ]\nserver = x\n',
+      ),
+    );
     expect([...parsed.entries.values()]).toEqual([
       { key: 'port', value: '7443', line: 2 },
       { key: 'bind', value: '::1', line: 3 },
@@ -41,22 +44,22 @@ describe('parseConfiguration', () => {
   });
 
   it('takes Windows line ends, a byte order mark, tabs and a file without a last line end', () => {
-    expect(value('\uFEFFport\t=\t1\r\nbind = ::', 'port')).toBe('1');
-    expect(value('\uFEFFport\t=\t1\r\nbind = ::', 'bind')).toBe('::');
+    expect(settingOf('\uFEFFport\t=\t1\r\nbind = ::', 'port')).toBe('1');
+    expect(settingOf('\uFEFFport\t=\t1\r\nbind = ::', 'bind')).toBe('::');
   });
 
   it('an empty file sets nothing', () => {
-    expect(parse('')._unsafeUnwrap()).toMatchObject({ tags: undefined, pull: undefined });
-    expect(parse('')._unsafeUnwrap().entries.size).toBe(0);
+    expect(value(parse(''))).toMatchObject({ tags: undefined, pull: undefined });
+    expect(value(parse('')).entries.size).toBe(0);
   });
 
   it('the same key in two sections is no duplicate, and a section may go on later', () => {
-    const parsed = parse('a = 1\n[tags]\na = 2\n[profile x]\na = 3\n[tags]\nb = 4')._unsafeUnwrap();
+    const parsed = value(parse('a = 1\n[tags]\na = 2\n[profile x]\na = 3\n[tags]\nb = 4'));
     expect([...(parsed.tags?.entries.keys() ?? [])]).toEqual(['a', 'b']);
   });
 
   it('a profile named like a section is not that section', () => {
-    const parsed = parse('[profile tags]\na = 1')._unsafeUnwrap();
+    const parsed = value(parse('[profile tags]\na = 1'));
     expect(parsed.tags).toBeUndefined();
     expect(parsed.profiles.has('tags')).toBe(true);
   });
@@ -76,7 +79,7 @@ describe('parseConfiguration', () => {
     ['\n# \u001b[2J', 2, 'control character \\u001b is not allowed'],
     ['a = \u0085', 1, 'control character \\u0085 is not allowed'],
   ])('%j is refused with file, line and what is expected', (text, line, reason) => {
-    expect(parse(text)._unsafeUnwrapErr()).toEqual({
+    expect(failure(parse(text))).toEqual({
       code: 'config_invalid',
       message: `/etc/x.conf:${line}: ${reason}`,
       file: '/etc/x.conf',
@@ -88,7 +91,7 @@ describe('parseConfiguration', () => {
   it('reads back what was written', () => {
     fc.assert(
       fc.property(configurations, ({ text, top, tags }) => {
-        const parsed = parse(text)._unsafeUnwrap();
+        const parsed = value(parse(text));
         const read = (entries = parsed.entries) =>
           [...entries.values()].map((entry) => [entry.key, entry.value]);
         expect(read()).toEqual(Object.entries(top));
@@ -159,7 +162,7 @@ describe('editConfiguration', () => {
     fc.assert(
       fc.property(configurations, key, oneLine, ({ text, top, tags }, name, set) => {
         const edited = editConfiguration(text, name, set);
-        const parsed = parse(edited)._unsafeUnwrap();
+        const parsed = value(parse(edited));
         expect(Object.fromEntries([...parsed.entries].map(([k, entry]) => [k, entry.value]))).toEqual({
           ...top,
           [name]: set,

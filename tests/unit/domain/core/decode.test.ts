@@ -11,14 +11,15 @@ import {
   optional,
   text,
 } from '../../../../src/domain/core/decode.js';
+import { failure, value } from '../../../contract/result.js';
 
 const shape = { name: text(5), port: integer(1, 9), note: optional(text(5)) };
-const wrong = (value: unknown) => decodeObject(value, shape)._unsafeUnwrapErr();
+const wrong = (value: unknown) => failure(decodeObject(value, shape));
 
 describe('decodeObject', () => {
   it('reads exactly the members of the shape, optional ones where they are', () => {
-    expect(decodeObject({ port: 1, name: 'a' }, shape)._unsafeUnwrap()).toEqual({ name: 'a', port: 1 });
-    expect(decodeObject({ name: 'a', port: 9, note: '' }, shape)._unsafeUnwrap()).toEqual({
+    expect(value(decodeObject({ port: 1, name: 'a' }, shape))).toEqual({ name: 'a', port: 1 });
+    expect(value(decodeObject({ name: 'a', port: 9, note: '' }, shape))).toEqual({
       name: 'a',
       port: 9,
       note: '',
@@ -50,7 +51,7 @@ describe('decodeObject', () => {
 
   it('passes over unknown members where the shape is open', () => {
     const read = decodeObject({ name: 'a', port: 1, other: 1 }, shape, { open: true });
-    expect(read._unsafeUnwrap()).toEqual({ name: 'a', port: 1 });
+    expect(value(read)).toEqual({ name: 'a', port: 1 });
   });
 
   it('shows no control or direction character of a member name, and not all of a long one', () => {

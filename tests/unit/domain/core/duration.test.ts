@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from '../../../../src/domain/core/duration.js';
+import { failure, value } from '../../../contract/result.js';
 
 const units = { s: 1, m: 60, h: 3_600, d: 86_400 } as const;
 const year = 31_536_000;
@@ -17,14 +18,14 @@ describe('a duration', () => {
     ['365d', year],
     [`${year}s`, year],
   ])('%s is %i seconds', (text, seconds) => {
-    expect(parseDuration(text)._unsafeUnwrap()).toBe(seconds);
+    expect(value(parseDuration(text))).toBe(seconds);
   });
 
   it.each([
     ...['', '0', '0d', '366d', `${year + 1}`, '8761h', '9999999999', '-1', '+1', '1.5h', '1e3', '1 h', ' 1'],
     ...['1\n', '1H', '1w', '1ms', '1h30m', 'h', '0x10', '١', '1d ', 'Infinity', 'NaN'],
   ])('%j is none', (text) => {
-    expect(parseDuration(text, 'ttl')._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(parseDuration(text, 'ttl'))).toMatchObject({
       code: 'invalid_argument',
       field: 'ttl',
       message: expect.stringMatching(/^ttl: .*15m/),
@@ -37,7 +38,7 @@ describe('a duration', () => {
       fc.property(unit, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (name, part) => {
         const count = 1 + Math.floor((part * year) / units[name]);
         fc.pre(count * units[name] <= year);
-        expect(parseDuration(`${count}${name}`)._unsafeUnwrap()).toBe(count * units[name]);
+        expect(value(parseDuration(`${count}${name}`))).toBe(count * units[name]);
       }),
     );
   });
@@ -52,7 +53,7 @@ describe('a duration', () => {
             expect(seconds).toBeGreaterThanOrEqual(1);
             expect(seconds).toBeLessThanOrEqual(year);
           },
-          ({ message }) => expect(message).toBe(parseDuration('')._unsafeUnwrapErr().message),
+          ({ message }) => expect(message).toBe(failure(parseDuration('')).message),
         );
       }),
     );

@@ -2,8 +2,9 @@ import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseHostArgument } from '../../../../src/domain/core/host-argument.js';
+import { failure, value } from '../../../contract/result.js';
 
-const read = (text: string) => parseHostArgument(text)._unsafeUnwrap();
+const read = (text: string) => value(parseHostArgument(text));
 
 describe('parseHostArgument', () => {
   it.each([
@@ -46,7 +47,7 @@ describe('parseHostArgument', () => {
     ['::1:99999', /not an IPv6 address/],
     ['[::1]80', /not an IPv6 address/],
   ])('%j is refused', (text, reason) => {
-    const error = parseHostArgument(text)._unsafeUnwrapErr();
+    const error = failure(parseHostArgument(text));
     expect(error).toMatchObject({ code: 'invalid_argument', field: 'host' });
     expect(error.message).toMatch(reason);
     expect(error.message).not.toMatch(/\p{Cc}/u);

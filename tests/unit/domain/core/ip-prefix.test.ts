@@ -2,8 +2,9 @@ import { BlockList, isIP, isIPv4 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contains, parsePrefixes, shortestAddress, sourceOf } from '../../../../src/domain/core/ip-prefix.js';
+import { failure, value } from '../../../contract/result.js';
 
-const within = (address: string, ...list: string[]) => contains(parsePrefixes(list)._unsafeUnwrap(), address);
+const within = (address: string, ...list: string[]) => contains(value(parsePrefixes(list)), address);
 
 describe('parsePrefixes and contains', () => {
   it.each([
@@ -64,7 +65,7 @@ describe('parsePrefixes and contains', () => {
     ' 10.0.0.1',
     '10.0.0.1\n',
   ])('%j is refused by name', (entry) => {
-    const error = parsePrefixes(['10.0.0.1', entry])._unsafeUnwrapErr();
+    const error = failure(parsePrefixes(['10.0.0.1', entry]));
     expect(error.entry).toBe(entry);
     expect(error.reason).toMatch(/expected an IPv4 or IPv6|prefix length must be/);
   });

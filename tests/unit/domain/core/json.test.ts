@@ -1,16 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { jsonDepthLimit, jsonItemLimit, parseJsonObject } from '../../../../src/domain/core/json.js';
+import { failure, value } from '../../../contract/result.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
-const reason = (input: string | Uint8Array) => parseJsonObject(input)._unsafeUnwrapErr();
+const reason = (input: string | Uint8Array) => failure(parseJsonObject(input));
 const nested = (depth: number) => `${'{"a":'.repeat(depth - 1)}{}${'}'.repeat(depth - 1)}`;
 
 describe('parseJsonObject', () => {
   it('reads an object, from text and from bytes', () => {
     const text = ' {"a":[1,{"a":"}{,\\"[:é"}],"b":{"a":null},"":true} ';
-    expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text));
-    expect(parseJsonObject(bytes(text))._unsafeUnwrap()).toEqual(JSON.parse(text));
+    expect(value(parseJsonObject(text))).toEqual(JSON.parse(text));
+    expect(value(parseJsonObject(bytes(text)))).toEqual(JSON.parse(text));
   });
 
   it.each(['', 'null', '[]', '1', '"a"', 'true'])('%j is not an object', (text) =>
@@ -54,7 +55,7 @@ describe('parseJsonObject', () => {
 
   it('the same text as a name and a value, or in different objects, is no repetition', () => {
     const text = '{"a":"a","b":["a","a",{"a":1},{"a":1}],"c":"__proto__"}';
-    expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text));
+    expect(value(parseJsonObject(text))).toEqual(JSON.parse(text));
   });
 
   it.each([
@@ -62,9 +63,7 @@ describe('parseJsonObject', () => {
     '{"constructor":{"a":{"prototype":1}},"b":{"prototype":1}}',
     '{"a":"\\ud83d\\ude00","b":"\\\\ud800","c":"😀"}',
     '{"a":1e308,"b":-0,"c":1E-999,"d":"1e999","e":12345678901234567890}',
-  ])('%s is no such thing', (text) =>
-    expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text)),
-  );
+  ])('%s is no such thing', (text) => expect(value(parseJsonObject(text))).toEqual(JSON.parse(text)));
 
   it('may be nested up to the limit and not deeper', () => {
     expect(parseJsonObject(nested(jsonDepthLimit)).isOk()).toBe(true);
@@ -99,7 +98,7 @@ describe('parseJsonObject', () => {
       fc.property(fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 5 })), (object) => {
         const text = JSON.stringify(object);
         fc.pre(!text.includes('__proto__'));
-        expect(parseJsonObject(text)._unsafeUnwrap()).toEqual(JSON.parse(text));
+        expect(value(parseJsonObject(text))).toEqual(JSON.parse(text));
         expect(parseJsonObject(bytes(text)).isOk()).toBe(true);
       }),
     );
@@ -155,7 +154,7 @@ describe('parseJsonObject', () => {
 describe('size', () => {
   it('more members or elements than any message has are refused before they are parsed', () => {
     const names = Array.from({ length: jsonItemLimit + 1 }, (_, index) => `"k${index}":0`).join(',');
-    expect(parseJsonObject(`{${names}}`)._unsafeUnwrapErr()).toMatch(/more than 500000/);
+    expect(failure(parseJsonObject(`{${names}}`))).toMatch(/more than 500000/);
     const zeros = Array.from({ length: jsonItemLimit }, () => '0').join(',');
     expect(parseJsonObject(`{"a":[${zeros}]}`).isOk()).toBe(true);
     expect(parseJsonObject(`{"a":[${zeros},0]}`).isErr()).toBe(true);

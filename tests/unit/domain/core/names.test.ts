@@ -8,6 +8,7 @@ import {
   printable,
   scriptName,
 } from '../../../../src/domain/core/names.js';
+import { failure, value } from '../../../contract/result.js';
 
 const anyText = fc.string({ unit: 'binary', maxLength: 300 });
 
@@ -18,7 +19,7 @@ describe('agentName', () => {
     ['7', '7'],
     ['a'.repeat(64), 'a'.repeat(64)],
     ['a_b', 'a_b'],
-  ])('%s is stored as %s', (text, name) => expect(agentName(text)._unsafeUnwrap()).toBe(name));
+  ])('%s is stored as %s', (text, name) => expect(value(agentName(text))).toBe(name));
 
   it.each([
     '',
@@ -35,7 +36,7 @@ describe('agentName', () => {
     '../etc',
     'a\0',
   ])('%j is not a name', (text) => {
-    const error = agentName(text)._unsafeUnwrapErr();
+    const error = failure(agentName(text));
     expect(error).toMatchObject({ code: 'invalid_argument', field: 'name' });
     expect(error.message).toMatch(/expected at most 64 letters/);
     expect(error.message).not.toMatch(/\p{Cc}/u);
@@ -44,16 +45,16 @@ describe('agentName', () => {
   it('a name is a name again, unchanged', () => {
     fc.assert(
       fc.property(fc.stringMatching(/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/), (text) => {
-        const name = agentName(text)._unsafeUnwrap();
+        const name = value(agentName(text));
         expect(name).toMatch(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/);
-        expect(agentName(name)._unsafeUnwrap()).toBe(name);
+        expect(value(agentName(name))).toBe(name);
       }),
     );
   });
 });
 
 describe('dispatcherId', () => {
-  it('keeps its case', () => expect(dispatcherId('Ctl-1.x')._unsafeUnwrap()).toBe('Ctl-1.x'));
+  it('keeps its case', () => expect(value(dispatcherId('Ctl-1.x'))).toBe('Ctl-1.x'));
   it.each(['', '-a', '.a', 'a b', 'a\n', 'a'.repeat(65)])('%j is refused', (text) =>
     expect(dispatcherId(text).isErr()).toBe(true),
   );
@@ -72,10 +73,10 @@ describe('dispatcherId', () => {
 
 describe('scriptName and isReqid', () => {
   it.each(['deploy', 'A_b-9', 'a'.repeat(255)])('%s names a script', (text) =>
-    expect(scriptName(text)._unsafeUnwrap()).toBe(text),
+    expect(value(scriptName(text))).toBe(text),
   );
   it.each(['', 'a.sh', '../a', 'a b', 'a\n', 'a'.repeat(256)])('%j names no script', (text) =>
-    expect(scriptName(text)._unsafeUnwrapErr().field).toBe('script'),
+    expect(failure(scriptName(text)).field).toBe('script'),
   );
 
   it.each(['eab1731a91c588ee', 'A-_9', 'a'.repeat(64)])('%s is a request id', (text) =>

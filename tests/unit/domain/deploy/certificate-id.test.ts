@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { certificateId, keyFileName } from '../../../../src/domain/deploy/certificate-id.js';
+import { failure, value } from '../../../contract/result.js';
 
 describe('the id of a certificate', () => {
   it('is letters, digits, dots, underscores and hyphens, up to 128', () => {
     for (const id of ['mc-api-prod', 'a', '...', '.hidden', '-x', 'A_1.b-2', 'x'.repeat(128)])
-      expect(certificateId(id)._unsafeUnwrap()).toBe(id);
-    expect(keyFileName(certificateId('mc-api')._unsafeUnwrap())).toBe('mc-api.key');
+      expect(value(certificateId(id))).toBe(id);
+    expect(keyFileName(value(certificateId('mc-api')))).toBe('mc-api.key');
   });
 
   it.each([
@@ -22,7 +23,7 @@ describe('the id of a certificate', () => {
     ['letters of another script', 'сert'],
     ['a space', 'a b'],
   ])('is not %s', (_what, id) => {
-    expect(certificateId(id)._unsafeUnwrapErr()).toContain('certificate_id');
+    expect(failure(certificateId(id))).toContain('certificate_id');
   });
 
   it('never names a file outside of the directory, and two ids never name the same', () => {

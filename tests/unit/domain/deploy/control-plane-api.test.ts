@@ -7,6 +7,7 @@ import {
   pullRequests,
 } from '../../../../src/domain/deploy/control-plane-api.js';
 import { certificatePem } from '../../../../src/domain/deploy/discovery.js';
+import { failure, value } from '../../../contract/result.js';
 
 const answer = (status: number, body: unknown) => ({
   status,
@@ -53,12 +54,12 @@ describe("the control plane's API", () => {
 
   it('any other status than the expected one is refused, with what the body says', () => {
     expect(expectStatus(answer(202, ''), 202).isOk()).toBe(true);
-    expect(expectStatus(answer(200, ''), 202)._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(expectStatus(answer(200, ''), 202))).toMatchObject({
       code: 'refused',
       status: 200,
       reason: 'status 200 instead of 202',
     });
-    expect(expectStatus(answer(410, '{"error":"gone"}\n'), 200)._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(expectStatus(answer(410, '{"error":"gone"}\n'), 200))).toMatchObject({
       status: 410,
       reason: '{"error":"gone"}',
     });
@@ -77,12 +78,12 @@ describe("the control plane's API", () => {
     ['jobs that are no list', '{"jobs":7}'],
     ['a name twice', '{"jobs":[],"jobs":null}'],
   ])('a list of jobs that is %s is not understood', (_what, body) => {
-    expect(judgeWork(answer(200, body))._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(judgeWork(answer(200, body))).code).toBe('protocol_violation');
   });
 
   it('a list of jobs is taken apart', () => {
-    expect(judgeWork(answer(200, { jobs: [], count: 0 }))._unsafeUnwrap()).toEqual([]);
-    expect(judgeWork(answer(500, { jobs: [] }))._unsafeUnwrapErr().code).toBe('refused');
+    expect(value(judgeWork(answer(200, { jobs: [], count: 0 })))).toEqual([]);
+    expect(failure(judgeWork(answer(500, { jobs: [] }))).code).toBe('refused');
   });
 });
 
@@ -91,7 +92,7 @@ describe('a certificate', () => {
 
   it('is the leaf, then its chain, and nothing that stands between them', () => {
     const pem = `subject=x\r\n${one.replaceAll('\n', '\r\n')}junk\n${two}tail`;
-    expect(judgeCertificate(answer(200, { certificate_pem: pem, version: 1 }))._unsafeUnwrap()).toEqual({
+    expect(value(judgeCertificate(answer(200, { certificate_pem: pem, version: 1 })))).toEqual({
       leaf: one,
       chain: [two],
     });
@@ -105,6 +106,6 @@ describe('a certificate', () => {
     ['not base64', { certificate_pem: `${one}-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n` }],
     ['more than 20', { certificate_pem: one.repeat(21) }],
   ])('that is %s is not understood', (_what, body) => {
-    expect(judgeCertificate(answer(200, body))._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(judgeCertificate(answer(200, body))).code).toBe('protocol_violation');
   });
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { csrSubject } from '../../../../src/domain/deploy/csr.js';
+import { failure, value } from '../../../contract/result.js';
 
 describe('whom a CSR names', () => {
   it('names with an @ are e-mail addresses, IP addresses are such, all others are DNS names', () => {
@@ -12,7 +13,7 @@ describe('whom a CSR names', () => {
       '*.example.com',
       'localhost',
     ];
-    expect(csrSubject('www.example.com', sans)._unsafeUnwrap()).toEqual({
+    expect(value(csrSubject('www.example.com', sans))).toEqual({
       commonName: 'www.example.com',
       names: {
         dnsNames: ['www.example.com', '*.example.com', 'localhost'],
@@ -24,7 +25,7 @@ describe('whom a CSR names', () => {
 
   it('what looks almost like an address is a DNS name', () => {
     const sans = ['127.1', '1.2.3', '010.0.0.1', 'fe80::1%eth0'];
-    expect(csrSubject('x', sans)._unsafeUnwrap().names).toEqual({
+    expect(value(csrSubject('x', sans)).names).toEqual({
       dnsNames: sans,
       emails: [],
       addresses: [],
@@ -32,13 +33,13 @@ describe('whom a CSR names', () => {
   });
 
   it('a name is asked for once', () => {
-    const { names } = csrSubject('x', ['a', 'a', '::1', '0:0::1', 'b@c', 'b@c'])._unsafeUnwrap();
+    const { names } = value(csrSubject('x', ['a', 'a', '::1', '0:0::1', 'b@c', 'b@c']));
     expect(names).toEqual({ dnsNames: ['a'], emails: ['b@c'], addresses: ['::1'] });
   });
 
   it('without a common name there is none', () => {
     for (const commonName of ['', ' ', '\t\n'])
-      expect(csrSubject(commonName, ['a'])._unsafeUnwrapErr()).toBe('empty common name');
+      expect(failure(csrSubject(commonName, ['a']))).toBe('empty common name');
   });
 
   it.each([
@@ -52,7 +53,7 @@ describe('whom a CSR names', () => {
     ['a name of 256 characters', 'x', ['y'.repeat(256)]],
     ['1001 names', 'x', Array.from({ length: 1001 }, (_, each) => `n${each}`)],
   ])('%s is refused in one line', (_what, commonName, sans) => {
-    const reason = csrSubject(commonName, sans)._unsafeUnwrapErr();
+    const reason = failure(csrSubject(commonName, sans));
     expect(reason).not.toMatch(/\p{Cc}/u);
     expect(reason.length).toBeLessThan(250);
   });

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { judgeJobs, laneOf, type PullJob } from '../../../../src/domain/deploy/jobs.js';
+import { failure, value } from '../../../contract/result.js';
 
-const judge = (...jobs: readonly unknown[]) => judgeJobs({ jobs, count: jobs.length })._unsafeUnwrap();
+const judge = (...jobs: readonly unknown[]) => value(judgeJobs({ jobs, count: jobs.length }));
 
 const csr = {
   id: 'job-1',
@@ -60,8 +61,8 @@ describe('the jobs of an answer', () => {
       status: '',
     };
     expect(judge(bare)).toMatchObject([{ job: { targetId: undefined, targetType: '' } }]);
-    expect(judgeJobs({ jobs: null, count: 0 })._unsafeUnwrap()).toEqual([]);
-    expect(judgeJobs({})._unsafeUnwrap()).toEqual([]);
+    expect(value(judgeJobs({ jobs: null, count: 0 }))).toEqual([]);
+    expect(value(judgeJobs({}))).toEqual([]);
   });
 
   it('anything else is ignored, with a reason', () => {
@@ -88,8 +89,8 @@ describe('the jobs of an answer', () => {
   });
 
   it('an answer without a list is none', () => {
-    expect(judgeJobs({ jobs: {} })._unsafeUnwrapErr()).toContain('not a list');
-    expect(judgeJobs({ jobs: 'x' })._unsafeUnwrapErr()).toContain('not a list');
+    expect(failure(judgeJobs({ jobs: {} }))).toContain('not a list');
+    expect(failure(judgeJobs({ jobs: 'x' }))).toContain('not a list');
   });
 
   it('of many jobs the first thousand are taken', () => {

@@ -1,22 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { controlPlaneUrl } from '../../../../src/domain/deploy/server-url.js';
+import { failure, value } from '../../../contract/result.js';
 
 describe('the URL of a control plane', () => {
   it('is an https:// URL with or without port and path', () => {
-    expect(controlPlaneUrl('https://localhost:8443')._unsafeUnwrap()).toEqual({
+    expect(value(controlPlaneUrl('https://localhost:8443'))).toEqual({
       origin: 'https://localhost:8443',
       host: 'localhost',
       port: 8443,
       basePath: '',
     });
-    expect(controlPlaneUrl('HTTPS://CertCtl.Example.com/base/v//')._unsafeUnwrap()).toEqual({
+    expect(value(controlPlaneUrl('HTTPS://CertCtl.Example.com/base/v//'))).toEqual({
       origin: 'https://certctl.example.com',
       host: 'certctl.example.com',
       port: 443,
       basePath: '/base/v',
     });
-    expect(controlPlaneUrl('https://[::1]:8443/')._unsafeUnwrap()).toEqual({
+    expect(value(controlPlaneUrl('https://[::1]:8443/'))).toEqual({
       origin: 'https://[::1]:8443',
       host: '::1',
       port: 8443,
@@ -41,14 +42,14 @@ describe('the URL of a control plane', () => {
     ['https://host/?', 'query'],
     ['https://host/#x', 'fragment'],
   ])('%j is refused: %s', (text, reason) => {
-    expect(controlPlaneUrl(text)._unsafeUnwrapErr()).toContain(reason);
+    expect(failure(controlPlaneUrl(text))).toContain(reason);
   });
 
   it('a password in it is refused, and not told', () => {
-    const refused = controlPlaneUrl('https://user:secret@host')._unsafeUnwrapErr();
+    const refused = failure(controlPlaneUrl('https://user:secret@host'));
     expect(refused).toContain('names a user');
     expect(refused).not.toContain('secret');
-    expect(controlPlaneUrl('http://user:secret@host')._unsafeUnwrapErr()).not.toContain('secret');
+    expect(failure(controlPlaneUrl('http://user:secret@host'))).not.toContain('secret');
   });
 
   it('whatever is taken leads to https and nowhere else', () => {

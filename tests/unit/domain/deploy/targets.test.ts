@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { deploymentTarget } from '../../../../src/domain/deploy/targets.js';
+import { value } from '../../../contract/result.js';
 
 const material = { leaf: 'LEAF\n', chain: 'CHAIN\n', key: 'KEY\n' };
 const installation = (type: string, config: unknown) =>
-  deploymentTarget(type)._unsafeUnwrap().install(config, material)._unsafeUnwrap();
+  value(value(deploymentTarget(type)).install(config, material));
 const contents = (type: string, config: unknown) =>
   Object.fromEntries(installation(type, config).files.map(({ path, content }) => [path, content]));
 const commands = { validate_command: 'validate', reload_command: 'reload' };
@@ -22,8 +23,7 @@ it('NGINX and Apache: chain behind the leaf, or in a file of its own; the key on
     });
     for (const missing of Object.keys(commands))
       expect(
-        deploymentTarget(type)
-          ._unsafeUnwrap()
+        value(deploymentTarget(type))
           .install({ ...commands, cert_path, [missing]: '' }, material)
           .isErr(),
       ).toBe(true);
@@ -65,9 +65,9 @@ it('Traefik, Envoy and Caddy: files in a directory, without a reload', () => {
   });
   expect(installation('Caddy', {})).toMatchObject({ files: [], adminApi: 'http://localhost:2019' });
   for (const cert_file of ['../x', 'a/b', '..', 'a\0'])
-    expect(
-      deploymentTarget('Traefik')._unsafeUnwrap().install({ cert_dir: '/d', cert_file }, material).isErr(),
-    ).toBe(true);
+    expect(value(deploymentTarget('Traefik')).install({ cert_dir: '/d', cert_file }, material).isErr()).toBe(
+      true,
+    );
 });
 
 it('durations are nanoseconds, and what is enabled without an endpoint is not verified and says so', () => {

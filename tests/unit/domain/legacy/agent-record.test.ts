@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { agentName } from '../../../../src/domain/core/names.js';
 import { parseLegacyAgent } from '../../../../src/domain/legacy/agent-record.js';
+import { failure, value } from '../../../contract/result.js';
 
 const record = {
   hostname: 'Web-01',
@@ -19,7 +20,7 @@ const parse = (fields: object, file = 'Web-01.json') =>
 
 describe('the record of an agent in an older registry', () => {
   it('of 0.8 has neither port nor tags', () => {
-    expect(parse({})._unsafeUnwrap()).toEqual({
+    expect(value(parse({}))).toEqual({
       name: 'web-01',
       endpoint: { host: 'Web-01', ip: '192.0.2.7', port: 7443, lookupBy: 'hostname' },
       tags: {},
@@ -31,14 +32,14 @@ describe('the record of an agent in an older registry', () => {
 
   it('of later versions says how the agent is reached, the port as a number or as text', () => {
     for (const port of [7555, '7555'])
-      expect(parse({ lookup_by: 'ip', port, tags: { env: 'prod', tier: 2 } })._unsafeUnwrap()).toMatchObject({
+      expect(value(parse({ lookup_by: 'ip', port, tags: { env: 'prod', tier: 2 } }))).toMatchObject({
         endpoint: { port: 7555, lookupBy: 'ip' },
         tags: { env: 'prod', tier: '2' },
       });
   });
 
   it.each(['pending', 'stale'])('%s: the agent trusts what it trusted before', (status) => {
-    expect(parse({ serial_status: status, dispatcher_serial: '0b' })._unsafeUnwrap()).toMatchObject({
+    expect(value(parse({ serial_status: status, dispatcher_serial: '0b' }))).toMatchObject({
       trusts: '0b',
       behind: status,
     });
@@ -46,13 +47,13 @@ describe('the record of an agent in an older registry', () => {
 
   it('where it is not said whom the agent trusts, that is not known', () => {
     for (const dispatcher_serial of ['', 'none', 7])
-      expect(parse({ dispatcher_serial })._unsafeUnwrap().trusts).toBeUndefined();
+      expect(value(parse({ dispatcher_serial })).trusts).toBeUndefined();
   });
 
   it('notes about a host that was never paired are no record', () => {
     const { hostname, expiry } = record;
     const read = parseLegacyAgent('10.0.0.1.json', JSON.stringify({ hostname, expiry }));
-    expect(read._unsafeUnwrapErr().kind).toBe('fragment');
+    expect(failure(read).kind).toBe('fragment');
   });
 
   it.each([
@@ -63,16 +64,16 @@ describe('the record of an agent in an older registry', () => {
     [{ lookup_by: 'dns' }, /"lookup_by"/],
     [{ hostname: 'a b' }, /"hostname" is "a b"/],
   ])('%j cannot be used, and it is said why', (fields, why) => {
-    expect(parse(fields)._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(parse(fields))).toMatchObject({
       kind: 'unusable',
       reason: expect.stringMatching(why),
     });
   });
 
   it('neither can what is no JSON, or has a name that no agent can have', () => {
-    expect(parseLegacyAgent('a.json', '{')._unsafeUnwrapErr().reason).toBe('not valid JSON');
+    expect(failure(parseLegacyAgent('a.json', '{')).reason).toBe('not valid JSON');
     for (const file of ['-a.json', 'a b.json', `${'a'.repeat(65)}.json`, '..json'])
-      expect(parse({}, file)._unsafeUnwrapErr().reason).toMatch(/is not a host name|is empty/);
+      expect(failure(parse({}, file)).reason).toMatch(/is not a host name|is empty/);
   });
 
   it('whatever a record holds, what is taken of it has a valid name, address and port, and no text that moves a cursor', () => {
@@ -83,7 +84,7 @@ describe('the record of an agent in an older registry', () => {
         (stem, fields) => {
           parse(fields, `${stem}.json`).match(
             ({ name, endpoint, tags }) => {
-              expect(agentName(name)._unsafeUnwrap()).toBe(name);
+              expect(value(agentName(name))).toBe(name);
               expect(endpoint.port).toBeGreaterThan(0);
               expect(endpoint.host + endpoint.ip).toMatch(/^[A-Za-z0-9._:%-]+$/);
               expect(Object.entries(tags).flat().join('')).not.toMatch(/\p{Cc}/u);

@@ -10,6 +10,7 @@ import {
   takeConfiguration,
 } from '../../../../src/domain/legacy/configuration.js';
 import { parseLegacyRotation } from '../../../../src/domain/legacy/rotation.js';
+import { value } from '../../../contract/result.js';
 
 const places = new Set(['cert', 'key']);
 const noted = (notes: Parameters<ReturnType<typeof describeNote>>[0][]) => notes.map(describeNote(false));
@@ -70,7 +71,7 @@ describe('a configuration that is taken over', () => {
   });
 
   it('differences are named with the line there and the value here', () => {
-    const read = (text: string, file: string) => parseConfiguration(text, file)._unsafeUnwrap();
+    const read = (text: string, file: string) => value(parseConfiguration(text, file));
     const theirs = read('a = 1\nb = 2\nc = 3\n[tags]\nenv = prod\n', 'there');
     const ours = read('b = 2\nc = 4\n', 'here');
     expect(settingDifferences(theirs, ours, new Set(['a']))).toEqual([

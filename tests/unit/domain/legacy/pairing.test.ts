@@ -10,6 +10,7 @@ import {
   readLegacyRequest,
   writeLegacyRequest,
 } from '../../../../src/domain/legacy/pairing.js';
+import { failure, value } from '../../../contract/result.js';
 import { capturedPairing } from '../../../support/legacy/peer.js';
 
 const sha256 = (data: Uint8Array) => new Uint8Array(createHash('sha256').update(data).digest());
@@ -19,7 +20,7 @@ const asked = { hostname: 'web-01', csr: 'PEM', nonce: 'AB'.repeat(16) };
 describe('a request of version 1', () => {
   it('is read as a deployed agent sent it', () => {
     const { hostname, nonce, csr } = capturedPairing();
-    const read = readLegacyRequest(json({ hostname, nonce, csr }))._unsafeUnwrap();
+    const read = value(readLegacyRequest(json({ hostname, nonce, csr })));
     expect(read).toEqual({ host: 'vm', nonce, csrPem: csr, port: 7443, lookupBy: 'hostname' });
   });
 
@@ -34,7 +35,7 @@ describe('a request of version 1', () => {
     ],
     [{ hostname: 'WEB-01.example.org' }, { host: 'web-01.example.org' }],
   ])('may say %j', (more, read) => {
-    expect(readLegacyRequest(json({ ...asked, ...more }))._unsafeUnwrap()).toMatchObject(read);
+    expect(value(readLegacyRequest(json({ ...asked, ...more })))).toMatchObject(read);
   });
 
   it.each([
@@ -50,20 +51,18 @@ describe('a request of version 1', () => {
     { lookup_by: 'dns' },
     { hostname: 7 },
   ])('may not say %j', (more) => {
-    expect(readLegacyRequest(json({ ...asked, ...more }))._unsafeUnwrapErr().said).toBe('invalid request');
+    expect(failure(readLegacyRequest(json({ ...asked, ...more }))).said).toBe('invalid request');
   });
 
   it.each(['', '../etc/x', 'a b', 'web\n01', '-web', 'x'.repeat(65), '{"a":1'])(
     'may not come from a host %j',
     (hostname) => {
-      expect(readLegacyRequest(json({ ...asked, hostname }))._unsafeUnwrapErr().said).toBe(
-        'invalid hostname',
-      );
+      expect(failure(readLegacyRequest(json({ ...asked, hostname }))).said).toBe('invalid hostname');
     },
   );
 
   it.each(['', '[]', 'null', '{', '{"hostname":"a","hostname":"b"}'])('may not be %j', (text) => {
-    expect(readLegacyRequest(utf8(text))._unsafeUnwrapErr().said).toBe('invalid request');
+    expect(failure(readLegacyRequest(utf8(text))).said).toBe('invalid request');
   });
 
   it('is written as it is read', () => {
@@ -74,7 +73,7 @@ describe('a request of version 1', () => {
       port: 1,
       lookupBy: 'ip',
     } as const;
-    expect(readLegacyRequest(writeLegacyRequest(request))._unsafeUnwrap()).toEqual(request);
+    expect(value(readLegacyRequest(writeLegacyRequest(request)))).toEqual(request);
   });
 });
 
@@ -88,7 +87,7 @@ describe('an answer of version 1', () => {
   const approved = { status: 'approved', cert: 'C', ca: 'A', nonce: 'n', dispatcher_serial: '0A', later: 1 };
 
   it('is read with what 0.8 leaves out', () => {
-    expect(readLegacyAnswer(json(approved))._unsafeUnwrap()).toEqual({
+    expect(value(readLegacyAnswer(json(approved)))).toEqual({
       kind: 'approved',
       certificatePem: 'C',
       caPem: 'A',
@@ -97,7 +96,7 @@ describe('an answer of version 1', () => {
       dispatcherId: undefined,
     });
     const { dispatcher_serial: _, ...without } = approved;
-    expect(readLegacyAnswer(json(without))._unsafeUnwrap()).toMatchObject({ serial: undefined });
+    expect(value(readLegacyAnswer(json(without)))).toMatchObject({ serial: undefined });
   });
 
   it.each([
@@ -111,11 +110,11 @@ describe('an answer of version 1', () => {
   });
 
   it('that is neither pending nor an approval is a refusal, with a reason or without', () => {
-    expect(readLegacyAnswer(json({ status: 'denied', reason: 'no' }))._unsafeUnwrap()).toMatchObject({
+    expect(value(readLegacyAnswer(json({ status: 'denied', reason: 'no' })))).toMatchObject({
       kind: 'refused',
       reason: 'no',
     });
-    expect(readLegacyAnswer(json({ status: 'denied' }))._unsafeUnwrap()).toMatchObject({ reason: 'denied' });
+    expect(value(readLegacyAnswer(json({ status: 'denied' })))).toMatchObject({ reason: 'denied' });
     expect(readLegacyAnswer(json({ status: 'pending', reqid: 'a b' })).isErr()).toBe(true);
     expect(readLegacyAnswer(json({})).isErr()).toBe(true);
   });

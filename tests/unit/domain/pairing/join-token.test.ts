@@ -6,6 +6,7 @@ import {
   parseJoinToken,
   whyNotUsable,
 } from '../../../../src/domain/pairing/join-token.js';
+import { failure, value } from '../../../contract/result.js';
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
 const tokens = fc.record({ id: bytes(8), secret: bytes(32) });
@@ -18,7 +19,7 @@ describe('the text of a join token', () => {
     const from = (first: number, length: number) => Uint8Array.from({ length }, (_, index) => first + index);
     const token = { id: from(0, 8), secret: from(32, 32) };
     expect(formatJoinToken(token)).toBe(written);
-    expect(parseJoinToken(written)._unsafeUnwrap()).toEqual(token);
+    expect(value(parseJoinToken(written))).toEqual(token);
   });
 
   it('reads back as what was written, also with the line end of a file', () => {
@@ -26,7 +27,7 @@ describe('the text of a join token', () => {
       fc.property(tokens, fc.constantFrom('', '\n', '\r\n', ' '), (token, end) => {
         const text = formatJoinToken(token);
         expect(text).toMatch(/^cxj2\.[A-Za-z0-9_-]{11}\.[A-Za-z0-9_-]{43}$/);
-        expect(parseJoinToken(text + end)._unsafeUnwrap()).toEqual(token);
+        expect(value(parseJoinToken(text + end))).toEqual(token);
       }),
     );
   });
@@ -47,7 +48,7 @@ describe('the text of a join token', () => {
     ['the alphabet of base64', `cxj2.${id}.${'+'.repeat(43)}`],
     ['a space inside', `cxj2. ${id}.${secret}`],
   ])('with %s is refused, and the error does not repeat it', (_what, text) => {
-    const error = parseJoinToken(text)._unsafeUnwrapErr();
+    const error = failure(parseJoinToken(text));
     expect(error).toMatchObject({ code: 'invalid_argument', field: 'join' });
     for (const part of text.split('.').filter((each) => each.length > 8))
       expect(JSON.stringify(error)).not.toContain(part);
@@ -58,7 +59,7 @@ describe('the text of a join token', () => {
       fc.string({ unit: 'binary' }),
       fc.array(fc.base64String(), { maxLength: 4 }).map((parts) => ['cxj2', ...parts].join('.')),
     );
-    const expected = parseJoinToken('')._unsafeUnwrapErr();
+    const expected = failure(parseJoinToken(''));
     fc.assert(
       fc.property(texts, (text) => {
         parseJoinToken(text).match(

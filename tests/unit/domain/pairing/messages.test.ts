@@ -8,6 +8,7 @@ import {
   readPairingMessage,
   writePairingMessage,
 } from '../../../../src/domain/pairing/messages.js';
+import { failure, value } from '../../../contract/result.js';
 
 const b16 = base64url(new Uint8Array(16).fill(1));
 const b32 = base64url(new Uint8Array(32).fill(2));
@@ -48,7 +49,7 @@ describe.each(kinds)('the message %s', (kind) => {
   const optionals = ['join', 'mac'];
 
   it('comes back as it was written', () => {
-    const decoded = read(kind, message)._unsafeUnwrap();
+    const decoded = value(read(kind, message));
     expect(Object.keys(decoded).sort()).toEqual(Object.keys(message).sort());
     expect(JSON.parse(writePairingMessage(decoded))).toEqual(message);
   });
@@ -57,16 +58,16 @@ describe.each(kinds)('the message %s', (kind) => {
     const { [member]: _, ...rest } = message;
     const outcome = read(kind, rest);
     if (optionals.includes(member)) expect(outcome.isOk()).toBe(true);
-    else expect(outcome._unsafeUnwrapErr()).toBe(`member "${member}" is missing`);
+    else expect(failure(outcome)).toBe(`member "${member}" is missing`);
   });
 
   it.each(Object.keys(message))('with a %s of another type is an error', (member) => {
     for (const value of [null, true, {}, [], -1, 1.5])
-      expect(read(kind, { ...message, [member]: value })._unsafeUnwrapErr()).toContain(`"${member}"`);
+      expect(failure(read(kind, { ...message, [member]: value }))).toContain(`"${member}"`);
   });
 
   it('with an unknown member is an error', () => {
-    expect(read(kind, { ...message, further: 1 })._unsafeUnwrapErr()).toBe('unknown member "further"');
+    expect(failure(read(kind, { ...message, further: 1 }))).toBe('unknown member "further"');
   });
 
   it('of any bytes is a value or a text, never a throw', () => {
@@ -84,7 +85,7 @@ describe.each(kinds)('the message %s', (kind) => {
 
   it('above 16 KiB is not even parsed', () => {
     const padded = utf8(`${JSON.stringify(message)}${' '.repeat(maxPairingBody)}`);
-    expect(readPairingMessage(kind, padded)._unsafeUnwrapErr()).toBe('longer than 16384 bytes');
+    expect(failure(readPairingMessage(kind, padded))).toBe('longer than 16384 bytes');
     const fitting = JSON.stringify(message).padEnd(maxPairingBody, ' ');
     expect(readPairingMessage(kind, utf8(fitting)).isOk()).toBe(true);
   });
@@ -101,9 +102,7 @@ describe('the limits of M1', () => {
     ['join', ['', 'AA', base64url(new Uint8Array(9)), `${messages.start.join}=`]],
   ])('a %s that is not of its form is refused', (member, values) => {
     for (const value of values)
-      expect(read('start', { ...messages.start, [member]: value })._unsafeUnwrapErr()).toContain(
-        `"${member}"`,
-      );
+      expect(failure(read('start', { ...messages.start, [member]: value }))).toContain(`"${member}"`);
   });
 
   it.each([
@@ -113,9 +112,9 @@ describe('the limits of M1', () => {
     ['lookup_by', ['hostname', 'ip']],
     ['csr_pem', ['', 'x'.repeat(10_240)]],
   ])('a %s within them is read', (member, values) => {
-    for (const value of values)
-      expect(read('start', { ...messages.start, [member]: value })._unsafeUnwrap()).toMatchObject({
-        [member]: value,
+    for (const given of values)
+      expect(value(read('start', { ...messages.start, [member]: given }))).toMatchObject({
+        [member]: given,
       });
   });
 });
@@ -138,14 +137,14 @@ describe('the answer to M5', () => {
   const answer = (status: number, body: unknown) => readConfirmAnswer(status, utf8(JSON.stringify(body)));
 
   it('is what its status and its body say together', () => {
-    expect(answer(200, messages.approved)._unsafeUnwrap()).toEqual({
+    expect(value(answer(200, messages.approved))).toEqual({
       kind: 'approved',
       name: 'web-01',
       certificatePem: 'PEM',
     });
-    expect(answer(202, messages.pending)._unsafeUnwrap()).toEqual({ kind: 'pending', retryAfter: 2 });
-    expect(answer(403, messages.denied)._unsafeUnwrap()).toEqual({ kind: 'denied', reason: 'no' });
-    expect(answer(410, { status: 'expired' })._unsafeUnwrap()).toEqual({ kind: 'expired' });
+    expect(value(answer(202, messages.pending))).toEqual({ kind: 'pending', retryAfter: 2 });
+    expect(value(answer(403, messages.denied))).toEqual({ kind: 'denied', reason: 'no' });
+    expect(value(answer(410, { status: 'expired' }))).toEqual({ kind: 'expired' });
   });
 
   it('is an error where the two do not belong together', () => {
@@ -154,8 +153,8 @@ describe('the answer to M5', () => {
     expect(answer(403, messages.approved).isErr()).toBe(true);
     expect(answer(202, { ...messages.pending, retry_after: 0 }).isErr()).toBe(true);
     expect(answer(202, { ...messages.pending, retry_after: 3600 }).isErr()).toBe(true);
-    expect(answer(201, messages.approved)._unsafeUnwrapErr()).toBe('status 201');
-    expect(answer(500, messages.approved)._unsafeUnwrapErr()).toBe('status 500');
+    expect(failure(answer(201, messages.approved))).toBe('status 201');
+    expect(failure(answer(500, messages.approved))).toBe('status 500');
   });
 });
 

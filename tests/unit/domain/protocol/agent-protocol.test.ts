@@ -9,6 +9,7 @@ import {
   readPingAnswer,
   readRunAnswer,
 } from '../../../../src/domain/protocol/agent-protocol.js';
+import { failure, value } from '../../../contract/result.js';
 
 const reqid = 'a3f9b2c100010002';
 const json = (value: unknown) => utf8(JSON.stringify(value));
@@ -17,27 +18,27 @@ const run = (value: unknown, status = 200) => readRunAnswer(status, json(value),
 describe('the answer to /run', () => {
   it('of a legacy agent is read as it is captured', () => {
     const body = { script: 'backup', exit: 0, stdout: '...', stderr: '', reqid };
-    expect(run(body)._unsafeUnwrap()).toEqual({ exit: 0, stdout: '...', stderr: '' });
+    expect(value(run(body))).toEqual({ exit: 0, stdout: '...', stderr: '' });
   });
 
   it.each([-1, 0, 1, 126, 255])('exit %i is one', (exit) => {
-    expect(run({ exit, reqid })._unsafeUnwrap()).toEqual({ exit, stdout: '', stderr: '' });
+    expect(value(run({ exit, reqid }))).toEqual({ exit, stdout: '', stderr: '' });
   });
 
   it.each([-2, 256, 1.5, '0', null, true, [], {}])('exit %j is none', (exit) => {
-    expect(run({ exit, reqid })._unsafeUnwrapErr()).toMatchObject({ code: 'protocol_violation' });
+    expect(failure(run({ exit, reqid }))).toMatchObject({ code: 'protocol_violation' });
   });
 
   it('output is passed on as it is: control characters belong to it', () => {
     const stdout = '\u001b[31mred\u0000\r\n\u202e';
-    expect(run({ exit: 0, stdout, stderr: stdout, reqid })._unsafeUnwrap()).toMatchObject({
+    expect(value(run({ exit: 0, stdout, stderr: stdout, reqid }))).toMatchObject({
       stdout,
       stderr: stdout,
     });
   });
 
   it('an error of the agent is shown without control characters', () => {
-    const answer = run({ exit: -1, error: 'a\u001b[2J\nb', reqid })._unsafeUnwrap();
+    const answer = value(run({ exit: -1, error: 'a\u001b[2J\nb', reqid }));
     expect(answer.error).toBe('a\\u001b[2J\\nb');
   });
 
@@ -50,16 +51,16 @@ describe('the answer to /run', () => {
     [{ stdout: -1, stderr: 1.5 }, {}],
     [{ stdout: '5' }, {}],
   ])('of truncated %j, %j is believed', (truncated, expected) => {
-    expect(run({ exit: 0, truncated, reqid })._unsafeUnwrap().truncated).toEqual(expected);
+    expect(value(run({ exit: 0, truncated, reqid })).truncated).toEqual(expected);
   });
 
   it.each([5, 'x', null, true])('truncated %j is none', (truncated) => {
-    expect(run({ exit: 0, truncated, reqid })._unsafeUnwrap()).not.toHaveProperty('truncated');
+    expect(value(run({ exit: 0, truncated, reqid }))).not.toHaveProperty('truncated');
   });
 
   it('with any other status is a refusal, however friendly its body', () => {
     for (const status of [100, 201, 202, 204, 301, 403, 500])
-      expect(run({ exit: 0, reqid }, status)._unsafeUnwrapErr()).toEqual({
+      expect(failure(run({ exit: 0, reqid }, status))).toEqual({
         code: 'refused',
         status,
         reason: `HTTP status ${status}`,
@@ -77,14 +78,14 @@ describe('the answer to /run', () => {
       [5, null, true, [], {}].map((value) => [member, value] as const),
     ),
   )('with a %s that is %j is not understood', (member, value) => {
-    const error = run({ exit: 0, [member]: value })._unsafeUnwrapErr();
+    const error = failure(run({ exit: 0, [member]: value }));
     expect(error.code).toBe('protocol_violation');
     expect(error.message).toContain(`"${member}"`);
   });
 
   it('without reqid, stdout, stderr and error is one, with another reqid it is none', () => {
-    expect(run({ exit: 0 })._unsafeUnwrap()).toEqual({ exit: 0, stdout: '', stderr: '' });
-    expect(run({ exit: 0, reqid: `${reqid}0` })._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(value(run({ exit: 0 }))).toEqual({ exit: 0, stdout: '', stderr: '' });
+    expect(failure(run({ exit: 0, reqid: `${reqid}0` })).code).toBe('protocol_violation');
   });
 });
 
@@ -97,13 +98,13 @@ describe('the answer to /ping', () => {
   const ping = (value: unknown, status = 200) => readPingAnswer(status, json(value));
   it('has host, version and expiry, empty where the agent says nothing', () => {
     const body = { status: 'ok', host: 'web-01', version: '0.9', expiry: 'Jun  7 16:28:00 2027 GMT' };
-    expect(ping(body)._unsafeUnwrap()).toEqual({
+    expect(value(ping(body))).toEqual({
       reportedHostname: 'web-01',
       version: '0.9',
       expiry: 'Jun  7 16:28:00 2027 GMT',
       staged: false,
     });
-    expect(ping({ status: 'ok', version: 5 })._unsafeUnwrap()).toEqual({
+    expect(value(ping({ status: 'ok', version: 5 }))).toEqual({
       reportedHostname: '',
       version: '',
       expiry: '',
@@ -112,18 +113,18 @@ describe('the answer to /ping', () => {
   });
 
   it.each([true, 1])('says with %j that a renewed certificate waits for a restart', (staged) => {
-    expect(ping({ status: 'ok', staged })._unsafeUnwrap().staged).toBe(true);
+    expect(value(ping({ status: 'ok', staged })).staged).toBe(true);
   });
 
   it.each([{}, { status: 'error' }, { status: true }, { status: ['ok'] }])('%j is not understood', (body) => {
-    expect(ping(body)._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(ping(body)).code).toBe('protocol_violation');
   });
 });
 
 describe('how an agent names itself', () => {
   const names = (host: unknown) => [
-    readPingAnswer(200, json({ status: 'ok', host }))._unsafeUnwrap().reportedHostname,
-    readCapabilities(200, json({ scripts: [], host }))._unsafeUnwrap().reportedHostname,
+    value(readPingAnswer(200, json({ status: 'ok', host }))).reportedHostname,
+    value(readCapabilities(200, json({ scripts: [], host }))).reportedHostname,
   ];
 
   it.each(['web-01', 'WEB-01.example.org', '192.0.2.7', 'a'.repeat(255)])('%s is a name', (host) => {
@@ -145,7 +146,7 @@ describe('capabilities', () => {
     const tags = Object.fromEntries(
       Array.from({ length: 300 }, (_, index) => [`t${index}`, index === 0 ? 0 : 'x']),
     );
-    const kept = Object.keys(read({ scripts: [], tags })._unsafeUnwrap().tags);
+    const kept = Object.keys(value(read({ scripts: [], tags })).tags);
     expect(kept).toEqual(Array.from({ length: 200 }, (_, index) => `t${index + 1}`));
   });
 
@@ -155,18 +156,20 @@ describe('capabilities', () => {
       path: `/opt/ctrl-exec/scripts/${'x'.repeat(200)}/${index}`,
       executable: true,
     }));
-    const kept = read({ scripts })._unsafeUnwrap().scripts;
+    const kept = value(read({ scripts })).scripts;
     expect(kept).toHaveLength(10_000);
     expect(kept.at(-1)?.name).toBe('script-9999');
     expect(json({ scripts }).length).toBeLessThan(maxCapabilitiesAnswer);
   });
 
   it('have long texts cut, so that what is kept of a tag is bounded', () => {
-    const { tags, version } = read({
-      scripts: [],
-      version: 'v'.repeat(100_000),
-      tags: { ['k'.repeat(1_000)]: 'v'.repeat(100_000) },
-    })._unsafeUnwrap();
+    const { tags, version } = value(
+      read({
+        scripts: [],
+        version: 'v'.repeat(100_000),
+        tags: { ['k'.repeat(1_000)]: 'v'.repeat(100_000) },
+      }),
+    );
     const [[key, tag] = ['', '']] = Object.entries(tags);
     expect(key.length).toBeLessThanOrEqual(140);
     expect(tag.length).toBeLessThanOrEqual(1_040);
@@ -174,17 +177,16 @@ describe('capabilities', () => {
   });
 
   it.each([{}, { scripts: {} }, { scripts: 'x' }, { scripts: null }])('%j are not understood', (body) => {
-    expect(read(body)._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(read(body)).code).toBe('protocol_violation');
   });
 
   it('tags that are no texts are left out, and no object of tags is none', () => {
-    expect(read({ scripts: [], tags: { a: 'b', c: 1, d: null } })._unsafeUnwrap().tags).toEqual({ a: 'b' });
-    for (const tags of [['a'], 'a', null, 5])
-      expect(read({ scripts: [], tags })._unsafeUnwrap().tags).toEqual({});
+    expect(value(read({ scripts: [], tags: { a: 'b', c: 1, d: null } })).tags).toEqual({ a: 'b' });
+    for (const tags of [['a'], 'a', null, 5]) expect(value(read({ scripts: [], tags })).tags).toEqual({});
   });
 
   it('members of every object are tags like others', () => {
-    const { tags } = read({ scripts: [], tags: { constructor: 'x', toString: 'y' } })._unsafeUnwrap();
+    const { tags } = value(read({ scripts: [], tags: { constructor: 'x', toString: 'y' } }));
     expect(Object.entries(tags)).toEqual([
       ['constructor', 'x'],
       ['toString', 'y'],

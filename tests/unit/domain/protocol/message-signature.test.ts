@@ -17,6 +17,7 @@ import {
   readRequestSignature,
   requestInput,
 } from '../../../../src/domain/protocol/request-signature.js';
+import { failure, value } from '../../../contract/result.js';
 
 interface Vectors {
   private_key_pkcs8_base64: string;
@@ -104,15 +105,17 @@ describe('the vectors of wire-protocol 2.3', () => {
         ['ctrl-exec-target', target],
       ],
     };
-    const input = requestInput({
-      hasBody: request.body !== '',
-      created: 1800000000,
-      expires: 1800000060,
-      nonce,
-      keyid: dispatcher,
-      algorithm: 'ed25519',
-    })._unsafeUnwrap();
-    const base = signatureBase(message, input)._unsafeUnwrap();
+    const input = value(
+      requestInput({
+        hasBody: request.body !== '',
+        created: 1800000000,
+        expires: 1800000060,
+        nonce,
+        keyid: dispatcher,
+        algorithm: 'ed25519',
+      }),
+    );
+    const base = value(signatureBase(message, input));
     expect(base).toBe(request.signature_base);
     const headers = [
       ...message.headers,
@@ -122,7 +125,7 @@ describe('the vectors of wire-protocol 2.3', () => {
   });
 
   it.each(signedCases)('$name: the request is accepted', ({ one }) => {
-    const found = readRequestSignature(requestOf(one))._unsafeUnwrap();
+    const found = value(readRequestSignature(requestOf(one)));
     expect(found.base).toBe(one.request.signature_base);
     expect(found).toMatchObject({
       created: 1800000000_000,
@@ -142,19 +145,21 @@ describe('the vectors of wire-protocol 2.3', () => {
       ...answerOf(one),
       headers: headersOf(response.headers, ['signature-input', 'signature']),
     };
-    const input = answerInput(bare, {
-      created: 1800000001,
-      keyid: agent,
-      algorithm: 'ed25519',
-    })._unsafeUnwrap();
-    const base = signatureBase(bare, input)._unsafeUnwrap();
+    const input = value(
+      answerInput(bare, {
+        created: 1800000001,
+        keyid: agent,
+        algorithm: 'ed25519',
+      }),
+    );
+    const base = value(signatureBase(bare, input));
     expect(base).toBe(response.signature_base);
     expect(Object.fromEntries(signatureHeaders(input, new Uint8Array(sign(null, utf8(base), key))))).toEqual({
       'signature-input': response.headers['signature-input'],
       signature: response.headers['signature'],
     });
 
-    const found = readAnswerSignature(answerOf(one))._unsafeUnwrap();
+    const found = value(readAnswerSignature(answerOf(one)));
     expect(found.base).toBe(response.signature_base);
     expect(verify(null, utf8(found.base), publicKey, found.signature)).toBe(true);
     const judged = {
@@ -167,7 +172,7 @@ describe('the vectors of wire-protocol 2.3', () => {
   });
 
   it('an unsigned request is refused as such', () => {
-    expect(readRequestSignature(requestOf(unsigned))._unsafeUnwrapErr().error).toBe('signature required');
+    expect(failure(readRequestSignature(requestOf(unsigned))).error).toBe('signature required');
   });
 });
 
@@ -184,7 +189,7 @@ const altered = (one: Case, changes: Record<string, string | undefined>): Reques
 };
 const input = run.request.headers?.['signature-input'] ?? '';
 const signature = run.request.headers?.['signature'] ?? '';
-const refusal = (message: RequestMessage) => readRequestSignature(message)._unsafeUnwrapErr();
+const refusal = (message: RequestMessage) => failure(readRequestSignature(message));
 const withInput = (changed: string) => {
   expect(changed).not.toBe(input);
   return refusal(altered(run, { 'signature-input': changed }));
@@ -305,7 +310,7 @@ describe('the form of a request signature', () => {
 
   it('content-type left out is the form without a body', () => {
     const changed = altered(run, { 'signature-input': input.replace('"content-type" ', '') });
-    expect(readRequestSignature(changed)._unsafeUnwrap().hasBody).toBe(false);
+    expect(value(readRequestSignature(changed)).hasBody).toBe(false);
   });
 
   it('a reason stays short, whatever was sent', () => {
@@ -317,7 +322,7 @@ describe('the form of a request signature', () => {
 });
 
 describe('judging a request', () => {
-  const found = readRequestSignature(requestOf(run))._unsafeUnwrap();
+  const found = value(readRequestSignature(requestOf(run)));
   const judge = (changes: Partial<Omit<typeof by, 'algorithm'>> & { algorithm?: string | undefined }) =>
     judgeRequest(found, { ...by, ...changes });
 
@@ -338,7 +343,7 @@ describe('judging a request', () => {
   });
 
   it('says what was wrong', () => {
-    const reason = (changes: Parameters<typeof judge>[0]) => judge(changes)._unsafeUnwrapErr();
+    const reason = (changes: Parameters<typeof judge>[0]) => failure(judge(changes));
     expect(reason({ now: found.created - 75_000 }).reason).toBe('created 75 s in the future');
     expect(reason({ now: found.expires + 45_000 }).reason).toBe('expired 45 s ago');
     expect(reason({ keyid: agent })).toEqual({
@@ -361,7 +366,7 @@ describe('judging a request', () => {
     const fullDigest = contentDigestOf(full.sha256);
     expect(judgeRequestBody({ contentDigest: fullDigest, hasBody: true }, full).isOk()).toBe(true);
     expect(judgeRequestBody({ contentDigest: fullDigest, hasBody: false }, full).isOk()).toBe(false);
-    expect(judgeRequestBody({ contentDigest: emptyDigest, hasBody: true }, full)._unsafeUnwrapErr()).toEqual({
+    expect(failure(judgeRequestBody({ contentDigest: emptyDigest, hasBody: true }, full))).toEqual({
       error: 'signature invalid',
       reason: 'digest differs',
     });
@@ -430,7 +435,7 @@ describe('the form of an answer signature', () => {
       headers: [['content-digest', contentDigestOf(sha256(''))]],
       ...(request ? { request } : {}),
     };
-    const made = answerInput(bare, { created: 1, keyid: agent, algorithm: 'ed25519' })._unsafeUnwrap();
+    const made = value(answerInput(bare, { created: 1, keyid: agent, algorithm: 'ed25519' }));
     expect(made.text).not.toContain('content-type');
     const headers = [...bare.headers, ...signatureHeaders(made, new Uint8Array(64))];
     expect(readAnswerSignature({ ...bare, headers }).isOk()).toBe(true);
@@ -440,7 +445,7 @@ describe('the form of an answer signature', () => {
   });
 
   it('bound to its request it is accepted at any time, else within 30 s', () => {
-    const found = readAnswerSignature(answerOf(run))._unsafeUnwrap();
+    const found = value(readAnswerSignature(answerOf(run)));
     expect(found.bound).toBe(true);
     const judged = (changes: Partial<typeof found>, at = now) =>
       judgeAnswer(
@@ -462,7 +467,7 @@ describe('the form of an answer signature', () => {
       false,
     ]);
     expect([-8 * 3600, -31, 31, 8 * 3600].every((seconds) => at(seconds, true))).toBe(true);
-    expect(judged({ created: now - 31_000, bound: false })._unsafeUnwrapErr()).toBe('created 31 s from now');
+    expect(failure(judged({ created: now - 31_000, bound: false }))).toBe('created 31 s from now');
     expect(judged({ keyid: dispatcher }).isErr()).toBe(true);
     expect(judged({ algorithm: 'rsa-pss-sha512' }).isErr()).toBe(true);
   });

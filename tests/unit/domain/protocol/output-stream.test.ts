@@ -12,6 +12,7 @@ import {
   type StreamLine,
   streamReader,
 } from '../../../../src/domain/protocol/output-stream.js';
+import { failure, value } from '../../../contract/result.js';
 
 const crypto = nodeCrypto();
 const reader = (maxEnd = 1024 * 1024) => streamReader(crypto.runningSha256(), maxEnd);
@@ -40,7 +41,7 @@ describe('lines of output', () => {
           const reading = reader();
           const found: StreamLine[] = [];
           for (let at = 0; at < all.length; at += size)
-            found.push(...reading.push(all.subarray(at, at + size))._unsafeUnwrap());
+            found.push(...value(reading.push(all.subarray(at, at + size))));
           expect(found.at(-1)).toMatchObject({ kind: 'end', result: { exit: 0 } });
           expect(found.slice(0, -1)).toEqual(
             pieces.map((bytes, index) => ({
@@ -64,9 +65,7 @@ describe('lines of output', () => {
       expect(said.join('')).toBe(text);
     }
     const binary = new Uint8Array(70_000).fill(0x80);
-    const read = reader()
-      .push(Buffer.concat(outputLines('stderr', binary)))
-      ._unsafeUnwrap();
+    const read = value(reader().push(Buffer.concat(outputLines('stderr', binary))));
     const bytes = read.map((line) => (line.kind === 'output' ? line.bytes : new Uint8Array()));
     expect(Buffer.compare(Buffer.concat(bytes), binary)).toBe(0);
     expect(outputLines('stdout', new Uint8Array())).toEqual([]);
@@ -75,7 +74,7 @@ describe('lines of output', () => {
   it('hold the largest piece of output, whatever is in it', () => {
     for (const byte of [0, 0x1f, 0x22, 0xff]) {
       const piece = new Uint8Array(maxStreamChunk).fill(byte);
-      const [read] = reader().push(outputLine('stdout', piece))._unsafeUnwrap();
+      const [read] = value(reader().push(outputLine('stdout', piece)));
       expect(read).toEqual({ kind: 'output', stream: 'stdout', bytes: piece });
     }
   });
@@ -86,8 +85,8 @@ describe('a stream', () => {
 
   it('that stops before its end line is incomplete', () => {
     const reading = reader();
-    reading.push(Buffer.concat(lines))._unsafeUnwrap();
-    reading.push(endOf(...lines).slice(0, -1))._unsafeUnwrap();
+    value(reading.push(Buffer.concat(lines)));
+    value(reading.push(endOf(...lines).slice(0, -1)));
     expect(reading.whyIncomplete()).toBe('it stopped before its end line');
   });
 
@@ -101,30 +100,24 @@ describe('a stream', () => {
     const reading = reader();
     const bytes = Buffer.concat([...changed.flatMap((line) => line ?? []), endOf(...lines)]);
     const reason = 'the digest of its end line is not the one of what came';
-    expect(reading.push(bytes)._unsafeUnwrapErr()).toBe(reason);
-    expect(reading.push(endOf(...lines))._unsafeUnwrapErr()).toBe(reason);
+    expect(failure(reading.push(bytes))).toBe(reason);
+    expect(failure(reading.push(endOf(...lines)))).toBe(reason);
     expect(reading.whyIncomplete()).toBe(reason);
   });
 
   it('ends with its end line', () => {
     const end = endOf(...lines);
     const reading = reader();
-    reading.push(Buffer.concat([...lines, end]))._unsafeUnwrap();
-    expect(reading.push(utf8('\n'))._unsafeUnwrapErr()).toBe('something follows its end line');
-    expect(
-      reader()
-        .push(Buffer.concat([...lines, end, end]))
-        ._unsafeUnwrapErr(),
-    ).toBe('something follows its end line');
+    value(reading.push(Buffer.concat([...lines, end])));
+    expect(failure(reading.push(utf8('\n')))).toBe('something follows its end line');
+    expect(failure(reader().push(Buffer.concat([...lines, end, end])))).toBe(
+      'something follows its end line',
+    );
   });
 
   it('may have lines of a kind that a later version knows; they count for the digest', () => {
     const later = utf8('{"t":"progress","of":7}\n');
-    expect(
-      reader()
-        .push(Buffer.concat([later, endOf(later)]))
-        ._unsafeUnwrap(),
-    ).toHaveLength(1);
+    expect(value(reader().push(Buffer.concat([later, endOf(later)])))).toHaveLength(1);
     expect(
       reader()
         .push(Buffer.concat([later, endOf()]))
@@ -142,22 +135,18 @@ describe('a stream', () => {
     ['{"t":"end","result":[],"digest":"","sig":{}}', 'its end line lacks "result", "digest" or "sig"'],
     ['{"t":"end","result":{},"digest":"","sig":{}}', '"sig" of its end line lacks "input" or "signature"'],
   ])('with the line %s is refused', (line, reason) => {
-    expect(
-      reader()
-        .push(utf8(`${line}\n`))
-        ._unsafeUnwrapErr(),
-    ).toBe(reason);
+    expect(failure(reader().push(utf8(`${line}\n`)))).toBe(reason);
   });
 
   it('never makes its reader hold more than a line may have', () => {
     const longest = 6 * maxStreamChunk + 64;
     const output = reader();
     expect(output.push(new Uint8Array(longest).fill(32)).isOk()).toBe(true);
-    expect(output.push(utf8(' '))._unsafeUnwrapErr()).toBe('one of its lines is too long');
+    expect(failure(output.push(utf8(' ')))).toBe('one of its lines is too long');
     const end = reader(longest + 100);
     const begin = utf8('{"t":"end",');
-    for (const byte of begin) end.push(Uint8Array.of(byte))._unsafeUnwrap();
-    end.push(new Uint8Array(longest + 100 - begin.length).fill(32))._unsafeUnwrap();
-    expect(end.push(utf8(' '))._unsafeUnwrapErr()).toBe('one of its lines is too long');
+    for (const byte of begin) value(end.push(Uint8Array.of(byte)));
+    value(end.push(new Uint8Array(longest + 100 - begin.length).fill(32)));
+    expect(failure(end.push(utf8(' ')))).toBe('one of its lines is too long');
   });
 });

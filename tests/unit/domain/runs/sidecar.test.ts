@@ -3,13 +3,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { canonicalJson } from '../../../../src/domain/core/json.js';
 import { parseSidecar, sidecarLimit } from '../../../../src/domain/runs/sidecar.js';
+import { failure, value } from '../../../contract/result.js';
 
-const version = (body: unknown) => parseSidecar(JSON.stringify(body))._unsafeUnwrap().version;
+const version = (body: unknown) => value(parseSidecar(JSON.stringify(body))).version;
 
 describe('parseSidecar', () => {
   it('advertises the body with all that it holds', () => {
     const body = { version: '2', description: 'é', arguments: { type: 'object' }, own: [null, 1.5] };
-    expect(parseSidecar(JSON.stringify(body))._unsafeUnwrap()).toEqual({
+    expect(value(parseSidecar(JSON.stringify(body)))).toEqual({
       schema: body,
       version: { kind: 'own', text: '2' },
     });
@@ -29,7 +30,7 @@ describe('parseSidecar', () => {
 
   it('the digest does not depend on order or white space', () => {
     const digest = (text: string) => {
-      const { version } = parseSidecar(text)._unsafeUnwrap();
+      const { version } = value(parseSidecar(text));
       return createHash('sha256')
         .update(version.kind === 'digest' ? version.canonical : '')
         .digest('hex')
@@ -46,14 +47,12 @@ describe('parseSidecar', () => {
     ['{"a":1,"a":2}', 'the name "a" occurs twice in one object'],
     ['{"__proto__":{"version":"1"}}', 'the name "__proto__" is not allowed'],
     [`{"a":${'['.repeat(100)}${']'.repeat(100)}}`, 'nested deeper than 64'],
-  ])('bad body %# cannot be used', (text, reason) =>
-    expect(parseSidecar(text)._unsafeUnwrapErr()).toBe(reason),
-  );
+  ])('bad body %# cannot be used', (text, reason) => expect(failure(parseSidecar(text))).toBe(reason));
 
   it('is limited in bytes, not in characters', () => {
     const filled = (character: string, count: number) => `{"a":"${character.repeat(count)}"}`;
     expect(parseSidecar(filled('x', sidecarLimit - 8)).isOk()).toBe(true);
-    expect(parseSidecar(filled('x', sidecarLimit - 7))._unsafeUnwrapErr()).toBe('larger than 65536 bytes');
+    expect(failure(parseSidecar(filled('x', sidecarLimit - 7)))).toBe('larger than 65536 bytes');
     expect(parseSidecar(filled('é', sidecarLimit / 2)).isErr()).toBe(true);
   });
 

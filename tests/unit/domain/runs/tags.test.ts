@@ -1,18 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { matchesTags, parseTagFilter } from '../../../../src/domain/runs/tags.js';
+import { failure, value } from '../../../contract/result.js';
 
 describe('parseTagFilter', () => {
   it.each([
     ['env=prod', { env: 'prod' }],
     [' env = prod , dc=fra=1', { env: 'prod', dc: 'fra=1' }],
     ['env=', { env: '' }],
-  ])('%j selects %j', (text, filter) => expect(parseTagFilter(text)._unsafeUnwrap()).toEqual(filter));
+  ])('%j selects %j', (text, filter) => expect(value(parseTagFilter(text))).toEqual(filter));
 
   it.each(['', ',', 'env', 'env=prod,', '=prod', 'env=a,env=b', '__proto__=x', 'env=prod,\u001b[2J'])(
     '%j is refused',
     (text) => {
-      const error = parseTagFilter(text)._unsafeUnwrapErr();
+      const error = failure(parseTagFilter(text));
       expect(error).toMatchObject({ code: 'invalid_argument', field: 'tags' });
       expect(error.message).not.toMatch(/\p{Cc}/u);
     },
@@ -25,7 +26,7 @@ describe('parseTagFilter', () => {
         const text = Object.entries(tags)
           .map((pair) => pair.join('='))
           .join(',');
-        const filter = parseTagFilter(text)._unsafeUnwrap();
+        const filter = value(parseTagFilter(text));
         expect(Object.entries(filter)).toEqual(Object.entries(tags));
         expect(matchesTags({ more: 'x', ...tags }, filter)).toBe(true);
       }),

@@ -4,12 +4,13 @@ import { parseConfiguration } from '../../../../src/domain/core/configuration.js
 import { contains } from '../../../../src/domain/core/ip-prefix.js';
 import { agentSettings } from '../../../../src/domain/settings/agent.js';
 import { keysWithoutEffect } from '../../../../src/domain/settings/reader.js';
+import { failure, value } from '../../../contract/result.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf' };
 const read = (text: string) =>
   parseConfiguration(text, base.file).andThen((parsed) => agentSettings(parsed, base));
-const settings = (text: string) => read(text)._unsafeUnwrap().settings;
-const warnings = (text: string) => read(text)._unsafeUnwrap().warnings;
+const settings = (text: string) => value(read(text)).settings;
+const warnings = (text: string) => value(read(text)).warnings;
 
 describe('agentSettings', () => {
   it('are the documented defaults without a file, and with an empty one', () => {
@@ -43,8 +44,8 @@ describe('agentSettings', () => {
       acceptLegacyDispatchers: false,
       tags: {},
     };
-    expect(agentSettings(undefined, base)._unsafeUnwrap()).toEqual({ settings: defaults, warnings: [] });
-    expect(read('')._unsafeUnwrap()).toEqual({ settings: defaults, warnings: [] });
+    expect(value(agentSettings(undefined, base))).toEqual({ settings: defaults, warnings: [] });
+    expect(value(read(''))).toEqual({ settings: defaults, warnings: [] });
   });
 
   it('every key of the table is read', () => {
@@ -137,7 +138,7 @@ describe('agentSettings', () => {
     ['max_connections = 1', /expected a whole number of connections from 2 to 65536/],
     ['run_timeout = 1h', /expected a whole number of seconds from 0/],
   ])('%j is refused, and opens nothing', (text, message) => {
-    const error = read(text)._unsafeUnwrapErr();
+    const error = failure(read(text));
     expect(error).toMatchObject({ code: 'config_invalid', file: base.file, line: 1 });
     expect(error.message).toMatch(message);
   });

@@ -3,12 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../../src/domain/core/configuration.js';
 import { dispatcherSettings } from '../../../../src/domain/settings/dispatcher.js';
 import { keysWithoutEffect } from '../../../../src/domain/settings/reader.js';
+import { failure, value } from '../../../contract/result.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'ctl.example.com' };
 const read = (text: string) =>
   parseConfiguration(text, base.file).andThen((parsed) => dispatcherSettings(parsed, base));
-const settings = (text: string) => read(text)._unsafeUnwrap().settings;
-const warnings = (text: string) => read(text)._unsafeUnwrap().warnings;
+const settings = (text: string) => value(read(text)).settings;
+const warnings = (text: string) => value(read(text)).warnings;
 
 describe('dispatcherSettings', () => {
   it('are the documented defaults without a file, and with an empty one', () => {
@@ -52,8 +53,8 @@ describe('dispatcherSettings', () => {
       allowLegacyPairing: false,
       allowLegacyAgents: [],
     };
-    expect(dispatcherSettings(undefined, base)._unsafeUnwrap()).toEqual({ settings: defaults, warnings: [] });
-    expect(read('')._unsafeUnwrap()).toEqual({ settings: defaults, warnings: [] });
+    expect(value(dispatcherSettings(undefined, base))).toEqual({ settings: defaults, warnings: [] });
+    expect(value(read(''))).toEqual({ settings: defaults, warnings: [] });
   });
 
   it('every key of the table is read', () => {
@@ -149,13 +150,11 @@ describe('dispatcherSettings', () => {
   it('the old name of read_timeout works', () => {
     expect(settings('timeout = 7').readTimeout).toBe(7);
     expect(warnings('timeout = 7')).toEqual([]);
-    expect(read('timeout = x')._unsafeUnwrapErr().message).toMatch(
-      /^\/h\/ctrl-exec\.conf:1: timeout is "x", expected/,
-    );
+    expect(failure(read('timeout = x')).message).toMatch(/^\/h\/ctrl-exec\.conf:1: timeout is "x", expected/);
   });
 
   it('a host name that cannot be an id is made into one', () => {
-    const odd = dispatcherSettings(undefined, { ...base, hostName: '-ctl 1' })._unsafeUnwrap().settings;
+    const odd = value(dispatcherSettings(undefined, { ...base, hostName: '-ctl 1' })).settings;
     expect(odd).toMatchObject({ dispatcherId: 'ctl-1', dispatcherIdConfigured: false });
   });
 
@@ -190,7 +189,7 @@ describe('dispatcherSettings', () => {
     ['api_cert = /a', 1, 'api_cert is set without api_key, expected both or neither'],
     ['api_key = /a', 1, 'api_key is set without api_cert, expected both or neither'],
   ])('%j is refused', (text, line, reason) => {
-    expect(read(text)._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(read(text))).toMatchObject({
       line,
       reason,
       message: `${base.file}:${line}: ${reason}`,

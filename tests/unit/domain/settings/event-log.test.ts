@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../../src/domain/core/configuration.js';
 import { agentSettings } from '../../../../src/domain/settings/agent.js';
 import { eventLogSetting } from '../../../../src/domain/settings/event-log.js';
+import { failure, value } from '../../../contract/result.js';
 
 describe('event_log', () => {
   it.each([
@@ -14,7 +15,7 @@ describe('event_log', () => {
     ['json:/var/log/ctrl exec.json', { kind: 'json', file: '/var/log/ctrl exec.json' }],
     ['syslog:/run/systemd/journal/dev-log', { kind: 'syslog', socket: '/run/systemd/journal/dev-log' }],
   ])('%s is understood', (text, setting) => {
-    expect(eventLogSetting(text)._unsafeUnwrap()).toEqual(setting);
+    expect(value(eventLogSetting(text))).toEqual(setting);
   });
 
   it.each([
@@ -28,7 +29,7 @@ describe('event_log', () => {
     'file:/x',
     '/x',
   ])('%j is refused', (text) => {
-    expect(eventLogSetting(text)._unsafeUnwrapErr()).toMatch(/^auto, syslog, stderr, json, none,/);
+    expect(failure(eventLogSetting(text))).toMatch(/^auto, syslog, stderr, json, none,/);
   });
 
   it('a mistake names file, line and what is expected', () => {
@@ -36,7 +37,7 @@ describe('event_log', () => {
     const read = parseConfiguration('port = 1\nevent_log = journald\n', base.file).andThen((parsed) =>
       agentSettings(parsed, base),
     );
-    expect(read._unsafeUnwrapErr().message).toBe(
+    expect(failure(read).message).toBe(
       '/h/agent.conf:2: event_log is "journald", expected auto, syslog, stderr, json, none, json:/absolute/path of a file, or syslog:/path of a socket',
     );
   });

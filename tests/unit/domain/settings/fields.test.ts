@@ -2,14 +2,15 @@ import fc from 'fast-check';
 import type { Result } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import * as fields from '../../../../src/domain/settings/fields.js';
+import { failure, value } from '../../../contract/result.js';
 
-const value = <T>(result: Result<T, string>) => result._unsafeUnwrap();
-const expected = (result: Result<unknown, string>) => result._unsafeUnwrapErr();
+const settingOf = <T>(result: Result<T, string>) => value(result);
+const expected = (result: Result<unknown, string>) => failure(result);
 
 describe('fields of a configuration', () => {
   it('a number is whole, decimal and within its range', () => {
     const field = fields.integer({ min: 1, max: 365, unit: 'days' });
-    expect(value(field('365'))).toBe(365);
+    expect(settingOf(field('365'))).toBe(365);
     for (const text of ['', '0', '366', '-1', '+1', '1.5', '1e2', '0x10', ' 1', '1 d', '9'.repeat(400)])
       expect(expected(field(text))).toBe('a whole number of days from 1 to 365');
     expect(expected(fields.integer({ min: 0, max: 9 })('x'))).toBe('a whole number from 0 to 9');
@@ -28,7 +29,7 @@ describe('fields of a configuration', () => {
   });
 
   it('seconds fit a timer', () => {
-    expect(value(fields.seconds(0)('0'))).toBe(0);
+    expect(settingOf(fields.seconds(0)('0'))).toBe(0);
     expect(fields.seconds(1)('0').isErr()).toBe(true);
     expect(
       fields
@@ -39,51 +40,52 @@ describe('fields of a configuration', () => {
   });
 
   it('a port is up to 65535, 0 lets the system choose', () => {
-    expect(value(fields.port('65535'))).toBe(65535);
-    expect(value(fields.port('0'))).toBe(0);
+    expect(settingOf(fields.port('65535'))).toBe(65535);
+    expect(settingOf(fields.port('0'))).toBe(0);
     for (const text of ['', '65536', '-1', 'https', '7443,7444'])
       expect(expected(fields.port(text))).toMatch(/^a port from 1 to 65535/);
   });
 
   it('on and off have four words each, in either case', () => {
     for (const text of ['1', 'yes', 'true', 'on', 'ON', 'Yes'])
-      expect(value(fields.boolean(text))).toBe(true);
-    for (const text of ['0', 'no', 'false', 'off', 'Off']) expect(value(fields.boolean(text))).toBe(false);
+      expect(settingOf(fields.boolean(text))).toBe(true);
+    for (const text of ['0', 'no', 'false', 'off', 'Off'])
+      expect(settingOf(fields.boolean(text))).toBe(false);
     for (const text of ['', '2', 'enabled', 'y'])
       expect(expected(fields.boolean(text))).toMatch(/^1, yes, true or on/);
   });
 
   it('one of a few words', () => {
     const field = fields.oneOf(['allow', 'deny']);
-    expect(value(field('Deny'))).toBe('deny');
+    expect(settingOf(field('Deny'))).toBe('deny');
     expect(expected(field('perhaps'))).toBe('one of allow, deny');
     expect(field('').isErr()).toBe(true);
   });
 
   it('a path is absolute, or a plain name in the home', () => {
     const field = fields.path('/home/x');
-    expect(value(field('/etc/a b'))).toBe('/etc/a b');
-    expect(value(field('a.crt'))).toBe('/home/x/a.crt');
-    expect(value(fields.path('/')('a.crt'))).toBe('/a.crt');
+    expect(settingOf(field('/etc/a b'))).toBe('/etc/a b');
+    expect(settingOf(field('a.crt'))).toBe('/home/x/a.crt');
+    expect(settingOf(fields.path('/')('a.crt'))).toBe('/a.crt');
     for (const text of ['', '.', '..', './a', '../a', 'a/b'])
       expect(expected(field(text))).toBe('an absolute path, or the name of a file in /home/x');
   });
 
   it('nothing at all is undefined where a key is optional', () => {
-    expect(value(fields.optional(fields.port)(''))).toBeUndefined();
-    expect(value(fields.optional(fields.port)('1'))).toBe(1);
+    expect(settingOf(fields.optional(fields.port)(''))).toBeUndefined();
+    expect(settingOf(fields.optional(fields.port)('1'))).toBe(1);
     expect(fields.optional(fields.port)('x').isErr()).toBe(true);
   });
 
   it('lists have no holes, and are not empty', () => {
-    expect(value(fields.commaList('a , b'))).toEqual(['a', 'b']);
+    expect(settingOf(fields.commaList('a , b'))).toEqual(['a', 'b']);
     for (const text of ['', 'a,', ',a', 'a,,b']) expect(fields.commaList(text).isErr()).toBe(true);
-    expect(value(fields.directories('/a:/b c:'))).toEqual(['/a', '/b c']);
+    expect(settingOf(fields.directories('/a:/b c:'))).toEqual(['/a', '/b c']);
     for (const text of ['', ':', 'a', '/a:b', '~/x']) expect(fields.directories(text).isErr()).toBe(true);
   });
 
   it('a rate limit is three numbers above zero', () => {
-    expect(value(fields.rateLimit('10/60/300'))).toEqual({ limit: 10, window: 60, block: 300 });
+    expect(settingOf(fields.rateLimit('10/60/300'))).toEqual({ limit: 10, window: 60, block: 300 });
     for (const text of [
       '',
       '10',
@@ -99,17 +101,17 @@ describe('fields of a configuration', () => {
   });
 
   it('what is listened on is an address in its shortest form, or a host name', () => {
-    expect(value(fields.bindAddress('0.0.0.0'))).toBe('0.0.0.0');
-    expect(value(fields.bindAddress('[0::1]'))).toBe('::1');
-    expect(value(fields.bindAddress('localhost'))).toBe('localhost');
+    expect(settingOf(fields.bindAddress('0.0.0.0'))).toBe('0.0.0.0');
+    expect(settingOf(fields.bindAddress('[0::1]'))).toBe('::1');
+    expect(settingOf(fields.bindAddress('localhost'))).toBe('localhost');
     for (const text of ['', '*', '127.0.0.1:80', '256.1.1.1', '7443', 'a b', '[localhost]'])
       expect(expected(fields.bindAddress(text))).toMatch(/^an IP address/);
   });
 
   it('agents are named in lower case, or all of them by a star', () => {
-    expect(value(fields.agentNames('Web-01, db'))).toEqual(['web-01', 'db']);
-    expect(value(fields.agentNames('*'))).toBe('*');
-    expect(value(fields.agentNames(''))).toEqual([]);
+    expect(settingOf(fields.agentNames('Web-01, db'))).toEqual(['web-01', 'db']);
+    expect(settingOf(fields.agentNames('*'))).toBe('*');
+    expect(settingOf(fields.agentNames(''))).toEqual([]);
     for (const text of ['web-*', 'a,*', 'a,', '-a']) expect(fields.agentNames(text).isErr()).toBe(true);
   });
 

@@ -9,17 +9,18 @@ import {
   type PullOptions,
   pullSettings,
 } from '../../../../src/domain/settings/pull.js';
+import { failure, value } from '../../../contract/result.js';
 
 const needed = { CERTCTL_API_KEY: 'key-1', CERTCTL_AGENT_ID: 'agent-1' };
 
 function read(options: PullOptions, environment: PullEnvironment, conf = '') {
-  const parsed = parseConfiguration(conf, 'agent.conf')._unsafeUnwrap();
+  const parsed = value(parseConfiguration(conf, 'agent.conf'));
   return pullSettings(options, environment, parsed.pull, 'agent.conf');
 }
 const settings = (options: PullOptions, environment: PullEnvironment = needed, conf = '') =>
-  read(options, environment, conf)._unsafeUnwrap().settings;
+  value(read(options, environment, conf)).settings;
 const refusal = (options: PullOptions, environment: PullEnvironment = needed, conf = '') =>
-  read(options, environment, conf)._unsafeUnwrapErr().message;
+  failure(read(options, environment, conf)).message;
 
 describe('the settings of a pull agent', () => {
   it('have the defaults of the Go agent', () => {
@@ -91,7 +92,7 @@ describe('the settings of a pull agent', () => {
   });
 
   it('an unknown key in the section is a warning with the closest one', () => {
-    const { warnings } = read({}, needed, '[pull]\nkeydir = /x\nport = 1\n')._unsafeUnwrap();
+    const { warnings } = value(read({}, needed, '[pull]\nkeydir = /x\nport = 1\n'));
     expect(warnings).toEqual([
       'agent.conf:2: unknown key "keydir" in [pull] is ignored, did you mean "key_dir"?',
       'agent.conf:3: unknown key "port" in [pull] is ignored',
@@ -128,8 +129,7 @@ describe('the settings of a pull agent', () => {
   });
 
   it('an id that stands in a path leads nowhere else', () => {
-    for (const id of ['..', '.', '', 'a b', 'a\nb', 'x'.repeat(129)])
-      expect(isPathSegment(id)).toBe(false);
+    for (const id of ['..', '.', '', 'a b', 'a\nb', 'x'.repeat(129)]) expect(isPathSegment(id)).toBe(false);
     for (const id of ['agent-1', 'a/b', 'a?b', 'ag%2e']) expect(isPathSegment(id)).toBe(true);
   });
 });

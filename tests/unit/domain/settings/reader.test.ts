@@ -2,17 +2,18 @@ import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../../src/domain/core/configuration.js';
 import { integer } from '../../../../src/domain/settings/fields.js';
 import { settingsReader } from '../../../../src/domain/settings/reader.js';
+import { failure, value } from '../../../contract/result.js';
 
 const number = integer({ min: 1, max: 9 });
 const readerOf = (text: string) =>
-  settingsReader(parseConfiguration(text, '/h/x.conf')._unsafeUnwrap(), '/other.conf');
+  settingsReader(value(parseConfiguration(text, '/h/x.conf')), '/other.conf');
 
 describe('settingsReader', () => {
   it('gives the fallback for what is not set, also without a file', () => {
     const reader = settingsReader(undefined, '/h/x.conf');
     expect(reader.read('depth', number, 4)).toBe(4);
     expect(reader.isSet('depth')).toBe(false);
-    expect(reader.finish(1, [])._unsafeUnwrap()).toEqual({ settings: 1, warnings: [] });
+    expect(value(reader.finish(1, []))).toEqual({ settings: 1, warnings: [] });
   });
 
   it('names file, line, key, what was found and what is expected, for the first wrong line', () => {
@@ -20,7 +21,7 @@ describe('settingsReader', () => {
     expect(reader.read('height', number, 1)).toBe(1);
     reader.read('width', number, 1);
     expect(reader.read('depth', number, 1)).toBe(3);
-    expect(reader.finish(0, [])._unsafeUnwrapErr()).toEqual({
+    expect(failure(reader.finish(0, []))).toEqual({
       code: 'config_invalid',
       message: '/h/x.conf:2: width is "0", expected a whole number from 1 to 9',
       file: '/h/x.conf',
@@ -32,7 +33,7 @@ describe('settingsReader', () => {
   it('says that a value is empty', () => {
     const reader = readerOf('height =');
     reader.read('height', number, 1);
-    expect(reader.finish(0, [])._unsafeUnwrapErr().message).toBe(
+    expect(failure(reader.finish(0, [])).message).toBe(
       '/h/x.conf:1: height is empty, expected a whole number from 1 to 9',
     );
   });
@@ -40,7 +41,7 @@ describe('settingsReader', () => {
   it('warns of a key that nothing reads, with the closest that is read', () => {
     const reader = readerOf('dpeth = 3\nsomething_else = 1');
     reader.read('depth', number, 1);
-    expect(reader.finish(0, [])._unsafeUnwrap().warnings).toEqual([
+    expect(value(reader.finish(0, [])).warnings).toEqual([
       '/h/x.conf:1: unknown key "dpeth" is ignored, did you mean "depth"?',
       '/h/x.conf:2: unknown key "something_else" is ignored',
     ]);
@@ -50,7 +51,7 @@ describe('settingsReader', () => {
     expect(readerOf('deepness = 3').read('depth', number, 1, 'deepness')).toBe(3);
     const both = readerOf('depth = 2\ndeepness = 3');
     expect(both.read('depth', number, 1, 'deepness')).toBe(2);
-    expect(both.finish(0, [])._unsafeUnwrap().warnings).toEqual([
+    expect(value(both.finish(0, [])).warnings).toEqual([
       '/h/x.conf:2: deepness is ignored, for depth is set in line 1',
     ]);
   });
@@ -58,7 +59,7 @@ describe('settingsReader', () => {
   it('warns of a setting that slipped into [tags], and of sections that mean nothing in this file', () => {
     const reader = readerOf('[tags]\ndepth = 3\n[profile a]\n[pull]');
     reader.read('depth', number, 1);
-    expect(reader.finish(0, ['tags', 'pull'])._unsafeUnwrap().warnings).toEqual([
+    expect(value(reader.finish(0, ['tags', 'pull'])).warnings).toEqual([
       '/h/x.conf:2: depth stands in [tags] and is a tag; as a setting it belongs above it',
       '/h/x.conf:3: section [profile] has no effect here',
     ]);
@@ -70,6 +71,6 @@ describe('settingsReader', () => {
     reader.reject('width', 'is wrong');
     expect(reader.finish(0, []).isOk()).toBe(true);
     reader.reject('depth', 'is wrong');
-    expect(reader.finish(0, [])._unsafeUnwrapErr().message).toBe('/h/x.conf:1: depth is wrong');
+    expect(failure(reader.finish(0, [])).message).toBe('/h/x.conf:1: depth is wrong');
   });
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatRotation, noRotation, parseRotation } from '../../../../src/domain/trust/rotation.js';
 import type { Succession } from '../../../../src/domain/trust/succession.js';
+import { failure, value } from '../../../contract/result.js';
 
 const successions = fc.array(
   fc.record({
@@ -20,14 +21,14 @@ describe('the state of a rotation', () => {
     fc.assert(
       fc.property(successions, time, time, (steps, announcedAt, switchedAt) => {
         const state = { successions: steps, announcedAt, switchedAt };
-        expect(parseRotation(formatRotation(state))._unsafeUnwrap()).toEqual(state);
+        expect(value(parseRotation(formatRotation(state)))).toEqual(state);
       }),
     );
   });
 
   it('that is not there is that of no rotation', () => {
-    expect(parseRotation(undefined)._unsafeUnwrap()).toEqual(noRotation);
-    expect(parseRotation(formatRotation(noRotation))._unsafeUnwrap()).toEqual(noRotation);
+    expect(value(parseRotation(undefined))).toEqual(noRotation);
+    expect(value(parseRotation(formatRotation(noRotation)))).toEqual(noRotation);
   });
 
   it('keeps the latest 256 steps', () => {
@@ -35,7 +36,7 @@ describe('the state of a rotation', () => {
       { length: 300 },
       (_, at): Succession => ({ old: 'a', new: 'b', newPem: '', at, sig: new Uint8Array() }),
     );
-    const kept = parseRotation(formatRotation({ ...noRotation, successions: steps }))._unsafeUnwrap();
+    const kept = value(parseRotation(formatRotation({ ...noRotation, successions: steps })));
     expect(kept.successions.map(({ at }) => at)).toEqual(
       Array.from({ length: 256 }, (_, index) => index + 44),
     );
@@ -51,7 +52,7 @@ describe('the state of a rotation', () => {
     ['cut off', formatRotation(noRotation).slice(0, -5), ''],
     ['empty', '', ''],
   ])('that is %s is an error', (_, text, why) => {
-    expect(parseRotation(text)._unsafeUnwrapErr()).toContain(why);
+    expect(failure(parseRotation(text))).toContain(why);
   });
 
   it('never throws, whatever the file holds', () => {

@@ -9,6 +9,7 @@ import {
   successionMessage,
   successionToJson,
 } from '../../../../src/domain/trust/succession.js';
+import { failure, value } from '../../../contract/result.js';
 
 const step = (from: string, to: string, at = 1): Succession => ({
   old: from,
@@ -34,7 +35,7 @@ describe('the records of successions', () => {
     fc.assert(
       fc.property(fc.array(records, { maxLength: maxChain }), (written) => {
         const text = JSON.stringify(written.map(successionToJson));
-        expect(readSuccessions(JSON.parse(text))._unsafeUnwrap()).toEqual(written);
+        expect(value(readSuccessions(JSON.parse(text)))).toEqual(written);
       }),
     );
   });
@@ -64,7 +65,7 @@ describe('the records of successions', () => {
     ['a signature that is no base64url', [{ ...good, sig: '+/==' }], 'sig'],
     ['a certificate that is too long', [{ ...good, new_pem: 'x'.repeat(16 * 1024 + 1) }], 'new_pem'],
   ])('are refused with %s', (_, value, why) => {
-    expect(readSuccessions(value)._unsafeUnwrapErr()).toContain(why);
+    expect(failure(readSuccessions(value))).toContain(why);
   });
 
   it('are signed over everything that they say', () => {

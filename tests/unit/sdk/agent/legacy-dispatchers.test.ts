@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
 import { maxLegacyAnswer } from '../../../../src/domain/legacy/answer.js';
+import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import {
   type AgentOptions,
@@ -79,12 +80,12 @@ describe('a request that is not signed', () => {
     expect((await agent.ask({ path: '/ping' })).status).toBe(200);
     expect(await agent.ask(run())).toMatchObject({ status: 401, bodyReads: 0 });
     const store = agent.context.keyStore(undefined as never);
-    const stored = (await store.read(['signing-dispatchers']))._unsafeUnwrap();
+    const stored = value(await store.read(['signing-dispatchers']));
     expect(stored['signing-dispatchers']).toBe('control\n');
     const again = await accepting({ keyStore: store, paired: false });
     expect((await again.ask(run())).status).toBe(401);
-    (await store.replace({ 'signing-dispatchers': null }))._unsafeUnwrap();
-    (await again.serving.reload())._unsafeUnwrap();
+    value(await store.replace({ 'signing-dispatchers': null }));
+    value(await again.serving.reload());
     expect((await again.ask(run())).status).toBe(200);
   });
 
@@ -138,9 +139,7 @@ describe('what a legacy dispatcher can take', () => {
 
 describe('the serials of a legacy dispatcher', () => {
   const trustOf = async ({ context }: Awaited<ReturnType<typeof accepting>>) =>
-    (await context.keyStore(undefined as never).read(['trusted-dispatchers']))._unsafeUnwrap()[
-      'trusted-dispatchers'
-    ];
+    value(await context.keyStore(undefined as never).read(['trusted-dispatchers']))['trusted-dispatchers'];
   const script = (...args: readonly string[]) =>
     legacy({ path: '/run', body: { script: 'update-ctrl-exec-serial', args, reqid: 'r1' } });
 

@@ -6,6 +6,7 @@ import { fileAgentRuns } from '../../../../src/adapters/files/journal/agent-runs
 import { fileReplayCache } from '../../../../src/adapters/files/journal/replay-cache.js';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
 import { checkAnswer } from '../../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../../contract/result.js';
 import { servingAgent } from '../../../support/fleet/memory-agents.js';
 import { crypto } from '../../../support/fleet/memory-fleet.js';
 
@@ -55,7 +56,7 @@ async function started() {
 /** Its record was begun when it was paired. */
 async function paired() {
   const record = fileReplayCache({ directory: join(home, 'replay'), bootId: () => boot });
-  (await record.begin())._unsafeUnwrap();
+  value(await record.begin());
   await record.close();
   return started();
 }

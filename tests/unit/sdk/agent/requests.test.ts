@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { opensslTime } from '../../../../src/domain/trust/certificate.js';
 import type { Credentials } from '../../../../src/ports/transport.js';
 import { serve } from '../../../../src/sdk/agent/serve.js';
+import { failure, value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import { agentContext, servingAgent, trustedSerial } from '../../../support/fleet/memory-agents.js';
 import { certificateOf, deferred } from '../../../support/network/network.js';
@@ -55,7 +56,7 @@ describe('who may ask', () => {
   it('on /rotate-serial, a dispatcher that is not trusted is heard if it signs, and then refused as any other', async () => {
     const { ask, asked, events, keyStore } = await servingAgent();
     const body = { serial: 'beef', action: 'add' };
-    const before = (await keyStore.read(['trusted-dispatchers']))._unsafeUnwrap();
+    const before = value(await keyStore.read(['trusted-dispatchers']));
     const unsigned = await ask({ path: '/rotate-serial', serial: 'beef', body, unsigned: true });
     expect(unsigned).toMatchObject({ status: 401, json: { error: 'signature required' }, bodyReads: 0 });
     for (const each of [body, { ...body, serial: 'cafe' }, { ...body, succession: [] }, 'nonsense'])
@@ -63,7 +64,7 @@ describe('who may ask', () => {
         status: 403,
         json: forbidden('/rotate-serial'),
       });
-    expect((await keyStore.read(['trusted-dispatchers']))._unsafeUnwrap()).toEqual(before);
+    expect(value(await keyStore.read(['trusted-dispatchers']))).toEqual(before);
     expect(eventsOf(events, 'succession-refused').map(({ fields }) => fields.serial)).toEqual(['beef']);
     expect(asked).toEqual([]);
     expect((await ask({ path: '/ping', serial: 'beef' })).status).toBe(403);
@@ -202,7 +203,7 @@ describe('who is not recognised any more once the body is there', () => {
       body: { script: 'greet' },
       whileSending: async () => {
         await change(agent);
-        (await agent.serving.reload())._unsafeUnwrap();
+        value(await agent.serving.reload());
       },
     });
     expect(told).toMatchObject({ status: 403, json: { error: reason }, bodyReads: 1 });
@@ -214,7 +215,7 @@ describe('who is not recognised any more once the body is there', () => {
 
   it('does not concern a reload that changes nothing for it', async () => {
     const agent = await servingAgent({ programs: { '/opt/greet': () => processOutcome(0) } });
-    const whileSending = async () => (await agent.serving.reload())._unsafeUnwrap();
+    const whileSending = async () => value(await agent.serving.reload());
     const told = await agent.ask({ body: { script: 'greet' }, whileSending });
     expect(told).toMatchObject({ status: 200, json: { exit: 0 } });
   });
@@ -242,7 +243,7 @@ describe('which addresses may connect', () => {
     const text = new TextEncoder().encode('allowed_ips = 192.0.2.0/24\n');
     files.files.set('/etc/ctrl-exec-agent/agent.conf', { bytes: text, mode: 0o644 });
     expect(listening.accept?.('203.0.113.9')).toBe(true);
-    (await serving.reload())._unsafeUnwrap();
+    value(await serving.reload());
     expect(listening.accept?.('203.0.113.9')).toBe(false);
   });
 });
@@ -271,8 +272,8 @@ describe('routes', () => {
   it.each(['/run', '/ping'])('%s answers a body that is too large or incomplete', async (path) => {
     const { ask } = await servingAgent();
     const limit = 1_048_576;
-    const large = failure('too_large', 'too large', { what: 'body', limit });
-    const cut = failure('connection_failed', 'closed', { host: 'x', reason: 'ECONNRESET' });
+    const large = errorOf('too_large', 'too large', { what: 'body', limit });
+    const cut = errorOf('connection_failed', 'closed', { host: 'x', reason: 'ECONNRESET' });
     expect(await ask({ path, bodyFails: large })).toMatchObject({
       status: 413,
       json: { error: expect.stringContaining(String(limit)) },
@@ -296,7 +297,7 @@ describe('routes', () => {
 
   it('what the caller of serve says goes before the configuration', async () => {
     const { context, heard } = await agentContext({ configuration: 'port = 1234\nbind = ::1\n' });
-    (await serve(context, { port: 0, bind: '127.0.0.1' }))._unsafeUnwrap();
+    value(await serve(context, { port: 0, bind: '127.0.0.1' }));
     expect(heard.options).toMatchObject({ port: 0, bind: '127.0.0.1' });
   });
 });
@@ -396,7 +397,7 @@ describe('max_runs', () => {
 describe('an agent that cannot serve', () => {
   it('because it is not paired says how to pair', async () => {
     const { context, heard } = await agentContext({ paired: false });
-    const refused = (await serve(context))._unsafeUnwrapErr();
+    const refused = failure(await serve(context));
     expect(refused).toMatchObject({
       code: 'identity_missing',
       role: 'agent',
@@ -407,7 +408,7 @@ describe('an agent that cannot serve', () => {
 
   it('because its configuration is wrong does not listen', async () => {
     const { context, heard } = await agentContext({ configuration: 'port = many\n' });
-    expect((await serve(context))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await serve(context))).toMatchObject({
       code: 'config_invalid',
       file: '/etc/ctrl-exec-agent/agent.conf',
       line: 1,
@@ -416,8 +417,8 @@ describe('an agent that cannot serve', () => {
   });
 
   it('because the port is taken says so', async () => {
-    const taken = failure('listen_failed', 'taken', { bind: '::', port: 7443, reason: 'EADDRINUSE' });
+    const taken = errorOf('listen_failed', 'taken', { bind: '::', port: 7443, reason: 'EADDRINUSE' });
     const { context } = await agentContext({ ports: { listener: { listen: () => errAsync(taken) } } });
-    expect((await serve(context))._unsafeUnwrapErr()).toEqual(taken);
+    expect(failure(await serve(context))).toEqual(taken);
   });
 });

@@ -9,6 +9,7 @@ import type { HeaderList } from '../../../../src/domain/protocol/http-message.js
 import type { AgentRuns } from '../../../../src/ports/agent-runs.js';
 import type { ReplayCache, ReplayEntry } from '../../../../src/ports/replay-cache.js';
 import { checkAnswer } from '../../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import {
   type AgentOptions,
@@ -298,9 +299,9 @@ describe.each(bad.map((each) => [each.what, each] as const))(
             },
           },
         ]);
-        const { 'dispatcher-certificates': learnt } = (
-          await agent.keyStore.read(['dispatcher-certificates'])
-        )._unsafeUnwrap();
+        const { 'dispatcher-certificates': learnt } = value(
+          await agent.keyStore.read(['dispatcher-certificates']),
+        );
         expect(learnt).toBeUndefined();
         // It was for that that it was refused: the request that it was made of is accepted.
         expect((await agent.ask(route)).status).not.toBe(401);
@@ -709,7 +710,7 @@ describe('a connection that is older than the identity in force', () => {
       'agent-key': credentials.key,
       'agent-certificate': credentials.certificate,
     });
-    (await agent.serving.reload())._unsafeUnwrap();
+    value(await agent.serving.reload());
     return { ...agent, former, next: signerOf(credentials).certificate };
   }
 

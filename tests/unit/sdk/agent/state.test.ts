@@ -2,10 +2,11 @@ import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { memoryKeyStore } from '../../../../src/adapters/memory/key-store.js';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { pairingStatus, selfCheck, selfPing } from '../../../../src/sdk/agent/checks.js';
 import { serve } from '../../../../src/sdk/agent/serve.js';
 import { loadSettings, loadState } from '../../../../src/sdk/agent/state.js';
+import { failure, value } from '../../../contract/result.js';
 import { agentContext, servingAgent, trustedSerial } from '../../../support/fleet/memory-agents.js';
 import { certificateOf } from '../../../support/network/network.js';
 
@@ -44,7 +45,7 @@ describe('a reload', () => {
     });
     expect(await behaviour(agent)).toMatchObject({ greet: 0, other: 403, capabilities: { tags: {} } });
 
-    (await agent.serving.reload())._unsafeUnwrap();
+    value(await agent.serving.reload());
     const after = await behaviour(agent);
     expect(after).toMatchObject({
       greet: -1,
@@ -55,7 +56,7 @@ describe('a reload', () => {
 
     await agent.keyStore.replace({ 'revoked-serials': 'BE:EF\n' });
     expect((await behaviour(agent)).other).toBe(200);
-    (await agent.serving.reload())._unsafeUnwrap();
+    value(await agent.serving.reload());
     expect((await behaviour(agent)).other).toBe(403);
     expect(agent.events.events.filter(({ action }) => action === 'reloaded').length).toBe(2);
   });
@@ -74,10 +75,10 @@ describe('a reload', () => {
           })),
       },
     };
-    const serving = (await serve(context))._unsafeUnwrap();
+    const serving = value(await serve(context));
     const renewed = await agent.ca.issue({ commonName: 'web-01', usages: ['serverAuth'] });
     await agent.keyStore.replace({ 'agent-key': renewed.key, 'agent-certificate': renewed.certificate });
-    (await serving.reload())._unsafeUnwrap();
+    value(await serving.reload());
     expect(renewals).toEqual([
       [
         { key: renewed.key, certificate: renewed.certificate },
@@ -119,7 +120,7 @@ describe('a reload', () => {
     write(agent, `${home}/scripts.conf`, '');
     await agent.keyStore.replace({ 'trusted-dispatchers': 'beef next\n' });
     await spoil(agent);
-    expect((await agent.serving.reload())._unsafeUnwrapErr().code).toBe(code);
+    expect(failure(await agent.serving.reload()).code).toBe(code);
     expect(await behaviour(agent)).toEqual(before);
     expect(agent.serving.warnings()).toEqual([]);
     const logged = agent.events.events.find(({ action }) => action === 'reload-failed');
@@ -127,7 +128,7 @@ describe('a reload', () => {
   });
 
   it('while the key store cannot be read changes nothing', async () => {
-    const broken = failure('file_failed', 'cannot read', { path: '/x', operation: 'read', reason: 'EIO' });
+    const broken = errorOf('file_failed', 'cannot read', { path: '/x', operation: 'read', reason: 'EIO' });
     const parts = await agentContext();
     let fails = false;
     const context = {
@@ -138,9 +139,9 @@ describe('a reload', () => {
           fails ? errAsync(broken) : parts.keyStore.read(items)) as typeof parts.keyStore.read,
       }),
     };
-    const serving = (await serve(context))._unsafeUnwrap();
+    const serving = value(await serve(context));
     fails = true;
-    expect((await serving.reload())._unsafeUnwrapErr()).toEqual(broken);
+    expect(failure(await serving.reload())).toEqual(broken);
   });
 
   it.each([
@@ -162,7 +163,7 @@ describe('a reload', () => {
     const before = await behaviour(agent);
     write(agent, `${home}/scripts.conf`, '');
     gone = true;
-    expect((await agent.serving.reload())._unsafeUnwrapErr().code).toBe(code);
+    expect(failure(await agent.serving.reload()).code).toBe(code);
     expect(await behaviour(agent)).toEqual(before);
   });
 
@@ -170,7 +171,7 @@ describe('a reload', () => {
     const agent = await servingAgent({ programs });
     const before = await behaviour(agent);
     write(agent, `${home}/scripts.conf`, '#'.repeat(5 * 1024 * 1024));
-    expect((await agent.serving.reload())._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await agent.serving.reload())).toMatchObject({
       code: 'file_failed',
       reason: 'EFBIG',
     });
@@ -186,7 +187,7 @@ describe('loading', () => {
       trust: `${trustedSerial} control\nnonsense\n`,
       revoked: 'zz\n',
     });
-    const { warnings, scripts } = (await loadState(context))._unsafeUnwrap();
+    const { warnings, scripts } = value(await loadState(context));
     expect(warnings).toEqual([
       expect.stringContaining(`${home}/agent.conf:1`),
       expect.stringContaining(`${home}/scripts.conf:2`),
@@ -202,9 +203,9 @@ describe('loading', () => {
   it('needs the configuration file only where it was named', async () => {
     const { context, files } = await agentContext();
     files.files.delete(`${home}/agent.conf`);
-    expect((await loadSettings(context))._unsafeUnwrap().settings.port).toBe(7443);
+    expect(value(await loadSettings(context)).settings.port).toBe(7443);
     const required = { ...context, place: { ...context.place, configurationRequired: true } };
-    expect((await loadSettings(required))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await loadSettings(required))).toMatchObject({
       code: 'config_invalid',
       message: `${home}/agent.conf: the configuration file does not exist`,
     });
@@ -232,16 +233,16 @@ describe('loading', () => {
     ['agent-certificate', 'ca-certificate'],
   ])('an identity without %s %s cannot be used, and what is missing is said', async (...items) => {
     const partly = await without(...items);
-    const error = (await loadState(partly))._unsafeUnwrapErr();
+    const error = failure(await loadState(partly));
     expect(error.code).toBe('certificate_invalid');
     expect(error.message).toContain(`${items.join(' and ')} is missing: pair again`);
-    expect((await serve(partly))._unsafeUnwrapErr()).toEqual(error);
+    expect(failure(await serve(partly))).toEqual(error);
   });
 
   it('without any of its documents is not paired', async () => {
     const unpaired = await without('agent-key', 'agent-certificate', 'ca-certificate');
-    expect((await loadState(unpaired))._unsafeUnwrap().identity).toBeUndefined();
-    expect((await serve(unpaired))._unsafeUnwrapErr().code).toBe('identity_missing');
+    expect(value(await loadState(unpaired)).identity).toBeUndefined();
+    expect(failure(await serve(unpaired)).code).toBe('identity_missing');
   });
 });
 
@@ -249,7 +250,7 @@ describe('pairingStatus', () => {
   it('names the certificate and every dispatcher once', async () => {
     const { context, own } = await agentContext({ trust: 'a1 first\nb2 second\nc3 first\n' });
     const { serial, notAfter } = certificateOf(own);
-    expect((await pairingStatus(context))._unsafeUnwrap()).toEqual({
+    expect(value(await pairingStatus(context))).toEqual({
       paired: true,
       name: 'web-01',
       serial,
@@ -260,7 +261,7 @@ describe('pairingStatus', () => {
 
   it('of an agent that is not paired says so', async () => {
     const { context } = await agentContext({ paired: false, trust: '' });
-    expect((await pairingStatus(context))._unsafeUnwrap()).toEqual({
+    expect(value(await pairingStatus(context))).toEqual({
       paired: false,
       name: undefined,
       serial: undefined,
@@ -385,8 +386,8 @@ describe('selfCheck', () => {
 describe('selfPing', () => {
   it('counts the refusal of its own certificate as healthy', async () => {
     const { context, network } = await agentContext();
-    (await serve({ ...context, listener: network.listener('127.0.0.1') }))._unsafeUnwrap();
-    expect((await selfPing(context))._unsafeUnwrap()).toEqual({ host: '127.0.0.1', port: 7443, rtt: 0 });
+    value(await serve({ ...context, listener: network.listener('127.0.0.1') }));
+    expect(value(await selfPing(context))).toEqual({ host: '127.0.0.1', port: 7443, rtt: 0 });
   });
 
   it('is not content when something else answers there', async () => {
@@ -394,15 +395,15 @@ describe('selfPing', () => {
     const credentials = await ca.issue({ commonName: 'other', usages: ['serverAuth'] });
     const options = { bind: '', port: 7443, maxBody: 1, maxConnections: 9, credentials };
     const handle = async () => ({ status: 200, headers: [], body: new Uint8Array() });
-    (await network.listener('127.0.0.1').listen({ ...options, handle }))._unsafeUnwrap();
-    expect((await selfPing(context))._unsafeUnwrapErr().code).toBe('wrong_identity');
+    value(await network.listener('127.0.0.1').listen({ ...options, handle }));
+    expect(failure(await selfPing(context)).code).toBe('wrong_identity');
   });
 
   it('is not content when nothing listens, or when this agent is not paired', async () => {
     const { context, network } = await agentContext();
-    (await serve({ ...context, listener: network.listener('127.0.0.1') }))._unsafeUnwrap();
-    expect((await selfPing(context, 1))._unsafeUnwrapErr().code).toBe('connection_refused');
+    value(await serve({ ...context, listener: network.listener('127.0.0.1') }));
+    expect(failure(await selfPing(context, 1)).code).toBe('connection_refused');
     const unpaired = await agentContext({ paired: false });
-    expect((await selfPing(unpaired.context))._unsafeUnwrapErr().code).toBe('identity_missing');
+    expect(failure(await selfPing(unpaired.context)).code).toBe('identity_missing');
   });
 });

@@ -1,6 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
 import { failure } from '../../../../src/domain/core/errors.js';
+import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import { lifecycle } from '../../../support/fleet/lifecycle.js';
 import { dispatcherOver, identify } from '../../../support/fleet/memory-agents.js';
@@ -16,7 +17,7 @@ it('a dispatcher that is disposed of has closed its transport', async () => {
     },
   };
   const dispatcher = dispatcherOver({ ...context, transport });
-  (await dispatcher.configuration())._unsafeUnwrap();
+  value(await dispatcher.configuration());
   await dispatcher[Symbol.asyncDispose]();
   expect(closed).toBeGreaterThan(0);
 });
@@ -33,8 +34,7 @@ it('an agent that is disposed of has closed its transport', async () => {
 
 it('a serving agent that is disposed of refuses connections', async () => {
   const { control, host } = await lifecycle(['web-01']);
-  const pinged = async () =>
-    (await control.dispatcher.ping({ hosts: ['web-01'] }))._unsafeUnwrap().results[0];
+  const pinged = async () => value(await control.dispatcher.ping({ hosts: ['web-01'] })).results[0];
   expect(await pinged()).toMatchObject({ status: 'ok' });
   await (await host('web-01').up())[Symbol.asyncDispose]();
   expect(await pinged()).toMatchObject({ status: 'error' });
@@ -44,7 +44,7 @@ it('a pairing mode that is disposed of has closed its port, and another one can 
   const control = memoryFleet().dispatcher();
   await identify(control);
   for (let time = 1; time <= 2; time += 1) {
-    const mode = (await control.dispatcher.openPairing())._unsafeUnwrap();
+    const mode = value(await control.dispatcher.openPairing());
     expect(await control.dispatcher.openPairing().mapErr(({ code }) => code)).toMatchObject({
       error: 'locked',
     });
@@ -62,6 +62,6 @@ it('where the store fails as a pairing mode is disposed of, that is thrown with 
     ...context,
     locks: { ...context.locks, release: () => errAsync(broken) },
   });
-  const mode = (await dispatcher.openPairing())._unsafeUnwrap();
+  const mode = value(await dispatcher.openPairing());
   await expect(mode[Symbol.asyncDispose]()).rejects.toMatchObject({ message: broken.message, cause: broken });
 });

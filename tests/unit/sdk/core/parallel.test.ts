@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { inTurn, once, parallel } from '../../../../src/sdk/core/parallel.js';
+import { failure, value } from '../../../contract/result.js';
 import { deferred } from '../../../support/network/network.js';
 
 describe('parallel', () => {
@@ -56,8 +57,8 @@ describe('once', () => {
     let opened = 0;
     const open = once(() => okAsync(++opened));
     expect(opened).toBe(0);
-    expect((await Promise.all([open(), open()])).map((result) => result._unsafeUnwrap())).toEqual([1, 1]);
-    expect((await open())._unsafeUnwrap()).toBe(1);
+    expect((await Promise.all([open(), open()])).map((result) => value(result))).toEqual([1, 1]);
+    expect(value(await open())).toBe(1);
   });
 
   it('tries again after a failure', async () => {
@@ -66,9 +67,9 @@ describe('once', () => {
       tries += 1;
       return tries === 1 ? errAsync('busy') : okAsync(tries);
     });
-    expect((await open())._unsafeUnwrapErr()).toBe('busy');
-    expect((await open())._unsafeUnwrap()).toBe(2);
-    expect((await open())._unsafeUnwrap()).toBe(2);
+    expect(failure(await open())).toBe('busy');
+    expect(value(await open())).toBe(2);
+    expect(value(await open())).toBe(2);
   });
 });
 

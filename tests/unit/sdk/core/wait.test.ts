@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { manualClock } from '../../../../src/adapters/memory/clock.js';
 import type { Clock } from '../../../../src/ports/clock.js';
 import { wait } from '../../../../src/sdk/core/wait.js';
+import { failure } from '../../../contract/result.js';
 
 /** A clock that knows how many of its timers are set. */
 function counting() {
@@ -55,9 +56,9 @@ describe('wait', () => {
     const waiting = wait(counted, 1000, stop.signal);
     expect(timers()).toBe(1);
     stop.abort();
-    expect((await waiting)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await waiting).code).toBe('aborted');
     expect(timers()).toBe(0);
-    expect((await wait(counted, 1000, stop.signal))._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await wait(counted, 1000, stop.signal)).code).toBe('aborted');
     expect(timers()).toBe(0);
   });
 

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { deploy } from '../../../../src/sdk/deploy/deploy.js';
+import { failure, value } from '../../../contract/result.js';
 import { realContext } from '../../../support/deployment/context.js';
 import { run } from '../../../support/deployment/server.js';
 import { type TestCa, testCa } from '../../../support/network/test-pki.js';
@@ -49,7 +50,7 @@ describe('deployments to real files', () => {
     await symlink('../live/cert.pem', at('tls/cert.pem'));
     const config = { ...commands, cert_path: at('tls/cert.pem') };
     const { outcome, certificate } = await install('NGINX', config);
-    expect(outcome._unsafeUnwrap().changed).toBe(true);
+    expect(value(outcome).changed).toBe(true);
     expect(await realpath(at('tls/cert.pem'))).toBe(at('live/cert.pem'));
     expect(await readFile(at('live/cert.pem'), 'utf8')).toBe(certificate + ca.pem);
   });
@@ -63,7 +64,7 @@ describe('deployments to real files', () => {
       ['Caddy', { mode: 'file', cert_dir: at('tls') }],
     ] as const) {
       const { outcome } = await install(type, config);
-      expect(outcome._unsafeUnwrapErr().message).toContain('is a link that leads out of');
+      expect(failure(outcome).message).toContain('is a link that leads out of');
     }
     expect(await readFile(at('passwd'), 'utf8')).toBe('precious');
     expect(await readdir(at('tls'))).toEqual(['key.pem']);
@@ -74,19 +75,19 @@ describe('deployments to real files', () => {
     await symlink('both', at('tls/cert.pem'));
     const config = { ...commands, cert_path: at('tls/cert.pem'), key_path: at('tls/both') };
     const { outcome } = await install('NGINX', config);
-    expect(outcome._unsafeUnwrapErr().message).toContain('is meant by two of the configured paths');
+    expect(failure(outcome).message).toContain('is meant by two of the configured paths');
     expect(await readFile(at('tls/both'), 'utf8')).toBe('old');
   });
 
   it('a new key is 0640, one that is there keeps its mode, one that is configured gets its own', async () => {
     const mode = async () => (await stat(at('tls/site.pem'))).mode & 0o777;
     const config = { pem_path: at('tls/site.pem'), reload_command: '/bin/true' };
-    (await install('HAProxy', config)).outcome._unsafeUnwrap();
+    value((await install('HAProxy', config)).outcome);
     expect(await mode()).toBe(0o640);
     await chmod(at('tls/site.pem'), 0o400);
-    (await install('HAProxy', config)).outcome._unsafeUnwrap();
+    value((await install('HAProxy', config)).outcome);
     expect(await mode()).toBe(0o400);
-    (await install('HAProxy', { ...config, pem_file_mode: 0o600 })).outcome._unsafeUnwrap();
+    value((await install('HAProxy', { ...config, pem_file_mode: 0o600 })).outcome);
     expect(await mode()).toBe(0o600);
   });
 
@@ -96,11 +97,11 @@ describe('deployments to real files', () => {
       chain_filename: 'chain.pem',
       sds_config: true,
     });
-    outcome._unsafeUnwrap();
+    value(outcome);
     expect((await readdir(at('tls'))).toSorted()).toEqual(['cert.pem', 'chain.pem', 'key.pem', 'sds.json']);
     expect(await readFile(at('tls/cert.pem'), 'utf8')).toBe(certificate);
     expect(await readFile(at('tls/chain.pem'), 'utf8')).toBe(ca.pem);
-    (await install('Traefik', { cert_dir: at('tls') })).outcome._unsafeUnwrap();
+    value((await install('Traefik', { cert_dir: at('tls') })).outcome);
   });
 
   it('a hundred deployments to different targets run side by side', async () => {
@@ -109,7 +110,7 @@ describe('deployments to real files', () => {
       names.map((name) => install('HAProxy', { pem_path: at(`tls/${name}`), reload_command: '/bin/true' })),
     );
     for (const [index, { outcome, certificate, key }] of outcomes.entries()) {
-      expect(outcome._unsafeUnwrap().changed).toBe(true);
+      expect(value(outcome).changed).toBe(true);
       const installed = await readFile(at(`tls/site-${index}.pem`), 'utf8');
       expect(installed).toBe(certificate + ca.pem + key);
     }
@@ -126,17 +127,17 @@ describe('deployments to real files', () => {
         await writeFile(at('tls/more'), 'x'.repeat(4000)).catch(() => undefined);
         const config = { pem_path: at('tls/site.pem'), reload_command: '/bin/true' };
         const full = await install('HAProxy', config);
-        expect(full.outcome._unsafeUnwrapErr()).toMatchObject({
+        expect(failure(full.outcome)).toMatchObject({
           code: 'deployment_failed',
           step: 'writing',
           rolledBack: true,
         });
-        expect(full.outcome._unsafeUnwrapErr().message).toMatch(/ENOSPC.*nothing was changed/);
+        expect(failure(full.outcome).message).toMatch(/ENOSPC.*nothing was changed/);
         expect(await readFile(at('tls/site.pem'), 'utf8')).toBe('old');
         expect((await readdir(at('tls'))).filter((name) => name.startsWith('.'))).toEqual([]);
         await run('mount', ['-o', 'remount,ro', at('tls')]);
         const { outcome } = await install('HAProxy', config);
-        expect(outcome._unsafeUnwrapErr().message).toContain('EROFS');
+        expect(failure(outcome).message).toContain('EROFS');
         expect(await readdir(at('deployments'))).toEqual([]);
       } finally {
         await run('umount', [at('tls')]);

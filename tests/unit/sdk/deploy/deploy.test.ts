@@ -6,6 +6,7 @@ import {
   deploy,
   recoverDeployments,
 } from '../../../../src/sdk/deploy/deploy.js';
+import { failure, value } from '../../../contract/result.js';
 import { deploymentWorld, fingerprintOf, type Trouble } from '../../../support/deployment/world.js';
 import { type TestCa, testCa } from '../../../support/network/test-pki.js';
 
@@ -19,10 +20,10 @@ beforeAll(async () => {
 type Running = Pick<World, 'context'> & { readonly deployment: Deployment };
 
 const deployed = async ({ context, deployment }: Running): Promise<Deployed> =>
-  (await deploy(context, deployment))._unsafeUnwrap();
+  value(await deploy(context, deployment));
 
 const failed = async ({ context, deployment }: World) => {
-  const error = (await deploy(context, deployment))._unsafeUnwrapErr();
+  const error = failure(await deploy(context, deployment));
   if (error.code !== 'deployment_failed') throw new Error(`unexpected: ${error.message}`);
   return error;
 };
@@ -35,7 +36,7 @@ async function expectAsBefore({ files, text, old, server, journal }: World): Pro
   expect(files.files.get('/etc/tls/key.pem')?.mode).toBe(0o600);
   expect(server.served).toBe(fingerprintOf(old.certificate));
   journal.crash();
-  expect((await journal.pending())._unsafeUnwrap()).toEqual([]);
+  expect(value(await journal.pending())).toEqual([]);
 }
 
 describe('a deployment that succeeds', () => {
@@ -122,7 +123,7 @@ describe('a deployment that succeeds', () => {
       },
     };
     const outcome = await deploy({ ...world.context, clock }, { ...world.deployment, targetConfig });
-    expect(outcome._unsafeUnwrap().verification?.verified).toBe(true);
+    expect(value(outcome).verification?.verified).toBe(true);
     expect(world.clock.waits).toEqual([2000, 3000, 6000, 7000, 7000]);
   });
 });
@@ -187,7 +188,7 @@ describe('a deployment that fails is as if it had not been', () => {
           expect(outcome.isOk()).toBe(true);
           break;
         }
-        const error = outcome._unsafeUnwrapErr();
+        const error = failure(outcome);
         expect(error).toMatchObject({ code: 'deployment_failed', rolledBack: true });
         rolledBack += 1;
         if (isNew) expect([...world.files.files.keys()]).toEqual([]);
@@ -208,7 +209,7 @@ describe('a way back that fails, too', () => {
     expect(error.message).toContain('deployment-1 in memory');
     expect(world.text('/etc/tls/cert.pem')).toBe(world.old.certificate + ca.pem);
     world.journal.crash();
-    expect((await recoverDeployments(world.context))._unsafeUnwrap()).toEqual([
+    expect(value(await recoverDeployments(world.context))).toEqual([
       'rolled back an interrupted deployment to NGINX (/etc/tls/cert.pem, /etc/tls/key.pem), and reloaded the service',
     ]);
     await expectAsBefore(world);
@@ -227,7 +228,7 @@ describe('a way back that fails, too', () => {
       },
     };
     const outcome = await deploy({ ...world.context, deploymentFiles: stuck }, world.deployment);
-    const error = outcome._unsafeUnwrapErr();
+    const error = failure(outcome);
     expect(error.message).toContain('so the service was not told to reload');
     expect(world.server.commands).toEqual(['validate -q', 'reload']);
   });
@@ -272,7 +273,7 @@ describe('what a crash interrupted', () => {
     let moments = 0;
     for (; ; moments += 1) {
       const { world, over } = await crashedAt(moments + 1);
-      const lines = (await recoverDeployments(world.context))._unsafeUnwrap();
+      const lines = value(await recoverDeployments(world.context));
       expect(lines.join()).not.toContain('FAILED');
       const certificate = world.text('/etc/tls/cert.pem');
       const [wanted, key] = certificate?.startsWith(world.old.certificate)
@@ -280,7 +281,7 @@ describe('what a crash interrupted', () => {
         : [world.fresh, world.fresh.key];
       expect(world.text('/etc/tls/key.pem')).toBe(key);
       expect(world.server.served).toBe(fingerprintOf(wanted.certificate));
-      expect((await recoverDeployments(world.context))._unsafeUnwrap()).toEqual([]);
+      expect(value(await recoverDeployments(world.context))).toEqual([]);
       if (over) break;
     }
     expect(moments).toBeGreaterThan(12);
@@ -289,18 +290,18 @@ describe('what a crash interrupted', () => {
   it('is left alone where somebody else has changed a file since', async () => {
     const { world } = await crashedAt(12);
     world.put('/etc/tls/cert.pem', 'by hand');
-    const lines = (await recoverDeployments(world.context))._unsafeUnwrap();
+    const lines = value(await recoverDeployments(world.context));
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatch(/^left an interrupted deployment to NGINX .* alone/);
     expect(world.text('/etc/tls/cert.pem')).toBe('by hand');
-    expect((await recoverDeployments(world.context))._unsafeUnwrap()).toEqual([]);
+    expect(value(await recoverDeployments(world.context))).toEqual([]);
   });
 });
 
 describe('what is refused before anything is touched', () => {
   const refusal = async (change: Partial<World['deployment']>) => {
     const world = await deploymentWorld(ca);
-    const error = (await deploy(world.context, { ...world.deployment, ...change }))._unsafeUnwrapErr();
+    const error = failure(await deploy(world.context, { ...world.deployment, ...change }));
     expect(world.server.commands).toEqual([]);
     await expectAsBefore(world);
     return error;
@@ -372,7 +373,7 @@ describe('what is refused before anything is touched', () => {
   it('a deployment that was stopped before it began', async () => {
     const { context, deployment } = await deploymentWorld(ca);
     const outcome = await deploy(context, deployment, { signal: AbortSignal.abort() });
-    expect(outcome._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(outcome).code).toBe('aborted');
   });
 });
 
@@ -382,10 +383,10 @@ describe('Caddy by its API', () => {
   it('loads the certificate beside what is there, and in the place of that for the same names', async () => {
     const world = await deploymentWorld(ca);
     const deployment = { ...world.deployment, ...target };
-    expect((await deploy(world.context, deployment))._unsafeUnwrap()).toMatchObject({ changed: true });
-    expect((await deploy(world.context, deployment))._unsafeUnwrap()).toMatchObject({ changed: false });
+    expect(value(await deploy(world.context, deployment))).toMatchObject({ changed: true });
+    expect(value(await deploy(world.context, deployment))).toMatchObject({ changed: false });
     const replaced = { ...deployment, certificatePem: world.old.certificate, keyPem: world.old.key };
-    (await deploy(world.context, replaced))._unsafeUnwrap();
+    value(await deploy(world.context, replaced));
     expect(world.caddy.document()).toEqual({
       apps: {
         tls: { certificates: { load_pem: [{ certificate: world.old.certificate, key: world.old.key }] } },
@@ -396,10 +397,10 @@ describe('Caddy by its API', () => {
   it('takes it back when another certificate is served', async () => {
     const world = await deploymentWorld(ca);
     const before = { admin: { listen: 'localhost:2019' }, apps: { http: { servers: {} } } };
-    (await world.caddy.replace('', { document: before, revision: undefined }))._unsafeUnwrap();
+    value(await world.caddy.replace('', { document: before, revision: undefined }));
     const targetConfig = { post_deploy_verify: { enabled: true, endpoint: 'localhost:443' } };
     const outcome = await deploy(world.context, { ...world.deployment, ...target, targetConfig });
-    const error = outcome._unsafeUnwrapErr();
+    const error = failure(outcome);
     expect(error).toMatchObject({ code: 'deployment_failed', rolledBack: true });
     expect(error.message).toContain('the previous configuration is back');
     expect(JSON.stringify(world.caddy.document())).not.toContain('PRIVATE KEY');
@@ -419,7 +420,7 @@ describe('Caddy by its API', () => {
         targetType: 'Caddy',
         targetConfig: { admin_api },
       });
-      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument' });
+      expect(failure(outcome)).toMatchObject({ code: 'invalid_argument' });
     }
   });
 });

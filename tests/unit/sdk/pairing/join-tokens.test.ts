@@ -1,11 +1,12 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { base64url, hex } from '../../../../src/domain/core/bytes.js';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { formatJoinToken, parseJoinToken } from '../../../../src/domain/pairing/join-token.js';
 import type { KeyStore } from '../../../../src/ports/key-store.js';
 import type { TransportAnswer, TransportError } from '../../../../src/ports/transport.js';
 import { createAgent } from '../../../../src/sdk/agent/agent.js';
+import { failure, value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import {
   dispatcherHost,
@@ -25,12 +26,11 @@ beforeEach(async () => {
 });
 
 const issue = async (host: string, ttl?: number) =>
-  (await control.dispatcher.issueJoinToken({ host, ...(ttl !== undefined && { ttl }) }))._unsafeUnwrap()
-    .token;
+  value(await control.dispatcher.issueJoinToken({ host, ...(ttl !== undefined && { ttl }) })).token;
 
-const idOf = (token: string) => hex(parseJoinToken(token)._unsafeUnwrap().id);
-const kept = async (token: string) => (await control.context.joinTokens.find(idOf(token)))._unsafeUnwrap();
-const agents = async () => (await control.dispatcher.agents())._unsafeUnwrap();
+const idOf = (token: string) => hex(value(parseJoinToken(token)).id);
+const kept = async (token: string) => value(await control.context.joinTokens.find(idOf(token)));
+const agents = async () => value(await control.dispatcher.agents());
 
 /** What the pairing port answered, as the agent got it; `change` is what somebody in between makes of it. */
 function listened(
@@ -68,7 +68,7 @@ const join = (agent: Pick<TestAgent, 'agent'>['agent'], token: string, timeout?:
 
 const nothingInstalled = async (agent: TestAgent) => {
   const items = ['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers'] as const;
-  const found = (await agent.context.keyStore(undefined as never).read(items))._unsafeUnwrap();
+  const found = value(await agent.context.keyStore(undefined as never).read(items));
   expect(Object.values(found)).toEqual([undefined, undefined, undefined, undefined]);
 };
 
@@ -78,20 +78,20 @@ const expectRefused = (
   expected: { status: number; reason: string; logged: string },
 ) => {
   const { status, reason, logged } = expected;
-  expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'refused', status, reason });
+  expect(failure(outcome)).toMatchObject({ code: 'refused', status, reason });
   expect(eventsOf(control.events, 'pairing-refused').at(-1)?.fields.reason).toContain(logged);
 };
 
 describe('issuing a join token', () => {
   it('gives a secret that is shown once: neither the store nor the log has it', async () => {
     const now = fleet.clock.now();
-    const issued = (await control.dispatcher.issueJoinToken({ host: 'WEB-01' }))._unsafeUnwrap();
+    const issued = value(await control.dispatcher.issueJoinToken({ host: 'WEB-01' }));
     expect(issued).toEqual({
       token: expect.stringMatching(/^cxj2\./),
       name: 'web-01',
       expiresAt: now + 900_000,
     });
-    const { id, secret } = parseJoinToken(issued.token)._unsafeUnwrap();
+    const { id, secret } = value(parseJoinToken(issued.token));
     const record = await kept(issued.token);
     expect(record).toMatchObject({ name: 'web-01', boundTo: undefined, burntAt: undefined });
     expect(eventsOf(control.events, 'join-token-issued')).toEqual([
@@ -110,7 +110,7 @@ describe('issuing a join token', () => {
     'for %d seconds is refused',
     async (ttl) => {
       const refused = await control.dispatcher.issueJoinToken({ host: 'web-01', ttl });
-      expect(refused._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument', field: 'ttl' });
+      expect(failure(refused)).toMatchObject({ code: 'invalid_argument', field: 'ttl' });
       expect(eventsOf(control.events, 'join-token-issued')).toEqual([]);
     },
   );
@@ -119,7 +119,7 @@ describe('issuing a join token', () => {
     'for %j, which is no name, is refused',
     async (host) => {
       const refused = await control.dispatcher.issueJoinToken({ host });
-      expect(refused._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument', field: 'host' });
+      expect(failure(refused)).toMatchObject({ code: 'invalid_argument', field: 'host' });
     },
   );
 
@@ -139,12 +139,12 @@ describe('a host with a join token', () => {
   it('is paired without a person, and the token is used up', async () => {
     const token = await issue('web-01');
     const joining = fleet.agent('web-01');
-    const paired = (await join(joining.agent, token))._unsafeUnwrap();
+    const paired = value(await join(joining.agent, token));
     expect(paired).toMatchObject({ name: 'web-01', dispatcherId: 'control' });
     expect(await agents()).toMatchObject([
       { name: 'web-01', pairing: 'v2', pins: [{ state: 'active', serial: paired.serial }] },
     ]);
-    expect((await joining.agent.pairingStatus())._unsafeUnwrap().dispatchers).toEqual(['control']);
+    expect(value(await joining.agent.pairingStatus()).dispatchers).toEqual(['control']);
     expect(await kept(token)).toMatchObject({
       boundTo: expect.stringMatching(/^[0-9a-f]{64}$/),
       burntAt: expect.any(Number),
@@ -156,7 +156,7 @@ describe('a host with a join token', () => {
 
   it('and a text that is no token connects to nobody', async () => {
     const { heard, agent } = listened(fleet.agent('web-01'));
-    expect((await join(agent, 'cxj2.x.y'))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await join(agent, 'cxj2.x.y'))).toMatchObject({
       code: 'invalid_argument',
       field: 'join',
     });
@@ -165,7 +165,7 @@ describe('a host with a join token', () => {
 
   it('without its secret is refused, and neither the nonce nor the proof is revealed', async () => {
     const token = await issue('web-01');
-    const { id, secret } = parseJoinToken(token)._unsafeUnwrap();
+    const { id, secret } = value(parseJoinToken(token));
     const guessed = formatJoinToken({
       id,
       secret: secret.map((byte, index) => (index === 31 ? byte ^ 1 : byte)),
@@ -180,7 +180,7 @@ describe('a host with a join token', () => {
     expect(heard.map(({ step }) => step)).toEqual(['start', 'nonce']);
     expect(heard.at(-1)?.body).toEqual({ status: 'error', error: 'join_refused' });
     expect(await kept(token)).toMatchObject({ boundTo: undefined, burntAt: undefined });
-    expect((await control.dispatcher.pairingRequests())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.pairingRequests())).toEqual([]);
     expect(await agents()).toEqual([]);
     await nothingInstalled(joining);
 
@@ -208,7 +208,7 @@ describe('a host with a join token', () => {
           }
         : answer,
     );
-    const error = (await join(agent, token))._unsafeUnwrapErr();
+    const error = failure(await join(agent, token));
     expect(error).toMatchObject({ code: 'wrong_identity', found });
     expect(error.message).toContain('does not know this join token');
     expect(heard.map(({ step }) => step)).toEqual(['start', 'nonce']);
@@ -254,7 +254,7 @@ describe('a host with a join token', () => {
 
   it('uses it once', async () => {
     const token = await issue('web-01');
-    (await join(fleet.agent('web-01').agent, token))._unsafeUnwrap();
+    value(await join(fleet.agent('web-01').agent, token));
     const before = await agents();
     const second = fleet.agent('web-01');
     expectRefused(await join(second.agent, token), {
@@ -267,7 +267,7 @@ describe('a host with a join token', () => {
   });
 
   it('whose name is in use needs a person, and the token stays as it was', async () => {
-    (await join(fleet.agent('web-01').agent, await issue('web-01')))._unsafeUnwrap();
+    value(await join(fleet.agent('web-01').agent, await issue('web-01')));
     const before = await agents();
     const token = await issue('web-01');
     const second = fleet.agent('web-01');
@@ -282,14 +282,14 @@ describe('a host with a join token', () => {
   });
 
   it('may begin anew, with a further token, after its certificate could not be installed', async () => {
-    (await join(failing(), await issue('web-01')))._unsafeUnwrapErr();
+    failure(await join(failing(), await issue('web-01')));
     expect(await agents()).toMatchObject([{ pins: [{ state: 'issued' }] }]);
-    const paired = (await join(fleet.agent('web-01').agent, await issue('web-01')))._unsafeUnwrap();
+    const paired = value(await join(fleet.agent('web-01').agent, await issue('web-01')));
     expect(await agents()).toMatchObject([{ pins: [{ state: 'active', serial: paired.serial }] }]);
   });
 });
 
-const diskFull = failure('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
+const diskFull = errorOf('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
 
 /** An agent that gets a certificate and cannot install it: its token is bound, and not used up. */
 const failing = () => {
@@ -300,7 +300,7 @@ const failing = () => {
 describe('a join token that is bound', () => {
   it('is refused for another key, and that is an alarm', async () => {
     const token = await issue('web-01');
-    expect((await join(failing(), token))._unsafeUnwrapErr().code).toBe('file_failed');
+    expect(failure(await join(failing(), token)).code).toBe('file_failed');
     const before = await kept(token);
     const thief = fleet.agent('web-01');
     const { heard, agent } = listened(thief);
@@ -325,7 +325,7 @@ describe('a join token that is bound', () => {
   it('is used up by the first contact where the agent could not report', async () => {
     const token = await issue('web-01');
     const joining = fleet.agent('web-01');
-    const cut = failure('connection_failed', 'closed', { host: dispatcherHost, reason: 'closed' });
+    const cut = errorOf('connection_failed', 'closed', { host: dispatcherHost, reason: 'closed' });
     const { transport } = joining.context;
     const silent = createAgent({
       ...joining.context,
@@ -335,14 +335,14 @@ describe('a join token that is bound', () => {
           request.path.endsWith('/installed') ? errAsync(cut) : transport.request(target, request),
       },
     });
-    (await join(silent, token))._unsafeUnwrap();
+    value(await join(silent, token));
     expect(eventsOf(joining.events, 'pairing-report-failed')).toHaveLength(3);
     expect(await agents()).toMatchObject([{ pins: [{ state: 'issued' }] }]);
     expect((await kept(token))?.burntAt).toBeUndefined();
 
-    (await joining.agent.serve())._unsafeUnwrap();
+    value(await joining.agent.serve());
     await fleet.clock.advance(1_000);
-    const { results } = (await control.dispatcher.ping({ hosts: ['web-01'] }))._unsafeUnwrap();
+    const { results } = value(await control.dispatcher.ping({ hosts: ['web-01'] }));
     expect(results).toMatchObject([{ status: 'ok' }]);
     expect(await agents()).toMatchObject([{ pins: [{ state: 'active' }] }]);
     expect((await kept(token))?.burntAt).toBe(fleet.clock.now());
@@ -377,6 +377,6 @@ describe('a proof of a token', () => {
       eager.pair({ dispatcher: dispatcherHost, trust: { kind: 'compare', confirm: async () => true } }),
     );
     expectRefused(outcome, { status: 400, reason: 'invalid', logged: 'a join proof without a token' });
-    expect((await control.dispatcher.pairingRequests())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.pairingRequests())).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { parseJsonObject } from '../../../../src/domain/core/json.js';
+import { failure, value } from '../../../contract/result.js';
 import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../../support/fleet/memory-fleet.js';
 import { openPeer, type PairingPeer, type Post, pairingPeer } from '../../../support/pairing/peer.js';
 
@@ -35,11 +36,11 @@ async function opened(configuration = 'pairing_rate_limit_volume = 1000/60/300\n
           maxAnswer: 100_000,
         },
       );
-      const { status, body: bytes } = answer._unsafeUnwrap();
-      return { status, body: parseJsonObject(bytes)._unsafeUnwrap(), tlsSpki };
+      const { status, body: bytes } = value(answer);
+      return { status, body: value(parseJsonObject(bytes)), tlsSpki };
     };
   };
-  const listed = async () => (await control.dispatcher.pairingRequests())._unsafeUnwrap();
+  const listed = async () => value(await control.dispatcher.pairingRequests());
   return { ...control, clock: fleet.clock, mode, from, post: from('192.0.2.1'), listed };
 }
 
@@ -74,7 +75,7 @@ describe('a pairing session', () => {
     expect((await peer.confirm()).status).toBe(202);
     await clock.advance(1);
     const late = await dispatcher.approve({ id: peer.id() });
-    expect(late._unsafeUnwrapErr().code).toBe('request_unknown');
+    expect(failure(late).code).toBe('request_unknown');
     expect(await peer.confirm()).toMatchObject(expired);
     expect(await listed()).toEqual([]);
   });
@@ -93,18 +94,18 @@ describe('a pairing session', () => {
     const { clock, dispatcher, post } = await opened();
     const peer = await openPeer(post, 'web-01');
     await clock.advance(599_999);
-    (await dispatcher.approve({ id: peer.id() }))._unsafeUnwrap();
+    value(await dispatcher.approve({ id: peer.id() }));
     await clock.advance(1);
     expect(await peer.confirm()).toMatchObject(expired);
-    expect((await dispatcher.agents())._unsafeUnwrap()).toEqual([]);
+    expect(value(await dispatcher.agents())).toEqual([]);
   });
 
   it('has expired when pairing mode has ended, also for the next pairing mode', async () => {
     const { dispatcher, mode, post, listed } = await opened();
     const peer = await openPeer(post, 'web-01');
-    (await mode.close())._unsafeUnwrap();
+    value(await mode.close());
     expect(await listed()).toEqual([]);
-    (await dispatcher.openPairing())._unsafeUnwrap();
+    value(await dispatcher.openPairing());
     expect(await peer.confirm()).toMatchObject(expired);
     expect(await peer.nonce()).toMatchObject(expired);
   });
@@ -128,7 +129,7 @@ describe('a pairing session', () => {
   it('issues one certificate, however many confirmations come at the same moment', async () => {
     const { dispatcher, events, post } = await opened();
     const peer = await openPeer(post, 'web-01');
-    (await dispatcher.approve({ id: peer.id() }))._unsafeUnwrap();
+    value(await dispatcher.approve({ id: peer.id() }));
     const answers = await Promise.all(Array.from({ length: 5 }, () => peer.confirm()));
     expect(new Set(answers.map(({ body }) => body['cert_pem'])).size).toBe(1);
     expect(events.events.filter(({ action }) => action === 'pairing-issued')).toHaveLength(1);
@@ -177,7 +178,7 @@ describe('the queue of the pairing port', () => {
     await startedPeer(post);
     const paired = await openPeer(post, 'web-02');
     expect(await startFrom(post)).toMatchObject(full);
-    (await dispatcher.approve({ id: paired.id() }))._unsafeUnwrap();
+    value(await dispatcher.approve({ id: paired.id() }));
     expect((await paired.confirm()).status).toBe(200);
     const destroyed = await openPeer(post, 'web-03');
     expect(await startFrom(post)).toMatchObject(full);
@@ -190,8 +191,7 @@ describe('the queue of the pairing port', () => {
 
   it('has room again when a request was denied, although its agent does not ask', async () => {
     const { dispatcher, post } = await opened();
-    for (const host of ['web-01', 'web-02'])
-      (await dispatcher.deny((await openPeer(post, host)).id()))._unsafeUnwrap();
+    for (const host of ['web-01', 'web-02']) value(await dispatcher.deny((await openPeer(post, host)).id()));
     expect((await startFrom(post)).status).toBe(201);
   });
 
@@ -228,8 +228,8 @@ describe('closing pairing mode', () => {
     const { events, mode } = await opened();
     const closed = () => events.events.filter(({ action }) => action === 'pairing-mode-closed');
     expect(closed()).toEqual([]);
-    for (const closing of [mode.close(), mode.close()]) (await closing)._unsafeUnwrap();
-    (await mode.close())._unsafeUnwrap();
+    for (const closing of [mode.close(), mode.close()]) value(await closing);
+    value(await mode.close());
     expect(closed()).toEqual([
       { action: 'pairing-mode-closed', fields: { bind: mode.bind, port: mode.port } },
     ]);
@@ -243,7 +243,7 @@ describe('wrong codes', () => {
     const { dispatcher, post, listed } = await opened();
     const peer = await openPeer(post, 'web-01');
     const refused = await dispatcher.approve({ id: peer.id(), code: wrongFor(peer) });
-    expect(refused._unsafeUnwrapErr().code).toBe('codes_differ');
+    expect(failure(refused).code).toBe('codes_differ');
     expect((await dispatcher.approve({ id: peer.id(), code: peer.code() })).isErr()).toBe(true);
     expect(await peer.confirm()).toMatchObject({ status: 403, body: { status: 'denied' } });
     expect(await listed()).toEqual([]);

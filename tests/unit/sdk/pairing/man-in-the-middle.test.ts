@@ -9,6 +9,7 @@ import type { Credentials, Transport } from '../../../../src/ports/transport.js'
 import { createAgent } from '../../../../src/sdk/agent/agent.js';
 import type { PairingCode } from '../../../../src/sdk/agent/pairing/options.js';
 import type { PairingMode } from '../../../../src/sdk/dispatcher/pairing/pairing-mode.js';
+import { failure, value } from '../../../contract/result.js';
 import { dispatcherOver, withPorts } from '../../../support/fleet/memory-agents.js';
 import {
   crypto,
@@ -37,7 +38,7 @@ beforeEach(async () => {
   joining = fleet.agent('web-01');
 });
 
-const json = (body: Uint8Array) => parseJsonObject(body)._unsafeUnwrap();
+const json = (body: Uint8Array) => value(parseJsonObject(body));
 
 /** To the pairing port of the true dispatcher, each message on a connection of its own. */
 const post: Post = async (step, body) => {
@@ -62,14 +63,14 @@ const post: Post = async (step, body) => {
     answerTimeout: 1_000,
     maxAnswer: 100_000,
   });
-  const { status, body: bytes } = answer._unsafeUnwrap();
+  const { status, body: bytes } = value(answer);
   return { status, body: json(bytes), tlsSpki };
 };
 
 /** Somebody whom the agent takes for the dispatcher; `paths`: what it was asked. */
 async function between(credentials: Credentials, serve: Serve) {
   const paths: string[] = [];
-  const listening = (
+  const listening = value(
     await fleet.network.listener(betweenHost).listen({
       bind: '',
       port: pairingPort,
@@ -78,13 +79,13 @@ async function between(credentials: Credentials, serve: Serve) {
       credentials,
       handle: async ({ path, body }) => {
         paths.push(path);
-        const message = json((await body())._unsafeUnwrap());
+        const message = json(value(await body()));
         const answer = await serve(path.split('/').at(-1) ?? '', message);
         if (answer === 'drop') throw new Error('not in memory');
         return { ...jsonAnswer(answer.status, {}), body: utf8(writePairingMessage(answer.body)) };
       },
-    })
-  )._unsafeUnwrap();
+    }),
+  );
   return { paths, renew: (other: Credentials) => listening.renew(other) };
 }
 
@@ -101,7 +102,7 @@ function careless(agent: Pick<TestAgent, 'agent'>['agent'], host = betweenHost) 
         kind: 'compare',
         confirm: async (code) => {
           shown.push(code);
-          for (const { id } of (await control.dispatcher.pairingRequests())._unsafeUnwrap())
+          for (const { id } of value(await control.dispatcher.pairingRequests()))
             await control.dispatcher.approve({ id });
           return true;
         },
@@ -111,11 +112,11 @@ function careless(agent: Pick<TestAgent, 'agent'>['agent'], host = betweenHost) 
   return { shown, pairing };
 }
 
-const agents = async () => (await control.dispatcher.agents())._unsafeUnwrap();
+const agents = async () => value(await control.dispatcher.agents());
 
 async function nobodyPaired() {
   const items = ['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers'] as const;
-  const found = (await joining.context.keyStore(undefined as never).read(items))._unsafeUnwrap();
+  const found = value(await joining.context.keyStore(undefined as never).read(items));
   expect(Object.values(found)).toEqual([undefined, undefined, undefined, undefined]);
   expect(await agents()).toEqual([]);
 }
@@ -149,7 +150,7 @@ describe('a man in the middle at pairing', () => {
       post(step, JSON.stringify(message)),
     );
     const { shown, pairing } = careless(joining.agent);
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('wrong_identity');
+    expect(failure(await pairing).code).toBe('wrong_identity');
     expect(shown).toEqual([]);
     expect(paths).toEqual(steps('start', 'nonce'));
     await nobodyPaired();
@@ -169,7 +170,7 @@ describe('a man in the middle at pairing', () => {
           : message,
     });
     const { shown, pairing } = careless(agent, dispatcherHost);
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('wrong_identity');
+    expect(failure(await pairing).code).toBe('wrong_identity');
     expect({ shown, asked }).toEqual({ shown: [], asked: ['start', 'nonce'] });
     await nobodyPaired();
   });
@@ -183,7 +184,7 @@ describe('a man in the middle at pairing', () => {
           : message,
     });
     const { shown, pairing } = careless(agent, dispatcherHost);
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('wrong_identity');
+    expect(failure(await pairing).code).toBe('wrong_identity');
     expect({ shown, asked }).toEqual({ shown: [], asked: ['start', 'nonce'] });
     await nobodyPaired();
   });
@@ -203,7 +204,7 @@ describe('a man in the middle at pairing', () => {
     };
     const agent = createAgent({ ...joining.context, transport: afresh });
     const { shown, pairing } = careless(agent);
-    const error = (await pairing)._unsafeUnwrapErr();
+    const error = failure(await pairing);
     expect(error.message).toContain('answers with another key than before');
     expect(shown).toEqual([]);
     expect(port.paths).toEqual(steps('start'));
@@ -249,7 +250,7 @@ describe('a man in the middle at pairing', () => {
         },
       }),
     );
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('codes_differ');
+    expect(failure(await pairing).code).toBe('codes_differ');
     const [[shown, his] = []] = codes;
     expect(shown).toBe(his);
     expect(shown).not.toBe(peer.code());
@@ -258,19 +259,19 @@ describe('a man in the middle at pairing', () => {
   });
 
   it('who shows the certificates of the dispatcher is none to an agent that knows the fingerprint of the CA', async () => {
-    const documents = (
-      await control.context.keyStore.read(['ca-certificate', 'dispatcher-certificate'])
-    )._unsafeUnwrap();
+    const documents = value(
+      await control.context.keyStore.read(['ca-certificate', 'dispatcher-certificate']),
+    );
     const forged = await impostor({
       dispatcherId: 'control',
       caPem: documents['ca-certificate'] ?? '',
       dispatcherPem: documents['dispatcher-certificate'] ?? '',
     });
     const { paths } = await between(forged.credentials, forged.serve);
-    const { fingerprint } = (await control.dispatcher.ca())._unsafeUnwrap();
+    const { fingerprint } = value(await control.dispatcher.ca());
     const trust = { kind: 'ca-sha256', fingerprint } as const;
     const pairing = joining.agent.pair({ dispatcher: betweenHost, timeout: 30, trust });
-    const error = (await fleet.settle(pairing))._unsafeUnwrapErr();
+    const error = failure(await fleet.settle(pairing));
     expect(error.message).toContain('the certificate of its pairing port is not of that CA');
     expect(paths).toEqual(steps('start'));
     await nobodyPaired();
@@ -282,7 +283,7 @@ describe('code grinding', () => {
     const forged = await impostor({ dispatcherId: 'control', breaksCommitment: true });
     const { paths } = await between(forged.credentials, forged.serve);
     const { shown, pairing } = careless(joining.agent);
-    const error = (await pairing)._unsafeUnwrapErr();
+    const error = failure(await pairing);
     expect(error.message).toContain('does not keep to what it committed to');
     expect(shown).toEqual([]);
     expect(paths).toEqual(steps('start', 'nonce'));
@@ -302,9 +303,7 @@ describe('code grinding', () => {
     for (const host of ['a', 'b', 'c']) {
       const peer = await openPeer(post, host);
       const code = peer.code() === '000000' ? '000001' : '000000';
-      expect((await control.dispatcher.approve({ id: peer.id(), code }))._unsafeUnwrapErr().code).toBe(
-        'codes_differ',
-      );
+      expect(failure(await control.dispatcher.approve({ id: peer.id(), code })).code).toBe('codes_differ');
     }
     expect((await (await pairingPeer(post, 'd')).start()).status).toBe(429);
     expect(await mode.ended).toBe('wrong codes');
@@ -320,7 +319,7 @@ describe('a downgrade at pairing', () => {
     const credentials = await (await strangeCa()).credentials({ kind: 'pairing', dispatcherId: 'control' });
     const { paths } = await between(credentials, serve);
     const { shown, pairing } = careless(joining.agent);
-    expect((await pairing)._unsafeUnwrapErr().code).toMatch(/^(protocol_violation|refused)$/);
+    expect(failure(await pairing).code).toMatch(/^(protocol_violation|refused)$/);
     expect({ shown, paths }).toEqual({ shown: [], paths: steps('start') });
     await nobodyPaired();
   });
@@ -332,7 +331,7 @@ describe('a downgrade at pairing', () => {
       return answer === 'drop' ? answer : { ...answer, body: { ...answer.body, v: 1 } };
     });
     const { shown, pairing } = careless(joining.agent);
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('protocol_violation');
+    expect(failure(await pairing).code).toBe('protocol_violation');
     expect({ shown, paths }).toEqual({ shown: [], paths: steps('start') });
     expect((await (await pairingPeer(post, 'web-01')).start({ v: 1 })).status).toBe(400);
     await nobodyPaired();
@@ -343,13 +342,13 @@ describe('a downgrade at pairing', () => {
       request: (step, message) => (step === 'start' ? { ...message, offer: [1, 2] } : message),
     });
     const { shown, pairing } = careless(agent, dispatcherHost);
-    expect((await pairing)._unsafeUnwrapErr().code).toBe('wrong_identity');
+    expect(failure(await pairing).code).toBe('wrong_identity');
     expect({ shown, asked }).toEqual({ shown: [], asked: ['start', 'nonce'] });
     await nobodyPaired();
   });
 
   it('the pairing port speaks with nobody over TLS 1.2', async () => {
-    (await mode.close())._unsafeUnwrap();
+    value(await mode.close());
     let heard: ListenOptions | undefined;
     const { listener } = control.context;
     const context = withPorts(control, {
@@ -360,8 +359,8 @@ describe('a downgrade at pairing', () => {
         },
       },
     });
-    (await dispatcherOver(context).openPairing())._unsafeUnwrap();
-    const presented = crypto.readCertificate(heard?.credentials.certificate ?? '')._unsafeUnwrap();
+    value(await dispatcherOver(context).openPairing());
+    const presented = value(crypto.readCertificate(heard?.credentials.certificate ?? ''));
     const over =
       (tlsVersion: string): Post =>
       async (step, body) => {
@@ -386,10 +385,10 @@ it('an agent that asks to pair gets a certificate in the name that was approved,
   const peer = await pairingPeer(post, 'db-01');
   expect((await peer.start({ host: 'web-01' })).status).toBe(201);
   await peer.nonce();
-  (await control.dispatcher.approve({ id: peer.id(), code: peer.code() }))._unsafeUnwrap();
+  value(await control.dispatcher.approve({ id: peer.id(), code: peer.code() }));
   const { status, body } = await peer.confirm();
   expect({ status, name: body['name'] }).toEqual({ status: 200, name: 'web-01' });
-  const certificate = crypto.readCertificate(String(body['cert_pem']))._unsafeUnwrap();
+  const certificate = value(crypto.readCertificate(String(body['cert_pem'])));
   expect(certificate).toMatchObject({
     commonName: 'web-01',
     dnsNames: ['web-01'],

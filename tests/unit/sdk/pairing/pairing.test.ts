@@ -1,8 +1,9 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import type { PairingCode, PairingOptions } from '../../../../src/sdk/agent/pairing/options.js';
 import type { PairingMode } from '../../../../src/sdk/dispatcher/pairing/pairing-mode.js';
+import { failure, value } from '../../../contract/result.js';
 import {
   dispatcherHost,
   memoryFleet,
@@ -29,12 +30,7 @@ const identity = (agent: TestAgent) =>
     .keyStore(undefined as never)
     .read(['agent-key', 'agent-certificate', 'ca-certificate', 'trusted-dispatchers']);
 const nothingInstalled = async (agent: TestAgent) =>
-  expect(Object.values((await identity(agent))._unsafeUnwrap())).toEqual([
-    undefined,
-    undefined,
-    undefined,
-    undefined,
-  ]);
+  expect(Object.values(value(await identity(agent)))).toEqual([undefined, undefined, undefined, undefined]);
 
 /** Begins to pair; `shown` is there once the agent shows its code, without any time having passed. */
 function begin(agent: TestAgent, options: Partial<PairingOptions> = {}) {
@@ -51,20 +47,20 @@ function begin(agent: TestAgent, options: Partial<PairingOptions> = {}) {
   return { pairing, shown };
 }
 
-const diskFull = failure('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
+const diskFull = errorOf('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
 
 describe('pairing', () => {
   it('ends with an active registry row and an installed identity', async () => {
-    const paired = (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+    const paired = value(await pairAgent(fleet, control, joining));
     expect(paired).toMatchObject({ name: 'web-01', dispatcherId: 'control' });
-    const [record] = (await control.dispatcher.agents())._unsafeUnwrap();
+    const [record] = value(await control.dispatcher.agents());
     expect(record).toMatchObject({
       name: 'web-01',
       pairing: 'v2',
       endpoint: { host: 'web-01', ip: '192.0.2.77', port: 7443 },
     });
     expect(record?.pins).toMatchObject([{ state: 'active', serial: paired.serial }]);
-    const status = (await joining.agent.pairingStatus())._unsafeUnwrap();
+    const status = value(await joining.agent.pairingStatus());
     expect(status).toMatchObject({ paired: true, name: 'web-01', dispatchers: ['control'] });
   });
 
@@ -75,7 +71,7 @@ describe('pairing', () => {
       trust: {
         kind: 'compare',
         confirm: async ({ code }) => {
-          const [request] = (await control.dispatcher.pairingRequests())._unsafeUnwrap();
+          const [request] = value(await control.dispatcher.pairingRequests());
           shown.push(code, request?.code);
           return false;
         },
@@ -91,14 +87,14 @@ describe('pairing', () => {
       trust: {
         kind: 'compare',
         confirm: async ({ request }) => {
-          (await control.dispatcher.approve({ id: request }))._unsafeUnwrap();
+          value(await control.dispatcher.approve({ id: request }));
           return false;
         },
       },
     });
-    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
+    expect(failure(await fleet.settle(pairing)).code).toBe('codes_differ');
     await nothingInstalled(joining);
-    expect((await control.dispatcher.agents())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.agents())).toEqual([]);
   });
 
   it('gives its place in the queue back at once when the person at the agent says no', async () => {
@@ -106,8 +102,8 @@ describe('pairing', () => {
       dispatcher: dispatcherHost,
       trust: { kind: 'compare', confirm: async () => false },
     });
-    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
-    expect((await control.dispatcher.pairingRequests())._unsafeUnwrap()).toEqual([]);
+    expect(failure(await fleet.settle(pairing)).code).toBe('codes_differ');
+    expect(value(await control.dispatcher.pairingRequests())).toEqual([]);
   });
 
   it('says no all the same when the dispatcher is gone by then', async () => {
@@ -116,20 +112,20 @@ describe('pairing', () => {
       trust: {
         kind: 'compare',
         confirm: async () => {
-          (await mode.close())._unsafeUnwrap();
+          value(await mode.close());
           return false;
         },
       },
     });
-    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('codes_differ');
+    expect(failure(await fleet.settle(pairing)).code).toBe('codes_differ');
   });
 
   it('waits for the operator, whichever side confirms first', async () => {
     const { pairing, shown } = begin(joining);
     const { request } = await shown;
     await fleet.clock.advance(30_000);
-    (await control.dispatcher.approve({ id: request.slice(0, 8) }))._unsafeUnwrap();
-    expect((await fleet.settle(pairing))._unsafeUnwrap().name).toBe('web-01');
+    value(await control.dispatcher.approve({ id: request.slice(0, 8) }));
+    expect(value(await fleet.settle(pairing)).name).toBe('web-01');
   });
 
   it('tells the agent why it was denied', async () => {
@@ -138,12 +134,12 @@ describe('pairing', () => {
       trust: {
         kind: 'compare',
         confirm: async ({ request }) => {
-          (await control.dispatcher.deny(request, 'not today'))._unsafeUnwrap();
+          value(await control.dispatcher.deny(request, 'not today'));
           return true;
         },
       },
     });
-    expect((await fleet.settle(pairing))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await fleet.settle(pairing))).toMatchObject({
       code: 'pairing_denied',
       reason: 'not today',
     });
@@ -153,8 +149,8 @@ describe('pairing', () => {
   it('expires when nobody decides within ten minutes', async () => {
     const { pairing, shown } = begin(joining);
     await shown;
-    expect((await fleet.settle(pairing, 500))._unsafeUnwrapErr().code).toBe('pairing_expired');
-    expect((await control.dispatcher.pairingRequests())._unsafeUnwrap()).toEqual([]);
+    expect(failure(await fleet.settle(pairing, 500)).code).toBe('pairing_expired');
+    expect(value(await control.dispatcher.pairingRequests())).toEqual([]);
     await nothingInstalled(joining);
   });
 
@@ -166,26 +162,24 @@ describe('pairing', () => {
         confirm: async ({ code, request }) => {
           const wrong = code === '000000' ? '000001' : '000000';
           const refused = await control.dispatcher.approve({ id: request, code: wrong });
-          expect(refused._unsafeUnwrapErr().code).toBe('codes_differ');
+          expect(failure(refused).code).toBe('codes_differ');
           const again = await control.dispatcher.approve({ id: request, code });
           expect(again.isErr()).toBe(true);
           return true;
         },
       },
     });
-    expect((await fleet.settle(pairing))._unsafeUnwrapErr().code).toBe('pairing_denied');
+    expect(failure(await fleet.settle(pairing)).code).toBe('pairing_denied');
     await nothingInstalled(joining);
   });
 
   it('needs --replace for a name that is registered, and keeps the old key until the new one is installed', async () => {
-    const first = (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+    const first = value(await pairAgent(fleet, control, joining));
     const second = fleet.agent('web-01');
     const refused = await pairAgent(fleet, control, second);
-    expect(refused._unsafeUnwrapErr().code).toBe('codes_differ');
-    const replaced = (
-      await pairAgent(fleet, control, fleet.agent('web-01'), { replace: true })
-    )._unsafeUnwrap();
-    const [record, ...others] = (await control.dispatcher.agents())._unsafeUnwrap();
+    expect(failure(refused).code).toBe('codes_differ');
+    const replaced = value(await pairAgent(fleet, control, fleet.agent('web-01'), { replace: true }));
+    const [record, ...others] = value(await control.dispatcher.agents());
     expect(others).toEqual([]);
     expect(record?.pins.map(({ serial }) => serial)).toEqual([replaced.serial]);
     expect(replaced.serial).not.toBe(first.serial);
@@ -194,41 +188,37 @@ describe('pairing', () => {
   it('can be begun anew after a certificate was issued and could not be installed', async () => {
     const full = fleet.agent('web-01', '', { replace: () => errAsync(diskFull) });
     const failed = await pairAgent(fleet, control, full);
-    expect(failed._unsafeUnwrapErr()).toMatchObject({ code: 'file_failed', reason: 'ENOSPC' });
-    expect((await control.dispatcher.agents())._unsafeUnwrap()).toMatchObject([
-      { pins: [{ state: 'issued' }] },
-    ]);
+    expect(failure(failed)).toMatchObject({ code: 'file_failed', reason: 'ENOSPC' });
+    expect(value(await control.dispatcher.agents())).toMatchObject([{ pins: [{ state: 'issued' }] }]);
     const again = await pairAgent(fleet, control, joining, { replace: true });
-    expect(again._unsafeUnwrap().name).toBe('web-01');
-    expect((await control.dispatcher.agents())._unsafeUnwrap()).toMatchObject([
-      { pins: [{ state: 'active' }] },
-    ]);
+    expect(value(again).name).toBe('web-01');
+    expect(value(await control.dispatcher.agents())).toMatchObject([{ pins: [{ state: 'active' }] }]);
   });
 
   it('accepts the CA fingerprint in place of a person, and refuses another one', async () => {
-    const { fingerprint } = (await control.dispatcher.ca())._unsafeUnwrap();
+    const { fingerprint } = value(await control.dispatcher.ca());
     const { pairing, shown } = begin(joining, { trust: { kind: 'ca-sha256', fingerprint } });
-    (await control.dispatcher.approve({ id: (await shown).request }))._unsafeUnwrap();
-    expect((await fleet.settle(pairing))._unsafeUnwrap().name).toBe('web-01');
+    value(await control.dispatcher.approve({ id: (await shown).request }));
+    expect(value(await fleet.settle(pairing)).name).toBe('web-01');
 
     const other = fingerprint.startsWith('00') ? `11${fingerprint.slice(2)}` : `00${fingerprint.slice(2)}`;
     const wary = fleet.agent('web-02');
     const refused = await fleet.settle(
       wary.agent.pair({ dispatcher: dispatcherHost, trust: { kind: 'ca-sha256', fingerprint: other } }),
     );
-    expect(refused._unsafeUnwrapErr().code).toBe('wrong_identity');
+    expect(failure(refused).code).toBe('wrong_identity');
     await nothingInstalled(wary);
   });
 
   it('does not give up an identity of another CA unless told to', async () => {
-    (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, joining));
     const elsewhere = fleet.dispatcher('other.test');
     await setUp(elsewhere);
     const refused = await fleet.settle(
       joining.agent.pair({ dispatcher: 'other.test', trust: { kind: 'compare', confirm: async () => true } }),
     );
-    expect(refused._unsafeUnwrapErr().code).toBe('identity_exists');
-    const kept = (await joining.agent.pairingStatus())._unsafeUnwrap();
+    expect(failure(refused).code).toBe('identity_exists');
+    const kept = value(await joining.agent.pairingStatus());
     expect(kept.dispatchers).toEqual(['control']);
   });
 
@@ -237,6 +227,6 @@ describe('pairing', () => {
     await begin(joining, { trust: undecided }).shown;
     await begin(joining, { trust: undecided }).shown;
     const third = await begin(joining, { timeout: 5 }).pairing;
-    expect(third._unsafeUnwrapErr()).toMatchObject({ code: 'refused', reason: 'queue_full' });
+    expect(failure(third)).toMatchObject({ code: 'refused', reason: 'queue_full' });
   });
 });

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
+import { failure, value } from '../../../contract/result.js';
 import { identify, issueAgent } from '../../../support/fleet/memory-agents.js';
 import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../../support/fleet/memory-fleet.js';
 
@@ -19,10 +20,10 @@ const pairWith = async (answer: HttpAnswer) => {
   const { credentials } = await issueAgent(control, 'fake');
   const options = { bind: '', port: pairingPort, maxBody: 65_536, maxConnections: 9, credentials };
   const listener = fleet.network.listener(dispatcherHost);
-  (await listener.listen({ ...options, handle: async () => answer }))._unsafeUnwrap();
+  value(await listener.listen({ ...options, handle: async () => answer }));
   const { agent } = fleet.agent('web-01');
   const trust = { kind: 'compare', confirm: async () => true } as const;
-  return (await fleet.settle(agent.pair({ dispatcher: dispatcherHost, trust })))._unsafeUnwrapErr();
+  return failure(await fleet.settle(agent.pair({ dispatcher: dispatcherHost, trust })));
 };
 
 describe('what a pairing port says does not reach the terminal of the agent as control characters', () => {
@@ -46,12 +47,12 @@ describe('what a pairing port says does not reach the terminal of the agent as c
       trust: {
         kind: 'compare',
         confirm: async ({ request }) => {
-          (await control.dispatcher.deny(request, hostile))._unsafeUnwrap();
+          value(await control.dispatcher.deny(request, hostile));
           return true;
         },
       },
     });
-    const refused = (await fleet.settle(pairing))._unsafeUnwrapErr();
+    const refused = failure(await fleet.settle(pairing));
     expect(refused.code).toBe('pairing_denied');
     expect(refused.message).not.toMatch(unsafe);
   });

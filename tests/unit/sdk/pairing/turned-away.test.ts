@@ -1,7 +1,8 @@
 import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import type { Transport } from '../../../../src/ports/transport.js';
+import { failure, value } from '../../../contract/result.js';
 import { memoryFleet, pairAgent, setUp, type TestAgent } from '../../../support/fleet/memory-fleet.js';
 
 /** The first so many connections of an agent are closed while they are being made. Counts all that it asks for. */
@@ -13,7 +14,7 @@ function turnAway(joining: TestAgent, times: number, reason: string): () => numb
     asked += 1;
     return asked > times
       ? through(target, message)
-      : errAsync(failure('connection_failed', 'closed', { host: target.host, reason }));
+      : errAsync(errorOf('connection_failed', 'closed', { host: target.host, reason }));
   };
   Object.assign(transport, { request });
   return () => asked;
@@ -25,7 +26,7 @@ it('comes again when the pairing port has turned its connection away, as one too
   const joining = fleet.agent('web-01');
   await setUp(control);
   const asked = turnAway(joining, 3, 'ECONNRESET');
-  (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+  value(await pairAgent(fleet, control, joining));
   expect(asked()).toBeGreaterThan(3);
 });
 
@@ -36,7 +37,7 @@ it('does so for as long as it was given', async () => {
   await setUp(control);
   const asked = turnAway(joining, Number.POSITIVE_INFINITY, 'ECONNRESET');
   const ended = await pairAgent(fleet, control, joining, { timeout: 35 });
-  expect(ended._unsafeUnwrapErr()).toMatchObject({ code: 'connection_failed' });
+  expect(failure(ended)).toMatchObject({ code: 'connection_failed' });
   expect(asked()).toBe(4);
 });
 
@@ -47,7 +48,7 @@ it('gives up at once where there is no way to the dispatcher', async () => {
   await setUp(control);
   const asked = turnAway(joining, Number.POSITIVE_INFINITY, 'EHOSTUNREACH');
   const ended = await pairAgent(fleet, control, joining);
-  expect(ended._unsafeUnwrapErr()).toMatchObject({ code: 'connection_failed', reason: 'EHOSTUNREACH' });
+  expect(failure(ended)).toMatchObject({ code: 'connection_failed', reason: 'EHOSTUNREACH' });
   expect(asked()).toBe(1);
 });
 
@@ -68,6 +69,6 @@ it('comes again when the dispatcher was too busy to read its request in time', a
         }))
       : through(target, message);
   Object.assign(transport, { request });
-  (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+  value(await pairAgent(fleet, control, joining));
   expect(late).toBeLessThan(0);
 });

@@ -4,6 +4,7 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { legacyPairingCode } from '../../../../src/domain/legacy/pairing.js';
 import type { Credentials } from '../../../../src/ports/transport.js';
 import type { PairingCode, PairingOptions } from '../../../../src/sdk/agent/pairing/options.js';
+import { failure, value } from '../../../contract/result.js';
 import {
   crypto,
   dispatcherHost,
@@ -33,7 +34,9 @@ beforeEach(() => {
 });
 
 const fingerprintOf = ({ pem }: TestCa) =>
-  createHash('sha256').update(crypto.readCertificate(pem)._unsafeUnwrap().der).digest('hex');
+  createHash('sha256')
+    .update(value(crypto.readCertificate(pem)).der)
+    .digest('hex');
 
 const read = (agent: TestAgent) =>
   agent.context
@@ -48,7 +51,7 @@ const read = (agent: TestAgent) =>
     .map((documents) => documents as Record<string, string | undefined>);
 
 const nothingInstalled = async (agent = joining) =>
-  expect(Object.values((await read(agent))._unsafeUnwrap()).filter(Boolean)).toEqual([]);
+  expect(Object.values(value(await read(agent))).filter(Boolean)).toEqual([]);
 
 function pairing(options: Partial<PairingOptions> = {}, agent = joining) {
   const codes: PairingCode[] = [];
@@ -81,7 +84,7 @@ describe('pairing by version 1', () => {
   it('installs key, certificate, CA, trust and the certificate of the dispatcher', async () => {
     const { paths, asked, serial } = await legacy();
     const { codes, outcome } = pairing();
-    const paired = (await outcome)._unsafeUnwrap();
+    const paired = value(await outcome);
     expect(paired).toMatchObject({
       name: 'web-01',
       dispatcherId: 'old-control',
@@ -92,16 +95,16 @@ describe('pairing by version 1', () => {
     const code = legacyPairingCode(crypto.sha256, String(asked[0]?.['csr']));
     expect(paired.code).toBe(code);
     expect(codes).toEqual([{ code, request: '3698ad2223d6b146', dispatcherId: undefined, version: 'v1' }]);
-    const documents = (await read(joining))._unsafeUnwrap();
+    const documents = value(await read(joining));
     expect(documents['ca-certificate']).toBe(ca.pem);
     expect(documents['trusted-dispatchers']).toBe(`${serial} old-control\n`);
     expect(documents['dispatcher-certificates']).toBe(own.certificate);
-    const certificate = crypto.readCertificate(documents['agent-certificate'] ?? '')._unsafeUnwrap();
-    const { spki, algorithm } = crypto.signingKey(documents['agent-key'] ?? '')._unsafeUnwrap();
+    const certificate = value(crypto.readCertificate(documents['agent-certificate'] ?? ''));
+    const { spki, algorithm } = value(crypto.signingKey(documents['agent-key'] ?? ''));
     expect(certificate.spki).toEqual(spki);
     // Dispatchers from 0.12 on sign no other.
     expect(algorithm).toBe('rsa-pss-sha512');
-    expect((await joining.agent.pairingStatus())._unsafeUnwrap()).toMatchObject({
+    expect(value(await joining.agent.pairingStatus())).toMatchObject({
       paired: true,
       dispatchers: ['old-control'],
     });
@@ -124,13 +127,13 @@ describe('pairing by version 1', () => {
   it('believes whoever answers where it is told to trust at the first use', async () => {
     await legacy();
     const { outcome } = pairing({ trust: { kind: 'first-use' } });
-    expect((await outcome)._unsafeUnwrap().version).toBe('v1');
+    expect(value(await outcome).version).toBe('v1');
   });
 
   it('says whether what a legacy dispatcher sends is accepted', async () => {
     await legacy();
     joining = fleet.agent('web-01', 'accept_legacy_dispatchers = yes\n');
-    expect((await pairing().outcome)._unsafeUnwrap().acceptsUnsigned).toBe(true);
+    expect(value(await pairing().outcome).acceptsUnsigned).toBe(true);
   });
 
   it('takes a dispatcher of 0.8, which says no id, for one that has none', async () => {
@@ -140,8 +143,8 @@ describe('pairing by version 1', () => {
         return rest;
       },
     });
-    expect((await pairing().outcome)._unsafeUnwrap().dispatcherId).toBe('legacy');
-    expect((await read(joining))._unsafeUnwrap()['trusted-dispatchers']).toBe(`${serial} legacy\n`);
+    expect(value(await pairing().outcome).dispatcherId).toBe('legacy');
+    expect(value(await read(joining))['trusted-dispatchers']).toBe(`${serial} legacy\n`);
   });
 
   it('trusts the serial of the certificate where a dispatcher of 0.12.2 sends it mangled, or none', async () => {
@@ -153,7 +156,7 @@ describe('pairing by version 1', () => {
         decide: async (_asked, approved) => ({ ...(await approved()), dispatcher_serial: said }),
       });
       expect((await pairing().outcome).isOk(), said).toBe(true);
-      expect((await read(joining))._unsafeUnwrap()['trusted-dispatchers']).toBe('10 old-control\n');
+      expect(value(await read(joining))['trusted-dispatchers']).toBe('10 old-control\n');
     }
   });
 
@@ -161,16 +164,16 @@ describe('pairing by version 1', () => {
     await legacy({
       decide: async (_asked, approved) => ({ ...(await approved()), dispatcher_serial: '0F3' }),
     });
-    (await pairing().outcome)._unsafeUnwrap();
-    const documents = (await read(joining))._unsafeUnwrap();
+    value(await pairing().outcome);
+    const documents = value(await read(joining));
     expect(documents['trusted-dispatchers']).toBe('f3 old-control\n');
     expect(documents['dispatcher-certificates'] ?? '').toBe('');
   });
 
   it('keeps the key where a further dispatcher of the same CA is paired with', async () => {
     await legacy();
-    (await pairing().outcome)._unsafeUnwrap();
-    const before = (await read(joining))._unsafeUnwrap();
+    value(await pairing().outcome);
+    const before = value(await read(joining));
     await legacyControl(
       fleet,
       {
@@ -180,8 +183,8 @@ describe('pairing by version 1', () => {
       },
       'second.test',
     );
-    (await pairing({ dispatcher: 'second.test' }).outcome)._unsafeUnwrap();
-    const after = (await read(joining))._unsafeUnwrap();
+    value(await pairing({ dispatcher: 'second.test' }).outcome);
+    const after = value(await read(joining));
     expect(after['agent-key']).toBe(before['agent-key']);
     expect(after['trusted-dispatchers']).toBe('1a old-control\n2b second\n');
   });
@@ -189,13 +192,13 @@ describe('pairing by version 1', () => {
   it('does not give up an identity of another CA unless told to', async () => {
     const control = fleet.dispatcher();
     await setUp(control);
-    (await pairAgent(fleet, control, joining))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, joining));
     await legacy();
-    expect((await pairing().outcome)._unsafeUnwrapErr().code).toBe('identity_exists');
-    expect((await joining.agent.pairingStatus())._unsafeUnwrap().dispatchers).toEqual(['control']);
+    expect(failure(await pairing().outcome).code).toBe('identity_exists');
+    expect(value(await joining.agent.pairingStatus()).dispatchers).toEqual(['control']);
     // The key that it has is no RSA key, and is asked for a certificate all the same.
     expect((await pairing({ replace: true }).outcome).isOk()).toBe(true);
-    expect((await joining.agent.pairingStatus())._unsafeUnwrap().dispatchers).toEqual(['old-control']);
+    expect(value(await joining.agent.pairingStatus()).dispatchers).toEqual(['old-control']);
   });
 
   it('tells a denial, an expiry and a refusal apart', async () => {
@@ -211,7 +214,7 @@ describe('pairing by version 1', () => {
       fleet = memoryFleet();
       joining = fleet.agent('web-01');
       await legacy({ decide: async () => answer });
-      expect((await pairing().outcome)._unsafeUnwrapErr()).toMatchObject(expected);
+      expect(failure(await pairing().outcome)).toMatchObject(expected);
     }
     for (const [first, expected] of [
       [
@@ -225,7 +228,7 @@ describe('pairing by version 1', () => {
       joining = fleet.agent('web-01');
       await legacy({ first });
       const { codes, outcome } = pairing();
-      expect((await outcome)._unsafeUnwrapErr()).toMatchObject(expected);
+      expect(failure(await outcome)).toMatchObject(expected);
       expect(codes).toEqual([]);
     }
     await nothingInstalled();
@@ -234,7 +237,7 @@ describe('pairing by version 1', () => {
   it('asks again while the queue is full, as long as it has time', async () => {
     const { paths } = await legacy({ first: { status: 'error', reason: 'pairing queue full' } });
     const { outcome } = pairing({ timeout: 25 });
-    expect((await outcome)._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await outcome)).toMatchObject({
       code: 'refused',
       reason: 'pairing queue full',
     });
@@ -245,7 +248,7 @@ describe('pairing by version 1', () => {
     const stop = new AbortController();
     await legacy({ decide: () => new Promise(() => undefined) });
     const { outcome } = pairing({ signal: stop.signal, onCode: () => stop.abort() });
-    expect((await outcome)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await outcome).code).toBe('aborted');
     await nothingInstalled();
   });
 });
@@ -254,7 +257,7 @@ describe('version 1 is not tried', () => {
   const unasked = async (options: Partial<PairingOptions>, script: Partial<LegacyImpostor> = {}) => {
     const { paths } = await legacy(script);
     const { outcome } = pairing({ timeout: 5, ...options });
-    const error = (await outcome)._unsafeUnwrapErr();
+    const error = failure(await outcome);
     await nothingInstalled();
     return { code: error.code, paths };
   };
@@ -324,7 +327,7 @@ describe('version 1 is not tried', () => {
     const { createAgent } = await import('../../../../src/sdk/agent/agent.js');
     const tampered = { ...joining, agent: createAgent(between) };
     const { outcome } = pairing({ dispatcher: dispatcherHost, trust: { kind: 'first-use' } }, tampered);
-    expect((await outcome)._unsafeUnwrapErr().code).toBe('refused');
+    expect(failure(await outcome).code).toBe('refused');
     expect(paths).toEqual(['/pair/v2/start', '/pair/v2/nonce']);
     await nothingInstalled();
   });
@@ -336,21 +339,21 @@ describe('version 1 is not tried', () => {
       dispatcher: dispatcherHost,
       trust: { kind: 'first-use' },
       onCode: ({ request, code }) =>
-        void control.dispatcher.approve({ id: request, code }).then((approved) => approved._unsafeUnwrap()),
+        void control.dispatcher.approve({ id: request, code }).then((approved) => value(approved)),
     });
-    expect((await outcome)._unsafeUnwrap().version).toBe('v2');
+    expect(value(await outcome).version).toBe('v2');
   });
 });
 
 it('a 404 in answer to M1 leads to version 1', async () => {
   await legacy({ toStart: { status: 404, body: { error: 'not found' } } });
-  expect((await pairing().outcome)._unsafeUnwrap().version).toBe('v1');
+  expect(value(await pairing().outcome).version).toBe('v1');
 });
 
 describe('an approval of version 1 is refused, and nothing of it installed,', () => {
   const refusedAs = async (script: Partial<LegacyImpostor>, options: Partial<PairingOptions> = {}) => {
     await legacy(script);
-    const error = (await pairing(options).outcome)._unsafeUnwrapErr();
+    const error = failure(await pairing(options).outcome);
     await nothingInstalled();
     return `${error.code}: ${error.message}`;
   };
@@ -397,7 +400,7 @@ describe('an approval of version 1 is refused, and nothing of it installed,', ()
           const { x509CertificateRequests } = await import(
             '../../../../src/adapters/x509/certificate-requests.js'
           );
-          const { spki } = (await x509CertificateRequests().read(String(asked['csr'])))._unsafeUnwrap();
+          const { spki } = value(await x509CertificateRequests().read(String(asked['csr'])));
           const { certificate } = await other.issue({ version1: true, spki });
           return { ...theirs, cert: certificate, ca: `${other.pem}${ca.pem}` };
         },

@@ -1,10 +1,11 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { hex } from '../../../../src/domain/core/bytes.js';
-import { failure } from '../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { legacyPairingCode } from '../../../../src/domain/legacy/pairing.js';
 import type { PairingRequest } from '../../../../src/domain/pairing/request.js';
 import type { PairingMode, PairingModeOptions } from '../../../../src/sdk/dispatcher/pairing/pairing-mode.js';
+import { failure, value } from '../../../contract/result.js';
 import { dispatcherOver, withPorts } from '../../../support/fleet/memory-agents.js';
 import {
   crypto,
@@ -26,16 +27,16 @@ async function prepare(options: PairingModeOptions = { allowV1: true }, configur
   fleet = memoryFleet();
   control = fleet.dispatcher(dispatcherHost, configuration);
   changes = [];
-  (await control.dispatcher.setupCa())._unsafeUnwrap();
-  (await control.dispatcher.setup())._unsafeUnwrap();
+  value(await control.dispatcher.setupCa());
+  value(await control.dispatcher.setup());
   const opened = control.dispatcher.openPairing({ ...options, onChange: (each) => changes.push(each) });
-  mode = (await opened)._unsafeUnwrap();
+  mode = value(await opened);
 }
 
 beforeEach(() => prepare());
 
-const requests = async () => (await control.dispatcher.pairingRequests())._unsafeUnwrap();
-const agents = async () => (await control.dispatcher.agents())._unsafeUnwrap();
+const requests = async () => value(await control.dispatcher.pairingRequests());
+const agents = async () => value(await control.dispatcher.agents());
 const pending = { status: 'pending', reqid: expect.stringMatching(/^[0-9a-f]{16}$/) };
 
 /** An agent of version 1 whose request waits. */
@@ -47,7 +48,7 @@ async function asking(host: string, address?: string) {
 }
 
 const answered = async (waiting: Awaited<ReturnType<typeof asking>>) =>
-  (await fleet.settle(waiting.second))._unsafeUnwrap();
+  value(await fleet.settle(waiting.second));
 
 describe('a request of version 1', () => {
   it('is unknown to a dispatcher that does not serve it, as any other route', async () => {
@@ -88,11 +89,11 @@ describe('a request of version 1', () => {
 
   it('ends with a certificate of both usages, its own nonce, and whom to trust', async () => {
     const waiting = await asking('web-01');
-    (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+    value(await control.dispatcher.approve({ id: waiting.id }));
     const approval = await answered(waiting);
-    const own = (await control.context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
-    const { serial } = crypto.readCertificate(own['dispatcher-certificate'] ?? '')._unsafeUnwrap();
-    const cas = (await control.context.authority.certificates())._unsafeUnwrap();
+    const own = value(await control.context.keyStore.read(['dispatcher-certificate']));
+    const { serial } = value(crypto.readCertificate(own['dispatcher-certificate'] ?? ''));
+    const cas = value(await control.context.authority.certificates());
     expect(approval).toMatchObject({
       status: 'approved',
       ca: cas.map(({ pem }) => pem).join(''),
@@ -100,7 +101,7 @@ describe('a request of version 1', () => {
       dispatcher_serial: serial,
       dispatcher_id: 'control',
     });
-    const certificate = crypto.readCertificate(String(approval['cert']))._unsafeUnwrap();
+    const certificate = value(crypto.readCertificate(String(approval['cert'])));
     expect(certificate).toMatchObject({ commonName: 'web-01', usages: ['serverAuth', 'clientAuth'] });
     expect(certificate.spki).toEqual(waiting.spki);
     expect(await agents()).toMatchObject([
@@ -117,7 +118,7 @@ describe('a request of version 1', () => {
   it('gets what the operator set in place of what it asked for', async () => {
     const waiting = await asking('web-01');
     const approval = { id: waiting.id, name: 'db-01', port: 8443, lookupBy: 'ip' } as const;
-    (await control.dispatcher.approve(approval))._unsafeUnwrap();
+    value(await control.dispatcher.approve(approval));
     await answered(waiting);
     expect(await agents()).toMatchObject([
       { name: 'db-01', endpoint: { host: 'web-01', ip: '192.0.2.50', port: 8443, lookupBy: 'ip' } },
@@ -126,7 +127,7 @@ describe('a request of version 1', () => {
 
   it('is told that it was denied, and why', async () => {
     const waiting = await asking('web-01');
-    (await control.dispatcher.deny(waiting.id, 'not today'))._unsafeUnwrap();
+    value(await control.dispatcher.deny(waiting.id, 'not today'));
     expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'not today' });
     expect(await agents()).toEqual([]);
     expect(await requests()).toEqual([]);
@@ -155,7 +156,7 @@ describe('a request of version 1', () => {
 
   it('is not certified when its agent has gone before the approval was seen', async () => {
     const waiting = await asking('web-01');
-    (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+    value(await control.dispatcher.approve({ id: waiting.id }));
     waiting.hangUp();
     await fleet.settle(waiting.second);
     await fleet.clock.advance(5_000);
@@ -177,27 +178,27 @@ describe('a request of version 1', () => {
     const waiting = await asking('web-01');
     const closing = mode.close();
     expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'pairing mode was closed' });
-    (await closing)._unsafeUnwrap();
+    value(await closing);
     expect(await requests()).toEqual([]);
   });
 });
 
 describe('version 1 cannot be used to', () => {
   it('take the place of a name that is paired by version 2', async () => {
-    (await pairAgent(fleet, control, fleet.agent('web-01')))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, fleet.agent('web-01')));
     const [before] = await agents();
     const waiting = await asking('web-01');
     const approved = await control.dispatcher.approve({ id: waiting.id, replace: true });
-    expect(approved._unsafeUnwrapErr().code).toBe('downgrade_refused');
+    expect(failure(approved).code).toBe('downgrade_refused');
     waiting.hangUp();
     expect(await agents()).toEqual([before]);
   });
 
   it('take the place of a name that paired by version 2 once and was removed since', async () => {
-    (await pairAgent(fleet, control, fleet.agent('web-01')))._unsafeUnwrap();
-    (await control.dispatcher.unpair('web-01'))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, fleet.agent('web-01')));
+    value(await control.dispatcher.unpair('web-01'));
     const waiting = await asking('web-01');
-    (await control.dispatcher.approve({ id: waiting.id, replace: true }))._unsafeUnwrap();
+    value(await control.dispatcher.approve({ id: waiting.id, replace: true }));
     expect(await answered(waiting)).toEqual({
       status: 'denied',
       reason: '"web-01" has paired by version 2 before',
@@ -208,13 +209,11 @@ describe('version 1 cannot be used to', () => {
 
   it('take the place of a name that is registered, unless the operator says so', async () => {
     const first = await asking('web-01');
-    (await control.dispatcher.approve({ id: first.id }))._unsafeUnwrap();
+    value(await control.dispatcher.approve({ id: first.id }));
     await answered(first);
     const second = await asking('web-01');
-    expect((await control.dispatcher.approve({ id: second.id }))._unsafeUnwrapErr().code).toBe(
-      'agent_exists',
-    );
-    (await control.dispatcher.approve({ id: second.id, replace: true }))._unsafeUnwrap();
+    expect(failure(await control.dispatcher.approve({ id: second.id })).code).toBe('agent_exists');
+    value(await control.dispatcher.approve({ id: second.id, replace: true }));
     expect((await answered(second))['status']).toBe('approved');
   });
 
@@ -225,8 +224,8 @@ describe('version 1 cannot be used to', () => {
       ['web-02', 'denied'],
     ] as const) {
       const asked = await first.ask({ hostname });
-      (await control.dispatcher.approve({ id: String(asked.first['reqid']) }))._unsafeUnwrap();
-      expect((await fleet.settle(asked.second()))._unsafeUnwrap()['status'], hostname).toBe(status);
+      value(await control.dispatcher.approve({ id: String(asked.first['reqid']) }));
+      expect(value(await fleet.settle(asked.second()))['status'], hostname).toBe(status);
     }
     expect((await agents()).map(({ name }) => name)).toEqual(['web-01']);
   });
@@ -234,9 +233,9 @@ describe('version 1 cannot be used to', () => {
   it('pair again with a key that was revoked', async () => {
     const joiner = await legacyJoiner(fleet, 'web-01');
     const asked = await joiner.ask();
-    (await control.dispatcher.approve({ id: String(asked.first['reqid']) }))._unsafeUnwrap();
-    (await fleet.settle(asked.second()))._unsafeUnwrap();
-    (await fleet.settle(control.dispatcher.revoke('web-01')))._unsafeUnwrap();
+    value(await control.dispatcher.approve({ id: String(asked.first['reqid']) }));
+    value(await fleet.settle(asked.second()));
+    value(await fleet.settle(control.dispatcher.revoke('web-01')));
     expect((await joiner.ask()).first).toEqual({ status: 'error', reason: 'invalid request' });
   });
 
@@ -246,7 +245,7 @@ describe('version 1 cannot be used to', () => {
       const [{ code } = { code: '' }] = await requests();
       const wrong = code === '000000' ? '000001' : '000000';
       const refused = await control.dispatcher.approve({ id: waiting.id, code: wrong });
-      expect(refused._unsafeUnwrapErr().code).toBe('codes_differ');
+      expect(failure(refused).code).toBe('codes_differ');
       expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'the codes differ' });
     }
     expect(await mode.ended).toBe('wrong codes');
@@ -316,7 +315,7 @@ describe('version 1 cannot be used to', () => {
         maxAnswer: 1_000,
       },
     );
-    expect(JSON.parse(Buffer.from(answer._unsafeUnwrap().body).toString())).toEqual({
+    expect(JSON.parse(Buffer.from(value(answer).body).toString())).toEqual({
       status: 'error',
       reason: 'invalid request',
     });
@@ -324,14 +323,14 @@ describe('version 1 cannot be used to', () => {
 });
 
 it('an approval that cannot be carried out is a denial, and the log says why', async () => {
-  (await mode.close())._unsafeUnwrap();
-  const full = failure('store_failed', 'disk full', { operation: 'registry.enrol', reason: 'ENOSPC' });
+  value(await mode.close());
+  const full = errorOf('store_failed', 'disk full', { operation: 'registry.enrol', reason: 'ENOSPC' });
   const context = withPorts(control, {
     registry: { ...control.context.registry, enrol: () => errAsync(full) },
   });
-  (await dispatcherOver(context).openPairing({ allowV1: true }))._unsafeUnwrap();
+  value(await dispatcherOver(context).openPairing({ allowV1: true }));
   const waiting = await asking('web-01');
-  (await control.dispatcher.approve({ id: waiting.id }))._unsafeUnwrap();
+  value(await control.dispatcher.approve({ id: waiting.id }));
   expect(await answered(waiting)).toEqual({
     status: 'denied',
     reason: 'the dispatcher failed: see its log',

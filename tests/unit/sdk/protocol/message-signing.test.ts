@@ -17,13 +17,14 @@ import {
   signAnswer,
   signRequest,
 } from '../../../../src/sdk/protocol/message-signing.js';
+import { failure, value } from '../../../contract/result.js';
 
 const crypto = nodeCrypto();
 const now = 1_800_000_000_000;
 
 async function signerOf(type: KeyType, name: string): Promise<Signer> {
-  const pem = (await crypto.generateKey(type))._unsafeUnwrap();
-  const key = crypto.signingKey(pem)._unsafeUnwrap();
+  const pem = value(await crypto.generateKey(type));
+  const key = value(crypto.signingKey(pem));
   const certificate: Certificate = {
     pem: '',
     der: utf8(`certificate of ${name}`),
@@ -133,13 +134,13 @@ describe('a signed request', () => {
     ]);
     const input = request.headers.find(([name]) => name === 'signature-input')?.[1] ?? '';
     expect(input).toContain(`;alg="${from.key.algorithm}"`);
-    expect(received(request, { from })._unsafeUnwrap()).toMatchObject({
+    expect(value(received(request, { from }))).toMatchObject({
       created: now,
       expires: now + 60_000,
       nonce: 'AQEBAQEBAQEBAQEBAQEBAQ',
       hasBody: true,
     });
-    expect(received(sent(get, from), { from })._unsafeUnwrap().hasBody).toBe(false);
+    expect(value(received(sent(get, from), { from })).hasBody).toBe(false);
   });
 
   it('without a body, a content type is not signed', () => {
@@ -216,13 +217,13 @@ describe('a signed request', () => {
   });
 
   it('of somebody else than the TLS peer is invalid', () => {
-    expect(received(sent(), { from: stranger })._unsafeUnwrapErr()).toEqual({
+    expect(failure(received(sent(), { from: stranger }))).toEqual({
       error: 'signature invalid',
       reason: 'keyid is of another certificate',
     });
     // Another key that claims the peer's certificate.
     const forged = sent(plain, { key: stranger.key, certificate: dispatcher.certificate });
-    expect(received(forged)._unsafeUnwrapErr()).toEqual({
+    expect(failure(received(forged))).toEqual({
       error: 'signature invalid',
       reason: 'the signature does not hold',
     });
@@ -234,7 +235,7 @@ describe('a signed request', () => {
       const real = signer(type);
       const { algorithm } = signer(as).key;
       const liar: Signer = { ...real, key: { ...real.key, algorithm } };
-      const refused = received(sent(plain, liar), { from: real })._unsafeUnwrapErr();
+      const refused = failure(received(sent(plain, liar), { from: real }));
       expect(refused.error).toBe('signature invalid');
       expect(refused.reason).toContain(`alg is ${algorithm}`);
     },
@@ -267,7 +268,7 @@ describe('a signed request', () => {
       now,
       nonce: new Uint8Array(length),
     });
-    const refused = received({ ...plain, headers: [...plain.headers, ...headers] })._unsafeUnwrapErr();
+    const refused = failure(received({ ...plain, headers: [...plain.headers, ...headers] }));
     expect(refused).toEqual({ error: 'signature invalid', reason: 'nonce is not of 16 bytes' });
   });
 
@@ -366,7 +367,7 @@ describe('a signed answer', () => {
   });
 
   it('unsigned is not accepted', () => {
-    expect(check(result, request)._unsafeUnwrapErr()).toBe('the answer is not signed');
+    expect(failure(check(result, request))).toBe('the answer is not signed');
     expect(
       check(without(signedAnswer(result, request), 'signature', 'signature-input'), request).isErr(),
     ).toBe(true);
@@ -439,15 +440,11 @@ describe('a signed answer', () => {
   });
 
   it('of another certificate, key or algorithm is not accepted', () => {
-    expect(check(signedAnswer(result, request), request, { of: stranger })._unsafeUnwrapErr()).toContain(
-      'keyid',
-    );
+    expect(failure(check(signedAnswer(result, request), request, { of: stranger }))).toContain('keyid');
     const forged = signedAnswer(result, request, { key: stranger.key, certificate: agent.certificate });
-    expect(check(forged, request)._unsafeUnwrapErr()).toBe('the signature does not hold');
+    expect(failure(check(forged, request))).toBe('the signature does not hold');
     const liar = { ...agent, key: { ...agent.key, algorithm: 'ed25519' as const } };
-    expect(check(signedAnswer(result, request, liar), request)._unsafeUnwrapErr()).toContain(
-      'alg is ed25519',
-    );
+    expect(failure(check(signedAnswer(result, request, liar), request))).toContain('alg is ed25519');
   });
 
   it('a request is no answer', () => {

@@ -14,6 +14,7 @@ import {
   signRequest,
   signStreamEnd,
 } from '../../../../src/sdk/protocol/message-signing.js';
+import { failure, value } from '../../../contract/result.js';
 
 interface Vector {
   readonly private_key_pkcs8_base64: string;
@@ -40,9 +41,11 @@ const vector: Vector = JSON.parse(
 );
 
 const crypto = nodeCrypto();
-const key = crypto
-  .signingKey(`-----BEGIN PRIVATE KEY-----\n${vector.private_key_pkcs8_base64}\n-----END PRIVATE KEY-----\n`)
-  ._unsafeUnwrap();
+const key = value(
+  crypto.signingKey(
+    `-----BEGIN PRIVATE KEY-----\n${vector.private_key_pkcs8_base64}\n-----END PRIVATE KEY-----\n`,
+  ),
+);
 const certificate = (der: string): Certificate => ({
   pem: '',
   der: utf8(der),
@@ -129,7 +132,7 @@ describe('the end line of a streamed run', () => {
 
   it('verifies as it is read', () => {
     const reader = streamReader(crypto.runningSha256(), 65_536);
-    const lines = reader.push(utf8(vector.lines.join('') + vector.end_line))._unsafeUnwrap();
+    const lines = value(reader.push(utf8(vector.lines.join('') + vector.end_line)));
     const end = lines.at(-1);
     if (end?.kind !== 'end') throw new Error('no end');
     expect(checkStreamEnd(crypto, head, end, request, by).isOk()).toBe(true);
@@ -181,6 +184,6 @@ describe('the end line of a streamed run', () => {
       ] as HeaderList,
       body: utf8(vector.lines.join('')),
     };
-    expect(checkAnswer(crypto, posing, request, by)._unsafeUnwrapErr()).toBe('digest differs');
+    expect(failure(checkAnswer(crypto, posing, request, by))).toBe('digest differs');
   });
 });

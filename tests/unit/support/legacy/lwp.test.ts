@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
+import { value } from '../../../contract/result.js';
 import { missingForLwp, realLwp, realPerlServer } from '../../../support/legacy/perl.js';
 import { capture } from '../../../support/network/raw-tls.js';
 import { listeners } from '../../adapters/node-tls/serve.js';
@@ -51,7 +52,7 @@ describe.skipIf(missingForLwp !== undefined)(`real LWP asks our listener${becaus
       handle: async (request) => ({
         status: 200,
         headers: [],
-        body: (await request.body())._unsafeUnwrap(),
+        body: value(await request.body()),
       }),
     });
     const sent = Buffer.alloc(60_000, 'xyz');
@@ -104,7 +105,7 @@ it.skipIf(missingForLwp !== undefined)(
     const { ask } = client(server.port);
     // The second is a connection of its own: the server closes after each.
     for (const body of ['{"reqid":"1"}', '{"reqid":"2"}']) {
-      const received = (await ask({ body: text(body) }))._unsafeUnwrap();
+      const received = value(await ask({ body: text(body) }));
       expect(Buffer.from(received.body).toString()).toBe(parts(answer.toString('latin1')).body);
       expect(parts((await server.request()).toString('latin1')).body).toBe(body);
     }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { value } from '../../../contract/result.js';
 import { servers } from '../../adapters/undici/servers.js';
 import { legacyInstallation, versions } from './installation.js';
 
@@ -13,7 +14,7 @@ describe.each(versions)('our transport and a simulated agent of %s', (version) =
     const body = new TextEncoder().encode('{"reqid":"1"}');
     const one = await ask({ body });
     const more = await Promise.all([ask({ body }), ask({ body }), ask({ body })]);
-    for (const answer of [one, ...more]) expect(answer._unsafeUnwrap().status).toBe(200);
+    for (const answer of [one, ...more]) expect(value(answer).status).toBe(200);
     await transport.close();
     expect(agent.stopped()).toBeUndefined();
     expect(agent.exchanges).toHaveLength(4);

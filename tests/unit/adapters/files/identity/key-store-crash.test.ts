@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { fileKeyStore } from '../../../../../src/adapters/files/identity/key-store.js';
 import type { KeyStore, KeyStoreChange } from '../../../../../src/ports/key-store.js';
+import { value } from '../../../../contract/result.js';
 import { compileAdapter, pathsIn, temporaryDirectory } from './key-store-fixture.js';
 
 const ROUNDS = Number(process.env['KEY_STORE_CRASH_ROUNDS'] ?? 40);
@@ -165,7 +166,7 @@ describe('key store on disk, when processes die', () => {
     return { child, reported };
   };
   const readNumbers = async () => {
-    const seen = (await store.read(ITEMS))._unsafeUnwrap();
+    const seen = value(await store.read(ITEMS));
     expect(new Set(ITEMS.map((item) => seen[item])).size, JSON.stringify(seen)).toBe(1);
     return Number((seen['agent-key'] ?? '0').split(' ')[0]);
   };
@@ -289,7 +290,7 @@ describe('key store on disk, when processes die', () => {
       let points = 0;
       for (let ended = false; !ended; points += 1) {
         ended = await crashingChange(points + 1, change);
-        const found = (await store.read(IDENTITY))._unsafeUnwrap();
+        const found = value(await store.read(IDENTITY));
         seen.add(IDENTITY.map((item) => found[item]).join());
         await store.replace(PROMOTION.before);
         expect(readdirSync(join(home, 'config')).sort()).toEqual(['dispatcher.key', 'next.key']);

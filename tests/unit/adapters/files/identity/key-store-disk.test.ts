@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileKeyStore } from '../../../../../src/adapters/files/identity/key-store.js';
 import type { KeyStore, KeyStoreItem } from '../../../../../src/ports/key-store.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   canMount,
   compileAdapter,
@@ -47,7 +48,7 @@ describe('key store on disk', () => {
 
   const modeOf = (path: string) => lstatSync(path).mode & 0o7777;
   const key = () => options.paths['agent-key'];
-  const read = async () => (await store.read(ITEMS))._unsafeUnwrap();
+  const read = async () => value(await store.read(ITEMS));
   const names = (directory: string) => readdirSync(join(home, directory)).sort();
   const leaveJournal = (items: Record<string, string | null>) =>
     writeFileSync(options.journal, JSON.stringify({ format: 1, items }), { mode: 0o600 });
@@ -96,7 +97,7 @@ describe('key store on disk', () => {
     async (mode) => {
       await store.replace(PAIR);
       chmodSync(key(), mode);
-      const error = (await store.read(ITEMS))._unsafeUnwrapErr();
+      const error = failure(await store.read(ITEMS));
       const reason = `key file is accessible by others (mode 0${mode.toString(8)}): chmod 600`;
       expect(error).toMatchObject({ code: 'file_failed', path: key(), operation: 'read', reason });
       expect(error.message).toBe(`cannot read ${key()}: ${reason}`);
@@ -113,7 +114,7 @@ describe('key store on disk', () => {
     writeFileSync(elsewhere, 'precious', { mode: 0o600 });
     rmSync(key());
     symlinkSync(elsewhere, key());
-    expect((await store.read(['agent-key']))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await store.read(['agent-key']))).toMatchObject({
       path: key(),
       reason: 'key file is a symbolic link: expected a regular file of mode 0600',
     });
@@ -147,7 +148,7 @@ describe('key store on disk', () => {
     await store.replace(PAIR);
     mkdirSync(options.paths['ca-key']);
     for (const change of [{ 'ca-key': null }, { 'agent-key': 'K2', 'ca-key': null }]) {
-      expect((await store.replace(change))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await store.replace(change))).toMatchObject({
         path: options.paths['ca-key'],
         reason: 'EISDIR',
       });
@@ -160,25 +161,25 @@ describe('key store on disk', () => {
     await store.replace(PAIR);
     rmSync(options.paths['agent-certificate']);
     symlinkSync(options.paths['trusted-dispatchers'], options.paths['agent-certificate']);
-    expect((await store.read(['agent-certificate']))._unsafeUnwrap()).toEqual({ 'agent-certificate': 'T1' });
+    expect(value(await store.read(['agent-certificate']))).toEqual({ 'agent-certificate': 'T1' });
   });
 
   it('a directory or a pipe in the place of an item fails at once, and nothing is written', async () => {
     await store.replace(PAIR);
     rmSync(options.paths['trusted-dispatchers']);
     mkdirSync(options.paths['trusted-dispatchers']);
-    expect((await store.read(ITEMS))._unsafeUnwrapErr().reason).toBe('EISDIR');
-    expect((await store.replace(NEXT))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await store.read(ITEMS)).reason).toBe('EISDIR');
+    expect(failure(await store.replace(NEXT))).toMatchObject({
       path: options.paths['trusted-dispatchers'],
       reason: 'EISDIR',
     });
-    expect((await store.checkWritable(['trusted-dispatchers']))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await store.checkWritable(['trusted-dispatchers']))).toMatchObject({
       reason: 'EISDIR',
     });
     rmSync(options.paths['trusted-dispatchers'], { recursive: true });
     execFileSync('mkfifo', [options.paths['trusted-dispatchers']]);
-    expect((await store.read(ITEMS))._unsafeUnwrapErr().reason).toBe('EINVAL');
-    expect((await store.replace(NEXT))._unsafeUnwrapErr()).toMatchObject({ reason: 'EINVAL' });
+    expect(failure(await store.read(ITEMS)).reason).toBe('EINVAL');
+    expect(failure(await store.replace(NEXT))).toMatchObject({ reason: 'EINVAL' });
     expect(readFileSync(key(), 'utf8')).toBe('K1');
     expect(names('state')).toEqual(['dispatchers']);
   });
@@ -187,7 +188,7 @@ describe('key store on disk', () => {
     expect((await store.checkWritable(ITEMS)).isOk()).toBe(true);
     expect(readdirSync(home)).toEqual([]);
     writeFileSync(join(home, 'config'), 'a file');
-    expect((await store.checkWritable(ITEMS))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await store.checkWritable(ITEMS))).toMatchObject({
       path: join(home, 'config'),
     });
     expect(readdirSync(home)).toEqual(['config']);
@@ -200,7 +201,7 @@ describe('key store on disk', () => {
     });
 
     it('reading completes the change', async () => {
-      expect((await store.read(['trusted-dispatchers']))._unsafeUnwrap()).toEqual({
+      expect(value(await store.read(['trusted-dispatchers']))).toEqual({
         'trusted-dispatchers': 'T2',
       });
       expect(readFileSync(key(), 'utf8')).toBe('K2');
@@ -233,9 +234,9 @@ describe('key store on disk', () => {
 
     it('onlyIfAbsent sees what it will have written', async () => {
       leaveJournal({ 'ca-key': 'CA' });
-      const error = (await store.replace({ 'ca-key': 'other' }, { onlyIfAbsent: true }))._unsafeUnwrapErr();
+      const error = failure(await store.replace({ 'ca-key': 'other' }, { onlyIfAbsent: true }));
       expect(error.code).toBe('identity_exists');
-      expect((await store.read(['ca-key']))._unsafeUnwrap()).toEqual({ 'ca-key': 'CA' });
+      expect(value(await store.read(['ca-key']))).toEqual({ 'ca-key': 'CA' });
     });
 
     it('a damaged one is an error that names it, and is kept', async () => {
@@ -249,9 +250,9 @@ describe('key store on disk', () => {
         '{"format":1,"items":{"ca-key":1}}',
       ]) {
         writeFileSync(options.journal, text);
-        const readError = (await store.read(ITEMS))._unsafeUnwrapErr();
+        const readError = failure(await store.read(ITEMS));
         expect(readError, text).toMatchObject({ path: options.journal, reason: 'EBADMSG' });
-        expect((await store.replace(NEXT))._unsafeUnwrapErr(), text).toMatchObject({ reason: 'EBADMSG' });
+        expect(failure(await store.replace(NEXT)), text).toMatchObject({ reason: 'EBADMSG' });
         expect(readFileSync(options.journal, 'utf8')).toBe(text);
       }
       expect(readFileSync(key(), 'utf8')).toBe('K1');
@@ -285,7 +286,7 @@ describe('key store on disk', () => {
       await store.replace({ 'agent-key': 'K2' }),
       await store.checkWritable(['agent-key']),
     ]) {
-      expect(result._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(result)).toMatchObject({
         code: 'file_failed',
         operation: 'write',
         path: key(),
@@ -305,7 +306,7 @@ describe('key store on disk', () => {
       expect(() => writeFileSync(ballast, Buffer.alloc(100_000))).toThrow('ENOSPC');
       const before = [names('config'), names('state')];
       for (const result of [await store.replace(NEXT), await store.checkWritable(ITEMS)]) {
-        expect(result._unsafeUnwrapErr()).toMatchObject({ code: 'file_failed', reason: 'ENOSPC' });
+        expect(failure(result)).toMatchObject({ code: 'file_failed', reason: 'ENOSPC' });
       }
       expect(await read()).toEqual(PAIR);
       expect([names('config'), names('state')]).toEqual(before);
@@ -322,7 +323,7 @@ describe('key store on disk', () => {
       const pinned = options.paths['trusted-dispatchers'];
       execFileSync('mount', ['--bind', pinned, pinned]);
       mounted.push(pinned);
-      expect((await store.replace({ 'ca-key': 'NEW', ...NEXT }))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await store.replace({ 'ca-key': 'NEW', ...NEXT }))).toMatchObject({
         path: pinned,
         reason: 'EBUSY',
       });
@@ -331,7 +332,7 @@ describe('key store on disk', () => {
       expect(names('config')).toEqual(['agent.crt', 'agent.key']);
       expect(names('state')).toEqual(['dispatchers']);
       expect(await read()).toEqual(PAIR);
-      expect((await store.replace({ 'trusted-dispatchers': 'T9' }))._unsafeUnwrapErr()).toMatchObject({
+      expect(failure(await store.replace({ 'trusted-dispatchers': 'T9' }))).toMatchObject({
         reason: 'EBUSY',
       });
       expect(names('state')).toEqual(['dispatchers']);

@@ -1,6 +1,8 @@
 /** What the processes do that are killed: `node child.mjs COMMAND DIRECTORY NAME`, one JSON line for each thing that is done. */
+
 import { fileAgentRuns } from '../../../../../src/adapters/files/journal/agent-runs.js';
 import { fileReplayCache } from '../../../../../src/adapters/files/journal/replay-cache.js';
+import { value } from '../../../../contract/result.js';
 
 const [command = '', directory = '', name = ''] = process.argv.slice(2);
 const report = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
@@ -9,7 +11,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   /** Enters without end, several at once, in a time that runs so fast that files are changed and removed all along. */
   enter: async () => {
     const cache = fileReplayCache({ directory, bootId: () => 'this boot' });
-    report({ complete: (await cache.complete())._unsafeUnwrap() });
+    report({ complete: value(await cache.complete()) });
     let now = 1_800_000_000_000 + Number(name) * 3_600_000;
     for (let round = 0; ; round += 1) {
       now += 1000;
@@ -21,7 +23,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       const at = now;
       await Promise.all(
         entries.map(async (entry) => {
-          const verdict = (await cache.enter(entry, at))._unsafeUnwrap();
+          const verdict = value(await cache.enter(entry, at));
           report({ ...entry, now: at, verdict });
         }),
       );
@@ -38,17 +40,17 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       }));
       await Promise.all(
         keys.map(async (key, index) => {
-          const { kind } = (await runs.begin(key, 'backup', round))._unsafeUnwrap();
+          const { kind } = value(await runs.begin(key, 'backup', round));
           report({ reqid: key.reqid, round, kind });
           if (index > 9) return;
           const answer = index === 0 ? Buffer.from(key.reqid) : Buffer.alloc(0);
-          (await runs.end(key, round + 1, answer))._unsafeUnwrap();
+          value(await runs.end(key, round + 1, answer));
           report({ reqid: key.reqid, round, kind: 'done' });
         }),
       );
       if (round % 20 === 19) {
         report({ purge: round - 10 });
-        (await runs.purge(round - 10))._unsafeUnwrap();
+        value(await runs.purge(round - 10));
       }
     }
   },

@@ -7,6 +7,7 @@ import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fileAgentRuns } from '../../../../../src/adapters/files/journal/agent-runs.js';
 import { fileReplayCache } from '../../../../../src/adapters/files/journal/replay-cache.js';
+import { value } from '../../../../contract/result.js';
 import { temporaryDirectory } from './key-store-fixture.js';
 
 const rounds = 6;
@@ -60,7 +61,7 @@ describe('killed at any moment', () => {
     const directory = join(home, 'replay');
     mkdirSync(directory);
     const pairing = fileReplayCache({ directory, bootId: () => 'this boot' });
-    (await pairing.begin())._unsafeUnwrap();
+    value(await pairing.begin());
     await pairing.close();
     const entered: { keyid: string; nonce: string; until: number; now: number }[] = [];
     for (let round = 0; round < rounds; round += 1) {
@@ -74,9 +75,9 @@ describe('killed at any moment', () => {
         entered.push({ keyid: 'key', nonce: String(nonce), until: Number(until), now: Number(now) });
       }
       const successor = fileReplayCache({ directory, bootId: () => 'this boot' });
-      expect((await successor.complete())._unsafeUnwrap(), said).toBe(true);
+      expect(value(await successor.complete()), said).toBe(true);
       for (const { now, ...entry } of entered) {
-        const verdict = (await successor.enter(entry, now))._unsafeUnwrap();
+        const verdict = value(await successor.enter(entry, now));
         expect(verdict, `${entry.nonce}, ${said}`).toBe('replayed');
       }
       await successor.close();
@@ -97,7 +98,7 @@ describe('killed at any moment', () => {
       for (const { reqid, round: startedAt, kind } of reported) {
         if (reqid === undefined || Number(startedAt) < purged) continue;
         const key = { owner: 'dispatcher-1', reqid: String(reqid) };
-        const claim = (await successor.begin(key, 'backup', 0))._unsafeUnwrap();
+        const claim = value(await successor.begin(key, 'backup', 0));
         expect(claim.kind === 'known' ? claim.run.state : claim.kind, `${reqid}, ${said}`).toMatch(
           kind === 'done' ? /^done$/ : /^(lost|done)$/,
         );
@@ -105,7 +106,7 @@ describe('killed at any moment', () => {
         const text = claim.run.answer && Buffer.from(claim.run.answer).toString();
         expect(text, `${reqid}, ${said}`).toBe(String(reqid).endsWith('-0') ? reqid : '');
       }
-      (await successor.purge(Number.MAX_SAFE_INTEGER))._unsafeUnwrap();
+      value(await successor.purge(Number.MAX_SAFE_INTEGER));
       await successor.close();
     }
   });

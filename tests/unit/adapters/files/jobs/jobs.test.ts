@@ -16,6 +16,7 @@ import { fileJobs } from '../../../../../src/adapters/files/jobs/jobs.js';
 import { memoryProcessRunner, processOutcome } from '../../../../../src/adapters/memory/process-runner.js';
 import type { Jobs } from '../../../../../src/ports/jobs.js';
 import type { ProcessRunner, Program } from '../../../../../src/ports/process-runner.js';
+import { failure, value } from '../../../../contract/result.js';
 import { deferred } from '../../../../support/network/network.js';
 
 const program = (path: string): Program => ({
@@ -46,12 +47,12 @@ function place() {
     return jobs;
   };
   const start = async (jobs: Jobs, path: string) =>
-    (await jobs.start({ ...header, program: program(path) }))._unsafeUnwrap();
+    value(await jobs.start({ ...header, program: program(path) }));
   const record = () => join(directory, readdirSync(directory).find((name) => name.endsWith('.job')) ?? '');
   return { directory, open, start, record, starts: () => starts };
 }
 
-const find = async (jobs: Jobs) => (await jobs.find(key))._unsafeUnwrap();
+const find = async (jobs: Jobs) => value(await jobs.find(key));
 
 describe('jobs in files', () => {
   it('records a job for its owner alone before it is started', async () => {
@@ -106,7 +107,7 @@ describe('jobs in files', () => {
     const jobs = open();
     expect(await start(jobs, 'quick')).toEqual({ kind: 'accepted' });
     await jobs.wait(key);
-    expect((await jobs.purge(Date.now() + 1000))._unsafeUnwrap()).toBe(1);
+    expect(value(await jobs.purge(Date.now() + 1000))).toBe(1);
     expect(readFileSync(join(directory, 'notes.txt'), 'utf8')).toBe('mine');
   });
 
@@ -116,7 +117,7 @@ describe('jobs in files', () => {
     await jobs.running();
     rmSync(directory, { recursive: true });
     const refused = await jobs.start({ ...header, program: program('quick') });
-    expect(refused._unsafeUnwrapErr()).toMatchObject({ code: 'file_failed', reason: 'ENOENT' });
+    expect(failure(refused)).toMatchObject({ code: 'file_failed', reason: 'ENOENT' });
     expect(starts()).toBe(0);
     mkdirSync(directory);
     expect(await start(jobs, 'quick')).toEqual({ kind: 'accepted' });
@@ -137,7 +138,7 @@ describe('jobs in files', () => {
     await start(jobs, 'quick');
     rmSync(directory, { recursive: true });
     end.resolve();
-    expect((await jobs.wait(key))._unsafeUnwrap()).toMatchObject({
+    expect(value(await jobs.wait(key))).toMatchObject({
       status: 'done',
       result: { end: { kind: 'exited', code: 3 }, stdout: { total: 3 } },
     });
@@ -154,13 +155,13 @@ describe('jobs in files', () => {
       },
     });
     await start(jobs, 'endless');
-    expect((await jobs.cancel(key))._unsafeUnwrap()).toBe('cancelling');
+    expect(value(await jobs.cancel(key))).toBe('cancelling');
     await new Promise((resolve) => setImmediate(resolve));
     expect(await find(jobs)).toMatchObject({ status: 'running' });
     const other = { ...header, reqid: 'r2', program: program('endless') };
-    expect((await jobs.start(other))._unsafeUnwrap()).toMatchObject({ kind: 'busy' });
+    expect(value(await jobs.start(other))).toMatchObject({ kind: 'busy' });
     over.resolve();
-    expect((await jobs.wait(key))._unsafeUnwrap()).toMatchObject({ status: 'cancelled' });
+    expect(value(await jobs.wait(key))).toMatchObject({ status: 'cancelled' });
   });
 
   it('what is closed on while it goes on is lost for the next one, whatever it says later', async () => {
@@ -186,9 +187,7 @@ describe('jobs in files', () => {
     }
     expect(await find(next)).toMatchObject(lost);
     expect((await jobs.find({ ...key, reqid: 'r9' })).isOk()).toBe(true);
-    expect(
-      (await jobs.start({ ...header, reqid: 'r9', program: program('quick') }))._unsafeUnwrapErr(),
-    ).toMatchObject({
+    expect(failure(await jobs.start({ ...header, reqid: 'r9', program: program('quick') }))).toMatchObject({
       reason: 'EBADF',
     });
   });

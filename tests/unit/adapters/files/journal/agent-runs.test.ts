@@ -15,6 +15,7 @@ import {
 } from '../../../../../src/adapters/files/journal/agent-runs.js';
 import { frame } from '../../../../../src/adapters/files/journal/frames.js';
 import type { AgentRuns } from '../../../../../src/ports/agent-runs.js';
+import { failure, value } from '../../../../contract/result.js';
 import { temporaryDirectory } from '../identity/key-store-fixture.js';
 
 const key = (reqid: string) => ({ owner: 'dispatcher-1', reqid });
@@ -37,10 +38,10 @@ describe('agent runs in files', () => {
     return open;
   };
   const begin = async (runs: AgentRuns, reqid: string, startedAt = 1000) =>
-    (await runs.begin(key(reqid), 'backup', startedAt))._unsafeUnwrap().kind;
+    value(await runs.begin(key(reqid), 'backup', startedAt)).kind;
   const end = async (runs: AgentRuns, reqid: string, answer = `answer of ${reqid}`, at = 2000) =>
-    (await runs.end(key(reqid), at, Buffer.from(answer)))._unsafeUnwrap();
-  const find = async (runs: AgentRuns, reqid: string) => (await runs.find(key(reqid)))._unsafeUnwrap();
+    value(await runs.end(key(reqid), at, Buffer.from(answer)));
+  const find = async (runs: AgentRuns, reqid: string) => value(await runs.find(key(reqid)));
   const answer = async (runs: AgentRuns, reqid: string) => {
     const run = await find(runs, reqid);
     return run?.state === 'done' && run.answer !== undefined ? Buffer.from(run.answer).toString() : undefined;
@@ -58,7 +59,7 @@ describe('agent runs in files', () => {
     const last = await restart();
     expect(await find(last, 'r1')).toMatchObject({ state: 'lost' });
     expect((await last.end(key('r1'), 3000, Buffer.from('x'))).isErr()).toBe(true);
-    expect((await last.purge(1001))._unsafeUnwrap()).toBe(1);
+    expect(value(await last.purge(1001))).toBe(1);
     expect(await find(await restart(), 'r1')).toBeUndefined();
   });
 
@@ -75,7 +76,7 @@ describe('agent runs in files', () => {
     const runs = await restart();
     await begin(runs, 'r1');
     await end(runs, 'r1');
-    (await runs.purge(5000))._unsafeUnwrap();
+    value(await runs.purge(5000));
     expect(answers()).toEqual([]);
     expect(await begin(await restart(), 'r1')).toBe('begun');
   });
@@ -103,7 +104,7 @@ describe('agent runs in files', () => {
       expect(await find(runs, `r${index}`)).toMatchObject({ state: 'done', answer: undefined });
       const after = await restart();
       expect(await find(after, `r${index}`)).toMatchObject({ state: 'done', answer: undefined });
-      (await after.purge(5000))._unsafeUnwrap();
+      value(await after.purge(5000));
       expect(answers()).toEqual([]);
     }
   });
@@ -148,7 +149,7 @@ describe('agent runs in files', () => {
     await open?.close();
     const content = frame(Buffer.from('["format",2]'));
     writeFileSync(journal(), content);
-    const error = (await (await restart()).find(key('r1')))._unsafeUnwrapErr();
+    const error = failure(await (await restart()).find(key('r1')));
     expect(error.message).toContain('newer version');
     expect(readFileSync(journal())).toEqual(content);
     rmSync(journal());
@@ -197,6 +198,6 @@ describe('agent runs in files', () => {
     await begin(runs, 'r1');
     await runs.close();
     await runs.close();
-    expect((await runs.begin(key('r2'), 'backup', 1))._unsafeUnwrapErr().reason).toBe('EBADF');
+    expect(failure(await runs.begin(key('r2'), 'backup', 1)).reason).toBe('EBADF');
   });
 });

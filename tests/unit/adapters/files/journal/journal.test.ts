@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readFrames } from '../../../../../src/adapters/files/journal/frames.js';
 import { createJournal } from '../../../../../src/adapters/files/journal/journal.js';
+import { failure, value } from '../../../../contract/result.js';
 import { temporaryDirectory } from '../identity/key-store-fixture.js';
 
 const bytes = (text: string) => Buffer.from(text);
@@ -16,7 +17,7 @@ describe('journal', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const create = async (...first: string[]) => (await createJournal(path, first.map(bytes)))._unsafeUnwrap();
+  const create = async (...first: string[]) => value(await createJournal(path, first.map(bytes)));
   const contents = async () => {
     const found: string[] = [];
     const read = await readFrames(path, (payload) => found.push(payload.toString()));
@@ -58,7 +59,7 @@ describe('journal', () => {
       yield bytes('new');
       throw Object.assign(new Error('full'), { code: 'ENOSPC' });
     }
-    expect((await journal.rewrite(payloads()))._unsafeUnwrapErr().reason).toBe('ENOSPC');
+    expect(failure(await journal.rewrite(payloads())).reason).toBe('ENOSPC');
     await journal.append(bytes('after'));
     expect(await contents()).toEqual(['old', 'after']);
     expect(readdirSync(directory)).toEqual(['journal']);

@@ -6,6 +6,7 @@ import {
   fileReplayCache,
 } from '../../../../../src/adapters/files/journal/replay-cache.js';
 import type { ReplayCache } from '../../../../../src/ports/replay-cache.js';
+import { failure, value } from '../../../../contract/result.js';
 import { canMount, mountTiny, temporaryDirectory, unmount } from '../identity/key-store-fixture.js';
 
 const start = 1_800_000_000_000;
@@ -37,12 +38,12 @@ describe('replay cache in files', () => {
     for (const cache of open.splice(0)) await cache.close();
     return next(options);
   };
-  const complete = async (cache: ReplayCache) => (await cache.complete())._unsafeUnwrap();
+  const complete = async (cache: ReplayCache) => value(await cache.complete());
   const enter = async (cache: ReplayCache, nonce: string, until = now + 90 * second) =>
-    (await cache.enter({ keyid: 'key', nonce, until }, now))._unsafeUnwrap();
+    value(await cache.enter({ keyid: 'key', nonce, until }, now));
   const begun = async (): Promise<ReplayCache> => {
     const cache = next();
-    (await cache.begin())._unsafeUnwrap();
+    value(await cache.begin());
     return cache;
   };
   const journals = () => readdirSync(directory).filter((name) => name.startsWith('replay-'));
@@ -203,7 +204,7 @@ describe('replay cache in files', () => {
     const daemon = await begun();
     await enter(daemon, 'a');
     const pairing = next();
-    (await pairing.begin())._unsafeUnwrap();
+    value(await pairing.begin());
     await enter(daemon, 'b');
     const after = await restart();
     expect(await complete(after)).toBe(true);
@@ -213,7 +214,7 @@ describe('replay cache in files', () => {
 
   it('a record that was begun aside does not keep the next process waiting', async () => {
     const pairing = next();
-    (await pairing.begin())._unsafeUnwrap();
+    value(await pairing.begin());
     expect(await complete(next())).toBe(true);
   });
 
@@ -223,14 +224,14 @@ describe('replay cache in files', () => {
     await cache.close();
     await cache.close();
     const late = await cache.enter({ keyid: 'key', nonce: 'b', until: now + minute }, now);
-    expect(late._unsafeUnwrapErr().reason).toBe('EBADF');
+    expect(failure(late).reason).toBe('EBADF');
   });
 
   it('a place that is none is an error, and trying again may succeed', async () => {
     mkdirSync(join(home, 'state'));
     writeFileSync(directory, '');
     const cache = next();
-    expect((await cache.complete())._unsafeUnwrapErr().code).toBe('file_failed');
+    expect(failure(await cache.complete()).code).toBe('file_failed');
     rmSync(directory);
     expect(await complete(cache)).toBe(false);
   });

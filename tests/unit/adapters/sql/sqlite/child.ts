@@ -1,16 +1,18 @@
 /** What the processes do that the tests start: `node child.mjs COMMAND DIRECTORY NAME COUNT`, one JSON line a report. */
+
 import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqliteStores, type SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
 import type { Enrolment } from '../../../../../src/ports/registry.js';
+import { value } from '../../../../contract/result.js';
 
 const [command = '', directory = '', name = '', count = '0'] = process.argv.slice(2);
 const report = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
 const open = async (): Promise<SqliteStores> =>
-  (
-    await openSqliteStores({ path: join(directory, 'state.db'), locksDirectory: join(directory, 'locks') })
-  )._unsafeUnwrap();
+  value(
+    await openSqliteStores({ path: join(directory, 'state.db'), locksDirectory: join(directory, 'locks') }),
+  );
 
 const enrolment = (agent: string): Enrolment => ({
   name: agent,
@@ -46,7 +48,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     let decided = 0;
     let locked = 0;
     for (let round = 0; round < Number(count); round++) {
-      (await stores.registry.enrol(enrolment(`${name}-${round}`)))._unsafeUnwrap();
+      value(await stores.registry.enrol(enrolment(`${name}-${round}`)));
       const decision = { verdict: 'deny', reason: name } as const;
       const outcome = await stores.pairingQueue.decide(`request ${round}`, decision, 0);
       if (outcome.isOk()) decided++;
@@ -55,9 +57,9 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       if (lock.isOk()) {
         locked++;
         insideAlone();
-        (await stores.locks.release(name))._unsafeUnwrap();
+        value(await stores.locks.release(name));
       } else if (lock.error.code !== 'locked') throw new Error(lock.error.message);
-      (await stores.registry.list())._unsafeUnwrap();
+      value(await stores.registry.list());
     }
     await stores.close();
     report({ decided, locked });
@@ -66,7 +68,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   /** Takes the lock and keeps it. */
   hold: async () => {
     const stores = await open();
-    (await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 1000))._unsafeUnwrap();
+    value(await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 1000));
     report('held');
     await new Promise(() => setInterval(() => {}, 60_000));
   },
@@ -75,7 +77,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   write: async () => {
     const stores = await open();
     for (let round = 0; ; round++) {
-      (await stores.registry.enrol(enrolment(`${name}-${round}`)))._unsafeUnwrap();
+      value(await stores.registry.enrol(enrolment(`${name}-${round}`)));
       report(`${name}-${round}`);
     }
   },

@@ -15,6 +15,7 @@ import Libsql from 'libsql';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openSqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
 import type { Enrolment } from '../../../../../src/ports/registry.js';
+import { failure, value } from '../../../../contract/result.js';
 import { openStores, storeOptions, temporaryDirectory } from './temporary-stores.js';
 
 const enrolment = (name: string): Enrolment => ({
@@ -36,14 +37,13 @@ const rawConnection = (directory: string): Libsql.Database => {
   return connection;
 };
 
-const refusal = async (directory: string) =>
-  (await openSqliteStores(storeOptions(directory)))._unsafeUnwrapErr();
+const refusal = async (directory: string) => failure(await openSqliteStores(storeOptions(directory)));
 
 /** A database with an agent in it, closed. */
 const filledDirectory = async (): Promise<string> => {
   const directory = temporaryDirectory();
   const stores = await openStores(directory);
-  (await stores.registry.enrol(enrolment('web-01')))._unsafeUnwrap();
+  value(await stores.registry.enrol(enrolment('web-01')));
   await stores.close();
   return directory;
 };
@@ -52,7 +52,7 @@ describe('the file', () => {
   it('is made for its owner alone, side files and missing directories included', async () => {
     const directory = join(temporaryDirectory(), 'var', 'state');
     const stores = await openStores(directory);
-    (await stores.locks.acquire([{ host: 'h', script: 's' }], 'r', 0))._unsafeUnwrap();
+    value(await stores.locks.acquire([{ host: 'h', script: 's' }], 'r', 0));
     for (const folder of [join(directory, '..'), directory, join(directory, 'locks')]) {
       expect(modeOf(folder)).toBe(0o700);
     }
@@ -72,13 +72,13 @@ describe('the file', () => {
     const directory = await filledDirectory();
     chmodSync(storeOptions(directory).path, 0o644);
     const stores = await openStores(directory);
-    expect((await stores.registry.list())._unsafeUnwrap()).toHaveLength(1);
+    expect(value(await stores.registry.list())).toHaveLength(1);
     for (const name of readdirSync(directory)) expect(modeOf(join(directory, name))).toBe(0o600);
   });
 
   it('keeps what was written for the next that opens it', async () => {
     const stores = await openStores(await filledDirectory());
-    expect((await stores.registry.list())._unsafeUnwrap().map(({ name }) => name)).toEqual(['web-01']);
+    expect(value(await stores.registry.list()).map(({ name }) => name)).toEqual(['web-01']);
   });
 
   it('of a newer version is refused and left as it was, also by whoever has it open', async () => {
@@ -89,11 +89,11 @@ describe('the file', () => {
     const error = await refusal(directory);
     expect(error).toMatchObject({ code: 'store_failed', reason: 'newer_schema' });
     expect(error.message).toMatch(/state\.db: written by a newer ctrl-exec \(schema 1000.*upgrade ctrl-exec/);
-    expect((await running.registry.remove('web-01'))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await running.registry.remove('web-01'))).toMatchObject({
       reason: 'newer_schema',
     });
     raw.exec('PRAGMA user_version = 1');
-    expect((await running.registry.list())._unsafeUnwrap()).toHaveLength(1);
+    expect(value(await running.registry.list())).toHaveLength(1);
   });
 
   it('of another program is refused and left as it was', async () => {
@@ -122,7 +122,7 @@ describe('the file', () => {
       onTestFinished(() => stores.close());
       return stores.registry.list();
     });
-    expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'store_failed', reason: 'SQLITE_CORRUPT' });
+    expect(failure(outcome)).toMatchObject({ code: 'store_failed', reason: 'SQLITE_CORRUPT' });
   });
 
   it('that is a directory, or below a file, is refused', async () => {
@@ -152,7 +152,7 @@ describe('the file', () => {
     rawConnection(directory).exec(statement);
     const { registry } = await openStores(directory);
     for (const outcome of [await registry.list(), await registry.find('web-01')]) {
-      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
+      expect(failure(outcome)).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
     }
   });
 
@@ -166,16 +166,16 @@ describe('the file', () => {
       await revocations.revision(),
       await revocations.add([entry]),
     ]) {
-      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
+      expect(failure(outcome)).toMatchObject({ code: 'store_failed', reason: 'damaged_row' });
     }
-    expect((await revocations.has('1f'))._unsafeUnwrap()).toBe(false);
+    expect(value(await revocations.has('1f'))).toBe(false);
   });
 
   it('that somebody else writes is not waited for to note a contact that says nothing new', async () => {
     const directory = await filledDirectory();
     const { registry } = await openStores(directory);
     const at = 1_700_000_000_000;
-    (await registry.note('web-01', { lastContact: at }))._unsafeUnwrap();
+    value(await registry.note('web-01', { lastContact: at }));
     const raw = rawConnection(directory);
     raw.exec('BEGIN IMMEDIATE');
     expect((await registry.note('web-01', { lastContact: at + 30_000, trusts: ['d1'] })).isOk()).toBe(true);
@@ -188,7 +188,7 @@ describe('the file', () => {
     const raw = rawConnection(directory);
     raw.exec('BEGIN IMMEDIATE');
     const pending = registry.enrol(enrolment('web-01'));
-    expect((await registry.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await registry.list())).toEqual([]);
     raw.exec('COMMIT');
     expect((await pending).isOk()).toBe(true);
   });
@@ -197,7 +197,7 @@ describe('the file', () => {
     const stores = await openStores();
     await stores.close();
     await stores.close();
-    expect((await stores.registry.list())._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await stores.registry.list())).toMatchObject({
       code: 'store_failed',
       reason: 'closed',
     });
@@ -207,12 +207,12 @@ describe('the file', () => {
   it('takes no text that would come back as another', async () => {
     const { registry, locks } = await openStores();
     for (const name of ['web\0-01', 'web\ud800']) {
-      const error = (await registry.enrol(enrolment(name)))._unsafeUnwrapErr();
+      const error = failure(await registry.enrol(enrolment(name)));
       expect(error).toMatchObject({ code: 'store_failed', reason: 'text_not_storable' });
       expect((await locks.acquire([{ host: name, script: 's' }], 'r', 0)).isErr()).toBe(true);
     }
-    expect((await registry.list())._unsafeUnwrap()).toEqual([]);
-    expect((await locks.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await registry.list())).toEqual([]);
+    expect(value(await locks.list())).toEqual([]);
   });
 });
 
@@ -248,8 +248,8 @@ describe('a file system in trouble', () => {
   it.skipIf(!mayMount)(`a full disk is said, and what was there stays usable${reason}`, async () => {
     const directory = mounted('-o', 'size=512k');
     const { registry, runStore } = await openStores(directory);
-    (await registry.enrol(enrolment('web-01')))._unsafeUnwrap();
-    (
+    value(await registry.enrol(enrolment('web-01')));
+    value(
       await runStore.start({
         reqid: 'r',
         script: 's',
@@ -259,8 +259,8 @@ describe('a file system in trouble', () => {
         username: 'u',
         sourceIp: '',
         startedAt: 0,
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     const result = {
       host: 'h',
       script: 's',
@@ -270,11 +270,11 @@ describe('a file system in trouble', () => {
       rtt: 1,
       reqid: 'r',
     };
-    const error = (await runStore.complete('r', [result], 1))._unsafeUnwrapErr();
+    const error = failure(await runStore.complete('r', [result], 1));
     expect(error).toMatchObject({ code: 'store_failed', operation: 'run.complete', reason: 'SQLITE_FULL' });
     expect(error.message).toMatch(/state\.db: the disk is full; free some space$/);
-    expect((await registry.list())._unsafeUnwrap()).toHaveLength(1);
-    expect((await runStore.find('r'))._unsafeUnwrap()?.completedAt).toBeUndefined();
+    expect(value(await registry.list())).toHaveLength(1);
+    expect(value(await runStore.find('r'))?.completedAt).toBeUndefined();
   });
 
   it.skipIf(!mayMount)(`a read-only file system is said${reason}`, async () => {
@@ -289,7 +289,7 @@ describe('a file system in trouble', () => {
       onTestFinished(() => stores.close());
       return stores.registry.remove('web-01');
     });
-    const error = outcome._unsafeUnwrapErr();
+    const error = failure(outcome);
     expect(error.code).toBe('store_failed');
     expect(error.message).toMatch(/state\.db: .*expected a writable file|state\.db: .*readable and writable/);
     expect((await refusal(join(view, 'sub'))).message).toMatch(/state\.db: its (directory|file system) /);

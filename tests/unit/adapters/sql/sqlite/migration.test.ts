@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
 import type { AgentRecord } from '../../../../../src/domain/trust/agent-record.js';
 import { newStanding } from '../../../../../src/domain/trust/agent-standing.js';
+import { value } from '../../../../contract/result.js';
 import { formerSchema } from './former-schema.js';
 import { buildChild } from './processes.js';
 import { openStores, storeOptions, temporaryDirectory } from './temporary-stores.js';
@@ -95,14 +96,14 @@ const formerDirectory = (): string => {
 };
 
 const expectWhole = async ({ registry, runStore, joinTokens, pairingQueue, revocations }: SqliteStores) => {
-  expect((await registry.list())._unsafeUnwrap()).toEqual(agents);
-  expect((await runStore.find(run.reqid))._unsafeUnwrap()).toEqual(run);
+  expect(value(await registry.list())).toEqual(agents);
+  expect(value(await runStore.find(run.reqid))).toEqual(run);
   const { args: _, states: __, results: ___, ...asked } = run;
-  const summaries = (await runStore.list({ limit: 9 }))._unsafeUnwrap();
+  const summaries = value(await runStore.list({ limit: 9 }));
   expect(summaries).toEqual([{ ...asked, outcome: 'succeeded', failed: [] }]);
-  expect((await joinTokens.find(token.id))._unsafeUnwrap()).toEqual(token);
-  expect((await pairingQueue.find('p1'))._unsafeUnwrap()).toMatchObject({ code: '123456', state: 'open' });
-  expect((await revocations.current())._unsafeUnwrap()).toEqual({ revision: 0, entries: [] });
+  expect(value(await joinTokens.find(token.id))).toEqual(token);
+  expect(value(await pairingQueue.find('p1'))).toMatchObject({ code: '123456', state: 'open' });
+  expect(value(await revocations.current())).toEqual({ revision: 0, entries: [] });
 };
 
 const numberOf = (directory: string, query: string): unknown => {
@@ -131,10 +132,10 @@ describe('a file of the former version', () => {
 
   it('takes up the pairing that was under way, and what the new version adds', async () => {
     const { registry, revocations } = await openStores(formerDirectory());
-    (await registry.note('web-01', { trusts: ['d1'] }))._unsafeUnwrap();
+    value(await registry.note('web-01', { trusts: ['d1'] }));
     const renewed = { spkiSha256: 'd'.repeat(64), serial: '4c', notAfter: 40, issuedAt: 4 };
-    expect((await registry.renew('web-01', renewed))._unsafeUnwrap().pins).toHaveLength(3);
-    const active = (await registry.activate('web-01', 'b'.repeat(64)))._unsafeUnwrap();
+    expect(value(await registry.renew('web-01', renewed)).pins).toHaveLength(3);
+    const active = value(await registry.activate('web-01', 'b'.repeat(64)));
     expect(active).toMatchObject({
       endpoint: moved,
       pins: [{ serial: '2e', state: 'active' }],
@@ -142,15 +143,15 @@ describe('a file of the former version', () => {
       pairedAt: 2,
       standing: newStanding(['d1']),
     });
-    (await revocations.add([{ serial: '1f', name: 'web-01', revokedAt: 5 }]))._unsafeUnwrap();
-    expect((await revocations.revision())._unsafeUnwrap()).toBe(1);
+    value(await revocations.add([{ serial: '1f', name: 'web-01', revokedAt: 5 }]));
+    expect(value(await revocations.revision())).toBe(1);
   });
 
   it('forgets the pins of an agent that is removed', async () => {
     const directory = formerDirectory();
     const { registry } = await openStores(directory);
-    (await registry.remove('web-01'))._unsafeUnwrap();
-    expect((await registry.findByKey('a'.repeat(64)))._unsafeUnwrap()).toBeUndefined();
+    value(await registry.remove('web-01'));
+    expect(value(await registry.findByKey('a'.repeat(64)))).toBeUndefined();
     expect(numberOf(directory, 'SELECT count(*) FROM pins')).toBe(1);
   });
 

@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { failure, value } from '../../../../contract/result.js';
 import { buildChild } from './processes.js';
 import { openStores, temporaryDirectory } from './temporary-stores.js';
 
@@ -16,7 +17,7 @@ describe('one file and several processes', () => {
     for (const child of children) expect(await child.next()).toBe('open');
     for (const child of children) await child.ended();
     const stores = await openStores(directory);
-    expect((await stores.registry.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await stores.registry.list())).toEqual([]);
     for (const name of readdirSync(directory).filter((entry) => entry.startsWith('state.db'))) {
       expect([name, lstatSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600]);
     }
@@ -40,7 +41,7 @@ describe('one file and several processes', () => {
         createdAt: 0,
         expiresAt: 1,
       } as const;
-      (await stores.pairingQueue.add(request))._unsafeUnwrap();
+      value(await stores.pairingQueue.add(request));
     }
     const children = ['a', 'b', 'c', 'd'].map((name) => start('hammer', directory, name, rounds));
     const reports = (await Promise.all(children.map((child) => child.next()))) as {
@@ -51,12 +52,12 @@ describe('one file and several processes', () => {
     const sum = (field: 'decided' | 'locked') => reports.reduce((total, report) => total + report[field], 0);
     expect(sum('decided')).toBe(rounds);
     expect(sum('locked')).toBeGreaterThan(0);
-    const names = (await stores.registry.list())._unsafeUnwrap().map(({ name }) => name);
+    const names = value(await stores.registry.list()).map(({ name }) => name);
     const expected = ['a', 'b', 'c', 'd'].flatMap((child) =>
       Array.from({ length: rounds }, (_, round) => `${child}-${round}`),
     );
     expect(names).toEqual(expected.sort());
-    expect((await stores.locks.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await stores.locks.list())).toEqual([]);
     expect(readdirSync(join(directory, 'locks'))).toEqual([]);
   });
 
@@ -68,7 +69,7 @@ describe('one file and several processes', () => {
     child.process.kill('SIGKILL');
     await child.ended();
     const stores = await openStores(directory);
-    const names = (await stores.registry.list())._unsafeUnwrap().map(({ name }) => name);
+    const names = value(await stores.registry.list()).map(({ name }) => name);
     expect(names).toEqual(expect.arrayContaining(acknowledged));
   });
 });
@@ -79,9 +80,9 @@ describe('locks of other processes', () => {
     const holder = start('hold', directory, 'r1');
     expect(await holder.next()).toBe('held');
     const { locks } = await openStores(directory);
-    const error = (await locks.acquire(lock, 'r2', 0))._unsafeUnwrapErr();
+    const error = failure(await locks.acquire(lock, 'r2', 0));
     expect(error).toMatchObject({ code: 'locked', conflicts: ['web-01:deploy'] });
-    expect((await locks.list())._unsafeUnwrap()).toEqual([
+    expect(value(await locks.list())).toEqual([
       { host: 'web-01', script: 'deploy', reqid: 'r1', pid: holder.process.pid, since: 1000 },
     ]);
   });
@@ -99,14 +100,14 @@ describe('locks of other processes', () => {
     const directory = temporaryDirectory();
     const [asked, listed] = [await openStores(directory), await openStores(directory)];
     // Both have an owner of their own before the holder dies, so neither meets it when it comes to life.
-    (await asked.locks.acquire([{ host: 'db', script: 'x' }], 'r', 0))._unsafeUnwrap();
+    value(await asked.locks.acquire([{ host: 'db', script: 'x' }], 'r', 0));
     const holder = start('hold', directory);
     expect(await holder.next()).toBe('held');
     holder.process.kill('SIGKILL');
     await holder.ended();
-    expect((await listed.locks.list())._unsafeUnwrap().map(({ host }) => host)).toEqual(['db']);
-    (await asked.locks.acquire(lock, 'r2', 2000))._unsafeUnwrap();
-    expect((await listed.locks.list())._unsafeUnwrap()).toMatchObject([{ host: 'db' }, { pid: process.pid }]);
+    expect(value(await listed.locks.list()).map(({ host }) => host)).toEqual(['db']);
+    value(await asked.locks.acquire(lock, 'r2', 2000));
+    expect(value(await listed.locks.list())).toMatchObject([{ host: 'db' }, { pid: process.pid }]);
     expect(readdirSync(join(directory, 'locks'))).toHaveLength(1);
   });
 
@@ -120,9 +121,9 @@ describe('locks of other processes', () => {
     writeFileSync(orphan, 'not a database'.repeat(100));
     expect(readdirSync(join(directory, 'locks'))).toHaveLength(2);
     const { locks } = await openStores(directory);
-    (await locks.acquire([{ host: 'db', script: 'x' }], 'r', 0))._unsafeUnwrap();
+    value(await locks.acquire([{ host: 'db', script: 'x' }], 'r', 0));
     expect(readdirSync(join(directory, 'locks'))).toHaveLength(1);
-    expect((await locks.list())._unsafeUnwrap()).toHaveLength(1);
+    expect(value(await locks.list())).toHaveLength(1);
   });
 
   it('many that meet a dead holder at once agree on one successor', async () => {
@@ -142,14 +143,14 @@ describe('locks of other processes', () => {
   it('a holder whose file somebody deleted takes a new one with its next lock and keeps what it holds', async () => {
     const directory = temporaryDirectory();
     const { locks } = await openStores(directory);
-    (await locks.acquire(lock, 'r1', 0))._unsafeUnwrap();
+    value(await locks.acquire(lock, 'r1', 0));
     const [file = ''] = readdirSync(join(directory, 'locks'));
     rmSync(join(directory, 'locks', file));
-    (await locks.acquire([{ host: 'db', script: 'x' }], 'r2', 0))._unsafeUnwrap();
+    value(await locks.acquire([{ host: 'db', script: 'x' }], 'r2', 0));
     const other = await openStores(directory);
-    expect((await other.locks.list())._unsafeUnwrap()).toHaveLength(2);
+    expect(value(await other.locks.list())).toHaveLength(2);
     expect((await other.locks.acquire(lock, 'r3', 0)).isErr()).toBe(true);
-    (await locks.release('r1'))._unsafeUnwrap();
+    value(await locks.release('r1'));
     expect((await other.locks.acquire(lock, 'r3', 0)).isOk()).toBe(true);
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { openSqliteStores, type SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
+import { value } from '../../../../contract/result.js';
 
 /** A directory that is gone after the test. */
 export function temporaryDirectory(): string {
@@ -18,7 +19,7 @@ export const storeOptions = (directory: string) => ({
 
 /** Stores that are closed after the test. */
 export async function openStores(directory = temporaryDirectory()): Promise<SqliteStores> {
-  const stores = (await openSqliteStores(storeOptions(directory)))._unsafeUnwrap();
+  const stores = value(await openSqliteStores(storeOptions(directory)));
   onTestFinished(() => stores.close());
   return stores;
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { apiRoutes } from '../../../../../src/apps/api/routes.js';
 import { failure } from '../../../../../src/domain/core/errors.js';
 import { createDispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import { value } from '../../../../contract/result.js';
 import { apiOver } from '../../../../support/api/api.js';
 import { memoryApi, no } from '../../../../support/api/memory-api.js';
 
@@ -180,9 +181,9 @@ describe('the hook', () => {
       expect([method, path, answer.status]).toEqual([method, path, 403]);
     }
     expect((await post('/discovery', {})).status).toBe(403);
-    const record = (await dispatcher.agent('web-01'))._unsafeUnwrap();
+    const record = value(await dispatcher.agent('web-01'));
     expect(record.endpoint.port).toBe(7443);
-    expect((await dispatcher.runs())._unsafeUnwrap().runs).toEqual([]);
+    expect(value(await dispatcher.runs()).runs).toEqual([]);
   });
 
   it('a caller that it refuses a run cannot tell it from one that never was', async () => {

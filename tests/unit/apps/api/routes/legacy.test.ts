@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import { value } from '../../../../contract/result.js';
 import { memoryApi } from '../../../../support/api/memory-api.js';
 import { scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 
@@ -73,7 +74,7 @@ describe('the routes of the legacy API answer as they did', () => {
     const { post, serve, control } = await memoryApi();
     await serve('web-01');
     const held = { host: 'web-01', script: 'greet' };
-    (await control.context.locks.acquire([held], '00000000000000aa', 0))._unsafeUnwrap();
+    value(await control.context.locks.acquire([held], '00000000000000aa', 0));
     const { status, json } = await post('/run', { hosts: ['web-01'], script: 'greet' });
     expect([status, json]).toEqual([
       409,

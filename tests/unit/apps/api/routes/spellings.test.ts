@@ -2,6 +2,7 @@ import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { failure } from '../../../../../src/domain/core/errors.js';
 import type { PairingRequest } from '../../../../../src/domain/pairing/request.js';
+import { value } from '../../../../contract/result.js';
 import { apiOver } from '../../../../support/api/api.js';
 import { memoryApi, no } from '../../../../support/api/memory-api.js';
 import { dispatcherOver, withPorts } from '../../../../support/fleet/memory-agents.js';
@@ -26,7 +27,7 @@ describe('a name that is not registered yet', () => {
   it('is told to the hook as it will be registered, however it is spelt', async () => {
     const { ask, policy, serve, control } = await memoryApi();
     await serve('web-02');
-    (await control.context.pairingQueue.add(waiting('PROD-01')))._unsafeUnwrap();
+    value(await control.context.pairingQueue.add(waiting('PROD-01')));
     policy.decide = ({ hosts }) => (hosts.includes('prod-01') ? no(3) : yes);
     for (const [method, path, body] of [
       ['PATCH', '/v1/agents/web-02', { rename: 'prod-01' }],

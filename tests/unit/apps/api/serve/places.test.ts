@@ -2,12 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { addressText, type ListenOptions, listenPlaces } from '../../../../../src/apps/api/serve/places.js';
 import { parseConfiguration } from '../../../../../src/domain/core/configuration.js';
 import { dispatcherSettings } from '../../../../../src/domain/settings/dispatcher.js';
+import { failure, value } from '../../../../contract/result.js';
 
 const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'control' };
 const places = async (conf: string, options: ListenOptions = {}) => {
-  const { settings } = parseConfiguration(conf, base.file)
-    .andThen((parsed) => dispatcherSettings(parsed, base))
-    ._unsafeUnwrap();
+  const { settings } = value(
+    parseConfiguration(conf, base.file).andThen((parsed) => dispatcherSettings(parsed, base)),
+  );
   return listenPlaces(settings, options);
 };
 const tls = 'api_cert = /c\napi_key = /k\n';
@@ -29,11 +30,11 @@ describe('where the API listens', () => {
     ['api_socket = /run/api.sock', { port: 0 }, [socket, tcp('127.0.0.1', 0)]],
     ['api_socket = /run/api.sock', { bind: '::1' }, [socket, tcp('::1', 7445)]],
   ])('%j with %j: %j', async (conf, options, expected) => {
-    expect((await places(conf, options))._unsafeUnwrap()).toEqual(expected);
+    expect(value(await places(conf, options))).toEqual(expected);
   });
 
   it('localhost is what it resolves to', async () => {
-    const [place] = (await places('api_bind = localhost'))._unsafeUnwrap();
+    const [place] = value(await places('api_bind = localhost'));
     expect(place).toMatchObject({ bind: expect.stringMatching(/^(127\.0\.0\.1|::1)$/) });
   });
 
@@ -44,7 +45,7 @@ describe('where the API listens', () => {
     ['', { bind: '128.0.0.1' }],
     ['api_socket = /run/api.sock\napi_port = 1\napi_bind = ::', {}],
   ])('%j with %j is refused: other hosts reach it without TLS', async (conf, options) => {
-    const error = (await places(conf, options))._unsafeUnwrapErr();
+    const error = failure(await places(conf, options));
     expect(error).toMatchObject({ code: 'config_invalid', file: '/h/ctrl-exec.conf' });
     expect(error.message).toContain('without TLS');
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Actions } from '../../../../../src/domain/runs/action.js';
 import { createAgent } from '../../../../../src/sdk/agent/agent.js';
+import { failure, value } from '../../../../contract/result.js';
 import { agentContext, servingAgent } from '../../../../support/fleet/memory-agents.js';
 import { deferred } from '../../../../support/network/network.js';
 
@@ -72,7 +73,7 @@ describe('an agent with actions', () => {
     ],
   ])('does not serve with %s', async (_what, actions, said) => {
     const { context } = await agentContext({ actions: actions as Actions });
-    const error = (await createAgent(context).serve())._unsafeUnwrapErr();
+    const error = failure(await createAgent(context).serve());
     expect(error).toMatchObject({ code: 'invalid_argument', field: 'actions' });
     expect(error.message).toContain(said);
   });
@@ -82,7 +83,7 @@ describe('an agent with actions', () => {
       actions: { greet: () => 0 },
       scripts: '# ours\ngreet = /opt/greet\n',
     });
-    expect((await createAgent(context).serve())._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await createAgent(context).serve())).toMatchObject({
       ...{ code: 'config_invalid', line: 2, file: '/etc/ctrl-exec-agent/scripts.conf' },
       reason: '"greet" is an action of this agent, too: give one of them another name',
     });
@@ -124,13 +125,13 @@ describe('a signal', () => {
   it('that is aborted before or while an agent starts keeps it from listening', async () => {
     const { context, heard } = await agentContext();
     const agent = createAgent(context);
-    expect((await agent.serve({ signal: AbortSignal.abort() }))._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await agent.serve({ signal: AbortSignal.abort() })).code).toBe('aborted');
     expect(heard.options).toBeUndefined();
     const controller = new AbortController();
     const starting = agent.serve({ signal: controller.signal });
     controller.abort();
-    expect((await starting)._unsafeUnwrapErr().code).toBe('aborted');
-    await (await agent.serve())._unsafeUnwrap().close(0);
+    expect(failure(await starting).code).toBe('aborted');
+    await value(await agent.serve()).close(0);
   });
 
   it('closes an agent that serves, and so does disposing of it', async () => {
@@ -138,11 +139,11 @@ describe('a signal', () => {
     const agent = createAgent(context);
     const stopped = () => events.events.filter(({ action }) => action === 'stopped').length;
     const controller = new AbortController();
-    (await agent.serve({ signal: controller.signal }))._unsafeUnwrap();
+    value(await agent.serve({ signal: controller.signal }));
     controller.abort();
     await expect.poll(stopped).toBe(1);
     {
-      await using serving = (await agent.serve())._unsafeUnwrap();
+      await using serving = value(await agent.serve());
       expect(serving.port).toBe(7443);
     }
     expect(stopped()).toBe(2);
@@ -151,6 +152,6 @@ describe('a signal', () => {
   it('ends a self-ping', async () => {
     const { context } = await agentContext();
     const pinged = await createAgent(context).selfPing(undefined, { signal: AbortSignal.abort() });
-    expect(pinged._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(pinged).code).toBe('aborted');
   });
 });

@@ -5,6 +5,7 @@ import { memoryJobs } from '../../../../../src/adapters/memory/jobs.js';
 import { memoryProcessRunner, processOutcome } from '../../../../../src/adapters/memory/process-runner.js';
 import { failure } from '../../../../../src/domain/core/errors.js';
 import { maxLegacyAnswer } from '../../../../../src/domain/legacy/answer.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import { gatedProgram } from '../../../../support/fleet/gated-programs.js';
 import {
@@ -372,7 +373,7 @@ describe('cancelling', () => {
     const { ask, cancel, runs } = await serving({ ports: { runs: () => slow } });
     const sync = ask({ body: { script: 'slow', reqid } });
     await vi.waitFor(async () =>
-      expect((await store.find({ owner: 'control', reqid }))._unsafeUnwrap()?.state).toBe('running'),
+      expect(value(await store.find({ owner: 'control', reqid }))?.state).toBe('running'),
     );
     expect((await cancel()).json).toEqual({ status: 'cancelling' });
     recorded();

@@ -5,6 +5,7 @@ import { processOutcome } from '../../../../../src/adapters/memory/process-runne
 import { nodeCrypto } from '../../../../../src/adapters/node-crypto/crypto.js';
 import { type StreamLine, streamReader } from '../../../../../src/domain/protocol/output-stream.js';
 import { checkStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import { gatedProgram } from '../../../../support/fleet/gated-programs.js';
 import { type AgentOptions, servingAgent } from '../../../../support/fleet/memory-agents.js';
@@ -28,14 +29,14 @@ async function serving(options: AgentOptions = {}) {
       while (found.length < count) {
         const next = await iterator.next();
         if (next.done) break;
-        found.push(...reader.push(next.value)._unsafeUnwrap());
+        found.push(...value(reader.push(next.value)));
       }
       return found;
     };
     const verified = (line: StreamLine | undefined) => {
       if (line?.kind !== 'end') throw new Error('no end line');
       const by = { certificate: sent.peer.presented, now: agent.context.clock.now() };
-      checkStreamEnd(crypto, answer, line, sent, by)._unsafeUnwrap();
+      value(checkStreamEnd(crypto, answer, line, sent, by));
       return line.result;
     };
     return { answer, iterator, lines, verified, reader };

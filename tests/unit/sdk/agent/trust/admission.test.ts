@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { knownFor } from '../../../../../src/domain/protocol/known-sources.js';
 import type { ListenOptions } from '../../../../../src/ports/listener.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type AgentOptions,
@@ -18,11 +19,11 @@ async function agent(options: AgentOptions = {}) {
   const parts = await servingAgent(options);
   const listening = parts.listening as ListenOptions &
     Required<Pick<ListenOptions, 'accept' | 'knows' | 'refused'>>;
-  const presented = crypto.readCertificate(parts.own.certificate)._unsafeUnwrap();
+  const presented = value(crypto.readCertificate(parts.own.certificate));
   const shows = async (address: string, serial: string) => {
     const { certificate } = await dispatcherCredentials(serial);
     const peer = { address, presented, tlsVersion: 'TLSv1.3' };
-    return listening.knows({ ...peer, certificate: crypto.readCertificate(certificate)._unsafeUnwrap() });
+    return listening.knows({ ...peer, certificate: value(crypto.readCertificate(certificate)) });
   };
   const fails = (address: string, count: number, reason = 'CLOSED_IN_HANDSHAKE') => {
     for (let times = 0; times < count; times += 1) listening.refused(address, reason);
@@ -94,7 +95,7 @@ describe('a source of failed handshakes', () => {
     for (let count = 0; count < 100; count += 1) refused('127.0.0.1', 'INVALID_PURPOSE', presented);
     expect(accept('127.0.0.1')).toBe(true);
     const other = await (await testCa()).issue({ usages: ['serverAuth'] });
-    const certificate = crypto.readCertificate(other.certificate)._unsafeUnwrap();
+    const certificate = value(crypto.readCertificate(other.certificate));
     for (let count = 0; count < 4; count += 1) refused('127.0.0.1', 'INVALID_PURPOSE', certificate);
     expect(accept('127.0.0.1')).toBe(false);
   });
@@ -184,7 +185,7 @@ it('rate_limit_disable lets everybody in, also who is blocked, from the reload o
   expect(accept(here)).toBe(false);
   const text = new TextEncoder().encode('rate_limit_disable = yes\n');
   files.files.set('/etc/ctrl-exec-agent/agent.conf', { bytes: text, mode: 0o644 });
-  (await serving.reload())._unsafeUnwrap();
+  value(await serving.reload());
   expect(accept(here)).toBe(true);
   fails(there, 1_000);
   expect(accept(there)).toBe(true);

@@ -2,12 +2,13 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import { x509CertificateRequests } from '../../../../../src/adapters/x509/certificate-requests.js';
 import { certificateId } from '../../../../../src/domain/deploy/certificate-id.js';
+import { value } from '../../../../contract/result.js';
 import { pullWorld } from '../../../../support/deployment/pull-world.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 
 type World = Awaited<ReturnType<typeof pullWorld>>;
 
-const id = certificateId('mc-1')._unsafeUnwrap();
+const id = value(certificateId('mc-1'));
 const csrJob = (more: object = {}) => ({
   id: 'job-1',
   type: 'Issuance',
@@ -25,7 +26,7 @@ const statuses = (world: World, job: string) =>
 
 /** Has the control plane issue a certificate over the last CSR. */
 async function issue(world: World) {
-  const spki = (await x509CertificateRequests().read(csrs(world).at(-1) ?? ''))._unsafeUnwrap().spki;
+  const spki = value(await x509CertificateRequests().read(csrs(world).at(-1) ?? '')).spki;
   const { certificate } = await world.ca.issue({ spki, commonName: 'www.test' });
   world.plane.certificates.set('mc-1', certificate + world.ca.pem);
 }
@@ -38,7 +39,7 @@ describe('a CSR job', () => {
     const key = world.keys.present.get(id) ?? '';
     expect(key).toMatch(/^-----BEGIN EC PRIVATE KEY-----\n/);
     const [csr = ''] = csrs(world);
-    expect((await x509CertificateRequests().read(csr))._unsafeUnwrap().spki).toEqual(spkiOf(key));
+    expect(value(await x509CertificateRequests().read(csr)).spki).toEqual(spkiOf(key));
     expect(world.to('/csr')[0]?.body).toEqual({ csr_pem: csr, certificate_id: 'mc-1' });
     expect(statuses(world, 'job-1')).toEqual([]);
     expect(JSON.stringify([world.calls, world.events.events])).not.toContain('PRIVATE KEY');
@@ -66,7 +67,7 @@ describe('a CSR job', () => {
 
   it('replaces a key that is no P-256 key, and keeps that as the former one', async () => {
     const world = await pullWorld();
-    const rsa = (await world.context.crypto.generateKey('rsa2048'))._unsafeUnwrap();
+    const rsa = value(await world.context.crypto.generateKey('rsa2048'));
     world.keys.present.set(id, rsa);
     world.plane.jobs = [csrJob()];
     await world.run(true);
@@ -164,7 +165,7 @@ describe('a deployment job', () => {
   it('takes the former key where the certificate is over that, and forgets it when it is not needed any more', async () => {
     const { world, run } = await ready();
     const { keyPem } = world.target.deployment;
-    const next = (await world.context.crypto.generateKey('p256', 'sec1'))._unsafeUnwrap();
+    const next = value(await world.context.crypto.generateKey('p256', 'sec1'));
     world.keys.present.set(id, next);
     world.keys.former.set(id, keyPem);
     await run();

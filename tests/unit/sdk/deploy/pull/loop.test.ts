@@ -6,6 +6,7 @@ import { countingRandom } from '../../../../../src/adapters/memory/random.js';
 import { pullSettings } from '../../../../../src/domain/settings/pull.js';
 import type { PullApi } from '../../../../../src/sdk/deploy/pull/api.js';
 import { pullLoop } from '../../../../../src/sdk/deploy/pull/loop.js';
+import { value } from '../../../../contract/result.js';
 import { pullWorld } from '../../../../support/deployment/pull-world.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 
@@ -185,7 +186,7 @@ describe('an agent that was retired', () => {
 
 it('a thousand agents that start together do not call together', async () => {
   const { context } = await pullWorld();
-  const settings = pullSettings({}, context.variables, undefined, 'agent.conf')._unsafeUnwrap().settings;
+  const settings = value(pullSettings({}, context.variables, undefined, 'agent.conf')).settings;
   const clock = manualClock();
   const perSecond: number[] = Array(600).fill(0);
   const call = () => {

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
 import type { HookOutcome } from '../../../../../src/domain/runs/auth-hook.js';
 import { authorise } from '../../../../../src/sdk/dispatcher/fleet/authorise.js';
+import { failure, value } from '../../../../contract/result.js';
 import { withPorts } from '../../../../support/fleet/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
@@ -37,7 +38,7 @@ describe('authorise', () => {
 
   it('fills in what the caller did not say', async () => {
     const hook = memoryAuthHook(() => ({ kind: 'none' }));
-    (await authorise(withPorts(control, { hook }), { action: 'ping' }, {}, 'allow'))._unsafeUnwrap();
+    value(await authorise(withPorts(control, { hook }), { action: 'ping' }, {}, 'allow'));
     expect(hook.asked).toMatchObject([
       { action: 'ping', script: '', hosts: [], args: [], username: '', token: '', sourceIp: '127.0.0.1' },
     ]);
@@ -47,7 +48,7 @@ describe('authorise', () => {
     control.hook = { kind: 'exited', code: 2 };
     const question = { action: 'run', script: 'greet', hosts: ['web-01', 'web-02'], args: ['--pw=hunter2'] };
     const caller = { username: 'alice', token: 's3cret', sourceIp: '192.0.2.9' };
-    (await authorise(control.context, question, caller, 'allow'))._unsafeUnwrapErr();
+    failure(await authorise(control.context, question, caller, 'allow'));
     expect(control.events.events).toEqual([
       {
         action: 'denied',

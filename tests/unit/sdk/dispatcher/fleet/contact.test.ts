@@ -5,6 +5,7 @@ import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { HookOutcome } from '../../../../../src/domain/runs/auth-hook.js';
 import type { AuthHook } from '../../../../../src/ports/auth-hook.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -29,14 +30,14 @@ beforeEach(async () => {
 const success: Answering = ({ body }) => jsonAnswer(200, { exit: 0, stdout: '', reqid: body['reqid'] });
 
 const runOn = async (host: string, context = control.context) => {
-  const { results } = (await run(context, { hosts: [host], script: 'greet' }))._unsafeUnwrap();
+  const { results } = value(await run(context, { hosts: [host], script: 'greet' }));
   const [result] = results;
   if (!result) throw new Error('no result');
   return result;
 };
 
 const pinsOf = async (name: string) =>
-  (await control.context.registry.find(name))._unsafeUnwrap()?.pins.map(({ state, spkiSha256 }) => ({
+  value(await control.context.registry.find(name))?.pins.map(({ state, spkiSha256 }) => ({
     state,
     spkiSha256,
   }));
@@ -45,10 +46,8 @@ describe('a registered name', () => {
   it('is served by the pinned key, to which this dispatcher shows its own certificate', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
     expect(await runOn('web-01')).toMatchObject({ host: 'web-01', exit: 0 });
-    const own = (await control.context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
-    const { serial } = control.context.crypto
-      .readCertificate(own['dispatcher-certificate'] ?? '')
-      ._unsafeUnwrap();
+    const own = value(await control.context.keyStore.read(['dispatcher-certificate']));
+    const { serial } = value(control.context.crypto.readCertificate(own['dispatcher-certificate'] ?? ''));
     expect(seen.map(({ client }) => client)).toEqual([serial]);
   });
 
@@ -89,7 +88,7 @@ describe('a registered name', () => {
   it('that was unpaired is not asked over the connection that was kept', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
     await runOn('web-01');
-    (await control.dispatcher.unpair('web-01'))._unsafeUnwrap();
+    value(await control.dispatcher.unpair('web-01'));
     expect((await runOn('web-01')).exit).toBe(-1);
     expect(seen.length).toBe(1);
   });
@@ -109,7 +108,7 @@ describe('a registered name', () => {
     await register(control, 'web-01', await issueAgent(control, 'web-01'), { host: 'web-01.example.org' });
     const endpoint = { host: 'web-01.example.org', ip: '2001:db8::7', port: 8443 };
     for (const lookupBy of ['hostname', 'ip'] as const) {
-      (await registry.update('web-01', { endpoint: { ...endpoint, lookupBy } }))._unsafeUnwrap();
+      value(await registry.update('web-01', { endpoint: { ...endpoint, lookupBy } }));
       await run(context, { hosts: ['WEB-01'], script: 'greet' });
     }
     await run(context, { hosts: ['web-01'], script: 'greet', port: 9443 });
@@ -186,7 +185,7 @@ describe('a host that is not registered', () => {
   it('is refused once the agent was unpaired, also over a connection that was kept', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
     expect((await runOn('web-01:7443')).exit).toBe(0);
-    (await control.dispatcher.unpair('web-01'))._unsafeUnwrap();
+    value(await control.dispatcher.unpair('web-01'));
     expect(await runOn('web-01:7443')).toMatchObject({
       exit: -1,
       error: expect.stringContaining('wrong identity'),
@@ -265,7 +264,7 @@ describe('the second question to the hook', () => {
       const { seen } = await scriptedAgent(fleet, control, 'web-01', success, { host: 'alias.test' });
       await scriptedAgent(fleet, control, 'web-02', success);
       const { context } = hooked(denied);
-      const { results } = (await run(context, { hosts: [host, 'web-02'], script: 'greet' }))._unsafeUnwrap();
+      const { results } = value(await run(context, { hosts: [host, 'web-02'], script: 'greet' }));
       expect(results).toMatchObject([
         { host, exit: -1, error: 'denied' },
         { host: 'web-02', exit: 0 },
@@ -353,7 +352,7 @@ describe('the second question to the hook', () => {
     fleet.clock.after(3_000, () => stop.abort());
     const hosts = ['alias.test'];
     const ran = await fleet.settle(run(context, { hosts, script: 'greet', signal: stop.signal }));
-    expect(ran._unsafeUnwrap().results).toMatchObject([{ exit: -1, error: 'stopped by the caller' }]);
+    expect(value(ran).results).toMatchObject([{ exit: -1, error: 'stopped by the caller' }]);
     expect(seen).toEqual([]);
   });
 });
@@ -381,8 +380,8 @@ describe('a host that cannot be reached', () => {
 it('control characters in the certificate of an impostor do not reach the message', async () => {
   await register(control, 'web-01', await issueAgent(control, 'web-01'));
   const { transport, crypto, keyStore } = control.context;
-  const own = (await keyStore.read(['dispatcher-certificate']))._unsafeUnwrap()['dispatcher-certificate'];
-  const certificate = crypto.readCertificate(own ?? '')._unsafeUnwrap();
+  const own = value(await keyStore.read(['dispatcher-certificate']))['dispatcher-certificate'];
+  const certificate = value(crypto.readCertificate(own ?? ''));
   const context = withPorts(control, {
     transport: {
       ...transport,

@@ -1,9 +1,10 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   dispatcherOver,
   enrol,
@@ -24,14 +25,14 @@ beforeEach(async () => {
   await identify(control);
 });
 
-const tagsOf = async (name: string) => (await control.context.registry.find(name))._unsafeUnwrap()?.tags;
+const tagsOf = async (name: string) => value(await control.context.registry.find(name))?.tags;
 
 describe('discovery', () => {
   it('reports scripts, tags and version of a real agent', async () => {
     const agent = fleet.agent('web-01', '[tags]\nenv = prod\n');
     await enrol(control, agent, 'web-01');
-    (await agent.agent.serve())._unsafeUnwrap();
-    const { hosts } = (await discover(control.context))._unsafeUnwrap();
+    value(await agent.agent.serve());
+    const { hosts } = value(await discover(control.context));
     expect(hosts).toEqual([
       {
         host: 'web-01',
@@ -51,14 +52,14 @@ describe('discovery', () => {
     for (const name of ['web-02', 'web-01'])
       await scriptedAgent(fleet, control, name, () => jsonAnswer(200, { scripts: [] }));
     const hostsOf = async (hosts?: string[]) =>
-      (await discover(control.context, hosts && { hosts }))._unsafeUnwrap().hosts.map(({ host }) => host);
+      value(await discover(control.context, hosts && { hosts })).hosts.map(({ host }) => host);
     expect(await hostsOf()).toEqual(['web-01', 'web-02']);
     expect(await hostsOf([])).toEqual(['web-01', 'web-02']);
     expect(await hostsOf(['web-02'])).toEqual(['web-02']);
   });
 
   it('of an empty registry finds nobody', async () => {
-    const { hosts } = (await discover(control.context))._unsafeUnwrap();
+    const { hosts } = value(await discover(control.context));
     expect(hosts).toEqual([]);
   });
 
@@ -66,18 +67,18 @@ describe('discovery', () => {
     let tags: unknown = { env: 'prod', rack: '7' };
     await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(200, { tags, scripts: [] }));
     const dispatcher = dispatcherOver(control.context);
-    (await dispatcher.discover())._unsafeUnwrap();
-    expect((await dispatcher.agents({ env: 'prod' }))._unsafeUnwrap().length).toBe(1);
+    value(await dispatcher.discover());
+    expect(value(await dispatcher.agents({ env: 'prod' })).length).toBe(1);
     tags = { env: 'test' };
-    (await dispatcher.discover())._unsafeUnwrap();
+    value(await dispatcher.discover());
     expect(await tagsOf('web-01')).toEqual({ env: 'test' });
-    expect((await dispatcher.agents({ env: 'prod' }))._unsafeUnwrap()).toEqual([]);
+    expect(value(await dispatcher.agents({ env: 'prod' }))).toEqual([]);
   });
 
   it('keeps the tags of an agent that does not answer', async () => {
     await register(control, 'web-01', await issueAgent(control, 'web-01'));
-    (await control.context.registry.update('web-01', { tags: { env: 'prod' } }))._unsafeUnwrap();
-    const { hosts } = (await discover(control.context))._unsafeUnwrap();
+    value(await control.context.registry.update('web-01', { tags: { env: 'prod' } }));
+    const { hosts } = value(await discover(control.context));
     expect(hosts).toMatchObject([{ host: 'web-01', status: 'error' }]);
     expect(await tagsOf('web-01')).toEqual({ env: 'prod' });
   });
@@ -86,7 +87,7 @@ describe('discovery', () => {
     await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(200, { tags: { a: 'b' }, scripts: [] }), {
       host: 'alias.test',
     });
-    (await discover(control.context, { hosts: ['alias.test'] }))._unsafeUnwrap();
+    value(await discover(control.context, { hosts: ['alias.test'] }));
     expect(await tagsOf('web-01')).toEqual({ a: 'b' });
   });
 
@@ -95,15 +96,15 @@ describe('discovery', () => {
       await control.dispatcher.unpair('web-01');
       return jsonAnswer(200, { scripts: [{ name: 'greet' }] });
     });
-    const { hosts } = (await discover(control.context))._unsafeUnwrap();
+    const { hosts } = value(await discover(control.context));
     expect(hosts).toMatchObject([{ status: 'ok', scripts: [{ name: 'greet' }] }]);
-    expect((await control.dispatcher.agents())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.agents())).toEqual([]);
 
     await scriptedAgent(fleet, control, 'web-02', () => jsonAnswer(200, { scripts: [] }));
     const { registry } = control.context;
-    const full = failure('store_failed', 'disk full', { operation: 'write', reason: 'SQLITE_FULL' });
+    const full = errorOf('store_failed', 'disk full', { operation: 'write', reason: 'SQLITE_FULL' });
     const context = withPorts(control, { registry: { ...registry, update: () => errAsync(full) } });
-    expect((await discover(context))._unsafeUnwrap().hosts).toMatchObject([
+    expect(value(await discover(context)).hosts).toMatchObject([
       { host: 'web-02', status: 'error', error: 'disk full' },
     ]);
   });
@@ -119,7 +120,7 @@ describe('discovery', () => {
         ],
       }),
     );
-    const [found] = (await discover(control.context))._unsafeUnwrap().hosts;
+    const [found] = value(await discover(control.context)).hosts;
     expect(found).toMatchObject({ status: 'ok', tags: {} });
     expect(found?.status === 'ok' && found.scripts).toEqual([
       { name: 'C', path: '/c', executable: false },
@@ -132,7 +133,7 @@ describe('discovery', () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(200, { scripts: [] }));
     const hook = memoryAuthHook(() => ({ kind: 'exited', code: 1 }));
     const refused = await discover(withPorts(control, { hook }));
-    expect(refused._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(refused).code).toBe('denied');
     expect(hook.asked).toMatchObject([{ action: 'discovery', hosts: ['web-01'], script: '', args: [] }]);
     expect(seen).toEqual([]);
   });
@@ -150,7 +151,7 @@ describe('discovery', () => {
         underWay -= 1;
         return jsonAnswer(200, { scripts: [] });
       });
-    const { hosts } = (await discover(narrow.context))._unsafeUnwrap();
+    const { hosts } = value(await discover(narrow.context));
     expect(hosts.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(most).toBe(2);
   });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { AgentEdit } from '../../../../../src/sdk/dispatcher/fleet/registered-agents.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
@@ -24,7 +25,7 @@ beforeEach(async () => {
 
 const before = { host: 'web-01', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
 const edit = (change: AgentEdit, name = 'web-01') => control.dispatcher.editAgent(name, change);
-const agents = async () => (await control.dispatcher.agents())._unsafeUnwrap();
+const agents = async () => value(await control.dispatcher.agents());
 const edits = () => eventsOf(control.events, 'agent-edited').map(({ fields }) => fields);
 
 describe('an edit', () => {
@@ -42,7 +43,7 @@ describe('an edit', () => {
     ['nothing', {}, {}],
   ])('changes %s, and nothing else', async (_what, change, expected) => {
     const [old] = await agents();
-    const record = (await edit(change))._unsafeUnwrap();
+    const record = value(await edit(change));
     expect(record).toEqual({ ...old, endpoint: { ...before, ...expected } });
     expect(await agents()).toEqual([record]);
     const { host: hostname, ip, port, lookupBy: lookup } = record.endpoint;
@@ -51,14 +52,14 @@ describe('an edit', () => {
 
   it('renames, and the key stays pinned', async () => {
     const [old] = await agents();
-    const record = (await edit({ rename: 'web-02', port: 7000 }))._unsafeUnwrap();
+    const record = value(await edit({ rename: 'web-02', port: 7000 }));
     expect(record).toEqual({ ...old, name: 'web-02', endpoint: { ...before, port: 7000 } });
     expect(await agents()).toEqual([record]);
     expect(edits()).toMatchObject([{ host: 'web-02', from: 'web-01', port: 7000 }]);
   });
 
   it('to its own name, in whatever case, renames nothing', async () => {
-    expect((await edit({ rename: 'WEB-01' }, 'Web-01'))._unsafeUnwrap().name).toBe('web-01');
+    expect(value(await edit({ rename: 'WEB-01' }, 'Web-01')).name).toBe('web-01');
     expect(edits()).toMatchObject([{ host: 'web-01', from: undefined }]);
   });
 
@@ -77,17 +78,17 @@ describe('an edit', () => {
     ['a wrong port next to a right name', { rename: 'web-02', port: 0 }, 'port'],
   ])('that is not right changes nothing: %s', async (_what, change, field) => {
     const old = await agents();
-    expect((await edit(change))._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_argument', field });
+    expect(failure(await edit(change))).toMatchObject({ code: 'invalid_argument', field });
     expect(await agents()).toEqual(old);
     expect(edits()).toEqual([]);
   });
 
   it('of an agent that nobody knows, or whose name is none, is an error', async () => {
-    expect((await edit({ port: 1 }, 'web-09'))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await edit({ port: 1 }, 'web-09'))).toMatchObject({
       code: 'agent_unknown',
       name: 'web-09',
     });
-    expect((await edit({ port: 1 }, 'a b'))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(failure(await edit({ port: 1 }, 'a b')).code).toBe('invalid_argument');
     expect(edits()).toEqual([]);
   });
 
@@ -96,8 +97,8 @@ describe('an edit', () => {
     ['wbe-01', 'no agent of that name is registered: wbe-01 (did you mean web-01?)'],
     ['database', 'no agent of that name is registered: database (see the list of agents)'],
   ])('of %s, and to forget it, says which name may have been meant', async (name, message) => {
-    expect((await edit({ rename: 'x' }, name))._unsafeUnwrapErr().message).toBe(message);
-    expect((await control.dispatcher.unpair(name))._unsafeUnwrapErr().message).toBe(message);
+    expect(failure(await edit({ rename: 'x' }, name)).message).toBe(message);
+    expect(failure(await control.dispatcher.unpair(name)).message).toBe(message);
   });
 
   it.each<[string, AgentEdit]>([
@@ -114,20 +115,20 @@ describe('an edit', () => {
       },
     };
     const dispatcher = dispatcherOver(withPorts(control, { registry: counted }));
-    (await dispatcher.editAgent('web-01', change))._unsafeUnwrap();
+    value(await dispatcher.editAgent('web-01', change));
     expect(changes).toEqual(['web-01']);
   });
 
   it('and another one at the same time both hold', async () => {
     const both = await Promise.all([edit({ ip: '198.51.100.7' }), edit({ port: 7000 })]);
-    for (const each of both) each._unsafeUnwrap();
+    for (const each of both) value(each);
     expect(await agents()).toMatchObject([{ endpoint: { ip: '198.51.100.7', port: 7000 } }]);
   });
 
   it('does not take the name of another agent', async () => {
     await register(control, 'web-02', await issueAgent(control, 'web-02'));
     const old = await agents();
-    expect((await edit({ rename: 'web-02' }))._unsafeUnwrapErr().code).toBe('agent_exists');
+    expect(failure(await edit({ rename: 'web-02' })).code).toBe('agent_exists');
     expect(await agents()).toEqual(old);
     expect(edits()).toEqual([]);
   });
@@ -142,10 +143,10 @@ describe('an edit', () => {
   it('decides where the next request goes', async () => {
     const alive = () => jsonAnswer(200, { status: 'ok' });
     const { seen } = await scriptedAgent(fleet, control, 'web-02', alive, { host: 'vm-7' });
-    (await edit({ host: 'nowhere.test' }, 'web-02'))._unsafeUnwrap();
-    const ping = async () => (await control.dispatcher.ping({ hosts: ['web-02'] }))._unsafeUnwrap().results;
+    value(await edit({ host: 'nowhere.test' }, 'web-02'));
+    const ping = async () => value(await control.dispatcher.ping({ hosts: ['web-02'] })).results;
     expect(await ping()).toMatchObject([{ status: 'error', error: expect.stringContaining('nowhere.test') }]);
-    (await edit({ host: 'vm-7' }, 'web-02'))._unsafeUnwrap();
+    value(await edit({ host: 'vm-7' }, 'web-02'));
     expect(await ping()).toMatchObject([{ status: 'ok' }]);
     expect(seen).toHaveLength(1);
   });

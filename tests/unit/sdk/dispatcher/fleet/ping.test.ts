@@ -1,10 +1,11 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { opensslTime } from '../../../../../src/domain/trust/certificate.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -32,9 +33,9 @@ describe('ping', () => {
     const agent = fleet.agent('vm-7a3f');
     const { certificate } = await enrol(control, agent, 'web-01');
     const endpoint = { host: 'vm-7a3f', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
-    (await control.context.registry.update('web-01', { endpoint }))._unsafeUnwrap();
-    (await agent.agent.serve())._unsafeUnwrap();
-    const { reqid, results } = (await ping(control.context, { hosts: ['web-01'] }))._unsafeUnwrap();
+    value(await control.context.registry.update('web-01', { endpoint }));
+    value(await agent.agent.serve());
+    const { reqid, results } = value(await ping(control.context, { hosts: ['web-01'] }));
     expect(reqid).toMatch(/^[0-9a-f]{16}$/);
     expect(results).toEqual([
       {
@@ -50,23 +51,21 @@ describe('ping', () => {
 
   it('says nothing of a name that does not differ', async () => {
     await scriptedAgent(fleet, control, 'web-01', alive);
-    const { results } = (await ping(control.context, { hosts: ['web-01'] }))._unsafeUnwrap();
+    const { results } = value(await ping(control.context, { hosts: ['web-01'] }));
     expect(results[0]).not.toHaveProperty('reportedHostname');
   });
 
   it('sends its reqid, and takes no lock: a running script is not in its way', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', alive);
-    (await control.context.locks.acquire([{ host: 'web-01', script: 'x' }], 'other', 0))._unsafeUnwrap();
-    const { reqid } = (await ping(control.context, { hosts: ['web-01'] }))._unsafeUnwrap();
+    value(await control.context.locks.acquire([{ host: 'web-01', script: 'x' }], 'other', 0));
+    const { reqid } = value(await ping(control.context, { hosts: ['web-01'] }));
     expect(seen).toMatchObject([{ method: 'POST', path: '/ping', body: { reqid } }]);
   });
 
   it('keeps the order of the request and reports a failing host inline', async () => {
     await scriptedAgent(fleet, control, 'web-01', alive);
     await scriptedAgent(fleet, control, 'web-02', () => jsonAnswer(200, { status: 'error' }));
-    const { results } = (
-      await ping(control.context, { hosts: ['web-02', 'nowhere.test', 'web-01'] })
-    )._unsafeUnwrap();
+    const { results } = value(await ping(control.context, { hosts: ['web-02', 'nowhere.test', 'web-01'] }));
     expect(results).toMatchObject([
       { host: 'web-02', status: 'error', error: expect.stringContaining('"status"'), rtt: 0 },
       { host: 'nowhere.test', status: 'error', error: expect.stringContaining('nowhere.test') },
@@ -87,7 +86,7 @@ describe('ping', () => {
       hosts: ['web-01'],
       caller: { username: 'alice', token: 't' },
     });
-    expect(refused._unsafeUnwrapErr()).toMatchObject({ code: 'denied', reason: 'insufficient privilege' });
+    expect(failure(refused)).toMatchObject({ code: 'denied', reason: 'insufficient privilege' });
     expect(hook.asked).toMatchObject([
       { action: 'ping', script: '', hosts: ['web-01'], args: [], username: 'alice', token: 't' },
     ]);
@@ -108,7 +107,7 @@ describe('ping', () => {
         underWay -= 1;
         return alive(request);
       });
-    (await ping(narrow.context, { hosts }))._unsafeUnwrap();
+    value(await ping(narrow.context, { hosts }));
     expect(most).toBe(2);
   });
 
@@ -116,9 +115,7 @@ describe('ping', () => {
     await scriptedAgent(fleet, control, 'web-01', () => new Promise(() => undefined));
     const stop = new AbortController();
     stop.abort();
-    const { results } = (
-      await ping(control.context, { hosts: ['web-01'], signal: stop.signal })
-    )._unsafeUnwrap();
+    const { results } = value(await ping(control.context, { hosts: ['web-01'], signal: stop.signal }));
     expect(results).toMatchObject([{ status: 'error' }]);
   });
 
@@ -130,7 +127,7 @@ describe('ping', () => {
       });
     await ofSize('web-01', 65_536);
     await ofSize('web-02', 65_537);
-    const { results } = (await ping(control.context, { hosts: ['web-01', 'web-02'] }))._unsafeUnwrap();
+    const { results } = value(await ping(control.context, { hosts: ['web-01', 'web-02'] }));
     expect(results).toMatchObject([
       { host: 'web-01', status: 'ok' },
       { host: 'web-02', status: 'error', error: expect.stringContaining('65536') },
@@ -139,7 +136,7 @@ describe('ping', () => {
 });
 
 describe('the registry', () => {
-  const down = failure('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
+  const down = errorOf('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
   const hosts = (count: number) => Array.from({ length: count }, (_, index) => `web-${index}`);
   const failing = (call: 'find' | 'list') => {
     const { registry } = control.context;
@@ -148,7 +145,7 @@ describe('the registry', () => {
 
   it('is asked for each of a few hosts, and is not read as a whole', async () => {
     await scriptedAgent(fleet, control, 'web-01', alive);
-    const { results } = (await ping(failing('list'), { hosts: ['WEB-01'] }))._unsafeUnwrap();
+    const { results } = value(await ping(failing('list'), { hosts: ['WEB-01'] }));
     expect(results).toMatchObject([{ host: 'web-01', status: 'ok' }]);
     expect((await ping(failing('list'), { hosts: hosts(31) })).isOk()).toBe(true);
   });
@@ -156,7 +153,7 @@ describe('the registry', () => {
   it('is read once for many hosts', async () => {
     await scriptedAgent(fleet, control, 'web-01', alive);
     const asked = [...hosts(31), 'WEB-01'].filter((host) => host !== 'web-1');
-    const { results } = (await ping(failing('find'), { hosts: [...asked, 'web-31'] }))._unsafeUnwrap();
+    const { results } = value(await ping(failing('find'), { hosts: [...asked, 'web-31'] }));
     expect(results).toContainEqual(expect.objectContaining({ host: 'web-01', status: 'ok' }));
     expect(results).toHaveLength(32);
   });
@@ -166,6 +163,6 @@ describe('the registry', () => {
     [31, 'find'],
     [32, 'list'],
   ] as const)('that cannot be read is an error as a whole: %i hosts, by %s', async (count, call) => {
-    expect((await ping(failing(call), { hosts: hosts(count) }))._unsafeUnwrapErr()).toEqual(down);
+    expect(failure(await ping(failing(call), { hosts: hosts(count) }))).toEqual(down);
   });
 });

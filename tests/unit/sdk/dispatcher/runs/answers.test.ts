@@ -4,6 +4,7 @@ import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/
 import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import { value } from '../../../../contract/result.js';
 import { identify, type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
@@ -25,15 +26,15 @@ const bytes = (text: string): HttpAnswer => ({
 });
 
 const runResult = async () => {
-  const { results } = (await run(control.context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+  const { results } = value(await run(control.context, { hosts: ['web-01'], script: 'greet' }));
   return results[0];
 };
 const pingResult = async () => {
-  const { results } = (await ping(control.context, { hosts: ['web-01'] }))._unsafeUnwrap();
+  const { results } = value(await ping(control.context, { hosts: ['web-01'] }));
   return results[0];
 };
 const discovered = async () => {
-  const { hosts } = (await discover(control.context, { hosts: ['web-01'] }))._unsafeUnwrap();
+  const { hosts } = value(await discover(control.context, { hosts: ['web-01'] }));
   return hosts[0];
 };
 
@@ -188,7 +189,7 @@ describe('hostile texts', () => {
         { name: 'plain', path: '', executable: false },
       ],
     });
-    const record = (await control.context.registry.find('web-01'))._unsafeUnwrap();
+    const record = value(await control.context.registry.find('web-01'));
     expect(Object.keys(record?.tags ?? {}).length).toBe(1);
     expect(texts(record?.tags).filter((text) => unsafe.test(text))).toEqual([]);
   });

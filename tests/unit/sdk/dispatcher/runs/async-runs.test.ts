@@ -1,10 +1,11 @@
 import { err, errAsync, ok } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../../../src/domain/trust/agent-standing.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -53,10 +54,10 @@ const running = { status: 'running' };
 const agent = (name: string, answering: Answering, options: Parameters<typeof scriptedAgent>[4] = {}) =>
   scriptedAgent(fleet, control, name, answering, options);
 const paths = ({ seen }: { readonly seen: readonly Seen[] }) => seen.map(({ path }) => path);
-const statusOf = async (reqid: string) => (await dispatcher.status(reqid))._unsafeUnwrap();
-const submitted = async () => (await dispatcher.submit(order))._unsafeUnwrap();
-const held = async () => (await control.context.locks.list())._unsafeUnwrap();
-const gone = failure('connection_failed', 'no answer: closed', { host: 'web-02', reason: 'closed' });
+const statusOf = async (reqid: string) => value(await dispatcher.status(reqid));
+const submitted = async () => value(await dispatcher.submit(order));
+const held = async () => value(await control.context.locks.list());
+const gone = errorOf('connection_failed', 'no answer: closed', { host: 'web-02', reason: 'closed' });
 
 describe('a submission', () => {
   it('tells each agent to run by itself, and holds the locks until the last has answered', async () => {
@@ -77,7 +78,7 @@ describe('a submission', () => {
         late.resolve();
       },
     });
-    const { reqid, results } = (await outcome)._unsafeUnwrap();
+    const { reqid, results } = value(await outcome);
     expect(one.seen[0]?.body).toMatchObject({ script: 'job', args: ['a'], reqid, async: true, timeout: 90 });
     expect(told).toEqual(['web-01', 'web-02']);
     expect(locked).toEqual([['web-01', 'web-02']]);
@@ -90,10 +91,10 @@ describe('a submission', () => {
   it('that is denied or locked contacts nobody', async () => {
     const one = await agent('web-01', agentWith());
     control.hook = { kind: 'exited', code: 1 };
-    expect((await dispatcher.submit(order))._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(await dispatcher.submit(order)).code).toBe('denied');
     control.hook = { kind: 'none' };
-    (await control.context.locks.acquire([{ host: 'web-02', script: 'job' }], 'other', 0))._unsafeUnwrap();
-    expect((await dispatcher.submit(order))._unsafeUnwrapErr().code).toBe('locked');
+    value(await control.context.locks.acquire([{ host: 'web-02', script: 'job' }], 'other', 0));
+    expect(failure(await dispatcher.submit(order)).code).toBe('locked');
     expect(one.seen).toEqual([]);
   });
 
@@ -107,9 +108,9 @@ describe('a submission', () => {
     ['not understood', jsonAnswer(202, 'accepted'), 'error', 'error'],
   ])('that is %s is told and kept as such', async (_what, answer, status, kept) => {
     await agent('web-01', agentWith({ run: () => answer }));
-    const { reqid, results } = (await dispatcher.submit({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const { reqid, results } = value(await dispatcher.submit({ ...order, hosts: ['web-01'] }));
     expect(results).toMatchObject([{ status }]);
-    expect((await control.context.runStore.find(reqid))._unsafeUnwrap()?.states).toMatchObject([
+    expect(value(await control.context.runStore.find(reqid))?.states).toMatchObject([
       { host: 'web-01', status: kept },
     ]);
   });
@@ -118,7 +119,7 @@ describe('a submission', () => {
     await agent('web-01', agentWith({ results: [done] }));
     await agent('web-02', agentWith({ results: [undefined] }));
     losingAnswers();
-    const { reqid, results } = (await dispatcher.submit(order))._unsafeUnwrap();
+    const { reqid, results } = value(await dispatcher.submit(order));
     expect(results).toMatchObject([{ status: 'error' }, { status: 'error', error: gone.message }]);
     const status = await statusOf(reqid);
     expect(status).toMatchObject({
@@ -137,12 +138,12 @@ describe('a submission', () => {
     const { hosts, args } = order;
     const run = { reqid: 'a'.repeat(16), script: 'job', hosts, args, username: '', sourceIp: '' };
     const record = { ...run, mode: 'async', startedAt: fleet.clock.now() } as const;
-    (await control.context.runStore.start(record))._unsafeUnwrap();
+    value(await control.context.runStore.start(record));
     const keys = order.hosts.map((host) => ({ host, script: 'job' }));
-    (await control.context.locks.acquire(keys, run.reqid, 0))._unsafeUnwrap();
+    value(await control.context.locks.acquire(keys, run.reqid, 0));
     // Somebody still submits it: an agent that does not know it yet may do so in a moment.
     expect(await statusOf(run.reqid)).toMatchObject({ complete: false, pending: ['web-02'] });
-    (await control.context.locks.release(run.reqid))._unsafeUnwrap();
+    value(await control.context.locks.release(run.reqid));
     expect(await statusOf(run.reqid)).toMatchObject({
       complete: true,
       states: [{ status: 'done' }, { status: 'error', error: expect.stringContaining('was stopped') }],
@@ -222,13 +223,13 @@ describe('the status of an async run', () => {
       { status: 'done' },
     ]);
     expect(pending).toEqual(['web-01']);
-    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const stored = value(await control.context.runStore.find(reqid));
     expect(stored?.states[0]).toEqual({ host: 'web-01', status: 'accepted' });
   });
 
   it('takes no answer that is not signed by the agent', async () => {
     await agent('web-01', agentWith({ results: [done] }), { sign: (answer) => answer });
-    const one = (await dispatcher.submit({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const one = value(await dispatcher.submit({ ...order, hosts: ['web-01'] }));
     expect(one.results).toMatchObject([{ status: 'error', error: 'unverified result' }]);
     expect((await statusOf(one.reqid)).states).toMatchObject([
       { status: 'error', fetchError: 'unverified result' },
@@ -245,7 +246,7 @@ describe('the status of an async run', () => {
     const late = await statusOf(reqid);
     expect(late).toMatchObject({ complete: true, states: [{ status: 'done' }, { status: 'expired' }] });
     expect(late.states[1]?.fetchError).toContain('nothing listens');
-    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const stored = value(await control.context.runStore.find(reqid));
     expect(stored).toMatchObject({ completedAt: undefined, states: [{}, { status: 'accepted' }] });
   });
 
@@ -262,7 +263,7 @@ describe('the status of an async run', () => {
         underWay -= 1;
         return agentWith({ results: [done] })(request);
       });
-    const { reqid } = (await dispatcher.submit({ ...order, hosts }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.submit({ ...order, hosts }));
     expect((await statusOf(reqid)).complete).toBe(true);
     expect(most).toBe(2);
   });
@@ -271,12 +272,12 @@ describe('the status of an async run', () => {
     await agent('web-01', agentWith({ results: [done] }));
     await agent('web-02', agentWith({ results: [done] }));
     const { reqid } = await submitted();
-    const full = failure('store_failed', 'disk full', { operation: 'run.note', reason: 'FULL' });
+    const full = errorOf('store_failed', 'disk full', { operation: 'run.note', reason: 'FULL' });
     const { runStore } = control.context;
     const over = dispatcherOver(
       withPorts(control, { runStore: { ...runStore, note: () => errAsync(full) } }),
     );
-    expect((await over.status(reqid))._unsafeUnwrap().states).toMatchObject([done, done]);
+    expect(value(await over.status(reqid)).states).toMatchObject([done, done]);
     expect(eventsOf(control.events, 'record-failed')).toMatchObject([
       { fields: { reqid, reason: 'disk full' } },
     ]);
@@ -286,7 +287,7 @@ describe('the status of an async run', () => {
     const one = await agent('web-01', agentWith({ results: [done] }));
     await agent('web-02', agentWith({ results: [done] }));
     const caller = { username: 'ann', token: 't', sourceIp: '192.0.2.9' };
-    const { reqid } = (await dispatcher.submit({ ...order, caller }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.submit({ ...order, caller }));
     const hook = memoryAuthHook(() => ({ kind: 'exited', code: 1 }));
     const over = dispatcherOver(withPorts(control, { hook }));
     const asking = { caller: { username: 'bob', token: 'u' } };
@@ -295,7 +296,7 @@ describe('the status of an async run', () => {
       await over.wait(reqid, asking),
       await over.cancel(reqid, asking),
     ])
-      expect(outcome._unsafeUnwrapErr().code).toBe('denied');
+      expect(failure(outcome).code).toBe('denied');
     const told = { script: 'job', hosts: order.hosts, args: [], username: 'bob', token: 'u' };
     const run = { reqid, submitter: 'ann', submitterIp: '192.0.2.9' };
     expect(hook.asked).toMatchObject(
@@ -309,8 +310,8 @@ describe('the status of an async run', () => {
     const over = dispatcherOver(withPorts(control, { hook }));
     const unknown = '0'.repeat(16);
     for (const outcome of [await over.status(unknown), await over.wait(unknown), await over.cancel(unknown)])
-      expect(outcome._unsafeUnwrapErr()).toMatchObject({ code: 'request_unknown', id: unknown });
-    const odd = (await over.status('a/../b'))._unsafeUnwrapErr();
+      expect(failure(outcome)).toMatchObject({ code: 'request_unknown', id: unknown });
+    const odd = failure(await over.status('a/../b'));
     expect(odd.code).toBe('invalid_argument');
     expect(hook.asked).toEqual([]);
   });
@@ -323,7 +324,7 @@ describe('waiting for a run', () => {
     const { reqid } = await submitted();
     const told: string[] = [];
     const waited = await fleet.settle(dispatcher.wait(reqid, { onResult: ({ host }) => told.push(host) }));
-    expect(waited._unsafeUnwrap()).toMatchObject({ outcome: 'failed', status: { complete: true } });
+    expect(value(waited)).toMatchObject({ outcome: 'failed', status: { complete: true } });
     expect(told).toEqual(['web-01', 'web-02']);
   });
 
@@ -336,7 +337,7 @@ describe('waiting for a run', () => {
     });
     const { reqid } = await submitted();
     const waited = await fleet.settle(dispatcher.wait(reqid, { timeout: 120 }), 100);
-    expect(waited._unsafeUnwrap()).toMatchObject({ outcome: 'timed-out', status: { pending: ['web-02'] } });
+    expect(value(waited)).toMatchObject({ outcome: 'timed-out', status: { pending: ['web-02'] } });
     const gaps = asked.slice(1).map((time, index) => time - (asked[index] ?? 0));
     expect(gaps.slice(0, 3)).toEqual([500, 750, 1125]);
     expect(Math.max(...gaps)).toBe(10_000);
@@ -352,10 +353,10 @@ describe('waiting for a run', () => {
     const waiting = dispatcher.wait(reqid, { signal: stop.signal });
     await fleet.clock.advance(5_000);
     stop.abort();
-    expect((await fleet.settle(waiting))._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await fleet.settle(waiting)).code).toBe('aborted');
     await agent('web-02', agentWith({ results: [done] }), { registered: false, issued: two.issued });
     const waited = await fleet.settle(dispatcher.wait(reqid));
-    expect(waited._unsafeUnwrap().outcome).toBe('fine');
+    expect(value(waited).outcome).toBe('fine');
   });
 
   it('never asks a legacy agent twice within 10 seconds, and does not ask it to stop', async () => {
@@ -364,8 +365,8 @@ describe('waiting for a run', () => {
     const asked: number[] = [];
     const legacy = agentWith({ results: [running] });
     const { context } = control;
-    const own = (await context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
-    const { serial } = context.crypto.readCertificate(own['dispatcher-certificate'] ?? '')._unsafeUnwrap();
+    const own = value(await context.keyStore.read(['dispatcher-certificate']));
+    const { serial } = value(context.crypto.readCertificate(own['dispatcher-certificate'] ?? ''));
     await agent(
       'web-02',
       (request) => {
@@ -376,16 +377,14 @@ describe('waiting for a run', () => {
     );
     const endpoint = { host: 'web-02', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
     const standing = newStanding([serial]);
-    (
-      await context.registry.adopt([{ name: 'web-02', endpoint, tags: {}, standing, pairedAt: 1 }])
-    )._unsafeUnwrap();
+    value(await context.registry.adopt([{ name: 'web-02', endpoint, tags: {}, standing, pairedAt: 1 }]));
     const { reqid, results } = await submitted();
     expect(results).toMatchObject([{ status: 'accepted' }, { status: 'accepted' }]);
     await fleet.settle(dispatcher.wait(reqid, { timeout: 60 }), 100);
     const gaps = asked.slice(1).map((time, index) => time - (asked[index] ?? 0));
     expect(asked.length).toBeGreaterThan(3);
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(10_000);
-    expect((await dispatcher.cancel(reqid))._unsafeUnwrap().results).toMatchObject([
+    expect(value(await dispatcher.cancel(reqid)).results).toMatchObject([
       { host: 'web-01', status: 'cancelling' },
       { host: 'web-02', status: 'error', error: 'not known to legacy agents' },
     ]);
@@ -406,7 +405,7 @@ describe('stopping a run', () => {
       request.path === '/v2/cancel' ? answer : agentWith()(request),
     );
     const { reqid } = await submitted();
-    const { results } = (await dispatcher.cancel(reqid))._unsafeUnwrap();
+    const { results } = value(await dispatcher.cancel(reqid));
     expect(results).toMatchObject([{ host: 'web-01', status: 'cancelling' }, expected]);
     expect(two.seen.at(-1)?.body).toEqual({ reqid });
   });
@@ -415,9 +414,9 @@ describe('stopping a run', () => {
     const one = await agent('web-01', agentWith());
     const two = await agent('web-02', agentWith());
     const { reqid } = await submitted();
-    const { results } = (await dispatcher.cancel(reqid, { hosts: ['WEB-02'] }))._unsafeUnwrap();
+    const { results } = value(await dispatcher.cancel(reqid, { hosts: ['WEB-02'] }));
     expect(results).toMatchObject([{ host: 'web-02', status: 'cancelling' }]);
-    const refused = (await dispatcher.cancel(reqid, { hosts: ['web-01', 'web-09'] }))._unsafeUnwrapErr();
+    const refused = failure(await dispatcher.cancel(reqid, { hosts: ['web-01', 'web-09'] }));
     expect(refused).toMatchObject({ code: 'invalid_argument', field: 'hosts' });
     expect([paths(one), paths(two)]).toEqual([['/run'], ['/run', '/v2/cancel']]);
   });

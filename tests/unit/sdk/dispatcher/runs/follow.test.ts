@@ -4,6 +4,7 @@ import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/
 import { endLine, outputLine, streamType } from '../../../../../src/domain/protocol/output-stream.js';
 import type { RunEvent } from '../../../../../src/sdk/dispatcher/runs/follow.js';
 import { signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
+import { failure, value } from '../../../../contract/result.js';
 import { identify, issueAgent, scriptedAgent, signerOf } from '../../../../support/fleet/memory-agents.js';
 import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
@@ -61,7 +62,7 @@ const shown = (event: RunEvent): string => {
   if (event.kind === 'result') return `result ${event.result.host} ${event.result.exit}`;
   return event.kind;
 };
-const held = async () => (await control.context.locks.list())._unsafeUnwrap();
+const held = async () => value(await control.context.locks.list());
 
 describe('a run that is followed by a loop', () => {
   it('tells its beginning, its output, its results and its end, and is what its outcome says', async () => {
@@ -76,7 +77,7 @@ describe('a run that is followed by a loop', () => {
       'result web-01 0',
       'end',
     ]);
-    const run = (await followed.outcome)._unsafeUnwrap();
+    const run = value(await followed.outcome);
     expect(events.at(-1)).toEqual({ kind: 'end', run });
     expect(events[0]).toEqual({ kind: 'begin', reqid: run.reqid });
     for await (const event of followed) expect(event).toBe('nothing more');
@@ -94,7 +95,7 @@ describe('a run that is followed by a loop', () => {
     let more = 0;
     for (let next = await events.next(); !next.done; next = await events.next()) more += 1;
     expect(more).toBe(99 + 2 + 1);
-    expect((await followed.outcome)._unsafeUnwrap().results).toMatchObject([{ exit: 0 }, { exit: 0 }]);
+    expect(value(await followed.outcome).results).toMatchObject([{ exit: 0 }, { exit: 0 }]);
   });
 
   it.each(['break', 'throw'])('goes on where the loop is left by %s', async (how) => {
@@ -109,7 +110,7 @@ describe('a run that is followed by a loop', () => {
     };
     if (how === 'throw') await expect(loop()).rejects.toThrow('enough');
     else await loop();
-    expect((await followed.outcome)._unsafeUnwrap().results).toMatchObject([{ exit: 0 }]);
+    expect(value(await followed.outcome).results).toMatchObject([{ exit: 0 }]);
     expect(agent.given()).toBe(50);
     expect(await held()).toEqual([]);
     for await (const event of followed) expect(event).toBe('nothing more');
@@ -122,7 +123,7 @@ describe('a run that is followed by a loop', () => {
     expect(agent.given()).toBeLessThan(10);
     expect(await held()).toHaveLength(1);
     await fleet.clock.advance(2000);
-    expect((await followed.outcome)._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'all' }]);
+    expect(value(await followed.outcome).results).toMatchObject([{ exit: 0, stdout: 'all' }]);
     for await (const event of followed) expect(event).toBe('nothing more');
     expect(await held()).toEqual([]);
   });
@@ -155,7 +156,7 @@ describe('a run that is followed by a loop', () => {
     const followed = control.dispatcher.stream({ ...order, signal: stop.signal });
     await fleet.clock.advance(1000);
     stop.abort();
-    const { results } = (await followed.outcome)._unsafeUnwrap();
+    const { results } = value(await followed.outcome);
     expect(results).toMatchObject([{ exit: -1, unheard: true }]);
     const kinds: string[] = [];
     for await (const { kind } of followed) kinds.push(kind);
@@ -168,14 +169,14 @@ describe('a run that is followed by a loop', () => {
     const followed = control.dispatcher.stream(order);
     await fleet.clock.advance(1000);
     await control.dispatcher.close();
-    expect((await followed.outcome)._unsafeUnwrap().results).toMatchObject([{ exit: -1 }]);
+    expect(value(await followed.outcome).results).toMatchObject([{ exit: -1 }]);
   });
 
   it('that cannot begin ends without a word but in its outcome', async () => {
     control.hook = { kind: 'exited', code: 3 };
     const followed = control.dispatcher.stream(order);
     for await (const event of followed) expect(event).toBe('nothing');
-    expect((await followed.outcome)._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(await followed.outcome).code).toBe('denied');
   });
 
   it('has readers that asked before there was anything', async () => {
@@ -195,7 +196,7 @@ describe('a run that is followed by a loop', () => {
   it('again under an idempotency key has the results of the first, without output', async () => {
     await streaming('web-01', 2);
     const keyed = { ...order, idempotencyKey: 'k' };
-    const first = (await fleet.settle(control.dispatcher.stream(keyed).outcome))._unsafeUnwrap();
+    const first = value(await fleet.settle(control.dispatcher.stream(keyed).outcome));
     const kinds: string[] = [];
     for await (const event of control.dispatcher.stream(keyed)) {
       kinds.push(event.kind);

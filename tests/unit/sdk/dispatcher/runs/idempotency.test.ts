@@ -1,10 +1,11 @@
 import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
 import { ownKey } from '../../../../../src/sdk/dispatcher/runs/repeat.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -62,26 +63,26 @@ async function killedAfterRecording(mode: 'sync' | 'async' = 'sync'): Promise<st
   });
   void (mode === 'sync' ? dispatcherOver(context).run(order) : dispatcherOver(context).submit(order)).then();
   await died.promise;
-  const { reqid } = (
-    await runStore.findByIdempotencyKey(ownKey(control.context, order.idempotencyKey, caller))
-  )._unsafeUnwrap() ?? {
+  const { reqid } = value(
+    await runStore.findByIdempotencyKey(ownKey(control.context, order.idempotencyKey, caller)),
+  ) ?? {
     reqid: '',
   };
-  (await locks.release(reqid))._unsafeUnwrap();
+  value(await locks.release(reqid));
   return reqid;
 }
 
 describe('a request that comes again under its idempotency key', () => {
   it('is given the answer of the first, and runs nothing', async () => {
     const agent = await counting('web-01');
-    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const first = value(await dispatcher.run(order));
     const told: string[] = [];
     const again = await dispatcher.run({
       ...order,
       onBegin: (reqid) => void told.push(reqid),
       onResult: ({ host }) => void told.push(host),
     });
-    expect(again._unsafeUnwrap()).toEqual(first);
+    expect(value(again)).toEqual(first);
     expect(told).toEqual([first.reqid, 'web-01']);
     expect(agent.runs()).toBe(1);
     expect(eventsOf(control.events, 'repeat')).toMatchObject([
@@ -92,9 +93,9 @@ describe('a request that comes again under its idempotency key', () => {
   it('is given what was said to a submission, whatever became of it since', async () => {
     const done = { status: 'done', exit: 0, stdout: '', stderr: '' };
     const agent = await counting('web-01', () => jsonAnswer(200, done));
-    const first = (await dispatcher.submit(order))._unsafeUnwrap();
-    (await dispatcher.status(first.reqid))._unsafeUnwrap();
-    expect((await dispatcher.submit(order))._unsafeUnwrap()).toEqual(first);
+    const first = value(await dispatcher.submit(order));
+    value(await dispatcher.status(first.reqid));
+    expect(value(await dispatcher.submit(order))).toEqual(first);
     expect(agent.runs()).toBe(1);
   });
 
@@ -114,10 +115,10 @@ describe('a request that comes again under its idempotency key', () => {
     const again = dispatcher.run(order);
     await fleet.clock.advance(1000);
     stop.abort();
-    expect((await stopped)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await stopped).code).toBe('aborted');
     late.resolve();
-    const ended = (await first)._unsafeUnwrap();
-    expect((await fleet.settle(again))._unsafeUnwrap()).toEqual(ended);
+    const ended = value(await first);
+    expect(value(await fleet.settle(again))).toEqual(ended);
     expect(runs).toBe(1);
   });
 
@@ -137,7 +138,7 @@ describe('a request that comes again under its idempotency key', () => {
     );
     const all = [slow, dispatcher, slow, dispatcher].map((each) => each.run(order));
     const answers = await fleet.settle(Promise.all(all));
-    expect(new Set(answers.map((answer) => answer._unsafeUnwrap().reqid)).size).toBe(1);
+    expect(new Set(answers.map((answer) => value(answer).reqid)).size).toBe(1);
     expect(agent.runs()).toBe(1);
   });
 
@@ -161,8 +162,8 @@ describe('a request that comes again under its idempotency key', () => {
     const again = dispatcher.run(order);
     await fleet.clock.advance(1000);
     goOn.resolve();
-    const { reqid } = (await first)._unsafeUnwrap();
-    expect((await fleet.settle(again))._unsafeUnwrap().reqid).toBe(reqid);
+    const { reqid } = value(await first);
+    expect(value(await fleet.settle(again)).reqid).toBe(reqid);
     expect(agent.runs()).toBe(1);
   });
 
@@ -174,8 +175,8 @@ describe('a request that comes again under its idempotency key', () => {
     ['args', { args: [] }],
   ])('but is another one (%s) is refused, and runs nothing', async (field, change) => {
     const agents = [await counting('web-01'), await counting('web-02')];
-    (await dispatcher.run(order))._unsafeUnwrap();
-    const error = (await dispatcher.run({ ...order, ...change }))._unsafeUnwrapErr();
+    value(await dispatcher.run(order));
+    const error = failure(await dispatcher.run({ ...order, ...change }));
     expect(error).toMatchObject({ code: 'idempotency_mismatch', field });
     expect(error.message).not.toMatch(/s3cret|order 66|ann/);
     expect(agents.map(({ runs }) => runs())).toEqual([1, 0]);
@@ -183,20 +184,20 @@ describe('a request that comes again under its idempotency key', () => {
 
   it('with a refreshed token of the same user is the same, and without a user name is not', async () => {
     const agent = await counting('web-01');
-    const first = (await dispatcher.run(order))._unsafeUnwrap();
+    const first = value(await dispatcher.run(order));
     const again = await dispatcher.run({ ...order, caller: { ...caller, token: 'fresh' } });
-    expect(again._unsafeUnwrap()).toEqual(first);
-    (await dispatcher.run({ ...order, caller: { token: 's3cret' } }))._unsafeUnwrap();
+    expect(value(again)).toEqual(first);
+    value(await dispatcher.run({ ...order, caller: { token: 's3cret' } }));
     const other = await dispatcher.run({ ...order, caller: { token: 'fresh' }, script: 'other' });
-    expect(other._unsafeUnwrapErr()).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+    expect(failure(other)).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
     expect(agent.runs()).toBe(2);
   });
 
   it('of another user is a run of its own: a key that somebody can guess is not taken from others', async () => {
     const agent = await counting('web-01');
-    const first = (await dispatcher.run({ ...order, args: [] }))._unsafeUnwrap();
+    const first = value(await dispatcher.run({ ...order, args: [] }));
     for (const username of ['bob', 'an', 'anns', '']) {
-      const own = (await dispatcher.run({ ...order, caller: { username, token: 's3cret' } }))._unsafeUnwrap();
+      const own = value(await dispatcher.run({ ...order, caller: { username, token: 's3cret' } }));
       expect(own.reqid).not.toBe(first.reqid);
     }
     expect(agent.runs()).toBe(5);
@@ -204,32 +205,32 @@ describe('a request that comes again under its idempotency key', () => {
 
   it('is another one in the other mode, and as a retry', async () => {
     await counting('web-01');
-    const { reqid } = (await dispatcher.run(order))._unsafeUnwrap();
-    const submitted = (await dispatcher.submit(order))._unsafeUnwrapErr();
+    const { reqid } = value(await dispatcher.run(order));
+    const submitted = failure(await dispatcher.submit(order));
     expect(submitted).toMatchObject({ code: 'idempotency_mismatch', field: 'mode' });
     const { idempotencyKey } = order;
-    const retried = (await dispatcher.retry(reqid, { caller, idempotencyKey }))._unsafeUnwrapErr();
+    const retried = failure(await dispatcher.retry(reqid, { caller, idempotencyKey }));
     expect(retried).toMatchObject({ code: 'idempotency_mismatch', field: 'retryOf' });
   });
 
   it('is asked about each time, and denied means no answer', async () => {
     await counting('web-01');
-    (await dispatcher.run(order))._unsafeUnwrap();
+    value(await dispatcher.run(order));
     const hook = memoryAuthHook(() => ({ kind: 'exited', code: 3 }));
     const asked = dispatcherOver(withPorts(control, { hook }));
-    expect((await asked.run(order))._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(await asked.run(order)).code).toBe('denied');
     expect(hook.asked).toMatchObject([{ action: 'run', args: ['a'], ...caller }]);
   });
 
   it('of a retry is the same one, whatever was learnt of the run since', async () => {
     const agent = await counting('web-01');
     const { idempotencyKey: _, ...once } = order;
-    const { reqid } = (await dispatcher.run({ ...once, hosts: ['web-01', 'web-02'] }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.run({ ...once, hosts: ['web-01', 'web-02'] }));
     const options = { caller, idempotencyKey: 'again' };
-    const first = (await dispatcher.retry(reqid, options))._unsafeUnwrap();
+    const first = value(await dispatcher.retry(reqid, options));
     const fine = first.results.map((result) => ({ ...result, exit: 0 }));
-    (await control.context.runStore.complete(reqid, fine, 1))._unsafeUnwrap();
-    expect((await dispatcher.retry(reqid, options))._unsafeUnwrap()).toEqual(first);
+    value(await control.context.runStore.complete(reqid, fine, 1));
+    expect(value(await dispatcher.retry(reqid, options))).toEqual(first);
     expect(agent.runs()).toBe(2);
   });
 });
@@ -240,7 +241,7 @@ describe('a key', () => {
     async (idempotencyKey) => {
       const hook = memoryAuthHook(() => ({ kind: 'exited', code: 0 }));
       const asked = dispatcherOver(withPorts(control, { hook }));
-      const error = (await asked.run({ ...order, idempotencyKey }))._unsafeUnwrapErr();
+      const error = failure(await asked.run({ ...order, idempotencyKey }));
       expect(error).toMatchObject({ code: 'invalid_argument', field: 'idempotencyKey' });
       expect(hook.asked).toEqual([]);
     },
@@ -250,8 +251,7 @@ describe('a key', () => {
     'is a text like any other',
     async (key) => {
       const agent = await counting('web-01');
-      for (let time = 0; time < 2; time += 1)
-        (await dispatcher.run({ ...order, idempotencyKey: key }))._unsafeUnwrap();
+      for (let time = 0; time < 2; time += 1) value(await dispatcher.run({ ...order, idempotencyKey: key }));
       expect(agent.runs()).toBe(1);
     },
   );
@@ -259,9 +259,9 @@ describe('a key', () => {
   it('is not used by what was denied, locked or malformed', async () => {
     const agent = await counting('web-01');
     control.hook = { kind: 'exited', code: 3 };
-    expect((await dispatcher.run(order))._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(await dispatcher.run(order)).code).toBe('denied');
     control.hook = { kind: 'none' };
-    expect((await dispatcher.run({ ...order, timeout: 0 }))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(failure(await dispatcher.run({ ...order, timeout: 0 })).code).toBe('invalid_argument');
     const { idempotencyKey: _, ...other } = order;
     const begun = deferred();
     const late = deferred();
@@ -272,7 +272,7 @@ describe('a key', () => {
     });
     await begun.promise;
     const locked = await fleet.settle(dispatcher.run(order));
-    expect(locked._unsafeUnwrapErr().code).toBe('locked');
+    expect(failure(locked).code).toBe('locked');
     await busy;
     expect((await dispatcher.run({ ...order, script: 'other' })).isOk()).toBe(true);
     expect(agent.runs()).toBe(2);
@@ -280,22 +280,20 @@ describe('a key', () => {
 
   it('keeps no token, neither in the record nor in a log', async () => {
     await counting('web-01');
-    const { reqid } = (await dispatcher.run(order))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.run(order));
     await dispatcher.run(order);
-    const record = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const record = value(await control.context.runStore.find(reqid));
     expect(JSON.stringify([record, control.events.events])).not.toContain('s3cret');
-    const { reqid: other } = (await dispatcher.run({ ...order, idempotencyKey: 'other' }))._unsafeUnwrap();
-    const salted = (await control.context.runStore.find(other))._unsafeUnwrap();
+    const { reqid: other } = value(await dispatcher.run({ ...order, idempotencyKey: 'other' }));
+    const salted = value(await control.context.runStore.find(other));
     expect(salted?.idempotency?.callerDigest).not.toBe(record?.idempotency?.callerDigest);
   });
 
   it('is free again when its run is forgotten', async () => {
     const agent = await counting('web-01');
-    (await dispatcher.run(order))._unsafeUnwrap();
-    (
-      await control.context.runStore.purge({ endedBefore: 0, startedBefore: fleet.clock.now() + 1 })
-    )._unsafeUnwrap();
-    (await dispatcher.run(order))._unsafeUnwrap();
+    value(await dispatcher.run(order));
+    value(await control.context.runStore.purge({ endedBefore: 0, startedBefore: fleet.clock.now() + 1 }));
+    value(await dispatcher.run(order));
     expect(agent.runs()).toBe(2);
   });
 });
@@ -304,16 +302,16 @@ describe('a first process that was killed', () => {
   it('once its run was recorded and no host contacted: nothing is run, and each host says so', async () => {
     const agent = await counting('web-01');
     const reqid = await killedAfterRecording();
-    const again = (await fleet.settle(dispatcher.run(order)))._unsafeUnwrap();
+    const again = value(await fleet.settle(dispatcher.run(order)));
     expect(again).toMatchObject({
       reqid,
       results: [{ host: 'web-01', exit: -1, error: expect.stringContaining('was stopped') }],
     });
     expect(again.results[0]).not.toHaveProperty('unheard');
-    expect((await dispatcher.run(order))._unsafeUnwrap()).toEqual(again);
+    expect(value(await dispatcher.run(order))).toEqual(again);
     expect(agent.runs()).toBe(0);
     // What the caller does who knows that: a retry, or a fresh key.
-    (await dispatcher.retry(reqid))._unsafeUnwrap();
+    value(await dispatcher.retry(reqid));
     expect(agent.runs()).toBe(1);
   });
 
@@ -324,31 +322,31 @@ describe('a first process that was killed', () => {
     const again = dispatcher.run(order);
     await fleet.clock.advance(600);
     said = { status: 'done', exit: 7, stdout: 'out', stderr: '' };
-    const { results } = (await fleet.settle(again))._unsafeUnwrap();
+    const { results } = value(await fleet.settle(again));
     expect(results).toMatchObject([{ host: 'web-01', exit: 7, stdout: 'out', reqid }]);
     expect(agent.runs()).toBe(0);
   });
 
   it('where no agent can tell, its host is unheard in the end, and told of when it is heard', async () => {
-    const gone = failure('connection_refused', 'nobody there', { host: 'web-01', port: 7443 });
+    const gone = errorOf('connection_refused', 'nobody there', { host: 'web-01', port: 7443 });
     const { transport } = control.context;
     await killedAfterRecording();
     const cut = dispatcherOver(
       withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
     );
-    const { results } = (await fleet.settle(cut.run(order)))._unsafeUnwrap();
+    const { results } = value(await fleet.settle(cut.run(order)));
     expect(results).toMatchObject([{ host: 'web-01', exit: -1, unheard: true }]);
     expect(results[0]).not.toHaveProperty('fetchError');
     await counting('web-01', () => jsonAnswer(200, { status: 'done', exit: 0, stdout: '', stderr: '' }));
-    expect((await dispatcher.run(order))._unsafeUnwrap().results).toMatchObject([{ exit: 0 }]);
+    expect(value(await dispatcher.run(order)).results).toMatchObject([{ exit: 0 }]);
   });
 
   it('while it submitted: what its agents know, and no second submission', async () => {
     const agent = await counting('web-01');
     const reqid = await killedAfterRecording('async');
-    const again = (await fleet.settle(dispatcher.submit(order)))._unsafeUnwrap();
+    const again = value(await fleet.settle(dispatcher.submit(order)));
     expect(again).toMatchObject({ reqid, results: [{ host: 'web-01', status: 'error', rtt: 0 }] });
-    expect((await dispatcher.submit(order))._unsafeUnwrap()).toEqual(again);
+    expect(value(await dispatcher.submit(order))).toEqual(again);
     expect(agent.runs()).toBe(0);
   });
 });
@@ -370,8 +368,8 @@ it.each(['run', 'submit'] as const)(
     await asked.promise;
     const again = dispatcher[mode](request);
     leaving.abort();
-    expect((await again)._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(await again).code).toBe('aborted');
     answer.resolve();
-    expect((await first)._unsafeUnwrap().results).toHaveLength(1);
+    expect(value<{ readonly results: readonly unknown[] }>(await first).results).toHaveLength(1);
   },
 );

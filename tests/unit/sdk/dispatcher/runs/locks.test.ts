@@ -1,8 +1,9 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -25,9 +26,9 @@ beforeEach(async () => {
 const success: Answering = ({ body }) =>
   jsonAnswer(200, { script: body['script'], exit: 0, stdout: 'done\n', stderr: '', reqid: body['reqid'] });
 
-const held = async () => (await control.context.locks.list())._unsafeUnwrap();
+const held = async () => value(await control.context.locks.list());
 
-const storeDown = failure('store_failed', 'disk full', { operation: 'write', reason: 'SQLITE_FULL' });
+const storeDown = errorOf('store_failed', 'disk full', { operation: 'write', reason: 'SQLITE_FULL' });
 
 describe('locks', () => {
   it('of all hosts are held while agents are asked, and free when the run has ended', async () => {
@@ -38,33 +39,31 @@ describe('locks', () => {
     };
     await scriptedAgent(fleet, control, 'web-01', watch);
     await scriptedAgent(fleet, control, 'web-02', watch);
-    const { reqid } = (
-      await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet' })
-    )._unsafeUnwrap();
+    const { reqid } = value(await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet' }));
     expect(during).toEqual([
       ['web-01:greet', 'web-02:greet'],
       ['web-01:greet', 'web-02:greet'],
     ]);
     expect(await held()).toEqual([]);
-    const record = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const record = value(await control.context.runStore.find(reqid));
     expect(record).toMatchObject({ reqid, script: 'greet', hosts: ['web-01', 'web-02'] });
     expect(record?.completedAt).toBeDefined();
   });
 
   it('are one for a host that is named twice, in whatever case', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
-    const { results } = (
-      await run(control.context, { hosts: ['web-01', 'Web-01', 'WEB-01'], script: 'greet' })
-    )._unsafeUnwrap();
+    const { results } = value(
+      await run(control.context, { hosts: ['web-01', 'Web-01', 'WEB-01'], script: 'greet' }),
+    );
     expect(results.map(({ host }) => host)).toEqual(['web-01']);
     expect(seen.length).toBe(1);
   });
 
   it('are free after every host has failed', async () => {
     await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(500, { error: 'internal error' }));
-    const { results } = (
-      await run(control.context, { hosts: ['web-01', 'nowhere.test'], script: 'greet' })
-    )._unsafeUnwrap();
+    const { results } = value(
+      await run(control.context, { hosts: ['web-01', 'nowhere.test'], script: 'greet' }),
+    );
     expect(results.map(({ exit }) => exit)).toEqual([-1, -1]);
     expect(await held()).toEqual([]);
   });
@@ -76,7 +75,7 @@ describe('locks', () => {
       const { runStore } = control.context;
       const context = withPorts(control, { runStore: { ...runStore, [step]: () => errAsync(storeDown) } });
       const outcome = await run(context, { hosts: ['web-01'], script: 'greet' });
-      expect(outcome._unsafeUnwrapErr()).toEqual(storeDown);
+      expect(failure(outcome)).toEqual(storeDown);
       expect(seen).toEqual([]);
       expect(await held()).toEqual([]);
     },
@@ -86,7 +85,7 @@ describe('locks', () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { runStore } = control.context;
     const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(storeDown) } });
-    const { results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
     expect(await held()).toEqual([]);
   });
@@ -95,9 +94,9 @@ describe('locks', () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { locks } = control.context;
     const context = withPorts(control, { locks: { ...locks, release: () => errAsync(storeDown) } });
-    const { reqid, results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { reqid, results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(results).toMatchObject([{ exit: 0, stdout: 'done\n' }]);
-    const record = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const record = value(await control.context.runStore.find(reqid));
     expect(record?.results).toMatchObject([{ exit: 0 }]);
     expect(eventsOf(control.events, 'record-failed')).toEqual([
       { action: 'record-failed', level: 'error', fields: { reqid, reason: 'disk full' } },
@@ -136,7 +135,7 @@ describe('locks', () => {
     expect(underWayAtTheEnd).toBe(0);
     expect(told).toEqual(['web-01', 'web-02']);
     const [started] = eventsOf(control.events, 'run');
-    const record = (await control.context.runStore.find(started?.fields.reqid ?? ''))._unsafeUnwrap();
+    const record = value(await control.context.runStore.find(started?.fields.reqid ?? ''));
     expect(record?.results?.map(({ exit }) => exit)).toEqual([0, 0]);
   });
 
@@ -148,9 +147,9 @@ describe('locks', () => {
     };
     await scriptedAgent(fleet, control, 'web-01', forever);
     await scriptedAgent(fleet, control, 'web-02', forever);
-    const { results } = (
-      await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet', signal: stop.signal })
-    )._unsafeUnwrap();
+    const { results } = value(
+      await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet', signal: stop.signal }),
+    );
     expect(results).toMatchObject([
       { host: 'web-01', exit: -1, error: expect.stringMatching(/abort|stopped/) },
       { host: 'web-02', exit: -1, error: expect.stringMatching(/abort|stopped/) },
@@ -160,7 +159,7 @@ describe('locks', () => {
 
   it('are not taken from the run that holds them by one that was refused', async () => {
     const { locks } = control.context;
-    (await locks.acquire([{ host: 'web-01', script: 'greet' }], 'first', 0))._unsafeUnwrap();
+    value(await locks.acquire([{ host: 'web-01', script: 'greet' }], 'first', 0));
     await scriptedAgent(fleet, control, 'web-01', success);
     for (const _ of [1, 2])
       expect((await run(control.context, { hosts: ['web-01'], script: 'greet' })).isErr()).toBe(true);

@@ -5,6 +5,7 @@ import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { signAnswer } from '../../../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -37,7 +38,7 @@ const success: Answering = ({ body }) =>
 
 const hosts = ['web-01'];
 const ran = async (context = control.context) =>
-  (await run(context, { hosts, script: 'greet' }))._unsafeUnwrap().results;
+  value(await run(context, { hosts, script: 'greet' })).results;
 
 /** Signs as `web-01` must, and then changes what travels. */
 const altered =
@@ -169,9 +170,9 @@ describe.each(bad)('an answer that %s', (what, reason, sign) => {
     ]);
     expect(failures).toEqual([]);
     const [{ reqid } = { reqid: '' }] = results;
-    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const stored = value(await control.context.runStore.find(reqid));
     expect(stored?.results).toMatchObject([{ host: 'web-01', exit: -1, error: 'unverified result' }]);
-    expect((await control.context.locks.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.context.locks.list())).toEqual([]);
   });
 
   it('to a ping or a discovery is an error, and nothing of it is used', async () => {
@@ -185,13 +186,13 @@ describe.each(bad)('an answer that %s', (what, reason, sign) => {
         scripts: [],
       });
     const { seen } = await scriptedAgent(fleet, control, 'web-01', tagged, { issued, sign: await sign() });
-    const pinged = (await ping(control.context, { hosts }))._unsafeUnwrap().results;
-    const found = (await discover(control.context, { hosts }))._unsafeUnwrap().hosts;
+    const pinged = value(await ping(control.context, { hosts })).results;
+    const found = value(await discover(control.context, { hosts })).hosts;
     for (const [result] of [pinged, found])
       expect(result).toMatchObject({ host: 'web-01', status: 'error', error: 'unverified result' });
     expect(JSON.stringify([pinged, found])).not.toContain('9.9.9');
     expect(seen).toHaveLength(2);
-    const record = (await control.context.registry.find('web-01'))._unsafeUnwrap();
+    const record = value(await control.context.registry.find('web-01'));
     expect(record?.tags).toEqual({});
     expect(record?.standing.lastContact).toBeUndefined();
   });
@@ -237,7 +238,7 @@ describe('an answer that was given before', () => {
       sign: (answer) => first ?? answer,
     });
     const narrow = withPorts(control, { settings: { ...control.context.settings, maxParallel: 1 } });
-    const { results } = (await run(narrow, { hosts: ['web-01', 'web-02'], script: 'greet' }))._unsafeUnwrap();
+    const { results } = value(await run(narrow, { hosts: ['web-01', 'web-02'], script: 'greet' }));
     expect(results).toMatchObject([
       { host: 'web-01', exit: 0, stdout: 'of web-01' },
       { host: 'web-02', exit: -1, stdout: '', error: 'unverified result' },
@@ -290,7 +291,7 @@ it('pins of an issued key stay as they are until an answer verifies', async () =
     sign: (answer, request) => sign(answer, request),
   });
   const states = async () =>
-    (await control.context.registry.find('web-01'))._unsafeUnwrap()?.pins.map(({ state }) => state);
+    value(await control.context.registry.find('web-01'))?.pins.map(({ state }) => state);
   await ran();
   expect(await states()).toEqual(['issued']);
   sign = signedBy(signerOf(issued.credentials), now);
@@ -309,7 +310,7 @@ describe('what is sent', () => {
       },
     });
     for (const _ of [1, 2, 3]) await ran();
-    (await discover(control.context, { hosts }))._unsafeUnwrap();
+    value(await discover(control.context, { hosts }));
     const inputs = heads.map(
       ({ headers }) => headers.find(([name]) => name === 'signature-input')?.[1] ?? '',
     );
@@ -331,12 +332,12 @@ describe('what is sent', () => {
   it('is signed for the key that answers, whichever of those that are pinned that is', async () => {
     const agent = fleet.agent('web-01');
     await enrol(control, agent, 'web-01');
-    const serving = (await agent.agent.serve())._unsafeUnwrap();
+    const serving = value(await agent.agent.serve());
     expect((await ran())[0]).toMatchObject({ exit: 0 });
     // It has a new key, and the connection of before is kept.
     await enrol(control, agent, 'web-01');
     expect((await ran())[0]).toMatchObject({ exit: -1, error: expect.stringContaining('wrong identity') });
-    (await serving.reload())._unsafeUnwrap();
+    value(await serving.reload());
     expect((await ran())[0]).toMatchObject({ exit: 0 });
     expect(eventsOf(control.events, 'result-unverified')).toEqual([]);
     expect(eventsOf(agent.events, 'request-unverified')).toEqual([]);

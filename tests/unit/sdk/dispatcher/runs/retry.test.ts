@@ -1,9 +1,10 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   type Answering,
   dispatcherOver,
@@ -43,19 +44,19 @@ describe('a retry', () => {
     const fine = await agent('web-01', exiting(0));
     const wrong = await agent('web-02', exiting(3, 0));
     // web-03 is not there.
-    const first = (await dispatcher.run(order))._unsafeUnwrap();
-    const again = (await dispatcher.retry(first.reqid))._unsafeUnwrap();
+    const first = value(await dispatcher.run(order));
+    const again = value(await dispatcher.retry(first.reqid));
     expect(hostsOf(again.results)).toEqual(['web-02', 'web-03']);
     expect(again.reqid).not.toBe(first.reqid);
     expect(fine.seen).toHaveLength(1);
     expect(wrong.seen[1]?.body).toMatchObject({ script: 'job', args: order.args, reqid: again.reqid });
-    const { runs } = (await dispatcher.runs())._unsafeUnwrap();
+    const { runs } = value(await dispatcher.runs());
     expect(runs.find(({ reqid }) => reqid === again.reqid)).toMatchObject({ retryOf: first.reqid });
     // It can be retried itself, on what it was for.
     await agent('web-03', exiting(0));
-    const last = (await dispatcher.retry(again.reqid))._unsafeUnwrap();
+    const last = value(await dispatcher.retry(again.reqid));
     expect(hostsOf(last.results)).toEqual(['web-03']);
-    expect((await dispatcher.retry(last.reqid))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await dispatcher.retry(last.reqid))).toMatchObject({
       code: 'invalid_argument',
       field: 'reqid',
     });
@@ -70,10 +71,10 @@ describe('a retry', () => {
     await agent('web-01', accepting({ ...done, status: 'done', exit: 0 }));
     await agent('web-02', accepting({ ...done, status: 'done', exit: 1 }));
     await agent('web-03', accepting({ ...done, status: 'cancelled', exit: 143 }));
-    const { reqid } = (await dispatcher.submit(order))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.submit(order));
     const told: string[] = [];
     const onResult = ({ status }: { readonly status: string }) => void told.push(status);
-    const again = (await dispatcher.retry(reqid, { async: true, onResult }))._unsafeUnwrap();
+    const again = value(await dispatcher.retry(reqid, { async: true, onResult }));
     expect(hostsOf(again.results)).toEqual(['web-02', 'web-03']);
     expect(told).toEqual(['accepted', 'accepted']);
   });
@@ -89,7 +90,7 @@ describe('a retry', () => {
     const running = dispatcher.run({ ...order, hosts: ['web-01'], onBegin: begun.resolve });
     const reqid = await begun.promise;
     const other = where === 'here' ? dispatcher : dispatcherOver(withPorts(control, { locks: { ...locks } }));
-    const error = (await other.retry(reqid))._unsafeUnwrapErr();
+    const error = failure(await other.retry(reqid));
     expect(error).toMatchObject({ code: 'request_not_ready', id: reqid, state: 'running' });
     late.resolve();
     await running;
@@ -101,29 +102,29 @@ describe('a retry', () => {
     const { seen } = await agent('web-01', ({ path }) =>
       path === '/run' ? jsonAnswer(200, { nonsense: true }) : jsonAnswer(200, said),
     );
-    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.run({ ...order, hosts: ['web-01'] }));
     const notReady = { code: 'request_not_ready', id: reqid, state: 'unheard' };
-    expect((await dispatcher.retry(reqid))._unsafeUnwrapErr()).toMatchObject(notReady);
-    const gone = failure('connection_refused', 'web-01 refuses', { host: 'web-01', port: 7443 });
+    expect(failure(await dispatcher.retry(reqid))).toMatchObject(notReady);
+    const gone = errorOf('connection_refused', 'web-01 refuses', { host: 'web-01', port: 7443 });
     const { transport } = control.context;
     const cut = dispatcherOver(
       withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
     );
-    expect((await cut.retry(reqid))._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(await cut.retry(reqid))).toMatchObject({
       ...notReady,
       message: expect.stringContaining('web-01 (web-01 refuses)'),
     });
     said = { status: 'done', exit: 0, stdout: '', stderr: '' };
-    expect((await dispatcher.retry(reqid))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(failure(await dispatcher.retry(reqid)).code).toBe('invalid_argument');
     expect(seen.filter(({ path }) => path === '/run')).toHaveLength(1);
   });
 
   it('needs a run that is known, with its arguments', async () => {
-    const unknown = (await dispatcher.retry('a'.repeat(16)))._unsafeUnwrapErr();
+    const unknown = failure(await dispatcher.retry('a'.repeat(16)));
     expect(unknown.code).toBe('request_unknown');
-    expect((await dispatcher.retry('../x'))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(failure(await dispatcher.retry('../x')).code).toBe('invalid_argument');
     await agent('web-01', exiting(1));
-    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'] }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.run({ ...order, hosts: ['web-01'] }));
     const { runStore } = control.context;
     const older = dispatcherOver(
       withPorts(control, {
@@ -133,24 +134,24 @@ describe('a retry', () => {
         },
       }),
     );
-    const error = (await older.retry(reqid))._unsafeUnwrapErr();
+    const error = failure(await older.retry(reqid));
     expect(error).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining('arguments') });
   });
 
   it('is asked about as a status of that run, and as a run of its caller with those arguments', async () => {
     await agent('web-01', exiting(1));
     const ann = { username: 'ann', sourceIp: '192.0.2.1' };
-    const { reqid } = (await dispatcher.run({ ...order, hosts: ['web-01'], caller: ann }))._unsafeUnwrap();
+    const { reqid } = value(await dispatcher.run({ ...order, hosts: ['web-01'], caller: ann }));
     let code = 0;
     const hook = memoryAuthHook(({ action }) => ({ kind: 'exited', code: action === 'run' ? code : 0 }));
     const asked = dispatcherOver(withPorts(control, { hook }));
     const caller = { username: 'bob', token: 't' };
-    (await asked.retry(reqid, { caller }))._unsafeUnwrap();
+    value(await asked.retry(reqid, { caller }));
     expect(hook.asked).toMatchObject([
       { action: 'status', run: { reqid, submitter: 'ann' }, username: 'bob' },
       { action: 'run', hosts: ['web-01'], args: order.args, username: 'bob', token: 't' },
     ]);
     code = 3;
-    expect((await asked.retry(reqid, { caller }))._unsafeUnwrapErr().code).toBe('denied');
+    expect(failure(await asked.retry(reqid, { caller })).code).toBe('denied');
   });
 });

@@ -1,9 +1,10 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -54,7 +55,7 @@ describe('the order of a run', () => {
   it('is hook, locks, record, contact, record, release', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { context, steps } = noting();
-    (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(steps).toEqual(['hook', 'locks', 'start', 'contact', 'complete', 'release']);
   });
 
@@ -70,7 +71,7 @@ describe('the order of a run', () => {
     ['a port out of range', { hosts: ['web-01:70000'], script: 'greet' }, 'host'],
   ])('%s asks no hook and takes no lock', async (_what, request, field) => {
     const { context, steps } = noting();
-    const refused = (await run(context, request))._unsafeUnwrapErr();
+    const refused = failure(await run(context, request));
     expect(refused).toMatchObject({ code: 'invalid_argument', field });
     expect(steps).toEqual([]);
   });
@@ -88,8 +89,8 @@ describe('the order of a run', () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
     const { context, steps } = noting();
     control.hook = outcome;
-    const refused = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrapErr();
-    expect(refused).toEqual(failure('denied', reason, { reason, hookCode }));
+    const refused = failure(await run(context, { hosts: ['web-01'], script: 'greet' }));
+    expect(refused).toEqual(errorOf('denied', reason, { reason, hookCode }));
     expect(steps).toEqual(['hook']);
     expect(seen).toEqual([]);
   });
@@ -100,38 +101,36 @@ describe('the order of a run', () => {
       await scriptedAgent(fleet, control, 'web-02', success),
     ];
     const { locks } = control.context;
-    (await locks.acquire([{ host: 'web-02', script: 'greet' }], 'other', 0))._unsafeUnwrap();
+    value(await locks.acquire([{ host: 'web-02', script: 'greet' }], 'other', 0));
     const refused = await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet' });
-    expect(refused._unsafeUnwrapErr()).toMatchObject({
+    expect(failure(refused)).toMatchObject({
       code: 'locked',
       conflicts: ['web-02:greet'],
       message: 'already running: web-02:greet',
     });
     expect(agents.flatMap(({ seen }) => seen)).toEqual([]);
-    expect((await control.context.locks.list())._unsafeUnwrap()).toMatchObject([
-      { host: 'web-02', reqid: 'other' },
-    ]);
+    expect(value(await control.context.locks.list())).toMatchObject([{ host: 'web-02', reqid: 'other' }]);
   });
 
   it('another script on the same host is not in its way', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { locks } = control.context;
-    (await locks.acquire([{ host: 'web-01', script: 'other' }], 'other', 0))._unsafeUnwrap();
-    (await run(control.context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    value(await locks.acquire([{ host: 'web-01', script: 'other' }], 'other', 0));
+    value(await run(control.context, { hosts: ['web-01'], script: 'greet' }));
   });
 
   it('without an identity nobody is contacted and no lock is taken', async () => {
     const bare = memoryFleet().dispatcher();
     const refused = await run(bare.context, { hosts: ['web-01'], script: 'greet' });
-    expect(refused._unsafeUnwrapErr().code).toBe('ca_missing');
-    expect((await bare.context.locks.list())._unsafeUnwrap()).toEqual([]);
+    expect(failure(refused).code).toBe('ca_missing');
+    expect(value(await bare.context.locks.list())).toEqual([]);
   });
 
   it('where no hook is configured, the caller decides what that means', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const request = { hosts: ['web-01'], script: 'greet' };
     const denied = await run(control.context, { ...request, withoutHook: 'deny' });
-    expect(denied._unsafeUnwrapErr()).toMatchObject({ code: 'denied', reason: 'denied' });
+    expect(failure(denied)).toMatchObject({ code: 'denied', reason: 'denied' });
     expect((await run(control.context, { ...request, withoutHook: 'allow' })).isOk()).toBe(true);
   });
 });
@@ -187,9 +186,7 @@ describe('what an agent is sent', () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', success);
     const args = ['', '-x', 'ü\n"', '\u0001'];
     const caller = { username: 'alice', token: 't' };
-    const { reqid } = (
-      await run(control.context, { hosts: ['web-01'], script: 'greet', args, caller })
-    )._unsafeUnwrap();
+    const { reqid } = value(await run(control.context, { hosts: ['web-01'], script: 'greet', args, caller }));
     expect(reqid).toMatch(/^[0-9a-f]{16}$/);
     expect(seen).toMatchObject([
       {
@@ -206,7 +203,7 @@ describe('what an agent is sent', () => {
       await scriptedAgent(fleet, control, 'web-02', success),
     ];
     const request = { hosts: ['web-01', 'web-02'], script: 'greet' };
-    for (const _ of [1, 2]) (await run(control.context, request))._unsafeUnwrap();
+    for (const _ of [1, 2]) value(await run(control.context, request));
     const ids = agents.map(({ seen }) => seen.map(({ body }) => body['reqid']));
     expect(ids[0]).toEqual(ids[1]);
     expect(new Set(ids[0]).size).toBe(2);
@@ -222,7 +219,7 @@ describe('results', () => {
     });
     await scriptedAgent(fleet, control, 'web-02', success);
     const told: string[] = [];
-    const { results } = (
+    const { results } = value(
       await run(control.context, {
         hosts: ['web-01', 'web-02'],
         script: 'greet',
@@ -230,8 +227,8 @@ describe('results', () => {
           told.push(host);
           second.resolve();
         },
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     expect(told).toEqual(['web-02', 'web-01']);
     expect(results.map(({ host }) => host)).toEqual(['web-01', 'web-02']);
   });
@@ -241,9 +238,9 @@ describe('results', () => {
     await scriptedAgent(fleet, control, 'web-03', ({ body }) =>
       jsonAnswer(200, { exit: 3, stdout: '', stderr: 'broken', reqid: body['reqid'] }),
     );
-    const { results } = (
-      await run(control.context, { hosts: ['web-01', 'nowhere.test', 'web-03'], script: 'greet' })
-    )._unsafeUnwrap();
+    const { results } = value(
+      await run(control.context, { hosts: ['web-01', 'nowhere.test', 'web-03'], script: 'greet' }),
+    );
     expect(results).toMatchObject([
       { host: 'web-01', exit: 0, stdout: 'done\n' },
       { host: 'nowhere.test', exit: -1, error: expect.stringContaining('nowhere.test') },
@@ -265,7 +262,7 @@ describe('results', () => {
     };
     const hosts = ['a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 'a8'];
     for (const host of hosts) await scriptedAgent(fleet, narrow, host, counted);
-    const { results } = (await run(narrow.context, { hosts, script: 'greet' }))._unsafeUnwrap();
+    const { results } = value(await run(narrow.context, { hosts, script: 'greet' }));
     expect(results.every(({ exit }) => exit === 0)).toBe(true);
     expect(most).toBe(3);
   });
@@ -279,23 +276,23 @@ describe('results', () => {
         ...transport,
         request: (_target, request) => {
           answerTimeout = request.answerTimeout;
-          return errAsync(failure('timed_out', 'no answer', { phase: 'answer', seconds: 60 }));
+          return errAsync(errorOf('timed_out', 'no answer', { phase: 'answer', seconds: 60 }));
         },
       },
     });
-    const { results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(answerTimeout).toBe(60_000);
     expect(results).toMatchObject([{ exit: -1, error: 'read timeout after 60 s' }]);
   });
 
   it.each([
-    ['in a run that is no longer known', failure('request_unknown', 'purged', { id: 'x' })],
-    ['in a store that fails', failure('store_failed', 'disk full', { operation: 'write', reason: 'FULL' })],
+    ['in a run that is no longer known', errorOf('request_unknown', 'purged', { id: 'x' })],
+    ['in a store that fails', errorOf('store_failed', 'disk full', { operation: 'write', reason: 'FULL' })],
   ])('are not lost when they cannot be recorded %s, and the log says so', async (_what, error) => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { runStore } = control.context;
     const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(error) } });
-    const { reqid, results } = (await run(context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { reqid, results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(results).toMatchObject([{ exit: 0 }]);
     expect(eventsOf(control.events, 'record-failed')).toEqual([
       { action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } },
@@ -305,10 +302,10 @@ describe('results', () => {
   it('from a real agent carry exit, output and the reqid of both logs', async () => {
     const agent = fleet.agent('web-01');
     await enrol(control, agent, 'web-01');
-    (await agent.agent.serve())._unsafeUnwrap();
-    const { reqid, results } = (
-      await run(control.context, { hosts: ['web-01'], script: 'greet', args: ['a', 'b'] })
-    )._unsafeUnwrap();
+    value(await agent.agent.serve());
+    const { reqid, results } = value(
+      await run(control.context, { hosts: ['web-01'], script: 'greet', args: ['a', 'b'] }),
+    );
     expect(results).toEqual([
       { host: 'web-01', script: 'greet', exit: 0, stdout: 'hello a b', stderr: '', rtt: 0, reqid },
     ]);
@@ -325,11 +322,9 @@ describe('results', () => {
       jsonAnswer(200, { host: 'web-02', script: 'other', exit: 0, reqid: body['reqid'] }),
     );
     await scriptedAgent(fleet, control, 'web-02', success);
-    const { reqid, results } = (
-      await run(control.context, { hosts: ['web-01'], script: 'greet' })
-    )._unsafeUnwrap();
+    const { reqid, results } = value(await run(control.context, { hosts: ['web-01'], script: 'greet' }));
     expect(results).toMatchObject([{ host: 'web-01', script: 'greet', reqid }]);
-    const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+    const stored = value(await control.context.runStore.find(reqid));
     expect(stored?.results).toMatchObject([{ host: 'web-01', script: 'greet' }]);
   });
 
@@ -337,7 +332,7 @@ describe('results', () => {
     await scriptedAgent(fleet, control, 'web-01', ({ body }) =>
       jsonAnswer(200, { exit: 0, stdout: 'head tail', truncated: { stdout: 99 }, reqid: body['reqid'] }),
     );
-    const { results } = (await run(control.context, { hosts: ['web-01'], script: 'greet' }))._unsafeUnwrap();
+    const { results } = value(await run(control.context, { hosts: ['web-01'], script: 'greet' }));
     expect(results).toMatchObject([{ truncated: { stdout: 99 } }]);
   });
 });

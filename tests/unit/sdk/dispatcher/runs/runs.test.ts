@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { RunQuery } from '../../../../../src/domain/runs/query.js';
+import { failure, value } from '../../../../contract/result.js';
 import { identify, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
@@ -17,12 +18,11 @@ beforeEach(async () => {
 const record = async (digit: string, startedAt: number) => {
   const asked = { script: 'job', hosts: ['web-01'], args: ['a'], username: 'ann', sourceIp: '' };
   const start = { ...asked, reqid: digit.repeat(16), mode: 'sync', startedAt } as const;
-  (await control.context.runStore.start(start))._unsafeUnwrap();
+  value(await control.context.runStore.start(start));
 };
-const runs = async (query?: RunQuery) => (await control.dispatcher.runs(query))._unsafeUnwrap();
+const runs = async (query?: RunQuery) => value(await control.dispatcher.runs(query));
 const digits = async (query?: RunQuery) => (await runs(query)).runs.map(({ reqid }) => reqid[0]).join('');
-const refused = async (query: object) =>
-  (await control.dispatcher.runs(query as RunQuery))._unsafeUnwrapErr();
+const refused = async (query: object) => failure(await control.dispatcher.runs(query as RunQuery));
 
 describe('runs', () => {
   it('are those that took place, with how they went and without what they printed', async () => {
@@ -30,7 +30,7 @@ describe('runs', () => {
       jsonAnswer(200, { exit: 3, stdout: 'printed', stderr: '', reqid }),
     );
     const order = { hosts: ['WEB-01'], script: 'job', args: ['private'], caller: { username: 'ann' } };
-    const { reqid } = (await control.dispatcher.run(order))._unsafeUnwrap();
+    const { reqid } = value(await control.dispatcher.run(order));
     const page = await runs({ host: 'WEB-01', script: 'job', username: 'ann', outcome: 'failed' });
     expect(page).toEqual({
       runs: [
@@ -67,9 +67,7 @@ describe('runs', () => {
     for (let at = 0; at < 60; at += 1) {
       const reqid = at.toString(16).padStart(16, '0');
       const asked = { script: 'job', hosts: ['web-01'], args: [], username: '', sourceIp: '' };
-      (
-        await control.context.runStore.start({ ...asked, reqid, mode: 'sync', startedAt: at })
-      )._unsafeUnwrap();
+      value(await control.context.runStore.start({ ...asked, reqid, mode: 'sync', startedAt: at }));
     }
     const first = await runs();
     expect(first.runs).toHaveLength(50);
@@ -117,16 +115,16 @@ describe('runs', () => {
   it('are forgotten run_ttl after their end by maintenance, and by the next run', async () => {
     const { runStore } = control.context;
     const end = async (digit: string) =>
-      (await runStore.complete(digit.repeat(16), [], fleet.clock.now()))._unsafeUnwrap();
+      value(await runStore.complete(digit.repeat(16), [], fleet.clock.now()));
     await record('1', fleet.clock.now());
     await record('2', fleet.clock.now());
     await end('1');
     await fleet.clock.advance(3_600_001);
-    (await fleet.settle(control.dispatcher.maintain()))._unsafeUnwrap();
+    value(await fleet.settle(control.dispatcher.maintain()));
     expect(await digits()).toBe('2');
     await end('2');
     await fleet.clock.advance(3_600_001);
-    (await control.dispatcher.run({ hosts: ['127.0.0.1:1'], script: 'job' }))._unsafeUnwrap();
+    value(await control.dispatcher.run({ hosts: ['127.0.0.1:1'], script: 'job' }));
     expect((await runs()).runs.map(({ reqid }) => reqid[0])).not.toContain('2');
   });
 });

@@ -1,5 +1,6 @@
 import { beforeEach, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
+import { value } from '../../../../contract/result.js';
 import { identify, type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
@@ -25,10 +26,9 @@ const asyncAgent = (name: string, end: () => number | undefined | 'broken') =>
     return jsonAnswer(200, { ...base, status: 'done', finished, exit, stdout: 'out', stderr: '' });
   });
 const submit = async (...hosts: string[]) =>
-  (await control.dispatcher.submit({ hosts, script: 'job' }))._unsafeUnwrap().reqid;
-const listed = async () =>
-  (await control.dispatcher.runs())._unsafeUnwrap().runs.map(({ outcome }) => outcome);
-const settle = async () => (await control.dispatcher.settleRuns())._unsafeUnwrap();
+  value(await control.dispatcher.submit({ hosts, script: 'job' })).reqid;
+const listed = async () => value(await control.dispatcher.runs()).runs.map(({ outcome }) => outcome);
+const settle = async () => value(await control.dispatcher.settleRuns());
 const later = (milliseconds: number) => fleet.clock.advance(milliseconds);
 
 it('records how runs ended that nobody asked about, but leaves the first half minute to others', async () => {
@@ -65,6 +65,6 @@ it('turns to no further run when it is stopped', async () => {
   await submit('web-01');
   await later(31_000);
   const stopped = await control.dispatcher.settleRuns({ signal: AbortSignal.abort() });
-  expect(stopped._unsafeUnwrap()).toEqual({ settled: [], failed: [] });
+  expect(value(stopped)).toEqual({ settled: [], failed: [] });
   expect(await listed()).toEqual(['running']);
 });

@@ -10,6 +10,7 @@ import {
 import type { IncomingRequest } from '../../../../../src/ports/listener.js';
 import type { OutputPiece } from '../../../../../src/sdk/dispatcher/runs/streamed-answer.js';
 import { type Signer, signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
@@ -104,9 +105,9 @@ async function follow(context = control.context, more = {}) {
     ...more,
     onOutput: (piece) => void pieces.push(piece),
   });
-  const { reqid, results } = outcome._unsafeUnwrap();
+  const { reqid, results } = value(outcome);
   const [result] = results;
-  const stored = (await control.context.runStore.find(reqid))._unsafeUnwrap();
+  const stored = value(await control.context.runStore.find(reqid));
   return { pieces, result, stored: stored?.results[0] };
 }
 
@@ -124,7 +125,7 @@ describe('a run that is followed', () => {
 
   it('does not ask for a stream where nobody wants its output', async () => {
     const agent = await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(200, { exit: 0 }));
-    (await control.dispatcher.run(order))._unsafeUnwrap();
+    value(await control.dispatcher.run(order));
     expect(agent.seen[0]?.body).not.toHaveProperty('stream');
   });
 
@@ -140,7 +141,7 @@ describe('a run that is followed', () => {
   it('of a real agent streams what the script writes', async () => {
     const agent = fleet.agent('web-01');
     await enrol(control, agent, 'web-01');
-    (await agent.agent.serve())._unsafeUnwrap();
+    value(await agent.agent.serve());
     const pieces: OutputPiece[] = [];
     const outcome = await fleet.settle(
       control.dispatcher.run({
@@ -150,7 +151,7 @@ describe('a run that is followed', () => {
         onOutput: (piece) => void pieces.push(piece),
       }),
     );
-    expect(outcome._unsafeUnwrap().results).toMatchObject([{ exit: 0, stdout: 'hello x' }]);
+    expect(value(outcome).results).toMatchObject([{ exit: 0, stdout: 'hello x' }]);
     expect(text(pieces).join('')).toContain('hello x');
   });
 
@@ -172,7 +173,7 @@ describe('a run that is followed', () => {
     await other.promise;
     expect(given.filter((host) => host === 'web-01')).toHaveLength(1);
     slow.resolve();
-    (await outcome)._unsafeUnwrap();
+    value(await outcome);
     expect(given).toHaveLength(6);
   });
 
@@ -191,7 +192,7 @@ describe('a run that is followed', () => {
     expect(calls).toBe(1);
     const [ended] = eventsOf(control.events, 'run-result');
     expect(ended?.fields).toMatchObject({ exit: 0 });
-    expect((await control.context.locks.list())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.context.locks.list())).toEqual([]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { rotateCa as rotateCaOf } from '../../../../../src/sdk/dispatcher/trust/ca-rollover.js';
 import { maintain } from '../../../../../src/sdk/dispatcher/trust/maintain.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   ask,
   copyCa,
@@ -28,17 +29,16 @@ async function fleetOfThree() {
 }
 
 const rotateCa = async ({ fleet, control }: Pick<World, 'fleet' | 'control'>) =>
-  (await fleet.settle(control.dispatcher.rotateCa()))._unsafeUnwrap();
+  value(await fleet.settle(control.dispatcher.rotateCa()));
 
-const casOf = async ({ context }: World['control']) =>
-  (await context.authority.certificates())._unsafeUnwrap();
+const casOf = async ({ context }: World['control']) => value(await context.authority.certificates());
 
 /** A maintenance pass a day, for so many days. */
 async function pass({ control, clock }: Pick<World, 'control' | 'clock'>, days: number) {
-  let last = (await control.dispatcher.maintain())._unsafeUnwrap();
+  let last = value(await control.dispatcher.maintain());
   for (let done = 0; done < days; done += 5) {
     await clock.advance(5 * day);
-    last = (await control.dispatcher.maintain())._unsafeUnwrap();
+    last = value(await control.dispatcher.maintain());
   }
   return last;
 }
@@ -65,23 +65,23 @@ describe('rotate-ca', () => {
       expect(await stateOf(host(name))).toMatchObject({ cas: 2 });
       expect(await runFails(control, name)).toBeUndefined();
     }
-    const { 'pairing-certificate': pairing } = (
-      await control.context.keyStore.read(['pairing-certificate'])
-    )._unsafeUnwrap();
-    const served = crypto.readCertificate(pairing ?? '')._unsafeUnwrap();
+    const { 'pairing-certificate': pairing } = value(
+      await control.context.keyStore.read(['pairing-certificate']),
+    );
+    const served = value(crypto.readCertificate(pairing ?? ''));
     expect(current && crypto.issuedBy(served, current)).toBe(true);
 
     await pass(world, 25);
     expect(await casOf(control)).toHaveLength(2);
     await clock.advance(6 * day);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().caRetired).toBe(true);
+    expect(value(await control.dispatcher.maintain()).caRetired).toBe(true);
     expect(await casOf(control)).toHaveLength(1);
     for (const name of names) {
       expect(await stateOf(host(name))).toMatchObject({ cas: 1 });
       expect(await runFails(control, name)).toBeUndefined();
     }
     const items = ['ca-previous-key'] as const;
-    expect((await control.context.keyStore.read(items))._unsafeUnwrap()['ca-previous-key']).toBeUndefined();
+    expect(value(await control.context.keyStore.read(items))['ca-previous-key']).toBeUndefined();
     // A certificate of the CA that was given up opens nothing any more.
     await expect(ask(control, oldPresence, 'a', '/ping', {})).rejects.toThrow();
   });
@@ -89,16 +89,16 @@ describe('rotate-ca', () => {
   it('an agent that answers with a certificate of the CA that was given up is not asked', async () => {
     const world = await fleetOfThree();
     const items = ['agent-key', 'agent-certificate', 'ca-certificate'] as const;
-    const former = (await world.host('a').keyStore.read(items))._unsafeUnwrap();
+    const former = value(await world.host('a').keyStore.read(items));
     await rotateCa(world);
     await pass(world, 35);
     await world.host('a').down();
-    (
+    value(
       await world.host('a').keyStore.replace({
         'agent-key': former['agent-key'] ?? null,
         'agent-certificate': former['agent-certificate'] ?? null,
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     await world.host('a').up();
     const { started } = world.host('a');
     expect(await runFails(world.control, 'a')).toContain('UNABLE_TO_VERIFY_LEAF_SIGNATURE');
@@ -138,11 +138,11 @@ describe('rotate-ca', () => {
     await rotateCa(world);
     for (let turn = 0; turn < 2; turn += 1) {
       await pass(world, 35);
-      (await world.control.dispatcher.rotate())._unsafeUnwrap();
+      value(await world.control.dispatcher.rotate());
     }
     await pass(world, 35);
     await world.host('c').up();
-    expect((await world.control.dispatcher.maintain())._unsafeUnwrap()).toMatchObject({
+    expect(value(await world.control.dispatcher.maintain())).toMatchObject({
       renewed: ['c'],
       failed: [],
     });
@@ -155,9 +155,9 @@ describe('rotate-ca', () => {
     const world = await fleetOfThree();
     await world.host('c').down();
     await world.host('b').down();
-    (await world.control.dispatcher.revoke('c'))._unsafeUnwrap();
+    value(await world.control.dispatcher.revoke('c'));
     await rotateCa(world);
-    (await world.control.dispatcher.unpair('b'))._unsafeUnwrap();
+    value(await world.control.dispatcher.unpair('b'));
     await pass(world, 35);
     expect(await casOf(world.control)).toHaveLength(1);
   });
@@ -173,7 +173,7 @@ describe('rotate-ca', () => {
       const again = control.restarted();
       if (n === 1) {
         expect(first.isErr()).toBe(true);
-        (await fleet.settle(again.dispatcher.rotateCa()))._unsafeUnwrap();
+        value(await fleet.settle(again.dispatcher.rotateCa()));
       }
       const later = { ...world, control: again };
       await pass(later, 40);
@@ -183,10 +183,10 @@ describe('rotate-ca', () => {
         expect(await ofCa(later, name, 0)).toBe(true);
         expect(await runFails(again, name)).toBeUndefined();
       }
-      const { 'pairing-certificate': pairing } = (
-        await again.context.keyStore.read(['pairing-certificate'])
-      )._unsafeUnwrap();
-      const served = crypto.readCertificate(pairing ?? '')._unsafeUnwrap();
+      const { 'pairing-certificate': pairing } = value(
+        await again.context.keyStore.read(['pairing-certificate']),
+      );
+      const served = value(crypto.readCertificate(pairing ?? ''));
       expect(current && crypto.issuedBy(served, current)).toBe(true);
     },
   );
@@ -230,13 +230,13 @@ describe('rotate-ca', () => {
     const { control, fleet, host } = world;
     await host('c').down();
     await rotateCa(world);
-    const opened = (await control.dispatcher.openPairing())._unsafeUnwrap();
+    const opened = value(await control.dispatcher.openPairing());
     const joining = fleet.agent('new');
-    (await pairAgent(fleet, control, joining, { dispatcher: 'control.test' }))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, joining, { dispatcher: 'control.test' }));
     const again = { ...host('c').test, agent: host('c').test.agent };
-    (await pairAgent(fleet, control, again, { dispatcher: 'control.test', replace: true }))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, again, { dispatcher: 'control.test', replace: true }));
     await opened.close();
-    (await joining.agent.serve())._unsafeUnwrap();
+    value(await joining.agent.serve());
     await host('c').up();
     for (const name of ['new', 'c']) expect(await runFails(control, name)).toBeUndefined();
     await pass(world, 40);
@@ -255,22 +255,20 @@ describe('rotate-ca', () => {
     expect(await rotateCa(world)).toMatchObject({ remaining: ['a'] });
     for (const each of [control, second]) expect(await runFails(each, 'a')).toBeUndefined();
     await copyCa(control, second);
-    (await second.dispatcher.maintain())._unsafeUnwrap();
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['a']);
+    value(await second.dispatcher.maintain());
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['a']);
     for (const each of [control, second]) expect(await runFails(each, 'a')).toBeUndefined();
     await pass(world, 35);
     // The first has given it up, the agent has not: a certificate of the second is of it.
     expect(await casOf(control)).toHaveLength(1);
     expect(await stateOf(host('a'))).toMatchObject({ cas: 2 });
     // What the agent has against that keeps nothing else from it.
-    expect((await control.dispatcher.revoke('abcdef'))._unsafeUnwrap().pending).toMatchObject([
-      { name: 'a' },
-    ]);
+    expect(value(await control.dispatcher.revoke('abcdef')).pending).toMatchObject([{ name: 'a' }]);
     const [listed] = [await ask(control, await identityOf(control), 'a', '/ping', {})];
     expect(listed?.status).toBe(200);
-    const held = (await host('a').keyStore.read(['agent-revocation-lists']))._unsafeUnwrap();
+    const held = value(await host('a').keyStore.read(['agent-revocation-lists']));
     expect(held['agent-revocation-lists']).toContain('# dispatcher control\n');
-    expect((await control.dispatcher.rotate())._unsafeUnwrap()).toMatchObject({
+    expect(value(await control.dispatcher.rotate())).toMatchObject({
       state: 'switched',
       refused: [],
     });
@@ -286,7 +284,7 @@ describe('rotate-ca', () => {
     const { control, clock, host } = world;
     await clock.advance(3600 * day);
     // Long enough for nobody to be left; they are paired anew.
-    (await control.dispatcher.rotate())._unsafeUnwrap();
+    value(await control.dispatcher.rotate());
     for (const name of ['a', 'b']) {
       await paired(control, host(name));
       await host(name).restart();
@@ -329,25 +327,25 @@ describe('an agent refuses a set of CAs', () => {
     const { control, put, host, clock, fleet, second } = await two();
     const world = { control, fleet, clock, host };
     const before = await casOf(control);
-    (
+    value(
       await fleet.settle(
         rotateCaOf({
           ...control.context,
           registry: { ...control.context.registry, list: () => second.context.registry.list().map(() => []) },
         }),
-      )
-    )._unsafeUnwrap();
+      ),
+    );
     const [current] = await casOf(control);
     // The identity is of the new CA now, and nobody was told.
     expect(await runFails(control, 'web')).toBeUndefined();
     const lone = await put(current?.pem);
     expect(lone).toMatchObject({ status: 409, json: { error: expect.stringContaining('of this agent') } });
     await copyCa(control, second);
-    for (const each of [control, second, control]) (await maintain(each.context))._unsafeUnwrap();
+    for (const each of [control, second, control]) value(await maintain(each.context));
     const without = await put(current?.pem);
     expect(without).toMatchObject({ status: 409, json: { error: 'dispatcher second would be locked out' } });
     // The same where the agent does not know the certificate of that one.
-    (await host('web').keyStore.replace({ 'dispatcher-certificates': null }))._unsafeUnwrap();
+    value(await host('web').keyStore.replace({ 'dispatcher-certificates': null }));
     await host('web').reload();
     const unseen = await put(current?.pem);
     expect(unseen).toMatchObject({ status: 409, json: { error: 'dispatcher second would be locked out' } });
@@ -366,7 +364,7 @@ describe('an agent refuses a set of CAs', () => {
     await clock.advance(90 * day);
     expect(await rotateCa({ fleet, control })).toMatchObject({ remaining: ['web'] });
     await clock.advance(11 * day);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     await pass({ control, clock }, 40);
     expect(await stateOf(host('web'))).toMatchObject({ cas: 1 });
     expect(await runFails(control, 'web')).toBeUndefined();
@@ -396,7 +394,7 @@ describe('readmit', () => {
     await world.host('c').down();
     for (let done = 0; done < days; done += 30) {
       await world.clock.advance(30 * day);
-      (await world.control.dispatcher.maintain())._unsafeUnwrap();
+      value(await world.control.dispatcher.maintain());
       if (done === 60) await meanwhile(world);
     }
     await world.host('c').up();
@@ -407,9 +405,9 @@ describe('readmit', () => {
     const { control, clock, host } = await away(370);
     const { started } = host('c');
     expect(await runFails(control, 'c')).toContain('`ctrl-exec readmit c` renews it once');
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toMatchObject([{ name: 'c' }]);
+    expect(value(await control.dispatcher.maintain()).failed).toMatchObject([{ name: 'c' }]);
     expect(host('c').started).toBe(started);
-    const { notAfter, serial } = (await control.dispatcher.readmit('c'))._unsafeUnwrap();
+    const { notAfter, serial } = value(await control.dispatcher.readmit('c'));
     expect(notAfter).toBeGreaterThan(clock.now() + 364 * day);
     expect((await stateOf(host('c'))).certificate.serial).toBe(serial);
     expect(await runFails(control, 'c')).toBeUndefined();
@@ -419,7 +417,7 @@ describe('readmit', () => {
   it('asks for nothing but the renewal and what it takes to be understood', async () => {
     const { control } = await away(370);
     control.sent.length = 0;
-    (await control.dispatcher.readmit('c'))._unsafeUnwrap();
+    value(await control.dispatcher.readmit('c'));
     const paths = new Set(control.sent.map((line) => line.split(' ')[1]));
     expect([...paths].filter((path) => !path?.startsWith('/v2/'))).toEqual(
       expect.arrayContaining(['/rotate-serial', '/renew', '/renew-complete', '/ping']),
@@ -429,7 +427,7 @@ describe('readmit', () => {
 
   it('after missed rotations', async () => {
     const { control } = await away(420, async ({ control: { dispatcher } }) => dispatcher.rotate());
-    (await control.dispatcher.readmit('c'))._unsafeUnwrap();
+    value(await control.dispatcher.readmit('c'));
     expect(await runFails(control, 'c')).toBeUndefined();
   });
 
@@ -437,7 +435,7 @@ describe('readmit', () => {
     const world = await away(420, (each) => rotateCa(each));
     const { control, host } = world;
     expect(await casOf(control)).toHaveLength(2);
-    (await control.dispatcher.readmit('c'))._unsafeUnwrap();
+    value(await control.dispatcher.readmit('c'));
     expect(await runFails(control, 'c')).toBeUndefined();
     expect(await ofCa(world, 'c', 0)).toBe(true);
     await pass(world, 5);
@@ -459,7 +457,7 @@ describe('readmit', () => {
         const first = await control.dispatcher.readmit('c');
         expect({ path, loss, lost }).toEqual({ path, loss, lost: true });
         if (first.isErr() && (await runFails(control, 'c')) !== undefined)
-          (await control.dispatcher.readmit('c'))._unsafeUnwrap();
+          value(await control.dispatcher.readmit('c'));
         expect(await runFails(control, 'c')).toBeUndefined();
       }
     }
@@ -467,37 +465,35 @@ describe('readmit', () => {
 
   it('does not accept another key, though its certificate is of the CA and in that name', async () => {
     const { control, host, clock } = await away(370);
-    const key = (await crypto.generateKey('p256'))._unsafeUnwrap();
-    const { spki } = crypto.signingKey(key)._unsafeUnwrap();
+    const key = value(await crypto.generateKey('p256'));
+    const { spki } = value(crypto.signingKey(key));
     const now = clock.now();
     const validity = { notBefore: now - 2 * day, notAfter: now - day };
-    const certificate = (
-      await control.context.authority.issue({ kind: 'agent', name: 'c' }, spki, validity)
-    )._unsafeUnwrap();
-    (
-      await host('c').keyStore.replace({ 'agent-key': key, 'agent-certificate': certificate.pem })
-    )._unsafeUnwrap();
+    const certificate = value(
+      await control.context.authority.issue({ kind: 'agent', name: 'c' }, spki, validity),
+    );
+    value(await host('c').keyStore.replace({ 'agent-key': key, 'agent-certificate': certificate.pem }));
     await host('c').restart();
-    const { message } = (await control.dispatcher.readmit('c'))._unsafeUnwrapErr();
+    const { message } = failure(await control.dispatcher.readmit('c'));
     expect(message).toContain('wrong identity');
   });
 
   it('does not accept the key of another agent', async () => {
     const { control, host } = await away(370);
     const items = ['agent-key', 'agent-certificate'] as const;
-    const other = (await host('b').keyStore.read(items))._unsafeUnwrap();
-    (
+    const other = value(await host('b').keyStore.read(items));
+    value(
       await host('c').keyStore.replace({
         'agent-key': other['agent-key'] ?? null,
         'agent-certificate': other['agent-certificate'] ?? null,
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     await host('c').restart();
-    expect((await control.dispatcher.readmit('c'))._unsafeUnwrapErr().message).toContain('wrong identity');
+    expect(failure(await control.dispatcher.readmit('c')).message).toContain('wrong identity');
   });
 
   it('of a name that nobody has is an error', async () => {
     const { control } = await lifecycle([]);
-    expect((await control.dispatcher.readmit('nobody'))._unsafeUnwrapErr().code).toBe('agent_unknown');
+    expect(failure(await control.dispatcher.readmit('nobody')).code).toBe('agent_unknown');
   });
 });

@@ -8,6 +8,7 @@ import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { maintain } from '../../../../../src/sdk/dispatcher/trust/maintain.js';
 import { revoke } from '../../../../../src/sdk/dispatcher/trust/revoke.js';
 import { rotate } from '../../../../../src/sdk/dispatcher/trust/rotation.js';
+import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -33,24 +34,23 @@ async function dispatcher(conf: string): Promise<TestDispatcher> {
 beforeEach(() => dispatcher('allow_legacy_agents = *'));
 
 const record = async (name: string) => {
-  const found = (await control.context.registry.find(name))._unsafeUnwrap();
+  const found = value(await control.context.registry.find(name));
   if (!found) throw new Error(`no such agent: ${name}`);
   return found;
 };
 
 const runOn = async (host: string) => {
-  const { results } = (await run(control.context, { hosts: [host], script: 'greet' }))._unsafeUnwrap();
+  const { results } = value(await run(control.context, { hosts: [host], script: 'greet' }));
   const [result] = results;
   if (!result) throw new Error('no result');
   return result;
 };
 
-const pingOf = async (host: string) =>
-  (await ping(control.context, { hosts: [host] }))._unsafeUnwrap().results[0];
+const pingOf = async (host: string) => value(await ping(control.context, { hosts: [host] })).results[0];
 
 const ownSerial = async () => {
-  const own = (await control.context.keyStore.read(['dispatcher-certificate']))._unsafeUnwrap();
-  return control.context.crypto.readCertificate(own['dispatcher-certificate'] ?? '')._unsafeUnwrap().serial;
+  const own = value(await control.context.keyStore.read(['dispatcher-certificate']));
+  return value(control.context.crypto.readCertificate(own['dispatcher-certificate'] ?? '')).serial;
 };
 
 /** As an import leaves it: no pin, and what it trusts. */
@@ -58,7 +58,7 @@ async function adopt(name: string, host = name) {
   const endpoint = { host, ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
   const standing = newStanding([await ownSerial()]);
   const agent = { name, endpoint, tags: {}, standing, pairedAt: 1 };
-  (await control.context.registry.adopt([agent]))._unsafeUnwrap();
+  value(await control.context.registry.adopt([agent]));
 }
 
 const unsigned = (answer: Parameters<NonNullable<Parameters<typeof scriptedAgent>[4]>['sign'] & object>[0]) =>
@@ -140,7 +140,7 @@ describe('an agent that does not sign', () => {
     ]);
     signs = false;
     expect(await runOn('web-01')).toMatchObject({ exit: -1, error: 'unverified result' });
-    (await editAgent(control.context, 'web-01', { legacy: true }))._unsafeUnwrap();
+    value(await editAgent(control.context, 'web-01', { legacy: true }));
     expect(await runOn('web-01')).toMatchObject({ exit: 0 });
     expect((await record('web-01')).standing.speaks).toBe('unsigned');
   });
@@ -181,10 +181,10 @@ describe('the first contact with an agent that was taken over', () => {
   it('is what an operator pins, whatever the certificate names; afterwards only that key answers', async () => {
     const other = await start('old-02', legacy('0.8'), 'old-01');
     await adopt('old-01');
-    const pinned = (await pinAgent(control.context, 'old-01'))._unsafeUnwrap();
+    const pinned = value(await pinAgent(control.context, 'old-01'));
     expect(pinned).toMatchObject({ name: 'old-01', pin: { spkiSha256: other.issued.spkiSha256 } });
     expect(await runOn('old-01')).toMatchObject({ exit: 0 });
-    expect((await pinAgent(control.context, 'old-01'))._unsafeUnwrapErr().code).toBe('invalid_argument');
+    expect(failure(await pinAgent(control.context, 'old-01')).code).toBe('invalid_argument');
     await other.listening.close(0);
     await start('old-01', legacy('0.8'));
     expect((await runOn('old-01')).error).toContain('wrong identity');
@@ -195,9 +195,9 @@ describe('the first contact with an agent that was taken over', () => {
     await register(control, 'web-02', other.issued);
     await adopt('old-01');
     expect((await runOn('old-01')).error).toContain('cannot be pinned');
-    expect((await pinAgent(control.context, 'old-01'))._unsafeUnwrapErr().code).toBe('unpinned');
-    (await control.context.registry.remove('web-02'))._unsafeUnwrap();
-    (await revoke(control.context, other.issued.certificate.serial))._unsafeUnwrap();
+    expect(failure(await pinAgent(control.context, 'old-01')).code).toBe('unpinned');
+    value(await control.context.registry.remove('web-02'));
+    value(await revoke(control.context, other.issued.certificate.serial));
     expect((await runOn('old-01')).error).toContain('was revoked');
     expect(other.seen).toEqual([]);
   });
@@ -205,8 +205,8 @@ describe('the first contact with an agent that was taken over', () => {
   it('is made by maintenance, too; an unpinned agent can be revoked by serial only', async () => {
     await start('old-01', legacy('0.8'));
     await adopt('old-01');
-    expect((await revoke(control.context, 'old-01'))._unsafeUnwrapErr().message).toContain('by its serial');
-    const { told, failed } = (await maintain(control.context))._unsafeUnwrap();
+    expect(failure(await revoke(control.context, 'old-01')).message).toContain('by its serial');
+    const { told, failed } = value(await maintain(control.context));
     expect({ told, failed }).toEqual({ told: ['old-01'], failed: [] });
     expect((await record('old-01')).pins).toHaveLength(1);
   });
@@ -223,7 +223,7 @@ describe('a rotation with legacy agents', () => {
     await start('old-01', legacy(version, trusted));
     await adopt('old-01');
     await runOn('old-01');
-    const { state, next, acknowledged } = (await rotate(control.context))._unsafeUnwrap();
+    const { state, next, acknowledged } = value(await rotate(control.context));
     expect({ state, acknowledged }).toEqual({ state: 'switched', acknowledged: ['old-01'] });
     expect(trusted).toEqual([written(next)]);
   });
@@ -236,7 +236,7 @@ describe('a rotation with legacy agents', () => {
     );
     await adopt('old-01');
     await runOn('old-01');
-    const { state, refused } = (await rotate(control.context))._unsafeUnwrap();
+    const { state, refused } = value(await rotate(control.context));
     expect(state).toBe('waiting');
     expect(refused[0]?.reason).toContain('needs update-ctrl-exec-serial in its scripts.conf');
   });
@@ -250,11 +250,11 @@ describe('a rotation with legacy agents', () => {
     });
     await adopt('old-01');
     await runOn('old-01');
-    (await rotate(control.context))._unsafeUnwrap();
+    value(await rotate(control.context));
     await fleet.clock.advance(31 * 86_400_000);
     const told = seen.length;
     expect(await pingOf('old-01')).toMatchObject({ status: 'ok' });
-    expect((await maintain(control.context))._unsafeUnwrap()).toMatchObject({ failed: [], told: [] });
+    expect(value(await maintain(control.context))).toMatchObject({ failed: [], told: [] });
     expect(paths(seen.slice(told))).toEqual(['/ping']);
   });
 });
@@ -272,7 +272,7 @@ describe('a legacy agent of which it is not known what it trusts', () => {
     const { seen } = await start('old-01', legacy('0.8'));
     const endpoint = { host: 'old-01', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
     const agent = { name: 'old-01', endpoint, tags: {}, standing: newStanding(), pairedAt: 1 };
-    (await control.context.registry.adopt([agent]))._unsafeUnwrap();
+    value(await control.context.registry.adopt([agent]));
     expect(await runOn('old-01')).toMatchObject({ exit: 0 });
     expect((await record('old-01')).standing.serials).toEqual([await ownSerial()]);
     expect(paths(seen)).toEqual(['/run']);
@@ -303,7 +303,7 @@ describe('a legacy agent of which it is not known what it trusts', () => {
     const { spkiSha256, certificate } = issued;
     const { serial, notAfter } = certificate;
     const endpoint = { host: 'web-01', ip: '192.0.2.77', port: 7443, lookupBy: 'hostname' } as const;
-    (
+    value(
       await control.context.registry.enrol({
         name: 'web-01',
         endpoint,
@@ -312,8 +312,8 @@ describe('a legacy agent of which it is not known what it trusts', () => {
         replace: false,
         standing: newStanding([await ownSerial()]),
         at: fleet.clock.now(),
-      })
-    )._unsafeUnwrap();
+      }),
+    );
     expect(await runOn('web-01')).toMatchObject({ exit: 0 });
     signs = false;
     expect(await runOn('web-01')).toMatchObject({ exit: -1, error: 'unverified result' });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { failure, value } from '../../../../contract/result.js';
 import { day, lifecycle, pingFails } from '../../../../support/fleet/lifecycle.js';
 
 const names = ['a', 'b'] as const;
@@ -21,8 +22,8 @@ describe('a maintenance pass', () => {
     ]);
     const outcomes = [first, second].map((each) => (each.isOk() ? each.value.renewed : each.error.code));
     expect(outcomes).toEqual(expect.arrayContaining([names, 'locked']));
-    expect((await dispatcher.maintain({ alone: true }))._unsafeUnwrap().renewed).toEqual([]);
-    expect((await dispatcher.locks())._unsafeUnwrap()).toEqual([]);
+    expect(value(await dispatcher.maintain({ alone: true })).renewed).toEqual([]);
+    expect(value(await dispatcher.locks())).toEqual([]);
   });
 
   it('that an operator asks for is not kept away by one that is to be alone', async () => {
@@ -37,8 +38,8 @@ describe('a maintenance pass', () => {
   it('turns to no agent once it is told to stop; the next one does', async () => {
     const { control } = await due();
     const stopped = await control.dispatcher.maintain({ signal: AbortSignal.abort() });
-    expect(stopped._unsafeUnwrapErr().code).toBe('aborted');
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(names);
+    expect(failure(stopped).code).toBe('aborted');
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(names);
   });
 });
 

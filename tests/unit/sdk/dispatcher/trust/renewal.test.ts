@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CertificateProfile } from '../../../../../src/domain/trust/certificate.js';
 import { renewAgent } from '../../../../../src/sdk/dispatcher/trust/renewal.js';
 import { validFor } from '../../../../../src/sdk/dispatcher/trust/validity.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   ask,
   day,
@@ -36,7 +37,7 @@ describe('an agent is renewed', () => {
     const { control, web } = await dueFleet();
     const before = await stateOf(web);
     if (by === 'ping') expect(await pingFails(control, 'web')).toBeUndefined();
-    else expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    else expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     const after = await stateOf(web);
     expect(after.key).not.toBe(before.key);
     expect(after.certificate.uris).toEqual(before.certificate.uris);
@@ -66,7 +67,7 @@ describe('an agent is renewed', () => {
     const running = runFails(control, 'web', 'slow');
     await until(() => web.started > started);
     const before = await stateOf(web);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     expect((await stateOf(web)).key).not.toBe(before.key);
     open();
     expect(await running).toBeUndefined();
@@ -75,9 +76,9 @@ describe('an agent is renewed', () => {
 
   it('in the name that it has, after it was renamed in the registry', async () => {
     const { control, clock, host } = await lifecycle(['web']);
-    (await control.dispatcher.editAgent('web', { rename: 'shop' }))._unsafeUnwrap();
+    value(await control.dispatcher.editAgent('web', { rename: 'shop' }));
     await clock.advance(due);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['shop']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['shop']);
     expect((await stateOf(host('web'))).certificate.uris).toEqual(['ctrl-exec:agent:web']);
     expect(await runFails(control, 'shop')).toBeUndefined();
   });
@@ -90,9 +91,9 @@ describe('an agent is renewed', () => {
     await web.restart();
     const { key } = await stateOf(web);
     await clock.advance(due);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     expect(await runFails(second, 'web')).toBeUndefined();
-    expect((await second.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await second.dispatcher.maintain()).renewed).toEqual(['web']);
     expect((await stateOf(web)).key).toBe(key);
     expect(await runFails(control, 'web')).toBeUndefined();
     expect(await runFails(second, 'web')).toBeUndefined();
@@ -112,11 +113,11 @@ describe('a renewal that is interrupted leaves an agent that works', () => {
       async (then) => {
         const { control, web } = await dueFleet();
         control.fault = loseOnce(path, loss);
-        expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toHaveLength(1);
+        expect(value(await control.dispatcher.maintain()).failed).toHaveLength(1);
         if (then === 'the agent is restarted') await web.restart();
         const next = then === 'the dispatcher is restarted' ? control.restarted() : control;
         expect(await runFails(next, 'web')).toBeUndefined();
-        const { renewed, failed } = (await next.dispatcher.maintain())._unsafeUnwrap();
+        const { renewed, failed } = value(await next.dispatcher.maintain());
         expect(failed).toEqual([]);
         const { certificate } = await stateOf(web);
         // Whether that pass had anything left to renew depends on how far the one before had come.
@@ -145,7 +146,7 @@ describe('a renewal that is interrupted leaves an agent that works', () => {
       }
       control.fault = () => undefined;
       expect(await runFails(control, 'web')).toBeUndefined();
-      expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toEqual([]);
+      expect(value(await control.dispatcher.maintain()).failed).toEqual([]);
       const { certificate } = await stateOf(web);
       const { pins } = await recordOf(control, 'web');
       expect(pins.filter(({ state }) => state === 'active')).toMatchObject([{ serial: certificate.serial }]);
@@ -169,7 +170,7 @@ describe('a renewal that is interrupted leaves an agent that works', () => {
     await control.dispatcher.maintain();
     expect((await stateOf(web)).certificate.serial).toBe(before.certificate.serial);
     expect(await runFails(control, 'web')).toBeUndefined();
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     expect(await runFails(control, 'web')).toBeUndefined();
     expect(host('web')).toBe(web);
   });
@@ -186,7 +187,7 @@ describe('a renewal that is interrupted leaves an agent that works', () => {
     );
     expect(outcome.isErr()).toBe(true);
     expect(await runFails(control, 'web')).toBeUndefined();
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+    expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
     expect(await runFails(control, 'web')).toBeUndefined();
     expect(web.isUp()).toBe(true);
   });
@@ -194,7 +195,7 @@ describe('a renewal that is interrupted leaves an agent that works', () => {
   it('two passes at a time renew it once', async () => {
     const { control, web } = await dueFleet();
     const outcomes = await Promise.all([control.dispatcher.maintain(), control.dispatcher.maintain()]);
-    const renewed = outcomes.flatMap((outcome) => outcome._unsafeUnwrap().renewed);
+    const renewed = outcomes.flatMap((outcome) => value(outcome).renewed);
     expect(renewed).toEqual(['web']);
     expect(await runFails(control, 'web')).toBeUndefined();
     expect((await recordOf(control, 'web')).pins).toHaveLength(1);
@@ -213,7 +214,7 @@ describe('an agent refuses a certificate', () => {
     const before = await stateOf(web);
     const identity = await identityOf(control);
     const begun = await ask(control, identity, 'web', '/renew', { reqid: '1', key: 'new' });
-    const csr = (await control.context.certificateRequests.read(String(begun.json['csr'])))._unsafeUnwrap();
+    const csr = value(await control.context.certificateRequests.read(String(begun.json['csr'])));
     const cert = await make({ ...world, csrSpki: csr.spki });
     const answer = await ask(control, identity, 'web', '/renew-complete', { reqid: '1', cert });
     return {
@@ -228,7 +229,7 @@ describe('an agent refuses a certificate', () => {
     spki: Uint8Array,
     of: CertificateProfile = profile,
     validity = validFor(control.context, 365),
-  ) => (await control.context.authority.issue(of, spki, validity))._unsafeUnwrap().pem;
+  ) => value(await control.context.authority.issue(of, spki, validity)).pem;
 
   it('the right one is taken', async () => {
     const { answer, changed } = await offered((parts) => issued(parts, parts.csrSpki));
@@ -252,7 +253,7 @@ describe('an agent refuses a certificate', () => {
       'for another key',
       'cert is not for the key of the CSR',
       async (parts) => {
-        const other = crypto.signingKey((await crypto.generateKey('p256'))._unsafeUnwrap())._unsafeUnwrap();
+        const other = value(crypto.signingKey(value(await crypto.generateKey('p256'))));
         return issued(parts, other.spki);
       },
     ],
@@ -263,7 +264,7 @@ describe('an agent refuses a certificate', () => {
         const foreign = await lifecycle([]);
         const { authority } = foreign.control.context;
         const validity = validFor(parts.control.context, 365);
-        return (await authority.issue(profile, parts.csrSpki, validity))._unsafeUnwrap().pem;
+        return value(await authority.issue(profile, parts.csrSpki, validity)).pem;
       },
     ],
     [
@@ -293,9 +294,9 @@ describe('an agent refuses a certificate', () => {
   it('that it did not ask for', async () => {
     const { control, web } = await dueFleet();
     const { certificate } = await stateOf(web);
-    const pem = (
-      await control.context.authority.issue(profile, certificate.spki, validFor(control.context, 365))
-    )._unsafeUnwrap().pem;
+    const pem = value(
+      await control.context.authority.issue(profile, certificate.spki, validFor(control.context, 365)),
+    ).pem;
     const answer = await ask(control, await identityOf(control), 'web', '/renew-complete', { cert: pem });
     expect(answer.json).toMatchObject({ status: 'error', error: 'no renewal is under way' });
   });
@@ -333,18 +334,18 @@ describe('an agent refuses a certificate', () => {
 it('a pairing with a second dispatcher, whose key was renewed before it ended, installs nothing', async () => {
   const { control, web, fleet } = await dueFleet();
   const second = await secondDispatcher(fleet, control);
-  const opened = (await second.dispatcher.openPairing())._unsafeUnwrap();
+  const opened = value(await second.dispatcher.openPairing());
   const pairing = web.test.agent.pair({
     dispatcher: 'second.test',
     trust: {
       kind: 'compare',
       confirm: async ({ request }) => {
-        expect((await control.dispatcher.maintain())._unsafeUnwrap().renewed).toEqual(['web']);
+        expect(value(await control.dispatcher.maintain()).renewed).toEqual(['web']);
         return (await second.dispatcher.approve({ id: request })).isOk();
       },
     },
   });
-  const { code, message } = (await fleet.settle(pairing))._unsafeUnwrapErr();
+  const { code, message } = failure(await fleet.settle(pairing));
   await opened.close();
   expect({ code, message }).toMatchObject({
     code: 'identity_exists',
@@ -358,10 +359,8 @@ it('an agent whose key is not the pinned one is not renewed', async () => {
   const { control, web } = await dueFleet();
   const ca = await testCa();
   const own = await ca.issue({ commonName: 'web', dnsNames: ['web'], usages: ['serverAuth'] });
-  (
-    await web.keyStore.replace({ 'agent-key': own.key, 'agent-certificate': own.certificate })
-  )._unsafeUnwrap();
+  value(await web.keyStore.replace({ 'agent-key': own.key, 'agent-certificate': own.certificate }));
   await web.restart();
-  const { failed } = (await control.dispatcher.maintain())._unsafeUnwrap();
+  const { failed } = value(await control.dispatcher.maintain());
   expect(failed).toHaveLength(1);
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { revoke } from '../../../../../src/sdk/dispatcher/trust/revoke.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   ask,
   day,
@@ -27,28 +28,28 @@ const listOf = async (
   number: number,
   ...serials: string[]
 ) =>
-  (
+  value(
     await context.authority.revocationList({
       number,
       revoked: serials.map((serial) => ({ serial, revokedAt: 0 })),
       thisUpdate: context.clock.now(),
       nextUpdate: context.clock.now() + day,
-    })
-  )._unsafeUnwrap().pem;
+    }),
+  ).pem;
 
 describe('revoke', () => {
   it('NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent', async () => {
     const { control, host } = await fleetOfThree();
     const { serial } = (await stateOf(host('a'))).certificate;
     const { started } = host('a');
-    const revoked = (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    const revoked = value(await control.dispatcher.revoke('a'));
     expect(revoked).toMatchObject({ name: 'a', serials: [serial], number: 1, told: ['b', 'c'], pending: [] });
     expect(await runFails(control, 'a')).toContain(`(serial ${serial}) was revoked; nothing was sent`);
     expect(await runFails(control, 'a:7443')).toContain('was revoked');
     expect(host('a').started).toBe(started);
     expect(await runFails(control, 'b')).toBeUndefined();
-    expect((await control.dispatcher.readmit('a'))._unsafeUnwrapErr().message).toContain('was revoked');
-    const { failed, told } = (await control.dispatcher.maintain())._unsafeUnwrap();
+    expect(failure(await control.dispatcher.readmit('a')).message).toContain('was revoked');
+    const { failed, told } = value(await control.dispatcher.maintain());
     expect({ failed, told }).toEqual({ failed: [], told: [] });
   });
 
@@ -56,7 +57,7 @@ describe('revoke', () => {
     const { control, host } = await fleetOfThree();
     const { serial } = (await stateOf(host('a'))).certificate;
     const written = (serial.match(/../g) ?? []).join(':').toUpperCase();
-    expect((await control.dispatcher.revoke(written))._unsafeUnwrap()).toMatchObject({
+    expect(value(await control.dispatcher.revoke(written))).toMatchObject({
       name: 'a',
       serials: [serial],
     });
@@ -65,7 +66,7 @@ describe('revoke', () => {
 
   it('a name after it was paired anew: only the certificates of before are refused', async () => {
     const { control, host } = await fleetOfThree();
-    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    value(await control.dispatcher.revoke('a'));
     await paired(control, host('a'));
     await host('a').restart();
     expect(await runFails(control, 'a')).toBeUndefined();
@@ -93,7 +94,7 @@ describe('revoke', () => {
       },
     };
     const old = (await stateOf(host('a'))).certificate.serial;
-    const { serials } = (await revoke(slow, 'a'))._unsafeUnwrap();
+    const { serials } = value(await revoke(slow, 'a'));
     const { serial } = (await stateOf(host('a'))).certificate;
     expect(serial).not.toBe(old);
     expect([...serials].sort()).toEqual([old, serial].sort());
@@ -106,18 +107,18 @@ describe('revoke', () => {
     await paired(second, host('a'));
     await host('a').restart();
     expect(await runFails(control, 'a')).toBeUndefined();
-    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
+    value(await control.dispatcher.revoke('a'));
     expect(await runFails(control, 'a')).toContain('was revoked');
   });
 
   it('what this dispatcher is trusted by: refused, with what to do instead', async () => {
     const { control, host } = await fleetOfThree();
     host('a').full = true;
-    (await control.dispatcher.rotate())._unsafeUnwrap();
+    value(await control.dispatcher.rotate());
     const { own } = await identityOf(control);
     expect(own.next).toBeDefined();
     for (const serial of [own.current, own.next ?? '']) {
-      const error = (await control.dispatcher.revoke(serial))._unsafeUnwrapErr();
+      const error = failure(await control.dispatcher.revoke(serial));
       expect(error).toMatchObject({ code: 'invalid_argument' });
       expect(error.message).toContain('use rotate-cert');
     }
@@ -128,8 +129,8 @@ describe('revoke', () => {
     const { control, host } = await fleetOfThree();
     const old = (await identityOf(control)).own.current;
     await host('c').down();
-    (await control.dispatcher.rotate())._unsafeUnwrap();
-    expect((await control.dispatcher.revoke(old))._unsafeUnwrap()).toMatchObject({ told: ['a', 'b'] });
+    value(await control.dispatcher.rotate());
+    expect(value(await control.dispatcher.revoke(old))).toMatchObject({ told: ['a', 'b'] });
     await host('c').up();
     for (const name of names) expect(await runFails(control, name)).toBeUndefined();
     expect((await pingOf(host('c'), control)).json['crl_number']).toBe(1);
@@ -137,14 +138,14 @@ describe('revoke', () => {
 
   it('nothing that is no serial', async () => {
     const { control } = await fleetOfThree();
-    const error = (await control.dispatcher.revoke('nobody here'))._unsafeUnwrapErr();
+    const error = failure(await control.dispatcher.revoke('nobody here'));
     expect(error.message).toContain('expected the name of a registered agent');
   });
 
   it('twice: the list stays as it is', async () => {
     const { control } = await fleetOfThree();
-    (await control.dispatcher.revoke('a'))._unsafeUnwrap();
-    expect((await control.dispatcher.revoke('a'))._unsafeUnwrap().number).toBe(1);
+    value(await control.dispatcher.revoke('a'));
+    expect(value(await control.dispatcher.revoke('a')).number).toBe(1);
   });
 });
 
@@ -159,7 +160,7 @@ describe('agents', () => {
     await host('a').restart();
     const stolen = await identityOf(second);
     expect((await ask(second, stolen, 'a', '/ping', {})).status).toBe(200);
-    (await control.dispatcher.revoke(stolen.own.current))._unsafeUnwrap();
+    value(await control.dispatcher.revoke(stolen.own.current));
     for (const path of ['/ping', '/run', '/rotate-serial', '/v2/crl', '/v2/cas']) {
       const answer = await ask(second, stolen, 'a', path, {});
       expect(answer).toMatchObject({ status: 403, json: { error: 'certificate revoked' } });
@@ -172,7 +173,7 @@ describe('agents', () => {
   it('that are away get the list at the first contact', async () => {
     const { control, host } = await fleetOfThree();
     await host('c').down();
-    const { told, pending } = (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    const { told, pending } = value(await control.dispatcher.revoke('abcdef'));
     expect({ told, pending: pending.map(({ name }) => name) }).toEqual({ told: ['a', 'b'], pending: ['c'] });
     await host('c').up();
     expect(await runFails(control, 'c')).toBeUndefined();
@@ -182,9 +183,9 @@ describe('agents', () => {
 
   it('that lost their list get it again, once a ping has shown it', async () => {
     const { control, host } = await fleetOfThree();
-    (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    value(await control.dispatcher.revoke('abcdef'));
     await host('a').down();
-    (await host('a').keyStore.replace({ 'agent-revocation-lists': null }))._unsafeUnwrap();
+    value(await host('a').keyStore.replace({ 'agent-revocation-lists': null }));
     await host('a').up();
     expect((await pingOf(host('a'), control)).json['crl_number']).toBe(0);
     await pingFails(control, 'a');
@@ -237,8 +238,8 @@ describe('agents', () => {
       });
       expect(added.json['status']).toBe('ok');
     }
-    (await control.dispatcher.revoke(mine.certificate.serial))._unsafeUnwrap();
-    expect((await second.dispatcher.revoke(theirs.certificate.serial))._unsafeUnwrap()).toMatchObject({
+    value(await control.dispatcher.revoke(mine.certificate.serial));
+    expect(value(await second.dispatcher.revoke(theirs.certificate.serial))).toMatchObject({
       number: 1,
       told: ['a'],
     });
@@ -251,11 +252,11 @@ describe('agents', () => {
       await host('a').restart();
     }
     for (const each of [control, second])
-      expect((await each.dispatcher.maintain())._unsafeUnwrap()).toMatchObject({
+      expect(value(await each.dispatcher.maintain())).toMatchObject({
         failed: [],
         told: expect.anything(),
       });
-    expect((await second.dispatcher.maintain())._unsafeUnwrap().told).toEqual([]);
+    expect(value(await second.dispatcher.maintain()).told).toEqual([]);
   });
 
   it('show a dispatcher that was restored from a backup how far it had come: its lists go on from there', async () => {
@@ -264,7 +265,7 @@ describe('agents', () => {
     // What it had told before it was restored.
     await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 5, 'abc', 'abd') });
     await pingFails(control, 'a');
-    const { told, number } = (await control.dispatcher.revoke('abe'))._unsafeUnwrap();
+    const { told, number } = value(await control.dispatcher.revoke('abe'));
     expect(told).toEqual(names);
     expect(number).toBeGreaterThan(5);
     expect((await pingOf(host('a'), control)).json['crl_number']).toBe(number);
@@ -274,35 +275,33 @@ describe('agents', () => {
     const { control } = await fleetOfThree();
     const identity = await identityOf(control);
     await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 5, 'abc', 'abd') });
-    const { told, pending } = (await control.dispatcher.revoke('abe'))._unsafeUnwrap();
+    const { told, pending } = value(await control.dispatcher.revoke('abe'));
     expect(told).toEqual(['b', 'c']);
     expect(pending).toMatchObject([
       { name: 'a', reason: expect.stringContaining('older than the one held, 5') },
     ]);
     expect(await runFails(control, 'a')).toBeUndefined();
-    expect((await control.dispatcher.rotate())._unsafeUnwrap().state).toBe('switched');
+    expect(value(await control.dispatcher.rotate()).state).toBe('switched');
   });
 
   it('of which one cannot store the list: it is pending, and told later', async () => {
     const { control, host } = await fleetOfThree();
     host('a').full = true;
-    expect((await control.dispatcher.revoke('abcdef'))._unsafeUnwrap().pending).toMatchObject([
-      { name: 'a' },
-    ]);
+    expect(value(await control.dispatcher.revoke('abcdef')).pending).toMatchObject([{ name: 'a' }]);
     host('a').full = false;
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().told).toEqual(['a']);
+    expect(value(await control.dispatcher.maintain()).told).toEqual(['a']);
   });
 
   it('refuse to serve with a list that cannot be read, and say what to do', async () => {
     const { control, host } = await fleetOfThree();
-    (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    value(await control.dispatcher.revoke('abcdef'));
     const items = ['agent-revocation-lists'] as const;
-    const text = (await host('a').keyStore.read(items))._unsafeUnwrap()['agent-revocation-lists'] ?? '';
+    const text = value(await host('a').keyStore.read(items))['agent-revocation-lists'] ?? '';
     const [half, forged] = [text.slice(0, -40), text.replace(/.{12}(?=\n-----END)/, 'AAAAAAAAAAAA')];
     for (const broken of ['', 'garbage', half, `${text}${half}`, forged]) {
-      (await host('a').keyStore.replace({ 'agent-revocation-lists': broken }))._unsafeUnwrap();
+      value(await host('a').keyStore.replace({ 'agent-revocation-lists': broken }));
       const outcome = await (await host('a').up()).reload();
-      expect(outcome._unsafeUnwrapErr().message).toContain('the revocation list cannot be used');
+      expect(failure(outcome).message).toContain('the revocation list cannot be used');
     }
   });
 });
@@ -322,12 +321,10 @@ it('an enrolment that nobody completed is revoked, also when it is opening the p
   } as const;
   const endpoint = { host: 'new', ip: '192.0.2.9', port: 7443, lookupBy: 'hostname' } as const;
   const { standing } = await recordOf(control, 'a');
-  (
-    await registry.enrol({ name: 'new', endpoint, pin, pairing: 'v2', replace: false, standing, at })
-  )._unsafeUnwrap();
+  value(await registry.enrol({ name: 'new', endpoint, pin, pairing: 'v2', replace: false, standing, at }));
   await clock.advance(day + 1000);
-  const mode = (await control.dispatcher.openPairing())._unsafeUnwrap();
+  const mode = value(await control.dispatcher.openPairing());
   await mode.close();
   expect(await control.context.revocations.has('abc')).toMatchObject({ value: true });
-  expect((await registry.find('new'))._unsafeUnwrap()).toBeUndefined();
+  expect(value(await registry.find('new'))).toBeUndefined();
 });

@@ -9,6 +9,7 @@ import { exchange } from '../../../../../src/sdk/dispatcher/fleet/contact.js';
 import { shortRequest } from '../../../../../src/sdk/dispatcher/trust/agent-request.js';
 import type { Presence } from '../../../../../src/sdk/dispatcher/trust/identity.js';
 import { bringUpToDate } from '../../../../../src/sdk/dispatcher/trust/reconcile/catch-up.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   ask,
   type Control,
@@ -36,11 +37,10 @@ async function fleetOfFour() {
   return world;
 }
 
-const rotated = async ({ dispatcher }: Control, insist = false) =>
-  (await dispatcher.rotate({ insist }))._unsafeUnwrap();
+const rotated = async ({ dispatcher }: Control, insist = false) => value(await dispatcher.rotate({ insist }));
 
 const states = async ({ dispatcher }: Control) => {
-  const { agents } = (await dispatcher.serialStatus())._unsafeUnwrap();
+  const { agents } = value(await dispatcher.serialStatus());
   return Object.fromEntries(agents.map(({ name, state }) => [name, state]));
 };
 
@@ -56,7 +56,7 @@ describe('a rotation', () => {
       state: 'switched',
       acknowledged: names,
     });
-    const status = (await control.dispatcher.serialStatus())._unsafeUnwrap();
+    const status = value(await control.dispatcher.serialStatus());
     expect(status).toMatchObject({ current: next, previous: old, next: undefined });
     expect(status.overlapEnds).toBe(clock.now() + 30 * day);
     expect(await serialsTrusted(host('a'))).toEqual([old, next]);
@@ -64,11 +64,11 @@ describe('a rotation', () => {
     await control.dispatcher.maintain();
     expect(await serialsTrusted(host('a'))).toEqual([old, next]);
     await clock.advance(1000);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().told).toEqual(names);
+    expect(value(await control.dispatcher.maintain()).told).toEqual(names);
     for (const name of names) expect(await serialsTrusted(host(name))).toEqual([next]);
-    expect((await control.dispatcher.serialStatus())._unsafeUnwrap().previous).toBeUndefined();
+    expect(value(await control.dispatcher.serialStatus()).previous).toBeUndefined();
     const items = ['dispatcher-previous-key', 'dispatcher-previous-certificate'] as const;
-    const kept = (await control.context.keyStore.read(items))._unsafeUnwrap();
+    const kept = value(await control.context.keyStore.read(items));
     expect(Object.values(kept)).toEqual([undefined, undefined]);
     expect(await runFails(control, 'a')).toBeUndefined();
   });
@@ -77,13 +77,13 @@ describe('a rotation', () => {
     const { control, clock } = await fleetOfFour();
     const old = (await identityOf(control)).own.current;
     await clock.advance(274 * day);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().rotation).toBeUndefined();
+    expect(value(await control.dispatcher.maintain()).rotation).toBeUndefined();
     await clock.advance(2 * day);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().rotation).toMatchObject({
+    expect(value(await control.dispatcher.maintain()).rotation).toMatchObject({
       state: 'switched',
       old,
     });
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().rotation).toBeUndefined();
+    expect(value(await control.dispatcher.maintain()).rotation).toBeUndefined();
   });
 
   it('leaves agents that are away pending; back inside the overlap they are told at the first contact', async () => {
@@ -97,7 +97,7 @@ describe('a rotation', () => {
     for (const name of half) await host(name).up();
     // One by a run, the other by maintenance.
     expect(await runFails(control, 'c')).toBeUndefined();
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().told).toContain('d');
+    expect(value(await control.dispatcher.maintain()).told).toContain('d');
     expect(await states(control)).toEqual({ a: 'current', b: 'current', c: 'current', d: 'current' });
     const accepted = host('c').test.events.events.filter(({ action }) => action === 'succession-accepted');
     expect(accepted).toEqual([]);
@@ -108,7 +108,7 @@ describe('a rotation', () => {
     for (const name of half) await host(name).down();
     await rotated(control);
     await clock.advance(31 * day);
-    const { stale } = (await control.dispatcher.maintain())._unsafeUnwrap();
+    const { stale } = value(await control.dispatcher.maintain());
     expect(stale).toEqual(half);
     // A further rotation, that they miss as well.
     await rotated(control);
@@ -116,7 +116,7 @@ describe('a rotation', () => {
     await control.dispatcher.maintain();
     for (const name of half) await host(name).up();
     expect(await runFails(control, 'c')).toBeUndefined();
-    const { stale: none, told } = (await control.dispatcher.maintain())._unsafeUnwrap();
+    const { stale: none, told } = value(await control.dispatcher.maintain());
     expect({ none, told }).toEqual({ none: [], told: ['d'] });
     for (const name of half) {
       expect(host(name).test.events.events).toContainEqual(
@@ -133,7 +133,7 @@ describe('a rotation', () => {
   it('is survived by an agent whose trust was restored from a backup', async () => {
     const { control, clock, host } = await fleetOfFour();
     const items = ['trusted-dispatchers', 'dispatcher-certificates'] as const;
-    const backup = (await host('a').keyStore.read(items))._unsafeUnwrap();
+    const backup = value(await host('a').keyStore.read(items));
     for (let turn = 0; turn < 3; turn += 1) {
       await rotated(control);
       await clock.advance(31 * day);
@@ -142,20 +142,20 @@ describe('a rotation', () => {
     for (const restored of [
       () => runFails(control, 'a'),
       async () => {
-        const { failed } = (await control.dispatcher.maintain())._unsafeUnwrap();
+        const { failed } = value(await control.dispatcher.maintain());
         return failed[0]?.reason;
       },
     ]) {
       await host('a').down();
-      (
+      value(
         await host('a').keyStore.replace({
           'trusted-dispatchers': backup['trusted-dispatchers'] ?? null,
           'dispatcher-certificates': backup['dispatcher-certificates'] ?? null,
-        })
-      )._unsafeUnwrap();
+        }),
+      );
       await host('a').up();
       // Something to be told, or maintenance has no reason to speak with it.
-      (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+      value(await control.dispatcher.revoke('abcdef'));
       expect(await restored()).toBeUndefined();
       expect((await states(control))['a']).toBe('current');
     }
@@ -163,7 +163,7 @@ describe('a rotation', () => {
 
   it('reaches an agent that is asked by another spelling of its name', async () => {
     const { control, host, clock } = await fleetOfFour();
-    (await control.dispatcher.editAgent('c', { rename: 'shop' }))._unsafeUnwrap();
+    value(await control.dispatcher.editAgent('c', { rename: 'shop' }));
     await host('c').down();
     await rotated(control);
     await clock.advance(31 * day);
@@ -175,11 +175,11 @@ describe('a rotation', () => {
     const { control, clock, host } = await fleetOfFour();
     await clock.advance(366 * day);
     const outcome = await control.dispatcher.run({ hosts: ['a'], script: 'greet' });
-    expect(outcome._unsafeUnwrapErr().message).toContain('rotate-cert');
+    expect(failure(outcome).message).toContain('rotate-cert');
     expect(await rotated(control)).toMatchObject({ state: 'switched' });
     // The agents' own certificates have expired as well.
     for (const name of names)
-      expect((await control.dispatcher.readmit(name)).map(({ name: of }) => of)._unsafeUnwrap()).toBe(name);
+      expect(value((await control.dispatcher.readmit(name)).map(({ name: of }) => of))).toBe(name);
     for (const name of names) expect(await runFails(control, name)).toBeUndefined();
     expect(await serialsTrusted(host('a'))).toContain((await identityOf(control)).own.current);
   });
@@ -220,11 +220,11 @@ describe('a rotation', () => {
     await pingFails(control, 'a');
     host('a').full = true;
     expect(await rotated(control)).toMatchObject({ state: 'waiting' });
-    const opened = (await control.dispatcher.openPairing())._unsafeUnwrap();
+    const opened = value(await control.dispatcher.openPairing());
     const joining = fleet.agent('new');
-    (await pairAgent(fleet, control, joining, { dispatcher: 'control.test' }))._unsafeUnwrap();
+    value(await pairAgent(fleet, control, joining, { dispatcher: 'control.test' }));
     await opened.close();
-    (await joining.agent.serve())._unsafeUnwrap();
+    value(await joining.agent.serve());
     const { own } = await identityOf(control);
     expect((await recordOf(control, 'new')).standing.serials).toEqual([own.current, own.next]);
     expect((await states(control))['new']).toBe('current');
@@ -246,17 +246,17 @@ describe('an agent that refuses the next serial', () => {
 
   it('keeps the switch waiting, and a later pass goes on', async () => {
     const { control, disk } = await refused();
-    const { current } = (await control.dispatcher.serialStatus())._unsafeUnwrap();
+    const { current } = value(await control.dispatcher.serialStatus());
     const first = await rotated(control);
     expect(first).toMatchObject({ state: 'waiting', refused: [{ name: 'a' }] });
-    expect((await control.dispatcher.serialStatus())._unsafeUnwrap()).toMatchObject({
+    expect(value(await control.dispatcher.serialStatus())).toMatchObject({
       current,
       next: first.next,
     });
     expect((await states(control))['a']).toBe('pending');
     for (const name of names) expect(await runFails(control, name)).toBeUndefined();
     disk.full = false;
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().rotation).toMatchObject({
+    expect(value(await control.dispatcher.maintain()).rotation).toMatchObject({
       state: 'switched',
       next: first.next,
     });
@@ -291,7 +291,7 @@ describe('an agent that refuses the next serial', () => {
     disk.full = false;
     const second = await rotated(control);
     expect(second.next).not.toBe(next);
-    for (const name of names) (await control.dispatcher.readmit(name))._unsafeUnwrap();
+    for (const name of names) value(await control.dispatcher.readmit(name));
     await control.dispatcher.maintain();
     for (const name of names) expect(await serialsTrusted(host(name))).not.toContain(next);
   });
@@ -302,7 +302,7 @@ describe('a rotation that is interrupted is gone on with', () => {
     const { control, clock, host } = await fleetOfFour();
     await clock.advance(276 * day);
     // The agents' own certificates are due as well, and are not what this is about.
-    expect((await control.restarted().dispatcher.maintain())._unsafeUnwrap().failed).toEqual([]);
+    expect(value(await control.restarted().dispatcher.maintain()).failed).toEqual([]);
     await clock.advance(276 * day);
     const old = (await identityOf(control)).own.current;
     control.writeFails = nth(n);
@@ -315,7 +315,7 @@ describe('a rotation that is interrupted is gone on with', () => {
       expect(await runFails(control, name)).toBeUndefined();
     }
     const again = control.restarted();
-    const second = (await again.dispatcher.maintain())._unsafeUnwrap();
+    const second = value(await again.dispatcher.maintain());
     expect(second.failed).toEqual([]);
     expect((await identityOf(again)).own.current).not.toBe(old);
     for (const name of names) expect(await runFails(again, name)).toBeUndefined();
@@ -367,11 +367,11 @@ describe('no run fails because of a rotation', () => {
     const lanes = others.flatMap((each) => names.map((name) => lane(each, name)));
     try {
       for (let turn = 0; turn < 6; turn += 1) {
-        (await control.dispatcher.revoke(`abc${turn}`))._unsafeUnwrap();
+        value(await control.dispatcher.revoke(`abc${turn}`));
         expect((await rotated(control)).state).toBe('switched');
-        (await control.dispatcher.maintain())._unsafeUnwrap();
+        value(await control.dispatcher.maintain());
         await clock.advance(31 * day);
-        (await control.dispatcher.maintain())._unsafeUnwrap();
+        value(await control.dispatcher.maintain());
       }
     } finally {
       running = false;
@@ -388,14 +388,14 @@ describe('no run fails because of a rotation', () => {
     const record = await recordOf(control, 'a');
     // The agent has missed a revocation, so that there is something to tell.
     await host('a').down();
-    (await control.dispatcher.revoke('abcdef'))._unsafeUnwrap();
+    value(await control.dispatcher.revoke('abcdef'));
     await host('a').up();
     host('b').full = true;
     const { next } = await rotated(control);
     expect(await serialsTrusted(host('a'))).toContain(next);
     const agent = { host: 'a', record, dial: { host: 'a', port: 7443 } };
     const stale = { ...agent, record: { ...record, standing: { ...record.standing, caSet: undefined } } };
-    (await bringUpToDate(control.context, before, stale))._unsafeUnwrap();
+    value(await bringUpToDate(control.context, before, stale));
     expect(await serialsTrusted(host('a'))).toContain(next);
   });
 
@@ -409,7 +409,7 @@ describe('no run fails because of a rotation', () => {
     }
     const addressed = { host: 'a', record, dial: { host: 'a', port: 7443 } };
     const request = { method: 'POST', path: '/ping', body: {}, ...shortRequest } as const;
-    const { answer } = (await exchange(control.context, identity, addressed, request))._unsafeUnwrap();
+    const { answer } = value(await exchange(control.context, identity, addressed, request));
     expect(answer.status).toBe(200);
     expect((await states(control))['a']).toBe('current');
   });
@@ -545,7 +545,7 @@ describe('a stranger', () => {
   it.each([0, 1, 2])('is refused with a chain of which serial %i is revoked', async (index) => {
     const { control, host, identity, chain, former } = await behind();
     const serials = [former.certificate.serial, ...chain.map((each) => each.new)];
-    (await host('a').keyStore.replace({ 'revoked-serials': `${serials[index]}\n` }))._unsafeUnwrap();
+    value(await host('a').keyStore.replace({ 'revoked-serials': `${serials[index]}\n` }));
     await host('a').reload();
     const answer = await ask(control, identity, 'a', '/rotate-serial', claim(identity, json(chain)));
     expect(answer.status).toBe(403);

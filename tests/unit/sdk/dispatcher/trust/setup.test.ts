@@ -1,7 +1,8 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { failure } from '../../../../../src/domain/core/errors.js';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { setupDispatcher } from '../../../../../src/sdk/dispatcher/trust/setup.js';
+import { failure, value } from '../../../../contract/result.js';
 import { identify, issueAgent, register, withPorts } from '../../../../support/fleet/memory-agents.js';
 import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
@@ -14,7 +15,7 @@ beforeEach(() => {
 });
 
 const documents = async () =>
-  (
+  value(
     await control.context.keyStore.read([
       'ca-key',
       'ca-certificate',
@@ -22,26 +23,26 @@ const documents = async () =>
       'dispatcher-certificate',
       'pairing-key',
       'pairing-certificate',
-    ])
-  )._unsafeUnwrap();
+    ]),
+  );
 
 const configuration = async (context = control.context) =>
-  (await context.files.readText(context.configurationFile, 1e6))._unsafeUnwrap();
+  value(await context.files.readText(context.configurationFile, 1e6));
 
 describe('the CA', () => {
   it('is made once: a second call changes nothing', async () => {
-    const made = (await control.dispatcher.setupCa())._unsafeUnwrap();
+    const made = value(await control.dispatcher.setupCa());
     expect(made.fingerprint).toMatch(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
     expect(made.notAfter - control.context.clock.now()).toBeGreaterThan(3650 * 86_400_000);
     const before = await documents();
-    expect((await control.dispatcher.setupCa())._unsafeUnwrapErr().code).toBe('ca_exists');
+    expect(failure(await control.dispatcher.setupCa()).code).toBe('ca_exists');
     expect(await documents()).toEqual(before);
-    expect((await control.dispatcher.ca())._unsafeUnwrap()).toEqual(made);
+    expect(value(await control.dispatcher.ca())).toEqual(made);
   });
 
   it('that is not there is an error of its own, and nothing is made in its place', async () => {
     for (const outcome of [await control.dispatcher.ca(), await control.dispatcher.setup()]) {
-      const { code, message } = outcome._unsafeUnwrapErr();
+      const { code, message } = failure(outcome);
       expect(code).toBe('ca_missing');
       expect(message).toMatch(/: run `ctrl-exec setup-ca` first$/);
     }
@@ -53,9 +54,9 @@ describe('the identity', () => {
   it('is a client certificate with the URI of the dispatcher, beside one for pairing with another key', async () => {
     const made = await identify(control);
     const read = await documents();
-    const own = crypto.readCertificate(read['dispatcher-certificate'] ?? '')._unsafeUnwrap();
-    const pairing = crypto.readCertificate(read['pairing-certificate'] ?? '')._unsafeUnwrap();
-    const ca = crypto.readCertificate(read['ca-certificate'] ?? '')._unsafeUnwrap();
+    const own = value(crypto.readCertificate(read['dispatcher-certificate'] ?? ''));
+    const pairing = value(crypto.readCertificate(read['pairing-certificate'] ?? ''));
+    const ca = value(crypto.readCertificate(read['ca-certificate'] ?? ''));
     expect(made).toMatchObject({ dispatcherId: 'control', serial: own.serial });
     expect(own).toMatchObject({ uris: ['ctrl-exec:dispatcher:control'], usages: ['clientAuth'] });
     expect(pairing).toMatchObject({ uris: ['ctrl-exec:pairing:control'], usages: ['serverAuth'] });
@@ -71,8 +72,8 @@ describe('the identity', () => {
     control = fleet.dispatcher('c.test', 'key_type = ed25519\ncert_days = 10\n');
     await identify(control);
     const read = await documents();
-    const own = crypto.readCertificate(read['dispatcher-certificate'] ?? '')._unsafeUnwrap();
-    expect(crypto.signingKey(read['dispatcher-key'] ?? '')._unsafeUnwrap().algorithm).toBe('ed25519');
+    const own = value(crypto.readCertificate(read['dispatcher-certificate'] ?? ''));
+    expect(value(crypto.signingKey(read['dispatcher-key'] ?? '')).algorithm).toBe('ed25519');
     expect((own.notAfter - control.context.clock.now()) / 86_400_000).toBeCloseTo(10, 1);
   });
 
@@ -96,14 +97,14 @@ describe('the identity', () => {
   it('is not replaced unless told to', async () => {
     await identify(control);
     const before = await documents();
-    expect((await control.dispatcher.setup())._unsafeUnwrapErr()).toMatchObject({ code: 'identity_exists' });
+    expect(failure(await control.dispatcher.setup())).toMatchObject({ code: 'identity_exists' });
     expect(await documents()).toEqual(before);
-    const replaced = (await control.dispatcher.setup({ replace: true }))._unsafeUnwrap();
+    const replaced = value(await control.dispatcher.setup({ replace: true }));
     const after = await documents();
     expect(after['dispatcher-key']).not.toBe(before['dispatcher-key']);
     expect(after['pairing-key']).not.toBe(before['pairing-key']);
     expect(after['ca-key']).toBe(before['ca-key']);
-    const own = crypto.readCertificate(after['dispatcher-certificate'] ?? '')._unsafeUnwrap();
+    const own = value(crypto.readCertificate(after['dispatcher-certificate'] ?? ''));
     expect(own.serial).toBe(replaced.serial);
   });
 
@@ -112,32 +113,32 @@ describe('the identity', () => {
     await register(control, 'web-01', await issueAgent(control, 'web-01'));
     const before = await documents();
     for (const options of [{ replace: true }, {}, { force: true }]) {
-      const refused = (await control.dispatcher.setup(options))._unsafeUnwrapErr();
+      const refused = failure(await control.dispatcher.setup(options));
       expect(refused.code).toBe('identity_exists');
       expect(await documents()).toEqual(before);
     }
-    const refused = (await control.dispatcher.setup({ replace: true }))._unsafeUnwrapErr();
+    const refused = failure(await control.dispatcher.setup({ replace: true }));
     expect(refused.message).toMatch(/use rotate-cert/);
-    (await control.dispatcher.setup({ replace: true, force: true }))._unsafeUnwrap();
+    value(await control.dispatcher.setup({ replace: true, force: true }));
     expect((await documents())['dispatcher-key']).not.toBe(before['dispatcher-key']);
   });
 
   it('is not replaced when it cannot be known whether agents are registered', async () => {
     await identify(control);
     const before = await documents();
-    const down = failure('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
+    const down = errorOf('store_failed', 'no store', { operation: 'open', reason: 'EACCES' });
     const { registry } = control.context;
     const context = withPorts(control, { registry: { ...registry, list: () => errAsync(down) } });
-    expect((await setupDispatcher(context, { replace: true }))._unsafeUnwrapErr()).toEqual(down);
+    expect(failure(await setupDispatcher(context, { replace: true }))).toEqual(down);
     expect(await documents()).toEqual(before);
   });
 
   it('that somebody else makes at the same moment is not overwritten', async () => {
-    (await control.dispatcher.setupCa())._unsafeUnwrap();
+    value(await control.dispatcher.setupCa());
     const both = await Promise.all([control.dispatcher.setup(), control.dispatcher.setup()]);
     expect(both.filter((outcome) => outcome.isOk()).length).toBe(1);
     const [made] = both.flatMap((outcome) => (outcome.isOk() ? [outcome.value] : []));
-    const own = crypto.readCertificate((await documents())['dispatcher-certificate'] ?? '')._unsafeUnwrap();
+    const own = value(crypto.readCertificate((await documents())['dispatcher-certificate'] ?? ''));
     expect(own.serial).toBe(made?.serial);
   });
 });

@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import type { CtrlExecError } from '../../../../../src/domain/core/errors.js';
+import { failure, value } from '../../../../contract/result.js';
 import {
   type Control,
   day,
@@ -47,10 +48,10 @@ describe.each(Object.entries(works))('%s that is stopped', (_name, work) => {
     const before = (await identityOf(control)).own;
     const sent = control.sent.length;
     const outcome = await fleet.settle(work(control, { signal: AbortSignal.abort() }));
-    expect(outcome._unsafeUnwrapErr().code).toBe('aborted');
+    expect(failure(outcome).code).toBe('aborted');
     expect(control.sent).toHaveLength(sent);
     expect((await identityOf(control)).own).toEqual(before);
-    expect((await control.dispatcher.locks())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.locks())).toEqual([]);
   });
 
   it.each([1, 2, 4, 6, 9])(
@@ -61,15 +62,15 @@ describe.each(Object.entries(works))('%s that is stopped', (_name, work) => {
       const outcome = await fleet.settle(work(control, { signal }));
       end();
       // Where it had less to do than that, it was not stopped.
-      if (signal.aborted) expect(outcome._unsafeUnwrapErr().code).toBe('aborted');
-      else outcome._unsafeUnwrap();
-      expect((await control.dispatcher.locks())._unsafeUnwrap()).toEqual([]);
+      if (signal.aborted) expect(failure(outcome).code).toBe('aborted');
+      else value(outcome);
+      expect(value(await control.dispatcher.locks())).toEqual([]);
       for (const name of names) expect([name, await runFails(control, name)]).toEqual([name, undefined]);
-      const later = (await fleet.settle(control.dispatcher.maintain()))._unsafeUnwrap();
+      const later = value(await fleet.settle(control.dispatcher.maintain()));
       expect(later.failed).toEqual([]);
       expect((await identityOf(control)).own.next).toBeUndefined();
       for (const name of names) expect([name, await runFails(control, name)]).toEqual([name, undefined]);
-      const { agents } = (await control.dispatcher.serialStatus())._unsafeUnwrap();
+      const { agents } = value(await control.dispatcher.serialStatus());
       expect(agents.map(({ state }) => state)).toEqual(names.map(() => 'current'));
     },
   );
@@ -78,22 +79,22 @@ describe.each(Object.entries(works))('%s that is stopped', (_name, work) => {
 describe('a revocation that is stopped', () => {
   it('before it began has revoked nothing', async () => {
     const { control } = await world();
-    const error = (await control.dispatcher.revoke('a', { signal: AbortSignal.abort() }))._unsafeUnwrapErr();
+    const error = failure(await control.dispatcher.revoke('a', { signal: AbortSignal.abort() }));
     expect(error.code).toBe('aborted');
-    expect((await control.dispatcher.revocations())._unsafeUnwrap()).toEqual([]);
+    expect(value(await control.dispatcher.revocations())).toEqual([]);
   });
 
   it('while agents are told holds all the same, and they are told at the next contact', async () => {
     const { control } = await world();
     const { signal, end } = stopAt(control, 1);
-    const error = (await control.dispatcher.revoke('a', { signal }))._unsafeUnwrapErr();
+    const error = failure(await control.dispatcher.revoke('a', { signal }));
     end();
     expect(error).toMatchObject({
       code: 'aborted',
       message: expect.stringContaining('revoked all the same'),
     });
     expect(await runFails(control, 'a')).toMatch(/revoked/);
-    expect((await control.dispatcher.maintain())._unsafeUnwrap().failed).toEqual([]);
+    expect(value(await control.dispatcher.maintain()).failed).toEqual([]);
     expect(await runFails(control, 'b')).toBeUndefined();
   });
 });
@@ -103,12 +104,12 @@ describe('a readmission that is stopped', () => {
     for (const count of [1, 2, 3]) {
       const { clock, control } = await world();
       await clock.advance(100 * day);
-      (await control.dispatcher.rotate())._unsafeUnwrap();
+      value(await control.dispatcher.rotate());
       const { signal, end } = stopAt(control, count);
-      const error = (await control.dispatcher.readmit('a', { signal }))._unsafeUnwrapErr();
+      const error = failure(await control.dispatcher.readmit('a', { signal }));
       end();
       expect(error.code).toBe('aborted');
-      (await control.dispatcher.readmit('a'))._unsafeUnwrap();
+      value(await control.dispatcher.readmit('a'));
       expect(await runFails(control, 'a')).toBeUndefined();
     }
   });
