@@ -1071,7 +1071,7 @@ export const defences = [
   {
     threat: 'A script without `#!` ends up in `/bin/sh`, where arguments are commands',
     stoppedBy: 'refused before the system is asked',
-    test: 'unit/adapters/child-process/runner.test.ts',
+    test: 'slow/adapters/child-process-runner.test.ts',
     named: 'what cannot be started text without an interpreter line: said so, never thrown',
     without: {
       file: 'src/adapters/child-process/refusal.ts',
@@ -1084,7 +1084,7 @@ export const defences = [
       'The agent is killed between accepting a job and starting it, and the job is run after it was said to be lost',
     stoppedBy:
       'who may run it is decided by one file that appears once, made by its watcher or by who gives it up',
-    test: 'unit/adapters/child-process/jobs.test.ts',
+    test: 'slow/adapters/child-process-jobs.test.ts',
     named: 'a start that was interrupted is lost, and whoever comes late to run it does not',
     without: {
       file: 'src/adapters/child-process/jobs/watch.ts',
@@ -1096,7 +1096,7 @@ export const defences = [
     threat:
       'The system gives the id of a dead process out again, and a stranger is signalled, or believed in, for it',
     stoppedBy: 'a process is its id, its start time and the boot in which it ran',
-    test: 'unit/adapters/child-process/jobs.test.ts',
+    test: 'slow/adapters/child-process-jobs.test.ts',
     named: 'ids that the same boot gave out again are not taken for theirs',
     without: {
       file: 'src/adapters/child-process/process-identity.ts',

@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processAuthHook } from '../../../../src/adapters/child-process/auth-hook.js';
@@ -158,14 +158,5 @@ describe('how a hook behaves', () => {
     };
     await eventually(() => read().endsWith('\n'));
     process.kill(Number(read()), 'SIGKILL');
-  });
-
-  test('a hundred questions leave no descriptor', async () => {
-    const path = shell('exit 0');
-    await ask(path);
-    const before = readdirSync('/proc/self/fd').length;
-    for (let round = 0; round < 10; round += 1)
-      await Promise.all(Array.from({ length: 10 }, () => ask(path)));
-    await eventually(() => readdirSync('/proc/self/fd').length <= before);
   });
 });

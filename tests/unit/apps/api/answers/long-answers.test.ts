@@ -73,22 +73,6 @@ const begun = (port: number) => {
 };
 
 describe('an answer', () => {
-  it('that is longer than any text of V8 is given whole', async () => {
-    const { port, unexpected } = await longRuns(550, 1024 * 1024);
-    const answer = await begun(port);
-    let length = 0;
-    let tail = '';
-    for await (const part of answer as AsyncIterable<Buffer>) {
-      length += part.length;
-      tail = (tail + part.subarray(-40).toString()).slice(-40);
-    }
-    expect(answer.statusCode).toBe(200);
-    expect(answer.complete).toBe(true);
-    expect(length).toBeGreaterThan(0x1fffffe8);
-    expect(tail).toMatch(/"rtt":"1ms","reqid":"r"\}\]\}$/);
-    expect(unexpected).toEqual([]);
-  });
-
   it('that is long and that nobody reads is not made', async () => {
     const { port, unexpected } = await longRuns(550, 1024 * 1024);
     const before = process.memoryUsage().rss;
@@ -97,21 +81,6 @@ describe('an answer', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(256 * 1024 * 1024);
     answer.destroy();
     expect(unexpected).toEqual([]);
-  });
-
-  it('that is long keeps nobody else waiting', async () => {
-    const { port } = await longRuns(1, 64 * 1024 * 1024, '\u0001');
-    let last = performance.now();
-    let longest = 0;
-    const beat = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last);
-      last = performance.now();
-    }, 5);
-    const answer = await begun(port);
-    answer.resume();
-    await new Promise((resolve) => answer.once('end', resolve));
-    clearInterval(beat);
-    expect(longest).toBeLessThan(400);
   });
 
   it('that is not long says its length', async () => {

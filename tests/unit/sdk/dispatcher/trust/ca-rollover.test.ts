@@ -198,33 +198,6 @@ describe('rotate-ca', () => {
     expect(await casOf(world.control)).toHaveLength(2);
   });
 
-  it('does not fail a run', async () => {
-    const world = await fleetOfThree();
-    const { control, clock } = world;
-    const problems: string[] = [];
-    let running = true;
-    let runs = 0;
-    const lanes = [control, control.restarted()].flatMap((each) =>
-      names.map(async (name) => {
-        while (running) {
-          const problem = await runFails(each, name, `n${runs}`);
-          runs += 1;
-          if (problem !== undefined) problems.push(`${name}: ${problem}`);
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-      }),
-    );
-    await rotateCa(world);
-    await clock.advance(31 * day);
-    await control.dispatcher.maintain();
-    await control.dispatcher.maintain();
-    running = false;
-    await Promise.all(lanes);
-    expect(await casOf(control)).toHaveLength(1);
-    expect(problems).toEqual([]);
-    expect(runs).toBeGreaterThan(10);
-  });
-
   it('an agent that pairs while it goes on, and one that pairs again, have what they need', async () => {
     const world = await fleetOfThree();
     const { control, fleet, host } = world;
@@ -443,25 +416,6 @@ describe('readmit', () => {
     expect(await stateOf(host('c'))).toMatchObject({ cas: 1 });
     expect(await runFails(control, 'c')).toBeUndefined();
   });
-
-  it('interrupted at every step, it can be done again', async () => {
-    for (const path of ['/rotate-serial', '/renew', '/renew-complete', '/ping']) {
-      for (const loss of ['request', 'answer'] as const) {
-        const { control } = await away(370, async ({ control: { dispatcher } }) => dispatcher.rotate());
-        let lost = false;
-        control.fault = (asked) => {
-          if (lost || asked !== path) return undefined;
-          lost = true;
-          return loss;
-        };
-        const first = await control.dispatcher.readmit('c');
-        expect({ path, loss, lost }).toEqual({ path, loss, lost: true });
-        if (first.isErr() && (await runFails(control, 'c')) !== undefined)
-          value(await control.dispatcher.readmit('c'));
-        expect(await runFails(control, 'c')).toBeUndefined();
-      }
-    }
-  }, 120_000);
 
   it('does not accept another key, though its certificate is of the CA and in that name', async () => {
     const { control, host, clock } = await away(370);

@@ -1,3 +1,0 @@
-import { testTogether } from '../support/together/suite.js';
-
-testTogether(5);

@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { buildSync } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
+import { fileReplayCache } from '../../../src/adapters/files/journal/replay-cache.js';
+import { value } from '../../contract/result.js';
+import { temporaryDirectory } from '../../unit/adapters/files/identity/key-store-fixture.js';
+
+const rounds = 6;
+
+/** Numbers from 0 to 1 that follow from a seed. */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+interface Line {
+  readonly [name: string]: unknown;
+}
+
+describe('killed at any moment', () => {
+  let home: string;
+  let program: string;
+  beforeAll(() => {
+    home = temporaryDirectory();
+    program = join(home, 'child.mjs');
+    buildSync({
+      entryPoints: [join(import.meta.dirname, 'kill-child.ts')],
+      outfile: program,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+    });
+  });
+  afterAll(() => rmSync(home, { recursive: true }));
+
+  /** What a child reported until it was killed, which is when it had reported so many lines. */
+  const killedAfter = async (lines: number, ...args: readonly string[]): Promise<readonly Line[]> => {
+    const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(child, 'close');
+    const reported: Line[] = [];
+    for await (const line of createInterface(child.stdout)) {
+      reported.push(JSON.parse(line) as Line);
+      if (reported.length === lines) child.kill('SIGKILL');
+    }
+    expect((await closed)[1]).toBe('SIGKILL');
+    return reported;
+  };
+
+  it('no nonce is fresh twice', async () => {
+    const seed = Date.now() % 2 ** 31;
+    const random = randomOf(seed);
+    const directory = join(home, 'replay');
+    mkdirSync(directory);
+    const pairing = fileReplayCache({ directory, bootId: () => 'this boot' });
+    value(await pairing.begin());
+    await pairing.close();
+    const entered: { keyid: string; nonce: string; until: number; now: number }[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const said = `round ${round}, seed ${seed}`;
+      const lines = 2 + Math.floor(random() * 1500);
+      const [first, ...fresh] = await killedAfter(lines, 'enter', directory, String(round));
+      expect(first, said).toEqual({ complete: true });
+      for (const each of fresh) {
+        expect(each['verdict'], said).toBe('fresh');
+        const { nonce, until, now } = each;
+        entered.push({ keyid: 'key', nonce: String(nonce), until: Number(until), now: Number(now) });
+      }
+      const successor = fileReplayCache({ directory, bootId: () => 'this boot' });
+      expect(value(await successor.complete()), said).toBe(true);
+      for (const { now, ...entry } of entered) {
+        const verdict = value(await successor.enter(entry, now));
+        expect(verdict, `${entry.nonce}, ${said}`).toBe('replayed');
+      }
+      await successor.close();
+    }
+    expect(entered.length).toBeGreaterThan(rounds);
+  });
+
+  it('no run begins twice', async () => {
+    const seed = Date.now() % 2 ** 31;
+    const random = randomOf(seed);
+    const directory = join(home, 'runs');
+    for (let round = 0; round < rounds; round += 1) {
+      const said = `round ${round}, seed ${seed}`;
+      const lines = 1 + Math.floor(random() * 1500);
+      const reported = await killedAfter(lines, 'run', directory, String(round));
+      const purged = Math.max(0, ...reported.map(({ purge }) => Number(purge ?? 0)));
+      const successor = fileAgentRuns({ directory });
+      for (const { reqid, round: startedAt, kind } of reported) {
+        if (reqid === undefined || Number(startedAt) < purged) continue;
+        const key = { owner: 'dispatcher-1', reqid: String(reqid) };
+        const claim = value(await successor.begin(key, 'backup', 0));
+        expect(claim.kind === 'known' ? claim.run.state : claim.kind, `${reqid}, ${said}`).toMatch(
+          kind === 'done' ? /^done$/ : /^(lost|done)$/,
+        );
+        if (kind !== 'done' || claim.kind !== 'known' || claim.run.state !== 'done') continue;
+        const text = claim.run.answer && Buffer.from(claim.run.answer).toString();
+        expect(text, `${reqid}, ${said}`).toBe(String(reqid).endsWith('-0') ? reqid : '');
+      }
+      value(await successor.purge(Number.MAX_SAFE_INTEGER));
+      await successor.close();
+    }
+  });
+});

@@ -1,0 +1,59 @@
+/** What the processes do that are killed: `node child.mjs COMMAND DIRECTORY NAME`, one JSON line for each thing that is done. */
+
+import { fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
+import { fileReplayCache } from '../../../src/adapters/files/journal/replay-cache.js';
+import { value } from '../../contract/result.js';
+
+const [command = '', directory = '', name = ''] = process.argv.slice(2);
+const report = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+
+const commands: Readonly<Record<string, () => Promise<void>>> = {
+  /** Enters without end, several at once, in a time that runs so fast that files are changed and removed all along. */
+  enter: async () => {
+    const cache = fileReplayCache({ directory, bootId: () => 'this boot' });
+    report({ complete: value(await cache.complete()) });
+    let now = 1_800_000_000_000 + Number(name) * 3_600_000;
+    for (let round = 0; ; round += 1) {
+      now += 1000;
+      const entries = Array.from({ length: 1 + (round % 6) }, (_, index) => ({
+        keyid: 'key',
+        nonce: `${name}-${round}-${index}`,
+        until: now + 90_000,
+      }));
+      const at = now;
+      await Promise.all(
+        entries.map(async (entry) => {
+          const verdict = value(await cache.enter(entry, at));
+          report({ ...entry, now: at, verdict });
+        }),
+      );
+    }
+  },
+
+  /** Begins and ends without end, several at once, and forgets what is old. */
+  run: async () => {
+    const runs = fileAgentRuns({ directory });
+    for (let round = 0; ; round += 1) {
+      const keys = Array.from({ length: 12 }, (_, index) => ({
+        owner: 'dispatcher-1',
+        reqid: `${name}-${round}-${index}`,
+      }));
+      await Promise.all(
+        keys.map(async (key, index) => {
+          const { kind } = value(await runs.begin(key, 'backup', round));
+          report({ reqid: key.reqid, round, kind });
+          if (index > 9) return;
+          const answer = index === 0 ? Buffer.from(key.reqid) : Buffer.alloc(0);
+          value(await runs.end(key, round + 1, answer));
+          report({ reqid: key.reqid, round, kind: 'done' });
+        }),
+      );
+      if (round % 20 === 19) {
+        report({ purge: round - 10 });
+        value(await runs.purge(round - 10));
+      }
+    }
+  },
+};
+
+await commands[command]?.();

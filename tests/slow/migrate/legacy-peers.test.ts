@@ -1,0 +1,200 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Libsql from 'libsql';
+import { describe, expect, it } from 'vitest';
+import { openDispatcher } from '../../../src/apps/library/index.js';
+import { value } from '../../contract/result.js';
+import { agentOnDisk, atEnd } from '../../support/commands/commands.js';
+import { type LegacyCaOptions, legacyCa, legacySerial } from '../../support/legacy/ca.js';
+import { legacyDispatcher } from '../../support/legacy/dispatcher.js';
+import { oldFleet } from '../../support/legacy/fleet.js';
+import { missingForLwp, realLwp } from '../../support/legacy/perl.js';
+import { legacySerialScript } from '../../support/legacy/run.js';
+
+/** An agent of ours, under the CA of an old control host. */
+async function ourAgent(options: LegacyCaOptions = {}, conf = '') {
+  const ca = await legacyCa({ bits: 2048, ...options });
+  const identity = await ca.issue('ctrl-exec-dispatcher');
+  const own = await ca.issue('web-01');
+  const agent = await agentOnDisk('web-01', `accept_legacy_dispatchers = yes\n${conf}`);
+  mkdirSync(join(agent.home, 'state'));
+  const files = {
+    'agent.key': own.key,
+    'agent.crt': own.certificate,
+    'ca.crt': ca.pem,
+    'state/ctrl-exec-dispatchers': `${identity.serial} control\n`,
+  };
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(agent.home, name), text, { mode: 0o600 });
+  agent.script('hello', '#!/bin/sh\nprintf "hello %s\\n" "$1"\nexit 3\n');
+  agent.script('long', '#!/bin/sh\nprintf begin\nhead -c 300000 /dev/zero | tr "\\0" x\nprintf end\n');
+  return { ca, identity, agent };
+}
+
+describe('our agent', () => {
+  it.skipIf(missingForLwp !== undefined)(
+    `serves real LWP${missingForLwp === undefined ? '' : ` (skipped: ${missingForLwp})`}`,
+    async () => {
+      const { identity, agent } = await ourAgent();
+      await agent.serve();
+      const url = (path: string) => `https://127.0.0.1:${agent.port}${path}`;
+      const ask = async (path: string, body?: unknown) => {
+        const sent = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+        const { line, body: answer } = await realLwp(identity, identity.ca, url(path), sent);
+        return { line, json: JSON.parse(answer.toString()) };
+      };
+      expect(await ask('/run', { script: 'hello', args: ['é'], reqid: '00b1a684576c534a' })).toEqual({
+        line: '200 OK',
+        json: { script: 'hello', exit: 3, stdout: 'hello é\n', stderr: '', reqid: '00b1a684576c534a' },
+      });
+      expect((await ask('/ping', { reqid: 'r1' })).json).toMatchObject({ status: 'ok', reqid: 'r1' });
+      expect((await ask('/capabilities')).json.scripts.map(({ name }: { name: string }) => name)).toEqual([
+        'hello',
+        'long',
+      ]);
+      expect((await ask('/nothing')).line).toBe('401 Unauthorized');
+    },
+  );
+
+  it('gives an old dispatcher no more than it can take', async () => {
+    const { identity, agent } = await ourAgent();
+    await agent.serve();
+    const old = legacyDispatcher({ version: '0.12', identity });
+    const ran = await old.run('127.0.0.1', agent.port, { script: 'long' });
+    expect(ran).toMatchObject({ exit: 0, truncated: { stdout: 300_008 } });
+    expect(/^begin[\s\S]*left out[\s\S]*end$/.test(String(ran['stdout']))).toBe(true);
+  });
+
+  it.each(['0.9', '0.12'] as const)('is renewed by an old dispatcher of %s, at once', async (version) => {
+    const { ca, identity, agent } = await ourAgent();
+    await agent.serve();
+    const old = legacyDispatcher({ version, identity, ca });
+    const renewed = await old.renew('127.0.0.1', agent.port, 'web-01');
+    expect(renewed).toMatchObject({ status: 'ok', answer: { status: 'ok', staged: false } });
+    expect(readFileSync(join(agent.home, 'agent.crt'), 'utf8')).toBe(renewed['certificate']);
+    expect(await old.ping('127.0.0.1', agent.port)).toMatchObject({ status: 'ok' });
+  });
+
+  it.each(['0.9', '0.12'] as const)('follows an old dispatcher of %s to its next serial', async (version) => {
+    const { ca, identity, agent } = await ourAgent({ lastSerial: '1a000000' });
+    await agent.serve();
+    const old = legacyDispatcher({ version, identity });
+    const next = await ca.issue('ctrl-exec-dispatcher-next');
+    const following = legacyDispatcher({ version, identity: next });
+    expect(await following.ping('127.0.0.1', agent.port)).toMatchObject({ status: 'error' });
+    expect(await old.rotateSerial('127.0.0.1', agent.port, next.serial)).toMatchObject({ exit: 0 });
+    expect(await following.ping('127.0.0.1', agent.port)).toMatchObject({ status: 'ok' });
+    await following.rotateSerial('127.0.0.1', agent.port, identity.serial, 'remove');
+    expect(await old.ping('127.0.0.1', agent.port)).toMatchObject({ status: 'error' });
+  });
+});
+
+/** A control host of ours, taken over from an old one, with its first agent still old. */
+async function takenOver(
+  version: '0.8' | '0.12',
+  more: Parameters<Awaited<ReturnType<typeof oldFleet>>['agents'][0]['startOld']>[0],
+) {
+  const fleet = await oldFleet(version);
+  const [one] = fleet.agents;
+  const agent = await one.startOld(more);
+  const imported = await fleet.command('import-state', fleet.control.directory);
+  expect(imported.code, imported.stderr).toBe(0);
+  writeFileSync(fleet.conf, `${readFileSync(fleet.conf, 'utf8')}allow_legacy_agents = *\n`);
+  return { ...fleet, name: one.name, agent };
+}
+
+/** As if what is pinned would end now: an old CA cannot be made to date a certificate back. */
+function aged(home: string) {
+  const store = new Libsql(join(home, 'state/ctrl-exec.db'));
+  store.prepare('UPDATE pins SET not_after = issued_at + 1').run([]);
+  store.close();
+}
+
+/** The dispatcher of that home, as a library. */
+async function dispatcherOf(home: string) {
+  const dispatcher = await openDispatcher({ home });
+  atEnd(() => dispatcher.close());
+  return dispatcher;
+}
+
+describe('an old agent', () => {
+  it('that has had enough connections closes them, and people are told why', async () => {
+    const { name, agent, command } = await takenOver('0.8', { rateLimit: true });
+    let answered = 0;
+    for (let attempt = 0; attempt < 11; attempt += 1) {
+      const { code, stdout } = await command('ping', name);
+      if (code === 0) answered += 1;
+      else
+        expect(stdout).toMatch(/10 times within a minute.*closes connections from this host for 5 minutes/);
+    }
+    expect({ answered, blocked: agent.blocked() }).toEqual({ answered: 10, blocked: 1 });
+    expect(agent.stopped()).toBeUndefined();
+  });
+
+  it('whose key is not the pinned one is refused without ending it', async () => {
+    const { name, agent, command, agents, control } = await takenOver('0.12', {});
+    expect((await command('ping', name)).code).toBe(0);
+    await agent.close();
+    const impostor = await agents[0].startOld({
+      identity: { ...control.issue(name, agents[1].old.agent.key), ca: control.ca.certificate },
+    });
+    const refused = await command('ping', name);
+    expect(refused.stdout).toContain('wrong identity');
+    expect({
+      asked: impostor.exchanges.filter(({ request }) => request),
+      stopped: impostor.stopped(),
+    }).toEqual({
+      asked: [],
+      stopped: undefined,
+    });
+  });
+
+  it('of 0.12 is renewed by maintenance once, and takes the certificate at its next start', async () => {
+    const { name, agent, command, home } = await takenOver('0.12', {});
+    expect((await command('ping', name)).code).toBe(0);
+    aged(home);
+    const later = await dispatcherOf(home);
+    const maintained = value(await later.maintain());
+    expect(maintained).toMatchObject({ renewed: [name] });
+    const staged = agent.staged() ?? '';
+    expect(staged).toContain('BEGIN CERTIFICATE');
+    expect(value(await later.maintain()).renewed).toEqual([]);
+    expect((await command('ping', name)).code).toBe(0);
+    await agent.restart();
+    expect(agent.certificate()).toBe(staged);
+    expect((await command('ping', name)).code).toBe(0);
+    const [record] = value(await later.agents());
+    expect(record?.pins.map(({ state, serial }) => [state, serial])).toEqual([
+      ['active', legacySerial(staged).replace(/^0+/, '')],
+    ]);
+  });
+
+  it('of 0.8 cannot be renewed, which maintenance says; nothing else is lost', async () => {
+    const { name, command, home } = await takenOver('0.8', {});
+    expect((await command('ping', name)).code).toBe(0);
+    aged(home);
+    const later = await dispatcherOf(home);
+    const { failed } = value(await later.maintain());
+    expect(failed).toContainEqual({ name, reason: expect.stringContaining('not found') });
+    expect((await command('ping', name)).code).toBe(0);
+  });
+
+  it.each(['0.8', '0.12'] as const)(
+    'of %s follows a rotation, stops at the reload as it always did, and is reported',
+    async (version) => {
+      const { name, agent, command, agents } = await takenOver(version, {
+        scripts: new Map([legacySerialScript]),
+      });
+      await agents[1].startOld({ scripts: new Map([legacySerialScript]), respawns: true });
+      const [one, two] = agents;
+      expect((await command('ping', one.name, two.name)).code).toBe(0);
+      const rotated = await command('rotate-cert');
+      expect(rotated.stdout).toMatch(/is in use/);
+      expect(rotated.stdout).toContain(`pending ${name}: it took the serial and stopped`);
+      expect(agent.stopped()).toBeDefined();
+      await agent.restart();
+      const pinged = await command('ping', one.name, two.name);
+      expect(pinged.code, pinged.stdout + pinged.stderr).toBe(0);
+    },
+  );
+});

@@ -1,0 +1,115 @@
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '../../support/commands/commands.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const probe = join(root, 'tests/support/import-probe/probe.mjs');
+const { name, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const entries = Object.keys(exports)
+  .filter((entry) => entry !== './package.json')
+  .map((entry) => entry.replace('.', name));
+
+interface Imported {
+  readonly exports: readonly string[];
+  readonly changes: readonly string[];
+  /** Packages of which a file was loaded, sorted. */
+  readonly packages: readonly string[];
+  readonly stderr: string;
+  readonly code: number | null;
+}
+
+/** Imports it in a process of its own, which has to end by itself. */
+async function imported(specifier: string): Promise<Imported> {
+  const child = spawn(process.execPath, [probe, specifier], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'] ?? '' },
+  });
+  const said = async (stream: unknown) => {
+    let text = '';
+    for await (const piece of (stream as Readable).setEncoding('utf8')) text += piece;
+    return text;
+  };
+  const code = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const [stdout, stderr, resolved] = await Promise.all(
+    [child.stdout, child.stderr, child.stdio[3]].map(said),
+  );
+  // The probe's own line is all that may be there.
+  const { required, ...seen } = JSON.parse(stdout ?? '');
+  const files = [...required, ...(resolved ?? '').split('\n')];
+  const packages = files.flatMap((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []);
+  return { ...seen, packages: [...new Set(packages)].sort(), stderr: stderr ?? '', code: await code };
+}
+
+/** A module for the probe to find out about. */
+function planted(text: string): string {
+  const file = join(temporaryDirectory(), 'planted.mjs');
+  writeFileSync(file, text);
+  return file;
+}
+
+// The suites bring a test runner along, which is for tests.
+const quiet = entries.filter((entry) => entry !== 'ctrl-exec/testing');
+
+describe('importing an entry', () => {
+  it.each(quiet)('%s says nothing, changes nothing and leaves nothing open', async (entry) => {
+    const { changes, stderr, code } = await imported(entry);
+    // zod keeps one registry for all of its copies.
+    const own = changes.filter((each) => !/^globalThis: \+__zod_/.test(each));
+    expect({ own, stderr, code }).toEqual({ own: [], stderr: '', code: 0 });
+    if (entry !== 'ctrl-exec/express') expect(changes).toEqual([]);
+  });
+
+  it('the suites can be imported without a test that runs', async () => {
+    const { exports, stderr, code } = await imported('ctrl-exec/testing');
+    expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
+    expect(exports.length).toBeGreaterThan(15);
+    expect(exports.filter((each) => !each.endsWith('Contract'))).toEqual([]);
+  });
+
+  const light = ['ipaddr.js', 'neverthrow', 'structured-headers'];
+  it.each([
+    ['ctrl-exec', light],
+    ['ctrl-exec/agent', light],
+    ['ctrl-exec/client', ['neverthrow']],
+    ['ctrl-exec/errors', []],
+    ['ctrl-exec/ports', []],
+  ])('%s loads what is cheap, and neither express nor commander nor tsyringe', async (entry, packages) => {
+    expect((await imported(entry)).packages).toEqual(packages);
+  });
+});
+
+describe('the probe finds', () => {
+  it.each([
+    ['a new global', 'globalThis.left = 1;', 'globalThis: +left'],
+    ['a global that is gone', 'delete globalThis.fetch;', 'globalThis: -fetch'],
+    ['a changed prototype', 'Object.prototype.left = 1;', 'Object.prototype: +left'],
+    ['the environment', "process.env.LEFT = '1';", 'environment: +LEFT=1'],
+    ['a listener', "process.on('SIGUSR2', () => {}); process.exitCode = 0;", 'listeners: +SIGUSR2'],
+    ['the umask', 'process.umask(0o27);', 'place: +23'],
+    ['a timer', 'setTimeout(() => {}, 50);', 'resources: +Timeout'],
+    ['a timer that nobody waits for', 'setTimeout(() => {}, 50_000).unref();', 'resources: +Timeout'],
+    ['a server', "(await import('node:net')).createServer().listen(0).unref();", 'resources: +TCPSERVERWRAP'],
+  ])('%s', async (_what, text, change) => {
+    const end = text.includes('SIGUSR2')
+      ? "\nsetTimeout(() => process.removeAllListeners('SIGUSR2'), 10);"
+      : '';
+    expect((await imported(planted(text + end))).changes).toContain(change);
+  });
+
+  it.each(['express', 'commander', 'tsyringe', 'zod'])('%s, imported or required', async (library) => {
+    const at = JSON.stringify(join(root, 'package.json'));
+    const required = planted(
+      `import { createRequire } from 'node:module'; const require = createRequire(${at}); globalThis.Reflect.getMetadata ??= () => {}; require('${library}');`,
+    );
+    expect((await imported(required)).packages).toContain(library);
+    const url = JSON.stringify(import.meta.resolve(library));
+    expect(
+      (await imported(planted(`Reflect.getMetadata ??= () => {}; await import(${url});`))).packages,
+    ).toContain(library);
+  });
+});

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest';
+import { dispatcherOnDisk, type Started, shared } from '../../support/commands/commands.js';
+import { gate } from '../../support/fleet/fleet.js';
+
+const fleet = shared(async () => {
+  const control = await dispatcherOnDisk();
+  const one = await control.pairAgent('web-01');
+  const two = await control.pairAgent('web-02');
+  return { control, one, two };
+});
+
+/** A script that prints, then waits for its gate, then prints `done`. */
+const chatty = (says: string, job = gate()) => ({
+  ...job,
+  script: job.script.replace('printf x', `${says}\nprintf x`),
+});
+
+/** Both agents serve; each has a `job` of its own. */
+async function serving(says: string, other = says) {
+  const { control, one, two } = fleet();
+  const jobs = [chatty(says), chatty(other)] as const;
+  one.script('job', jobs[0].script);
+  two.script('job', jobs[1].script);
+  const daemons = [await one.serve(), await two.serve()] as const;
+  return { control, one, two, jobs, daemons };
+}
+
+const idOf = (following: Started) => following.shows(/^Following run ([0-9a-f]{16})$/m, 'stderr');
+
+describe('a run that is followed', () => {
+  it('shows the lines of several hosts as they come, each with its host, and then how each ended', async () => {
+    const { control, jobs } = await serving('echo one; echo two >&2');
+    const following = control.start('run', '--follow', 'web-01', 'web-02', 'job');
+    const reqid = await idOf(following);
+    for (const host of ['web-01', 'web-02']) {
+      await following.shows(new RegExp(`^${host}: one$`, 'm'));
+      await following.shows(new RegExp(`^${host} STDERR: two$`, 'm'));
+    }
+    jobs[1].open();
+    await following.shows(/^web-02: done$/m);
+    await following.shows(new RegExp(`^==> web-02 {2}\\[OK {2}exit:0 {2}\\d+ms {2}req:${reqid}\\]$`, 'm'));
+    expect(following.output()).not.toContain('==> web-01');
+    jobs[0].open();
+    const { code, stdout } = await following.ended;
+    expect(code).toBe(0);
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines).toHaveLength(8);
+    expect(lines.filter((line) => line.startsWith('web-01'))).toEqual(
+      expect.arrayContaining(['web-01: one', 'web-01 STDERR: two', 'web-01: done']),
+    );
+    const status = await control.command('status', reqid, '--json');
+    expect(JSON.parse(status.stdout).results).toMatchObject([
+      { host: 'web-01', exit: 0, stdout: 'one\ndone\n', stderr: 'two\n' },
+      { host: 'web-02', exit: 0, stdout: 'one\ndone\n', stderr: 'two\n' },
+    ]);
+  });
+
+  it('cannot be used by one host to write lines of another, or to move the cursor', async () => {
+    const forged = String.raw`printf 'a\rweb-02: forged\nb\033[1A\033[2Kweb-02: forged\n'; printf 'web-02 STDERR: c\302\205d\tend'`;
+    const { control, jobs } = await serving(forged);
+    const following = control.start('run', '--follow', 'web-01', 'job');
+    await following.shows(/^web-01: a/m);
+    jobs[0].open();
+    const { stdout } = await following.ended;
+    expect(stdout.split('\n').slice(0, 3)).toEqual([
+      'web-01: a\\rweb-02: forged',
+      'web-01: b\\u001b[1A\\u001b[2Kweb-02: forged',
+      'web-01: web-02 STDERR: c\\u0085d\tenddone',
+    ]);
+  });
+
+  it('that loses its agent says that the output was not authenticated, and keeps nothing of it', async () => {
+    const { control, one, jobs, daemons } = await serving('echo some');
+    const following = control.start('run', '--follow', 'web-01', 'job');
+    const reqid = await idOf(following);
+    await following.shows(/^web-01: some$/m);
+    await daemons[0].stop('SIGKILL');
+    const { code, stdout, stderr } = await following.ended;
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: no answer from .*closed/m);
+    expect(stdout).toMatch(/^ {4}UNVERIFIED: the output of web-01 above was never authenticated$/m);
+    expect(stderr).toContain(
+      `No end was heard of web-01, where the script may go on: "ctrl-exec status ${reqid}"`,
+    );
+    const recorded = JSON.parse((await control.command('status', reqid, '--json')).stdout);
+    expect(recorded.results).toMatchObject([
+      { exit: -1, stdout: '', stderr: '', fetch_error: expect.stringContaining('nothing listens') },
+    ]);
+    await one.serve();
+    const after = await control.command('status', reqid);
+    expect(after.stdout).toContain('lost');
+    jobs[0].open();
+  });
+
+  it('goes on when it is interrupted, and says how it is stopped', async () => {
+    const { control, jobs } = await serving('echo some');
+    const following = control.start('run', '--follow', 'web-01', 'job');
+    const reqid = await idOf(following);
+    await following.shows(/^web-01: some$/m);
+    const { code, stderr } = await following.stop('SIGINT');
+    expect(code).toBe(130);
+    expect(stderr).toContain(`"ctrl-exec cancel ${reqid}" stops it`);
+    jobs[0].open();
+    const waited = await control.command('wait', reqid);
+    expect([waited.code, waited.stdout]).toEqual([0, expect.stringContaining('some\ndone\n')]);
+  });
+
+  it('goes on when the command is killed, and its end can be fetched', async () => {
+    const { control, jobs } = await serving('echo some');
+    const following = control.start('run', '--follow', 'web-01', 'web-02', 'job');
+    const reqid = await idOf(following);
+    for (const host of ['web-01', 'web-02']) await following.shows(new RegExp(`^${host}: some$`, 'm'));
+    await following.stop('SIGKILL');
+    for (const job of jobs) job.open();
+    const waited = await control.command('wait', reqid);
+    expect(waited.code).toBe(0);
+    for (const host of ['web-01', 'web-02'])
+      expect(waited.stdout).toMatch(new RegExp(`^==> ${host} {2}\\[OK`, 'm'));
+  });
+
+  it('can be stopped from another terminal', async () => {
+    const { control } = await serving('echo some');
+    const following = control.start('run', '--follow', 'web-01', 'job');
+    const reqid = await idOf(following);
+    await following.shows(/^web-01: some$/m);
+    expect((await control.command('cancel', reqid)).code).toBe(0);
+    const { code, stdout } = await following.ended;
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:126 /m);
+    expect(stdout).toContain('    ERROR: ');
+  });
+
+  it('is not also async, nor JSON', async () => {
+    for (const option of ['--async', '--json']) {
+      const ended = await fleet().control.command('run', '--follow', option, 'web-01', 'job');
+      expect([ended.code, ended.stderr]).toEqual([64, expect.stringContaining(option)]);
+    }
+  });
+});

@@ -1,0 +1,3 @@
+import { testTogether } from '../../support/together/suite.js';
+
+testTogether(5);
