@@ -756,7 +756,7 @@ export const defences = [
     threat: 'An unsigned request asks for more than legacy dispatchers know',
     stoppedBy: 'only the routes of the legacy protocol are served without a signature',
     test: 'unit/sdk/agent/legacy-dispatchers.test.ts',
-    named: "a request that is not signed 'POST' '/v2/cas' is for signers only",
+    named: 'a request that is not signed POST /v2/cas is for signers only',
     defence: 'unsigned-asks-legacy-routes-only',
     without: { by: 'undefined' },
   },
