@@ -128,8 +128,7 @@ describe('the settings of a pull agent', () => {
   });
 
   it('an id that stands in a path leads nowhere else', () => {
-    for (const id of ['..', '.', '', 'a b', 'a\nb', 'x'.repeat(129)])
-      expect(isPathSegment(id)).toBe(false);
+    for (const id of ['..', '.', '', 'a b', 'a\nb', 'x'.repeat(129)]) expect(isPathSegment(id)).toBe(false);
     for (const id of ['agent-1', 'a/b', 'a?b', 'ag%2e']) expect(isPathSegment(id)).toBe(true);
   });
 });
