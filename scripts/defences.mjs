@@ -1,15 +1,18 @@
 // Removes each defence of scripts/defences-list.mjs, one at a time, in a copy of the tree, and sees its test fail.
-// `--docs` writes the table of docs/security.md instead; a name or part of one as an argument checks only those.
+// `--docs` writes the table of docs/security.md instead; an id, or part of a threat or test, as an argument checks only those.
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 import { defences } from './defences-list.mjs';
 
 /** @typedef {import('./defences-list.mjs').Defence} Defence */
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** The project of vitest.config.ts whose tests prove the defences. */
+const project = 'unit';
 const page = join(root, 'docs/security.md');
 const begin = '<!-- defences: made by `npm run docs:defences` -->';
 const end = '<!-- /defences -->';
@@ -36,7 +39,73 @@ export const withTable = (text) => {
   return `${before}${begin}\n\n${defencesTable()}\n\n${rest}`;
 };
 
-/** A copy of what the unit tests need. */
+/** @typedef {{ file: string, text: string, from: number, to: number }} Marker where the comment stands */
+
+/** Every `defence: <id>` comment below src. @returns {Map<string, Marker[]>} by id */
+const findMarkers = () => {
+  const found = new Map();
+  for (const name of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!name.endsWith('.ts')) continue;
+    const file = join('src', name);
+    const text = readFileSync(join(root, file), 'utf8');
+    for (const { 0: comment, 1: id, index } of text.matchAll(/\/[/*] defence: (\S+)(?: \*\/)?/g))
+      found.set(id, [...(found.get(id) ?? []), { file, text, from: index, to: index + comment.length }]);
+  }
+  return found;
+};
+
+export const markers = findMarkers();
+
+/** The largest node that begins right after the comment. @param {ts.SourceFile} source @param {Marker} marker */
+const markedNode = (source, { from, to }) => {
+  /** @param {ts.Node} node @returns {ts.Node | undefined} */
+  const visit = (node) =>
+    node.pos <= from && node.getStart(source) >= to ? node : ts.forEachChild(node, visit);
+  return ts.forEachChild(source, visit);
+};
+
+/**
+ * A name in the tree that is none of the known ones: it would make a test fail for another reason.
+ * @param {ts.Node} tree @param {Set<string>} known
+ */
+const strangeName = (tree, known) => {
+  /** @param {ts.Node} node @returns {string | undefined} */
+  const visit = (node) => {
+    if (ts.isPropertyAccessExpression(node)) return visit(node.expression);
+    if (ts.isPropertyAssignment(node)) return visit(node.initializer);
+    if (!ts.isIdentifier(node)) return ts.forEachChild(node, visit);
+    return known.has(node.text) || node.text in globalThis ? undefined : node.text;
+  };
+  return visit(tree);
+};
+
+/** The file of a defence without it. Throws where that is not possible. @param {Defence} defence */
+export const withoutDefence = ({ defence, without }) => {
+  /** @param {string} why @returns {never} */
+  const fail = (why) => {
+    throw new Error(`${defence}: ${why}`);
+  };
+  const [marker = fail('src has no marker of it'), another] = markers.get(defence) ?? [];
+  if (another) fail('src has more than one marker of it');
+  const { file, text } = marker;
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+  const marked = markedNode(source, marker) ?? fail('nothing begins after its marker');
+  const [node, by] =
+    without === 'never'
+      ? [ts.isIfStatement(marked) ? marked.expression : fail('its marker is before no if'), 'false']
+      : [marked, without === 'remove' ? '' : without.by.replaceAll('$&', () => marked.getText(source))];
+  const rest = text.slice(node.end).replace(without === 'remove' ? /^\s*,/ : '', '');
+  const changed = text.slice(0, node.getStart(source)) + by + rest;
+  if (changed === text) fail('its removal changes nothing');
+  /** @type {any} the types do not have what the parser objects to */
+  const parsed = ts.createSourceFile(file, changed, ts.ScriptTarget.Latest);
+  if (parsed.parseDiagnostics.length > 0) fail('its removal gives no valid syntax');
+  const strange = strangeName(parsed, new Set(text.match(/\w+/g)));
+  if (strange !== undefined) fail(`its removal uses the name ${strange}, which ${file} does not have`);
+  return { file, text, changed };
+};
+
+/** A copy of what the tests need. */
 const copyOfTree = () => {
   const copy = mkdtempSync(join(tmpdir(), 'ctrl-exec-defences-'));
   for (const name of ['src', 'tests', 'scripts', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts'])
@@ -59,7 +128,7 @@ const runTests = (directory, chosen) =>
     const vitest = join(root, 'node_modules/vitest/vitest.mjs');
     const files = new Set(chosen.map(({ test }) => `tests/${test}`));
     const names = chosen.map(({ named }) => literally(named)).join('|');
-    const args = [vitest, 'run', '--project', 'unit', ...files, '-t', names, '--reporter=json'];
+    const args = [vitest, 'run', '--project', project, ...files, '-t', names, '--reporter=json'];
     const child = spawn(process.execPath, args, { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] });
     let output = '';
     child.stdout.on('data', (chunk) => {
@@ -87,23 +156,11 @@ const objectionTo = (ran, { named }) => {
 };
 
 /** @param {string} directory @param {Defence} defence */
-const removeFrom = (directory, { without: { file, from, to } }) => {
-  const path = join(directory, file);
-  const text = readFileSync(path, 'utf8');
-  const found = text.split(from).length - 1;
-  if (found !== 1) throw new Error(`${file}: the defence stands there ${found} times: ${from}`);
-  writeFileSync(
-    path,
-    text.replace(from, () => to),
-  );
-  return () => writeFileSync(path, text);
-};
-
-/** @param {string} directory @param {Defence} defence */
 const check = async (directory, defence) => {
-  const restore = removeFrom(directory, defence);
+  const { file, text, changed } = withoutDefence(defence);
+  writeFileSync(join(directory, file), changed);
   const [after] = await runTests(directory, [defence]);
-  restore();
+  writeFileSync(join(directory, file), text);
   if (!after) return 'does not run without the defence';
   return after.passed ? 'passes also without the defence' : undefined;
 };
@@ -111,8 +168,9 @@ const check = async (directory, defence) => {
 const main = async () => {
   const wanted = process.argv.slice(2);
   const chosen = defences.filter(
-    ({ threat, test }) =>
-      wanted.length === 0 || wanted.some((part) => threat.includes(part) || test.includes(part)),
+    ({ defence, threat, test }) =>
+      wanted.length === 0 ||
+      wanted.some((part) => defence === part || threat.includes(part) || test.includes(part)),
   );
   const directories = /** @type {const} */ ([copyOfTree(), copyOfTree()]);
   let wrong = 0;

@@ -65,7 +65,9 @@ export const stateOf = ({
   if (namespace !== machine.namespace) return 'unknown';
   const stat = statOf(pid);
   if (stat !== undefined && started !== '0')
-    return stat.started === started && !isOver(stat) ? 'alive' : 'dead';
+    return !isOver(stat) && /* defence: process-has-its-start-time */ stat.started === started
+      ? 'alive'
+      : 'dead';
   try {
     process.kill(pid, 0);
     return 'alive';

@@ -22,7 +22,7 @@ const sampleOf = (path: string): Buffer | 'exhausted' | undefined => {
 
 /** What the kernel refuses libuv's `execvp` would hand to /bin/sh. */
 const wouldGoToShell = (sample: Buffer | undefined): boolean => {
-  return sample !== undefined && lacksInterpreter(sample);
+  return /* defence: script-has-interpreter */ sample !== undefined && lacksInterpreter(sample);
 };
 
 const unfit = (value: string): string | undefined => {

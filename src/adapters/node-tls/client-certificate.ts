@@ -18,7 +18,9 @@ export interface Unwanted {
 export function clientCertificate(socket: TLSSocket, crypto: Crypto): Result<Certificate, Unwanted> {
   const presented = socket.getPeerX509Certificate();
   if (!presented) return err({ reason: 'NO_CERTIFICATE' });
-  const verdict = socket.authorized ? undefined : String(socket.authorizationError ?? 'UNAUTHORIZED');
+  const verdict = /* defence: listener-asks-for-our-ca */ socket.authorized
+    ? undefined
+    : String(socket.authorizationError ?? 'UNAUTHORIZED');
   return crypto
     .readCertificate(presented.raw)
     .mapErr((): Unwanted => ({ reason: verdict ?? 'UNREADABLE_CERTIFICATE' }))

@@ -19,7 +19,8 @@ export function serverContext(
     minVersion: 'TLSv1.2',
     ciphers: aeadSuites,
     honorCipherOrder: true,
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET,
+    secureOptions:
+      constants.SSL_OP_NO_RENEGOTIATION | /* defence: tls-has-no-tickets */ constants.SSL_OP_NO_TICKET,
     ...(clientCas ? { ca: [...clientCas] } : {}),
   };
   try {

@@ -32,7 +32,7 @@ export function tlsContexts() {
     const known = contexts.get(key);
     if (known) return known;
     const context = createSecureContext({
-      minVersion: tls13Only ? 'TLSv1.3' : 'TLSv1.2',
+      minVersion: /* defence: agent-pairs-over-tls-1-3 */ tls13Only ? 'TLSv1.3' : 'TLSv1.2',
       ciphers: aeadSuites,
       ...(credentials ? { key: credentials.key, cert: credentials.certificate } : {}),
       ...(trust === 'any' ? {} : { ca: [...trust] }),

@@ -121,7 +121,10 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
     });
     let allowed = false;
     try {
-      const verdict = await Promise.race([target.judge(channel.peer), otherwise]);
+      const verdict = await Promise.race([
+        /* defence: connection-is-judged-again */ target.judge(channel.peer),
+        otherwise,
+      ]);
       allowed = verdict.isOk();
       return verdict;
     } finally {

@@ -67,7 +67,7 @@ function read(pem: string): Result<CertificateRequest, Invalid> {
   if (!request) return err(invalid('is not a well-formed PKCS#10 request'));
   return acceptableKey(request.spki)
     .andThen((key) => {
-      const reason = whySignatureFails(request, key);
+      const reason = /* defence: csr-is-signed-by-its-key */ whySignatureFails(request, key);
       return reason === undefined ? ok({ der, spki: exportSpki(key) }) : err(reason);
     })
     .mapErr(invalid);

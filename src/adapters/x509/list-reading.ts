@@ -49,7 +49,7 @@ function signer(frame: Signed, name: Uint8Array, cas: readonly Certificate[]): R
     if (!issuer || !Buffer.from(issuer.name).equals(name)) continue;
     const outcome = acceptableKey(ca.spki).andThen((key) => {
       const wrong = issuer.maySignLists
-        ? whySignatureFails(frame, key)
+        ? /* defence: list-is-signed-by-ca */ whySignatureFails(frame, key)
         : 'the key usage of its CA certificate does not allow revocation lists';
       return wrong === undefined ? ok(ca) : err(wrong);
     });

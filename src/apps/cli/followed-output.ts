@@ -10,7 +10,7 @@ type Stream = OutputPiece['stream'];
 const visible = (text: string): string =>
   text
     .split('\t')
-    .map((part) => printable(part, Number.POSITIVE_INFINITY))
+    .map((part) => /* defence: followed-output-is-printable */ printable(part, Number.POSITIVE_INFINITY))
     .join('\t');
 
 /** A line as it is shown. A host argument holds no blank, so that no output can be taken for that of another host or stream. */

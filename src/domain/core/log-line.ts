@@ -19,7 +19,7 @@ const short: Readonly<Record<string, string>> = {
 };
 
 const escapeCharacter = (character: string): string => {
-  if (!escaped.test(character)) return character;
+  if (/* defence: log-values-are-escaped */ !escaped.test(character)) return character;
   return short[character] ?? `\\u{${character.codePointAt(0)?.toString(16)}}`;
 };
 

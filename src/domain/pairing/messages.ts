@@ -20,7 +20,7 @@ export const maxPairingBody = 16 * 1024;
 /** Seconds that a session lives. */
 export const sessionSeconds = 600;
 
-const version: Field<2> = oneOf(2);
+const version: Field<2> = /* defence: pairing-messages-are-version-2 */ oneOf(2);
 const session = binary(16);
 const nonce = binary(32);
 const mac = binary(32);

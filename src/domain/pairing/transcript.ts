@@ -27,13 +27,15 @@ export function transcriptHash(sha256: Sha256, transcript: Transcript): Uint8Arr
   return sha256(
     lengthPrefixed(
       'ctrl-exec pair v2 transcript',
+      // defence: pairing-hashes-offer
       transcript.offer.join(','),
       transcript.session,
       transcript.host,
       transcript.csrDer,
+      // defence: pairing-hashes-tls-key
       sha256(transcript.tlsSpki),
-      sha256(lengthPrefixed(...transcript.caDer)),
-      sha256(lengthPrefixed(...transcript.dispatcherDer)),
+      // defence: pairing-hashes-certificates
+      ...[transcript.caDer, transcript.dispatcherDer].map((ders) => sha256(lengthPrefixed(...ders))),
       transcript.joinId ?? new Uint8Array(),
     ),
   );

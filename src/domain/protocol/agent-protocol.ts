@@ -95,13 +95,13 @@ export function readRunResult(body: Body, reqid: string): Result<RunAnswer, Answ
     exit,
     stdout: textOf(body, 'stdout') ?? '',
     stderr: textOf(body, 'stderr') ?? '',
-    ...(error !== undefined && { error: printable(error, 500) }),
+    ...(error !== undefined && { error: /* defence: agent-error-is-printable */ printable(error, 500) }),
     ...(truncated && { truncated }),
   });
 }
 
 const isAboutAnother = (body: Body, reqid: string): boolean =>
-  body['reqid'] !== undefined && body['reqid'] !== reqid;
+  /* defence: answer-is-of-its-request */ body['reqid'] !== undefined && body['reqid'] !== reqid;
 
 function readTruncated(value: unknown): RunAnswer['truncated'] {
   if (typeof value !== 'object' || value === null) return undefined;

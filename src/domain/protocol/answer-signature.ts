@@ -72,7 +72,7 @@ const answerComponents = ({ headers, request }: ResponseMessage, signed: boolean
   contentDigest,
   ...requestParts,
   ...(request && hasHeader(request.headers, 'content-digest') ? [requestDigest] : []),
-  ...(signed ? requestSignature : []),
+  ...(signed ? /* defence: answer-signs-request-signature */ requestSignature : []),
 ];
 
 /** The signature of an answer, well-formed but not yet judged. */
@@ -140,6 +140,9 @@ export function judgeAnswer(
   if (why !== undefined) return err(shortened(why));
   // What is bound to the request needs no clock: a result is not thrown away because two of them differ.
   const apart = Math.abs(signature.created - by.now) / 1000;
+  // defence: unbound-refusal-is-recent
   if (!signature.bound && apart > clockTolerance) return err(`created ${apart} s from now`);
-  return by.contentDigest === signature.contentDigest ? ok(undefined) : err('digest differs');
+  return /* defence: answer-body-has-digest */ by.contentDigest === signature.contentDigest
+    ? ok(undefined)
+    : err('digest differs');
 }

@@ -79,6 +79,7 @@ export function whyNotKey(
 ): string | undefined {
   if (keyid !== by.keyid) return 'keyid is of another certificate';
   if (by.algorithm === undefined) return 'the key of the certificate is of no known algorithm';
+  // defence: algorithm-follows-key
   if (algorithm !== by.algorithm)
     return `alg is ${algorithm}, the key of the certificate is of ${by.algorithm}`;
   return undefined;

@@ -129,7 +129,7 @@ export function streamReader(digest: RunningDigest, maxEnd: number): StreamReade
       }
       ended = true;
       const found = contentDigestOf(digest.digest());
-      return read.digest === found
+      return /* defence: stream-digest-is-compared */ read.digest === found
         ? ok([read])
         : err('the digest of its end line is not the one of what came');
     });

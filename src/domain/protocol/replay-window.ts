@@ -87,7 +87,12 @@ export function replayWindow(capacity: number): ReplayWindow {
       forget(now);
       clearSome();
       const second = secondOf(until);
-      if (!(until >= now) || isLive(seen.get(digest)) || isSpent(second)) return 'replayed';
+      if (
+        !(until >= now) ||
+        /* defence: replay-sees-live-requests */ isLive(seen.get(digest)) ||
+        /* defence: forgotten-times-stay-spent */ isSpent(second)
+      )
+        return 'replayed';
       if (live >= capacity) return 'full';
       add(digest, second);
       return 'fresh';

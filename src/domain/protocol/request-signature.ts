@@ -111,13 +111,14 @@ function readRequest(head: HttpRequestHead, found: LabelledSignature): Result<Re
   const repeated = repeatedHeader(head.headers, single);
   if (repeated !== undefined) return err(`${repeated} is there more than once`);
   const hasBody = covers(found, withBody);
+  // defence: request-signs-all-components
   if (!hasBody && !covers(found, withoutBody)) return err('other components are signed than must be');
   const parameters = readParameters(found, parameterNames);
   if (parameters.isErr()) return err(parameters.error);
   const { created, expires, nonce, keyid, alg } = parameters.value;
   if (fromBase64url(nonce)?.length !== nonceLength) return err(`nonce is not of ${nonceLength} bytes`);
   const lifetime = (expires - created) / 1000;
-  if (lifetime <= 0 || lifetime > longestLifetime)
+  if (lifetime <= 0 || /* defence: signature-lives-shortly */ lifetime > longestLifetime)
     return err(`expires is ${lifetime} s after created, expected 1 to ${longestLifetime}`);
   const contentDigest = contentDigestIn(head.headers);
   if (contentDigest === undefined) return err('content-digest is not the one of sha-256');
@@ -152,9 +153,12 @@ export function judgeRequest(
   const why = whyNotKey(signature, by);
   if (why !== undefined) return err(invalid(why));
   const ahead = (signature.created - by.now) / 1000;
+  // defence: request-of-future-is-refused
   if (ahead > clockTolerance) return err(expired(`created ${ahead} s in the future`));
   const late = (by.now - signature.expires) / 1000;
+  // defence: expired-request-is-refused
   if (late > clockTolerance) return err(expired(`expired ${late} s ago`));
+  // defence: request-is-for-this-agent
   if (!by.targets.includes(signature.target))
     return err({ error: 'wrong target', reason: 'ctrl-exec-target is of another key' });
   return ok(undefined);
@@ -165,6 +169,7 @@ export function judgeRequestBody(
   signed: { readonly contentDigest: string; readonly hasBody: boolean },
   body: { readonly sha256: Uint8Array; readonly length: number },
 ): Result<void, RequestRefusal> {
+  // defence: request-body-has-digest
   if (contentDigestOf(body.sha256) !== signed.contentDigest) return err(invalid('digest differs'));
   if (signed.hasBody !== body.length > 0)
     return err(

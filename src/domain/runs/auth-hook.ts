@@ -35,7 +35,7 @@ export function judgeHook(outcome: HookOutcome, withoutHook: 'allow' | 'deny'): 
     case 'none':
       return withoutHook === 'allow' ? { allowed: true } : { allowed: false, reason: 'denied', code: 1 };
     case 'exited':
-      if (outcome.code === 0) return { allowed: true };
+      if (/* defence: hook-says-yes-by-0-only */ outcome.code === 0) return { allowed: true };
       if (outcome.code === 1 || outcome.code === 2 || outcome.code === 3)
         return { allowed: false, reason: reasons[outcome.code], code: outcome.code };
       return { allowed: false, reason: `hook exited ${outcome.code}`, code: undefined };

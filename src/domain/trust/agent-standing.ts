@@ -108,4 +108,6 @@ export const outlived = (
 export const mayAnswerUnsigned = (
   { name, standing }: { readonly name: string; readonly standing: Pick<AgentStanding, 'speaks'> },
   allowed: '*' | readonly string[],
-): boolean => standing.speaks !== 'signed' && (allowed === '*' || allowed.includes(name));
+): boolean =>
+  (allowed === '*' || allowed.includes(name)) &&
+  /* defence: agent-that-signed-must-sign */ standing.speaks !== 'signed';

@@ -85,6 +85,7 @@ export function whyUnusable(
   if (now < certificate.notBefore) return `not valid before ${new Date(certificate.notBefore).toISOString()}`;
   if (now > certificate.notAfter) return `expired at ${new Date(certificate.notAfter).toISOString()}`;
   if (certificate.isCa) return 'is a CA certificate';
+  // defence: certificate-is-for-its-usage
   if (certificate.usages && !certificate.usages.includes(usage)) return `not for ${usage}`;
   return undefined;
 }

@@ -29,9 +29,12 @@ export function whyNotUnsigned(
 ): string | undefined {
   if (!isUnsigned(request)) return 'it has a signature';
   if (!settings.acceptLegacyDispatchers) return 'accept_legacy_dispatchers is off';
+  // defence: dispatcher-that-signed-must-sign
   if (signing.has(caller.id)) return `dispatcher ${caller.id} has signed before`;
   const route = `${request.method} ${request.path}`;
-  return legacyRoutes.some((form) => form.test(route)) ? undefined : 'only ours ask for this';
+  return legacyRoutes.some((form) => form.test(route))
+    ? undefined
+    : /* defence: unsigned-asks-legacy-routes-only */ 'only ours ask for this';
 }
 
 /** The script by which dispatchers older than 0.11 announce their next serial. */

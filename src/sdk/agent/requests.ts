@@ -74,7 +74,7 @@ async function verified(serving: Serving, request: IncomingRequest): Promise<Htt
   const whole = head.andThen((verified) => checkRequestBody(context.crypto, verified, body.value));
   if (head.isOk() && whole.isErr()) return unverified(context, caller, request, whole.error);
   // The body took its time: what was revoked meanwhile is refused.
-  const still = recognise(context, served.current(), request);
+  const still = /* defence: caller-is-recognised-after-body */ recognise(context, served.current(), request);
   if ('status' in still) return still;
   if (head.isErr()) {
     const since = againstUnsigned(serving, still, request, head.error);
@@ -95,6 +95,7 @@ function againstUnsigned(
   request: IncomingRequest,
   refusal: RequestRefusal,
 ): RequestRefusal | undefined {
+  // defence: unsigned-request-is-refused
   if ('stranger' in caller || refusal.error !== 'signature required') return refusal;
   const { state } = served.current();
   const why = whyNotUnsigned(state, new Set([...state.signing, ...signing]), caller, request);
@@ -211,6 +212,7 @@ async function refuseRepetition(
 ): Promise<HttpAnswer | undefined> {
   const now = context.clock.now();
   const doubtful = doubtfulBefore !== undefined && context.clock.monotonic() < doubtfulUntil;
+  // defence: lost-record-is-in-doubt
   if (doubtful && created <= doubtfulBefore) {
     const seconds = Math.max(1, Math.ceil((doubtfulBefore - now) / 1000));
     const detail = `the agent has lost its record of requests, by a reboot or otherwise, and cannot tell whether this one is a repetition; try again in ${seconds} s`;
@@ -225,7 +227,7 @@ async function refuseRepetition(
     });
     return jsonAnswer(503, { error: 'busy: requests cannot be recorded' }, [['retry-after', '60']]);
   }
-  if (entered.value === 'fresh') return undefined;
+  if (/* defence: replayed-request-is-refused */ entered.value === 'fresh') return undefined;
   if (entered.value === 'full')
     return jsonAnswer(503, { error: 'busy: too many requests in a short time' }, [['retry-after', '60']]);
   return unverified(context, caller, request, { error: 'replayed', reason: 'seen before' });

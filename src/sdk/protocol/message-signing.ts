@@ -132,6 +132,7 @@ export function checkRequestHead(
       targets: own.map((spki) => targetOf(crypto.sha256(spki))),
       now,
     }).andThen(() => {
+      // defence: request-signature-is-verified
       if (!crypto.verify(certificate.spki, utf8(found.base), found.signature))
         return err<VerifiedHead, RequestRefusal>({
           error: 'signature invalid',
@@ -198,7 +199,11 @@ function checkSigned(
       contentDigest: answer.contentDigest,
       now: by.now,
     }).andThen(() =>
-      crypto.verify(by.certificate.spki, utf8(found.base), found.signature)
+      /* defence: answer-signature-is-verified */ crypto.verify(
+        by.certificate.spki,
+        utf8(found.base),
+        found.signature,
+      )
         ? ok(undefined)
         : err('the signature does not hold'),
     ),
@@ -242,7 +247,7 @@ export function checkAnswer(
 const streamHead: AnswerHead = { status: 200, headers: [['content-type', streamType]] };
 
 const endDigest = (crypto: Crypto, { result, digest }: Pick<StreamEnd, 'result' | 'digest'>): string =>
-  streamDigestOf(digest, crypto.sha256(utf8(canonicalJson(result))));
+  streamDigestOf(digest, /* defence: stream-digest-has-result */ crypto.sha256(utf8(canonicalJson(result))));
 
 /**
  * The last line of a streamed answer, signed as an answer is whose content-digest is the digest of all lines before, a comma,

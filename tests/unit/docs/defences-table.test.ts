@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { withTable } from '../../../scripts/defences.mjs';
+import { markers, withoutDefence, withTable } from '../../../scripts/defences.mjs';
 import { defences } from '../../../scripts/defences-list.mjs';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -20,17 +20,16 @@ it('every defence names a test of the unit project', () => {
   expect(missing).toEqual([]);
 });
 
-it('what takes a defence away is found once in its file, and changes it', () => {
-  const found = defences.map(({ threat, without: { file, from, to } }) => ({
-    threat,
-    times: text(file).split(from).length - 1,
-    changes: from !== to,
-  }));
-  expect(found.filter(({ times, changes }) => times !== 1 || !changes)).toEqual([]);
+it('every defence is marked once in src, and what is left without it is another text that parses', () => {
+  for (const defence of defences) expect(() => withoutDefence(defence), defence.threat).not.toThrow();
+});
+
+it('every marker in src is of a defence', () => {
+  expect([...markers.keys()].sort()).toEqual([...new Set(defences.map(({ defence }) => defence))].sort());
 });
 
 it('no two rows are the same', () => {
-  const rows = defences.map(({ threat, stoppedBy }) => JSON.stringify([threat, stoppedBy]));
-  const removals = defences.map(({ without: { file, from } }) => JSON.stringify([file, from]));
-  expect([new Set(rows).size, new Set(removals).size]).toEqual([defences.length, defences.length]);
+  const threats = defences.map(({ threat, stoppedBy }) => JSON.stringify([threat, stoppedBy]));
+  const proofs = defences.map(({ defence, test, named }) => JSON.stringify([defence, test, named]));
+  expect([new Set(threats).size, new Set(proofs).size]).toEqual([defences.length, defences.length]);
 });

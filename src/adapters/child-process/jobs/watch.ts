@@ -56,7 +56,7 @@ export const takeJob = async (directory: string): Promise<Taken> => {
   const record = encode({ watcher: ownIdentity() });
   return (await writeOnce(join(directory, fileNames.watcher), record))
     ? { kind: 'taken', files }
-    : { kind: 'gone' };
+    : /* defence: job-is-started-by-one */ { kind: 'gone' };
 };
 
 /** Overwrites the room in place, and gives it its name: neither asks for more of the disk. */

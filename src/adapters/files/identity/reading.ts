@@ -112,6 +112,7 @@ async function readItem(
   if (file.stats.isDirectory()) return err(systemFailure(path, 'read', 'EISDIR'));
   if (!file.stats.isFile()) return err(systemFailure(path, 'read', 'EINVAL', 'not a regular file'));
   const mode = Number(file.stats.mode & 0o777n);
+  // defence: key-file-is-private
   if (isKey(item) && (mode & 0o077) !== 0) {
     return err(refusal(path, `key file is accessible by others (mode ${octal(mode)}): chmod 600`));
   }

@@ -103,12 +103,14 @@ async function load(path: string, table: RunTable): Promise<boolean> {
   const each = (record: Buffer) => {
     if (!newer && table.apply(record) === 'newer format') newer = true;
   };
+  // defence: runs-survive-restart
   await unless(['ENOENT'], readFrames(path, each));
   return newer;
 }
 
 function markLost({ runs, set }: RunTable): void {
-  for (const [key, run] of runs) if (run.state === 'running') set(key, { ...run, state: 'lost' });
+  for (const [key, run] of runs)
+    if (run.state === 'running') /* defence: interrupted-run-is-lost */ set(key, { ...run, state: 'lost' });
 }
 
 function answersOf({ runs }: RunTable): ReadonlyMap<string, number> {

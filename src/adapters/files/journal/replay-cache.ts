@@ -140,7 +140,7 @@ function openRecord(opening: Opening): ResultAsync<OpenRecord, FileFailure> {
     const sequences = await sequencesIn(directory);
     return { sequences, loaded: await loadGenerations(directory, sequences, seen) };
   }).andThen(({ sequences, loaded: { generations, newest, whole } }) => {
-    const known = whole && boot !== undefined && newest?.boot === boot;
+    const known = /* defence: record-is-of-this-boot */ whole && boot !== undefined && newest?.boot === boot;
     let lossAt = newest?.lossAt;
     if (lossAt !== undefined && (now < lossAt || now > lossAt + LONGEST_LIFE)) {
       seen.spend(lifeFrom(lossAt));

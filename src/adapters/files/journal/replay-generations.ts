@@ -118,6 +118,7 @@ export async function loadGenerations(
     const limit = expected.get(sequence);
     const older = await loadGeneration(directory, sequence, seen, limit);
     generations.push(older.generation);
+    // defence: record-is-complete
     whole &&= older.intact && older.generation.frames === limit;
   }
   for (const range of newest.header?.spent ?? []) seen.spend(range);
@@ -147,6 +148,7 @@ async function loadGeneration(
       strange = true;
       return;
     }
+    // defence: replays-survive-restart
     seen.restore(entry.digest, entry.second);
     frames += 1;
     latest = Math.max(latest, entry.second);

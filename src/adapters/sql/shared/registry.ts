@@ -178,6 +178,7 @@ const renew = (
 ): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
   safeTry(function* () {
     const { pairing } = yield* knownRecord(tx, name);
+    // defence: renewed-key-is-of-no-other
     yield* freeFor(tx, name, pin.spkiSha256);
     yield* issuePin(tx, name, pin, { renewal: 1, endpoint: null, pairing, standing: null });
     return knownRecord(tx, name);

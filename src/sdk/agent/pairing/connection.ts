@@ -63,7 +63,8 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
   let version: 1 | 2 | undefined;
 
   const judgeVersion = (answer: TransportAnswer) => {
-    if (version !== 2) version = answer.status === 404 || isLegacyError(answer.body) ? 1 : 2;
+    if (/* defence: version-2-seen-stays */ version !== 2)
+      version = answer.status === 404 || isLegacyError(answer.body) ? 1 : 2;
   };
 
   const post = (step: string, message: Message): ResultAsync<TransportAnswer, CtrlExecError> =>
@@ -76,6 +77,7 @@ export function openPairingConnection(context: AgentContext, peer: PairingPeer):
           tls13Only: true,
           connectionKey,
           judge: (leaf) => {
+            // defence: pairing-keeps-one-tls-key
             if (seen && !crypto.equal(seen.spki, leaf.spki))
               return errAsync(
                 failure(

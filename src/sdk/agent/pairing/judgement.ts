@@ -90,10 +90,13 @@ export function judgePort(
           found: cas.map(({ der }) => hex(crypto.sha256(der))).join(','),
         }),
       );
-    const ca = cas.find(({ der }) => crypto.equal(crypto.sha256(der), expected));
+    const ca = /* defence: pairing-compares-ca-fingerprint */ cas.find(({ der }) =>
+      crypto.equal(crypto.sha256(der), expected),
+    );
     if (!ca) return wrong('its CA has another fingerprint');
     const why = whyUnusable(leaf, 'serverAuth', clock.now());
     if (why) return wrong(`the certificate of its pairing port ${why}`);
+    // defence: pairing-port-is-of-known-ca
     if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');
     return speaksFor(leaf.uris) ? ok(ca) : wrong(`its pairing port is not the one of ${dispatcherId}`);
   });

@@ -53,6 +53,7 @@ export const judgeVersion1 = (
 ): Result<Judged, CtrlExecError> =>
   safeTry(function* () {
     const { clock, crypto } = judging;
+    // defence: version-1-approval-has-nonce
     if (!crypto.equal(utf8(approval.nonce), utf8(nonce)))
       return err(
         failure(
@@ -100,7 +101,10 @@ const vouchedFor = (
   judgePort(judging, { cas, dispatcherId }, leaf, fingerprint, (uris) => {
     // Certificates of legacy CAs name nobody. One that does must be a dispatcher's: an agent's is of the same CA.
     const own = [pairingUri(dispatcherId), dispatcherUri(dispatcherId)];
-    return uris.length === 0 || uris.some((uri) => own.includes(uri));
+    return (
+      /* defence: version-1-port-is-of-dispatcher */ uris.length === 0 ||
+      uris.some((uri) => own.includes(uri))
+    );
   });
 
 /**

@@ -87,7 +87,7 @@ export const judgeOptions = ({
   allowV1,
   trust,
 }: PairingOptions): Result<void, CtrlExecError<'invalid_argument'>> =>
-  !allowV1 || trust.kind === 'ca-sha256' || trust.kind === 'first-use'
+  /* defence: version-1-needs-known-ca */ !allowV1 || trust.kind === 'ca-sha256' || trust.kind === 'first-use'
     ? ok(undefined)
     : err(
         failure(

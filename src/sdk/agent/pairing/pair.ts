@@ -200,6 +200,7 @@ function compare(
     const dispatcherNonce = answered.nonce;
     if (
       !crypto.equal(answered.session, session) ||
+      // defence: nonce-fits-commitment
       !crypto.equal(commitment(crypto.sha256, th, dispatcherNonce), commit)
     )
       return err(
@@ -223,7 +224,7 @@ function compare(
     const code = pairingCode(crypto.sha256, th, agentNonce, dispatcherNonce);
     const shown = { code, request: hex(session), dispatcherId, version: 'v2' as const };
     onCode?.(shown);
-    if (trust.kind === 'compare' && !(await trust.confirm(shown))) {
+    if (trust.kind === 'compare' && /* defence: person-confirms-at-agent */ !(await trust.confirm(shown))) {
       // A second nonce destroys the session: its place in the queue is free at once. Where it does not arrive, time does it.
       await connection.send('nonce', 'nonce', { v: 2, session, nonce: random.bytes(32) });
       return err(failure('codes_differ', 'the codes were not confirmed: nothing was installed', {}));
@@ -237,7 +238,9 @@ const provesToken = (
   key: Uint8Array,
   message: Uint8Array,
   mac: Uint8Array | undefined,
-) => mac !== undefined && crypto.equal(mac, crypto.hmacSha256(key, message));
+) =>
+  mac !== undefined &&
+  /* defence: dispatcher-proves-join-token */ crypto.equal(mac, crypto.hmacSha256(key, message));
 
 /** M5, repeated until the operator has decided. */
 function fetchCertificate(

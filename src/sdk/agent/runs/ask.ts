@@ -50,7 +50,8 @@ export function readAsk(
   const reqid = typeof id === 'string' && isReqid(id) ? id : undefined;
   const refuse = (error: string) => err({ script: name, reqid, error });
   if (!Array.isArray(args)) return err({ reqid, error: 'args must be an array' });
-  const script = typeof name === 'string' ? state.scripts.get(name) : undefined;
+  const script =
+    typeof name === 'string' ? /* defence: only-named-scripts-run */ state.scripts.get(name) : undefined;
   if (!script) return refuse('script not permitted');
   if (!args.every((arg): arg is string => typeof arg === 'string' && !arg.includes('\0')))
     return refuse('args must be strings without NUL');

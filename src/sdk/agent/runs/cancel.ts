@@ -21,7 +21,7 @@ export async function answerCancel(
   const reqid = parsed.isOk() ? parsed.value['reqid'] : undefined;
   if (typeof reqid !== 'string' || !isReqid(reqid))
     return jsonAnswer(400, { error: 'reqid must be 1 to 64 letters, digits, "_" or "-"' });
-  const outcome = await cancel(runs, { owner: caller.id, reqid });
+  const outcome = await cancel(runs, { owner: /* defence: cancel-is-for-its-owner */ caller.id, reqid });
   if ('failed' in outcome) return unrecordedRead(context, outcome.failed);
   const { status } = outcome;
   context.events.emit({

@@ -54,10 +54,12 @@ export async function begin(
   ask: Ask,
 ): Promise<BegunRun | HttpAnswer> {
   const { reqid, script } = ask;
-  if (reqid === undefined || (caller.unsigned && ask.mode !== 'async')) return forgotten;
+  if (/* defence: run-begins-once */ reqid === undefined || (caller.unsigned && ask.mode !== 'async'))
+    return forgotten;
   const key = { owner: caller.id, reqid };
   const job = await runs.jobs.find(key);
   if (job.isErr()) return unrecorded(context, ask, job.error.message);
+  // defence: jobs-are-asked-before-runs
   if (job.value !== undefined) return repeated(context, caller, ask, job.value);
   // A legacy dispatcher's jobs are known by their own record alone.
   if (caller.unsigned) return forgotten;
@@ -73,7 +75,7 @@ async function claim(
 ): Promise<BegunRun | HttpAnswer> {
   const { clock, events } = context;
   const { store, live, doomed } = runs;
-  const key = { owner: caller.id, reqid: ask.reqid };
+  const key = { owner: /* defence: run-is-remembered-by-owner */ caller.id, reqid: ask.reqid };
   const name = liveKey(key.owner, key.reqid);
   const now = clock.now();
   const claimed = await purgeNowAndThen(runs, now).andThen(() => store.begin(key, script, now));

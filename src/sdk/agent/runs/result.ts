@@ -37,7 +37,7 @@ export async function answerResult(
   runs: Runs,
   reqid: string,
 ): Promise<HttpAnswer> {
-  const key = { owner: caller.id, reqid };
+  const key = { owner: /* defence: result-is-for-its-owner */ caller.id, reqid };
   const job = await runs.jobs.find(key);
   if (job.isErr()) return unrecordedRead(context, job.error.message);
   const oldest = context.clock.now() - settings.asyncTtl * 1000;

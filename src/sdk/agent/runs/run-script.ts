@@ -60,7 +60,7 @@ export async function answerRun(
 /** Where several dispatchers are trusted, the last quarter of the places is none that one of them can have taken from the others. */
 function shareOf({ trust }: AgentState, limit: number): number {
   const several = new Set(trust.map(({ dispatcherId }) => dispatcherId)).size > 1;
-  return several ? limit - Math.floor(limit / 4) : limit;
+  return several ? /* defence: places-are-shared */ limit - Math.floor(limit / 4) : limit;
 }
 
 /** Allowlist, hook, at most once, execution (wire-protocol 1.2, 2.3, 2.5). */

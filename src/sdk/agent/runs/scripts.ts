@@ -65,7 +65,7 @@ export function scriptPath(
     const real = yield* files.realPath(path);
     const directories = await Promise.all(scriptDirs.map((directory) => files.realPath(directory)));
     const existing = directories.flatMap((directory) => (directory.isOk() ? [directory.value] : []));
-    if (withinDirectories(real, existing)) return ok(real);
+    if (/* defence: script-is-within-directories */ withinDirectories(real, existing)) return ok(real);
     const reason = `${real} is not in any of script_dirs`;
     return err(failure('invalid_argument', reason, { field: 'script_dirs', reason }));
   });

@@ -112,7 +112,8 @@ export function streamedRun(
 
   const room = () =>
     new Promise<boolean>((resolve) => {
-      if (size < highWater || state !== 'open') return resolve(state === 'open');
+      if (/* defence: program-waits-for-reader */ size < highWater || state !== 'open')
+        return resolve(state === 'open');
       const go = () => {
         cancel();
         blocked.delete(go);

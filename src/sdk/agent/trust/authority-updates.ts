@@ -40,7 +40,7 @@ function refused(
 
 /** Why a list does not take the place of the one that the same dispatcher brought before. */
 function whyNotAfter(held: HeldList | undefined, list: RevocationList): string | undefined {
-  if (held === undefined || list.number > held.number) return undefined;
+  if (/* defence: list-is-newer */ held === undefined || list.number > held.number) return undefined;
   if (list.number < held.number) return `list ${list.number} is older than the one held, ${held.number}`;
   return includes(list, held) ? undefined : `another list of number ${list.number} is held`;
 }
@@ -161,7 +161,10 @@ function unendorsed(
         endorsements.some((signature) => crypto.verify(spki, caEndorsementMessage(der), signature)),
       ),
   );
-  return foreign && `no CA that is accepted here vouches for the new one (serial ${foreign.serial})`;
+  return (
+    /* defence: new-ca-is-vouched-for */ foreign &&
+    `no CA that is accepted here vouches for the new one (serial ${foreign.serial})`
+  );
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string';
@@ -186,5 +189,5 @@ function objectionTo(
     // Of which CA one is that has not been seen yet, nobody knows; with one that has expired nobody comes.
     return certificate ? certificate.notAfter >= now && !covered(certificate) : !kept;
   });
-  return lost && `dispatcher ${lost.dispatcherId} would be locked out`;
+  return /* defence: nobody-is-locked-out */ lost && `dispatcher ${lost.dispatcherId} would be locked out`;
 }

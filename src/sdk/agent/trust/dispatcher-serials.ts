@@ -105,6 +105,7 @@ function removed({ state }: Current, { id, serial: own }: CallingDispatcher, ser
   if (serial === own) return errAsync(refusal('that serial is the one of this request'));
   const holder = trustedAs(state.trust, serial);
   if (holder === undefined) return okAsync(undefined);
+  // defence: only-own-serials-are-retired
   if (holder !== id) return errAsync(refusal(`serial ${serial} belongs to another dispatcher`));
   return okAsync(trustChange({ state }, removeTrust(state.trust, serial, id), []));
 }
@@ -193,14 +194,18 @@ function follow(
   if (!holder) return err(`the key of ${first.old} is not known here`);
   for (const step of chain) {
     if (step.old !== holder.serial) return err(`the chain is broken at ${step.old}`);
+    // defence: succession-has-no-revoked-serial
     if (state.revoked.has(step.old)) return err(`serial ${step.old} is revoked`);
     const next = crypto.readCertificate(step.newPem);
     if (next.isErr() || next.value.serial !== step.new) return err(`no certificate of ${step.new}`);
+    // defence: succession-is-signed
     if (!crypto.verify(holder.spki, successionMessage(step, next.value.der), step.sig))
       return err(`${step.new} is not signed by ${step.old}`);
     if (!isOf(next.value, id)) return err(`${step.new} is not of ${id}`);
     holder = next.value;
   }
   if (state.revoked.has(holder.serial)) return err(`serial ${holder.serial} is revoked`);
-  return crypto.equal(holder.der, certificate.der) ? ok(id) : err('it ends at another certificate');
+  return /* defence: succession-ends-at-asker */ crypto.equal(holder.der, certificate.der)
+    ? ok(id)
+    : err('it ends at another certificate');
 }

@@ -65,13 +65,15 @@ export function recognise(
     return answer;
   };
   if (!isAllowed(state, address)) return refuse(notAllowed, jsonAnswer(403, { error: notAllowed }));
+  // defence: written-serials-are-refused
   if (state.revoked.has(serial))
     return refuse('certificate revoked', jsonAnswer(403, { error: 'certificate revoked' }));
   const unusable = certificate && whyUnusable(certificate, 'clientAuth', context.clock.now());
   if (unusable) return refuse(unusable, jsonAnswer(403, { error: `certificate ${unusable}` }));
+  // defence: request-is-of-our-ca
   if (certificate && !isOfOurCas(context, certificate, identity.authorities))
     return refuse('certificate of another CA', jsonAnswer(403, { error: 'certificate of another CA' }));
-  const id = trustedAs(state.trust, serial);
+  const id = /* defence: serial-is-trusted */ trustedAs(state.trust, serial);
   if (certificate && id !== undefined && isTheKnown(context, state, certificate))
     return { id, serial, certificate, address };
   if (
@@ -95,7 +97,10 @@ export function isTheKnown(
   certificate: Certificate,
 ): boolean {
   const known = dispatchers.get(certificate.serial);
-  return known === undefined || crypto.equal(known.der, certificate.der);
+  return (
+    known === undefined ||
+    /* defence: trusted-certificate-is-the-known-one */ crypto.equal(known.der, certificate.der)
+  );
 }
 
 const isDispatcher = ({ uris }: Certificate) => uris.some((uri) => uri.startsWith(dispatcherUri('')));

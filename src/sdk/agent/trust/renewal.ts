@@ -177,6 +177,7 @@ function judged(
   const same = bare
     ? certificate.commonName === nameOf(identity.certificate)
     : !named || sameNames(certificate, identity.certificate);
+  // defence: renewed-certificate-has-same-name
   if (!same) return refuse('cert is in another name');
   return okAsync({ 'agent-key': pending.key, 'agent-certificate': certificate.pem });
 }

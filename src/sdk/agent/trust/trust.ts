@@ -70,6 +70,7 @@ export function loadTrust(
     const lists = yield* readLists(context, settings, documents['agent-revocation-lists'], identity);
     const serials = [
       ...revoked.serials,
+      // defence: listed-serials-are-refused
       ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),
     ];
     return ok({
@@ -195,7 +196,7 @@ export const heldFrom = (
 ): HeldList | undefined => {
   const ofCa = lists.filter((list) => list.issuerSpkiSha256 === issuer);
   const from = (id: string | undefined) => ofCa.find((list) => list.dispatcherId === id);
-  return from(dispatcherId) ?? from(undefined);
+  return from(dispatcherId) ?? /* defence: list-is-of-its-dispatcher */ from(undefined);
 };
 
 /** Number of the revocation lists that this host holds of a dispatcher: the lowest among its CAs, 0 where one has none. */

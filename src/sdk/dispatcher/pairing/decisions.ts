@@ -124,7 +124,8 @@ function judgeCode(
         },
       ),
     );
-  if (code === undefined || code === request.code) return okAsync(request);
+  if (/* defence: operator-compares-codes */ code === undefined || code === request.code)
+    return okAsync(request);
   // A slip of the shell is no attack, and must not count as one.
   if (!/^\d{6}$/.test(code)) {
     const reason = 'six digits are expected, as the agent shows them';
@@ -148,6 +149,7 @@ const nameIsFree = (
   replace: boolean,
 ): ResultAsync<void, DecisionFailure> =>
   context.registry.find(name).andThen((record) => {
+    // defence: paired-by-version-2-stays
     if (record?.pairing === 'v2' && version === 'v1')
       return err(
         failure(

@@ -69,7 +69,7 @@ export function joinedBy(
     if (!message.join) return ok(undefined);
     const name = yield* agentName(message.host).mapErr((error) => refusal('invalid', error.message));
     const token = yield* joinTokens.find(hex(message.join));
-    const why = whyNotUsable(token, name, clock.now());
+    const why = whyNotUsable(token, /* defence: join-token-is-for-one-name */ name, clock.now());
     if (why !== undefined || !token) return err(refusal('join_refused', why ?? 'unknown token'));
     const record = yield* registry.find(name);
     // A name that was issued a certificate and never used it is begun anew; one that is in use needs a person.

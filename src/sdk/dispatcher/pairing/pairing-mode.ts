@@ -180,7 +180,9 @@ function pairingSessions(
   const { changed, watch } = vigil;
   /** One after the other: requests at the same moment cannot pass the limits together. */
   const enter = <T>(address: string, work: () => ResultAsync<T, SessionFailure>) =>
-    inOrder(() => admit(address).andThen(vigil.noAttack).andThen(work));
+    inOrder(() =>
+      /* defence: version-1-waits-in-the-queue */ admit(address).andThen(vigil.noAttack).andThen(work),
+    );
   const legacy = legacyPairing(context, { enter, vigil: () => vigil });
 
   /** A started session lives 15 s, an open one as long as was promised; a certificate can be fetched until then. */
@@ -304,9 +306,15 @@ function pairingSessions(
   };
 
   const handle = async (request: IncomingRequest): Promise<ListenerAnswer> => {
-    if (allowV1 && request.method === 'POST' && request.path === '/pair') return legacy.handle(request);
+    if (
+      request.method === 'POST' &&
+      request.path === '/pair' &&
+      /* defence: version-1-is-switched-on */ allowV1
+    )
+      return legacy.handle(request);
     const route = request.method === 'POST' ? routes[request.path] : undefined;
     if (!route) return jsonAnswer(404, { status: 'error', error: 'not_found', reason: 'no such route' });
+    // defence: pairing-port-needs-tls-1-3
     if (request.peer.tlsVersion !== 'TLSv1.3')
       return refused(request, refusal('invalid', 'TLS 1.3 is needed'));
     return request

@@ -126,13 +126,14 @@ export function startSession(
     if (!join || !joinKey)
       return mac ? errAsync(refusal('invalid', 'a join proof without a token')) : okAsync(undefined);
     const expected = crypto.hmacSha256(joinKey, joinAgentMessage(th, commit, given));
+    // defence: agent-proves-join-token
     if (!mac || !crypto.equal(mac, expected))
       return errAsync(refusal('join_refused', 'the proof does not fit the token'));
     return joinTokens
       .bind(join.token.id, hex(sha256(csr.der)))
       .mapErr((error): SessionFailure => error)
       .andThen((bound) => {
-        if (bound) return ok(undefined);
+        if (/* defence: join-token-is-for-one-key */ bound) return ok(undefined);
         context.events.emit({
           action: 'join-token-misused',
           level: 'error',
@@ -152,6 +153,7 @@ export function startSession(
     mac: Uint8Array | undefined,
   ): ResultAsync<NonceAnswer, SessionFailure> => {
     if (state === 'ended') return errAsync(refusal('expired', 'the session has ended'));
+    // defence: session-takes-one-nonce
     if (agentNonce)
       return crypto.equal(agentNonce, given)
         ? okAsync(answerNonce(given))
@@ -184,7 +186,7 @@ export function startSession(
   };
 
   const verified = (signature: Uint8Array, data: Uint8Array): Result<void, SessionFailure> =>
-    crypto.verify(csr.spki, data, signature)
+    /* defence: confirmation-is-of-this-session */ crypto.verify(csr.spki, data, signature)
       ? ok(undefined)
       : err(refusal('invalid', 'the signature does not verify with the key of the CSR'));
 
@@ -218,7 +220,11 @@ export function startSession(
       const { name, replace, port = request.port, lookupBy = request.lookupBy } = decision;
       const issuedAt = clock.now();
       const validity = validFor(context, context.settings.certDays);
-      const certificate = yield* authority.issue({ kind: 'agent', name }, csr.spki, validity);
+      const certificate = yield* authority.issue(
+        { kind: 'agent', /* defence: pairing-names-as-approved */ name },
+        csr.spki,
+        validity,
+      );
       const enrolled = await registry.enrol({
         name,
         endpoint: { host: request.host, ip: request.ip, port, lookupBy },

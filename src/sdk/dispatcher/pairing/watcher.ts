@@ -36,7 +36,7 @@ export function pairingVigil(context: DispatcherContext, options: VigilOptions) 
           ({ decision, createdAt }) =>
             createdAt >= openedAt && decision?.verdict === 'deny' && decision.reason === codesDiffer,
         );
-        if (wrong.length < maxWrongCodes) return ok(undefined);
+        if (/* defence: wrong-codes-end-pairing-mode */ wrong.length < maxWrongCodes) return ok(undefined);
         if (!attacked)
           events.emit({
             action: 'pairing-mode-ended',

@@ -31,6 +31,7 @@ export function lookUp(
     const { script, hosts, username, sourceIp } = record;
     const run = { reqid, submitter: username, submitterIp: sourceIp };
     const question = { action, script, hosts, run };
+    // defence: lookup-is-authorised
     yield* authorise(context, question, caller, withoutHook);
     return ok({ record, question });
   });

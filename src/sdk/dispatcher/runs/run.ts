@@ -146,7 +146,7 @@ async function runOn(
   }).andThen(({ answer, rtt, name }) => {
     const end = stream?.result();
     const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
-    return told.map((read) => resultOf({ ...base, rtt }, read, name));
+    return told.map((read) => resultOf(/* defence: result-is-of-asked-host */ { ...base, rtt }, read, name));
   });
   limit?.stop();
   return outcome.match(

@@ -33,6 +33,7 @@ export function followed(
           if (line.kind !== 'end') continue;
           const by = { certificate: head.peer, now: clock.now() };
           const checked = checkStreamEnd(crypto, head, line, sent, by);
+          // defence: stream-end-is-checked
           if (checked.isErr()) return err(checked.error);
           end = line;
         }

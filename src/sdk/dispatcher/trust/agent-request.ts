@@ -100,7 +100,7 @@ export function sendSigned(
     })
     .orElse((error) =>
       // What has ended as it must is not spoilt by how its connection ends.
-      followed?.following.verdict().isOk()
+      /* defence: stream-needs-its-end */ followed?.following.verdict().isOk()
         ? ok({ ...followed.head, body: new Uint8Array() })
         : err(explained(target, error)),
     )
@@ -142,6 +142,7 @@ function verified(
     errAsync(refusalOf(context, target, sent.path)(status, reason));
   const checked = checkAnswer(crypto, answer, sent, { certificate: peer, now: clock.now() });
   if (checked.isOk()) return signsFromNowOn(context, target.record, peer).map(() => answer);
+  // defence: unsigned-answer-is-refused
   if (!isUnsigned(answer)) return refuse(checked.error);
   const trusts = status === 200 || status === 202 || status === 409 ? target.ownSerial : undefined;
   return whyUnacceptable(context, { peer, trusts })

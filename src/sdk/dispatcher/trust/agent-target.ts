@@ -80,7 +80,8 @@ function notRevoked(
   return ResultAsync.combine([serial, ...others].map((each) => context.revocations.has(each)))
     .mapErr((error): TransportError => error)
     .andThen(([itself = false, ...own]) => {
-      const revoked = itself || (own.length > 0 && own.every((each) => each));
+      const revoked =
+        /* defence: revoked-agent-is-refused */ itself || (own.length > 0 && own.every((each) => each));
       const message = `the certificate of ${name} (serial ${serial}) was revoked; nothing was sent`;
       return revoked ? errAsync(failure('revoked', message, { name, serial })) : okAsync(undefined);
     });
@@ -115,7 +116,7 @@ function judge(
       .find(record.name)
       .mapErr((error): TransportError => error)
       .andThen((latest) => {
-        if (latest && hasKey(latest, digest)) return usable();
+        if (latest && /* defence: agent-has-key-of-its-name */ hasKey(latest, digest)) return usable();
         if (latest?.adopted)
           return notRevoked(context, latest, peer)
             .andThen(() => inDate(context, latest.name, peer, dial.host))
@@ -129,6 +130,7 @@ function judge(
     .findByKey(digest)
     .mapErr((error): TransportError => error)
     .andThen((owner) => {
+      // defence: unknown-key-is-refused
       if (!owner) return wrong(`${printable(host)} answers as ${found}, whose key no registered agent has`);
       return notRevoked(context, owner, peer)
         .andThen(() => inDate(context, owner.name, peer, dial.host))

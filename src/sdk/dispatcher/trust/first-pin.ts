@@ -31,6 +31,7 @@ export function pinFirst(
     errAsync(failure('unpinned', `${name} is unpinned: ${reason}; nothing was sent`, { name, found }));
   if (crypto.equal(peer.spki, by.own.spki))
     return refuse('what answers there has the key of this dispatcher');
+  // defence: first-pin-is-of-recorded-host
   if (!by.whoever && !names(peer, record))
     return refuse(
       `the certificate that answers is of ${found}, not of ${endpoint.host}: if it is the right host, run edit-agent ${name} --pin`,

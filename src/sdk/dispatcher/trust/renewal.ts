@@ -107,7 +107,7 @@ function renewed(
     yield* confirmed(context, latest, begun.peer);
     // It presents its certificate as a client, too, when it pings itself.
     const asClientToo = latest.standing.speaks !== 'signed';
-    const profile = { kind: 'agent', name, asClientToo } as const;
+    const profile = { kind: 'agent', /* defence: renewal-names-as-recorded */ name, asClientToo } as const;
     // Taken before: a CA that takes over meanwhile must find it to be of the former one.
     const issuedAt = clock.now();
     const certificate = yield* authority.issue(profile, csr.spki, validFor(context, settings.certDays));
