@@ -109,31 +109,6 @@ describe('ctrl-exec-agent pull', () => {
     expect(openssl(['req', '-noout', '-pubkey'], csr)).toBe(openssl(['ec', '-in', key, '-pubout']));
   });
 
-  it('from CSR to deployment: what was issued is in place with its key, and reported', async () => {
-    const plane = await fakeControlPlane();
-    const { at, job } = target();
-    plane.jobs = [csrJob()];
-    expect((await once(plane)).code).toBe(0);
-    plane.jobs = [job];
-    const ended = await once(plane);
-    expect([ended.code, plane.faults, reports(plane)]).toEqual([0, [], ['Running', 'Completed']]);
-    const leaf = new X509Certificate(readFileSync(at('cert.pem')));
-    expect(leaf.subjectAltName).toBe('DNS:mc-web.test');
-    expect(readFileSync(at('cert.pem'), 'utf8')).toContain(plane.issuing.pem.trim());
-    expect(readFileSync(at('key.pem'), 'utf8')).toBe(
-      readFileSync(join(keyDirectory(plane), 'mc-web.key'), 'utf8'),
-    );
-    expect([existsSync(at('validated')), existsSync(at('reloaded')), modeOf(at('key.pem'))]).toEqual([
-      true,
-      true,
-      0o640,
-    ]);
-    // Once more: nothing has changed, so nothing is done.
-    plane.jobs = [{ ...job, id: 'job-again' }];
-    expect((await once(plane)).stderr).toContain('CHANGED=no');
-    expect(reports(plane).slice(2)).toEqual(['Running', 'Completed']);
-  });
-
   it('a failed reload is rolled back, and the reason reported', async () => {
     const plane = await fakeControlPlane();
     const { at, job } = target('false');

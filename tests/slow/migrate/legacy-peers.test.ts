@@ -56,15 +56,6 @@ describe('our agent', () => {
     },
   );
 
-  it('gives an old dispatcher no more than it can take', async () => {
-    const { identity, agent } = await ourAgent();
-    await agent.serve();
-    const old = legacyDispatcher({ version: '0.12', identity });
-    const ran = await old.run('127.0.0.1', agent.port, { script: 'long' });
-    expect(ran).toMatchObject({ exit: 0, truncated: { stdout: 300_008 } });
-    expect(/^begin[\s\S]*left out[\s\S]*end$/.test(String(ran['stdout']))).toBe(true);
-  });
-
   it.each(['0.9', '0.12'] as const)('is renewed by an old dispatcher of %s, at once', async (version) => {
     const { ca, identity, agent } = await ourAgent();
     await agent.serve();
@@ -129,24 +120,6 @@ describe('an old agent', () => {
     }
     expect({ answered, blocked: agent.blocked() }).toEqual({ answered: 10, blocked: 1 });
     expect(agent.stopped()).toBeUndefined();
-  });
-
-  it('whose key is not the pinned one is refused without ending it', async () => {
-    const { name, agent, command, agents, control } = await takenOver('0.12', {});
-    expect((await command('ping', name)).code).toBe(0);
-    await agent.close();
-    const impostor = await agents[0].startOld({
-      identity: { ...control.issue(name, agents[1].old.agent.key), ca: control.ca.certificate },
-    });
-    const refused = await command('ping', name);
-    expect(refused.stdout).toContain('wrong identity');
-    expect({
-      asked: impostor.exchanges.filter(({ request }) => request),
-      stopped: impostor.stopped(),
-    }).toEqual({
-      asked: [],
-      stopped: undefined,
-    });
   });
 
   it('of 0.12 is renewed by maintenance once, and takes the certificate at its next start', async () => {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,6 @@ import { temporaryDirectory } from '../../support/commands/commands.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const probe = join(root, 'tests/support/import-probe/probe.mjs');
-const { name, exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const entries = Object.keys(exports)
-  .filter((entry) => entry !== './package.json')
-  .map((entry) => entry.replace('.', name));
 
 interface Imported {
   readonly exports: readonly string[];
@@ -52,18 +48,7 @@ function planted(text: string): string {
   return file;
 }
 
-// The suites bring a test runner along, which is for tests.
-const quiet = entries.filter((entry) => entry !== 'ctrl-exec/testing');
-
 describe('importing an entry', () => {
-  it.each(quiet)('%s says nothing, changes nothing and leaves nothing open', async (entry) => {
-    const { changes, stderr, code } = await imported(entry);
-    // zod keeps one registry for all of its copies.
-    const own = changes.filter((each) => !/^globalThis: \+__zod_/.test(each));
-    expect({ own, stderr, code }).toEqual({ own: [], stderr: '', code: 0 });
-    if (entry !== 'ctrl-exec/express') expect(changes).toEqual([]);
-  });
-
   it('the suites can be imported without a test that runs', async () => {
     const { exports, stderr, code } = await imported('ctrl-exec/testing');
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 });

@@ -37,36 +37,6 @@ const json = async (...words: string[]) => {
 };
 
 describe('a run that the agents do by themselves', () => {
-  it('is accepted, looked at, waited for, and asked for no further once it is settled', async () => {
-    const { control, job, daemons } = await serving();
-    const reqid = await submitted(...both, 'job');
-    await job.started(2);
-    expect((await control.command('list-locks')).stdout).not.toContain('job');
-
-    const under = await json('status', reqid);
-    expect(under).toMatchObject({ code: 0, ok: 1, mode: 'async', complete: false, pending: both });
-    expect(under.hosts).toEqual({ 'web-01': { status: 'running' }, 'web-02': { status: 'running' } });
-    const timedOut = await control.command('wait', reqid, '--timeout', '0');
-    expect(timedOut.code).toBe(2);
-    expect(timedOut.stdout).toContain(`==> web-01  [RUNNING  req:${reqid}]`);
-
-    const waiting = control.start('wait', reqid);
-    job.open();
-    const waited = await waiting.ended;
-    expect([waited.code, waited.stderr]).toEqual([0, '']);
-    for (const host of both)
-      expect(waited.stdout).toContain(`==> ${host}  [OK  exit:0  req:${reqid}]\ndone\n`);
-
-    for (const daemon of daemons) await daemon.stop();
-    const done = { status: 'done', exit: 0, stdout: 'done\n', stderr: '' };
-    expect(await json('status', reqid)).toMatchObject({
-      code: 0,
-      complete: true,
-      pending: [],
-      hosts: { 'web-01': done, 'web-02': done },
-    });
-  });
-
   it('that is busy or cannot be reached on one host is accepted on the other', async () => {
     const { control, two, job, daemons } = await serving();
     quick(two, 'job2', 'exit 3');

@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import {
   type AgentOnDisk,
   dispatcherOnDisk,
-  freePort,
   shared,
   temporaryDirectory,
 } from '../../support/commands/commands.js';
@@ -39,28 +38,6 @@ const fleet = shared(async () => {
 
 describe('hosts that fail', () => {
   const three = ['web-01', 'web-02', 'db-01'];
-
-  it('are reported inline with what to do, and the others complete', async () => {
-    const { control, down } = fleet();
-    const refused = `127.0.0.1:${await freePort()}`;
-    const hosts = ['web-01', 'down-01', 'no-such-host.invalid', 'web-02', refused, 'db-01'];
-    const { code, stdout, stderr } = await control.command('run', '--json', ...hosts, 'name');
-    const { ok, reqid, results } = JSON.parse(stdout);
-    expect({ code, stderr, ok }).toEqual({ code: 1, stderr: '', ok: 1 });
-    const failed = { script: 'name', exit: -1, rtt: expect.stringMatching(/^\d+ms$/), reqid };
-    expect(results).toMatchObject([
-      { host: 'web-01', exit: 0, stdout: 'web-01\n', reqid },
-      { ...failed, host: 'down-01', error: `nothing listens on 127.0.0.1:${down.port}` },
-      {
-        ...failed,
-        host: 'no-such-host.invalid',
-        error: expect.stringMatching(/^the host name no-such-host\.invalid does not resolve \(\w+\)$/),
-      },
-      { host: 'web-02', exit: 0, stdout: 'web-02\n', reqid },
-      { ...failed, host: refused, error: `nothing listens on ${refused}` },
-      { host: 'db-01', exit: 0, stdout: 'db-01\n', reqid },
-    ]);
-  });
 
   it('in text, each under its own head', async () => {
     const { control, down } = fleet();

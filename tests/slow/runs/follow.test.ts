@@ -28,33 +28,6 @@ async function serving(says: string, other = says) {
 const idOf = (following: Started) => following.shows(/^Following run ([0-9a-f]{16})$/m, 'stderr');
 
 describe('a run that is followed', () => {
-  it('shows the lines of several hosts as they come, each with its host, and then how each ended', async () => {
-    const { control, jobs } = await serving('echo one; echo two >&2');
-    const following = control.start('run', '--follow', 'web-01', 'web-02', 'job');
-    const reqid = await idOf(following);
-    for (const host of ['web-01', 'web-02']) {
-      await following.shows(new RegExp(`^${host}: one$`, 'm'));
-      await following.shows(new RegExp(`^${host} STDERR: two$`, 'm'));
-    }
-    jobs[1].open();
-    await following.shows(/^web-02: done$/m);
-    await following.shows(new RegExp(`^==> web-02 {2}\\[OK {2}exit:0 {2}\\d+ms {2}req:${reqid}\\]$`, 'm'));
-    expect(following.output()).not.toContain('==> web-01');
-    jobs[0].open();
-    const { code, stdout } = await following.ended;
-    expect(code).toBe(0);
-    const lines = stdout.trimEnd().split('\n');
-    expect(lines).toHaveLength(8);
-    expect(lines.filter((line) => line.startsWith('web-01'))).toEqual(
-      expect.arrayContaining(['web-01: one', 'web-01 STDERR: two', 'web-01: done']),
-    );
-    const status = await control.command('status', reqid, '--json');
-    expect(JSON.parse(status.stdout).results).toMatchObject([
-      { host: 'web-01', exit: 0, stdout: 'one\ndone\n', stderr: 'two\n' },
-      { host: 'web-02', exit: 0, stdout: 'one\ndone\n', stderr: 'two\n' },
-    ]);
-  });
-
   it('cannot be used by one host to write lines of another, or to move the cursor', async () => {
     const forged = String.raw`printf 'a\rweb-02: forged\nb\033[1A\033[2Kweb-02: forged\n'; printf 'web-02 STDERR: c\302\205d\tend'`;
     const { control, jobs } = await serving(forged);

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { failure } from '../../contract/result.js';
 import { shared } from '../../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
 import {
@@ -49,40 +48,6 @@ const listed = (path: string) =>
   );
 
 describe('an agent that is revoked', () => {
-  it('is refused at once, also on connections that are kept, and everybody is told', async () => {
-    await bothUp();
-    const { control, library } = fleet();
-    const name = await lostHost();
-    const { serial } = identityOf(fleet().agent(name));
-    expect(await ran(library, name, 'count')).toMatchObject({ exit: 0 });
-    expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
-
-    const revoked = await control.command('revoke', name);
-    expect(revoked).toMatchObject({ code: 0, stderr: '' });
-    expect(revoked.stdout).toMatch(
-      new RegExp(`^Revoked of ${name}: ${serial} \\(list \\d+, 2 agents told\\)\n$`),
-    );
-
-    const why = new RegExp(
-      `^the certificate of ${name} \\(serial ${serial}\\) was revoked; nothing was sent$`,
-    );
-    const { exit, error } = await ran(library, name, 'count');
-    expect(exit).toBe(-1);
-    expect(error).toMatch(why);
-    const run = await control.command('run', name, 'count');
-    expect(run.code).toBe(1);
-    expect(run.stdout).toMatch(/ERROR: .* was revoked; nothing was sent/);
-    // By its address, too.
-    const bare = await ran(library, `127.0.0.1:${fleet().agent(name).port}`, 'count');
-    expect(bare.error).toMatch(why);
-    expect(failure(await library.readmit(name)).code).toBe('revoked');
-    expect(fleet().counted(name)).toBe(1);
-    expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
-    for (const each of ['web-01', 'db-01']) expect(held(each)).toMatch(/BEGIN X509 CRL/);
-    // With it nobody speaks any more: it keeps nothing from going on.
-    expect(await control.command('maintain')).toMatchObject({ code: 0 });
-  });
-
   it.skipIf(noOpenssl.missing)(
     `is on a list that openssl reads and verifies, of a number that grows${noOpenssl.because}`,
     async () => {

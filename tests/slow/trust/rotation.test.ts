@@ -6,11 +6,9 @@ import { atEnd, shared, start } from '../../support/commands/commands.js';
 import { eventually, gate, runOne } from '../../support/fleet/fleet.js';
 import {
   backdateSwitch,
-  day,
   lifecycleFleet,
   ran,
   serialIn,
-  serialStatus,
   standings,
   trustedBy,
 } from '../../support/fleet/lifecycle-fleet.js';
@@ -115,36 +113,6 @@ describe('rotate-cert', () => {
     // Whoever was asked since trusts the present serial and the one before, and no older one.
     for (const name of ['web-01', 'web-02'])
       expect(trustedBy(fleet().agent(name)).toSorted()).toEqual(serials.slice(1).toSorted());
-  });
-
-  it('serial-status says what is in use, what was, until when, and how each agent stands', async () => {
-    await settled();
-    const { control } = fleet();
-    const before = await serialStatus(control);
-    expect(before).toMatchObject({ ok: 1, current: inUse(), next: null });
-    const { previous } = before;
-    const at = Date.now();
-    expect(await rotated()).toMatchObject({ state: 'switched', old: before.current });
-
-    const after = await serialStatus(control);
-    expect(after).toMatchObject({ ok: 1, current: inUse(), next: null, previous: before.current });
-    expect(after.previous).not.toBe(previous);
-    expect(Date.parse(after.overlap_ends ?? '')).toBeGreaterThanOrEqual(at + day);
-    expect(Date.parse(after.overlap_ends ?? '')).toBeLessThanOrEqual(Date.now() + day);
-    expect(Date.parse(after.expiry)).toBeGreaterThan(Date.now() + 364 * day);
-    expect(standings(after)).toEqual({ 'db-01': 'current', 'web-01': 'current', 'web-02': 'current' });
-    for (const { serials, last_contact: contact } of after.agents) {
-      expect(serials).toContain(after.current);
-      expect(Date.now() - Date.parse(contact ?? '')).toBeLessThan(3_600_000);
-    }
-    const text = await control.command('serial-status');
-    expect(text).toMatchObject({ code: 0, stderr: '' });
-    expect(text.stdout).toMatch(
-      new RegExp(`^current +${after.current}, valid until \\d{4}-\\d\\d-\\d\\d`, 'm'),
-    );
-    expect(text.stdout).toMatch(new RegExp(`^previous +${before.current}, until \\d{4}-`, 'm'));
-    expect(text.stdout).toMatch(/^web-01 +current +\d{4}-\d\d-\d\d.* [0-9a-f]{32}/m);
-    expect(text.stdout).not.toMatch(/^next/m);
   });
 
   it('an agent that was away within the overlap is pending, and current after a plain run', async () => {

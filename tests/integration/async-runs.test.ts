@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import { dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { gate } from '../support/fleet/fleet.js';
+
+const fleet = shared(async () => {
+  const control = await dispatcherOnDisk('read_timeout = 2\n');
+  const one = await control.pairAgent('web-01');
+  const two = await control.pairAgent('web-02');
+  return { control, one, two };
+});
+
+const both = ['web-01', 'web-02'];
+
+/** Both agents serve, and run a script that goes on until it is told to end. */
+async function serving(script = gate()) {
+  const { control, one, two } = fleet();
+  for (const agent of [one, two]) agent.script('job', script.script);
+  const daemons = [await one.serve(), await two.serve()];
+  return { control, one, two, job: script, daemons };
+}
+
+async function submitted(...words: string[]): Promise<string> {
+  const ended = await fleet().control.command('run', '--async', '--json', ...words);
+  expect([ended.code, ended.stderr]).toEqual([0, '']);
+  const { ok, async, reqid, results } = JSON.parse(ended.stdout);
+  expect([ok, async]).toEqual([1, true]);
+  for (const result of results)
+    expect(result).toMatchObject({ status: 'accepted', reqid, rtt: expect.stringMatching(/^\d+ms$/) });
+  return reqid;
+}
+
+const json = async (...words: string[]) => {
+  const ended = await fleet().control.command(...words, '--json');
+  return { code: ended.code, ...JSON.parse(ended.stdout) };
+};
+
+describe('a run that the agents do by themselves', () => {
+  it('is accepted, looked at, waited for, and asked for no further once it is settled', async () => {
+    const { control, job, daemons } = await serving();
+    const reqid = await submitted(...both, 'job');
+    await job.started(2);
+    expect((await control.command('list-locks')).stdout).not.toContain('job');
+
+    const under = await json('status', reqid);
+    expect(under).toMatchObject({ code: 0, ok: 1, mode: 'async', complete: false, pending: both });
+    expect(under.hosts).toEqual({ 'web-01': { status: 'running' }, 'web-02': { status: 'running' } });
+    const timedOut = await control.command('wait', reqid, '--timeout', '0');
+    expect(timedOut.code).toBe(2);
+    expect(timedOut.stdout).toContain(`==> web-01  [RUNNING  req:${reqid}]`);
+
+    const waiting = control.start('wait', reqid);
+    job.open();
+    const waited = await waiting.ended;
+    expect([waited.code, waited.stderr]).toEqual([0, '']);
+    for (const host of both)
+      expect(waited.stdout).toContain(`==> ${host}  [OK  exit:0  req:${reqid}]\ndone\n`);
+
+    for (const daemon of daemons) await daemon.stop();
+    const done = { status: 'done', exit: 0, stdout: 'done\n', stderr: '' };
+    expect(await json('status', reqid)).toMatchObject({
+      code: 0,
+      complete: true,
+      pending: [],
+      hosts: { 'web-01': done, 'web-02': done },
+    });
+  });
+});

@@ -1,0 +1,61 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { failure } from '../contract/result.js';
+import { shared } from '../support/commands/commands.js';
+import { identityOf, lifecycleFleet, ran } from '../support/fleet/lifecycle-fleet.js';
+
+const fleet = shared(async () => {
+  const made = await lifecycleFleet(['web-01', 'db-01']);
+  await Promise.all([made.up('web-01'), made.up('db-01')]);
+  return made;
+});
+
+const bothUp = () => Promise.all([fleet().up('web-01'), fleet().up('db-01')]);
+const listOf = (name: string) => join(fleet().agent(name).home, 'state/crl.pem');
+const held = (name: string) => (existsSync(listOf(name)) ? readFileSync(listOf(name), 'utf8') : '');
+
+let hosts = 0;
+/** A further agent, which a test may lose. */
+async function lostHost(): Promise<string> {
+  const name = `lost-${++hosts}`;
+  await fleet().add(name);
+  await fleet().up(name);
+  return name;
+}
+
+describe('an agent that is revoked', () => {
+  it('is refused at once, also on connections that are kept, and everybody is told', async () => {
+    await bothUp();
+    const { control, library } = fleet();
+    const name = await lostHost();
+    const { serial } = identityOf(fleet().agent(name));
+    expect(await ran(library, name, 'count')).toMatchObject({ exit: 0 });
+    expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
+
+    const revoked = await control.command('revoke', name);
+    expect(revoked).toMatchObject({ code: 0, stderr: '' });
+    expect(revoked.stdout).toMatch(
+      new RegExp(`^Revoked of ${name}: ${serial} \\(list \\d+, 2 agents told\\)\n$`),
+    );
+
+    const why = new RegExp(
+      `^the certificate of ${name} \\(serial ${serial}\\) was revoked; nothing was sent$`,
+    );
+    const { exit, error } = await ran(library, name, 'count');
+    expect(exit).toBe(-1);
+    expect(error).toMatch(why);
+    const run = await control.command('run', name, 'count');
+    expect(run.code).toBe(1);
+    expect(run.stdout).toMatch(/ERROR: .* was revoked; nothing was sent/);
+    // By its address, too.
+    const bare = await ran(library, `127.0.0.1:${fleet().agent(name).port}`, 'count');
+    expect(bare.error).toMatch(why);
+    expect(failure(await library.readmit(name)).code).toBe('revoked');
+    expect(fleet().counted(name)).toBe(1);
+    expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
+    for (const each of ['web-01', 'db-01']) expect(held(each)).toMatch(/BEGIN X509 CRL/);
+    // With it nobody speaks any more: it keeps nothing from going on.
+    expect(await control.command('maintain')).toMatchObject({ code: 0 });
+  });
+});

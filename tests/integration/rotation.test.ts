@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest';
+import { value } from '../contract/result.js';
+import { shared } from '../support/commands/commands.js';
+import { day, lifecycleFleet, serialIn, serialStatus, standings } from '../support/fleet/lifecycle-fleet.js';
+
+const fleet = shared(async () => {
+  const made = await lifecycleFleet(['web-01', 'web-02', 'db-01'], 'cert_overlap_days = 1\n');
+  for (const name of ['web-01', 'web-02'])
+    for (const script of ['one', 'two', 'kept'])
+      made.agent(name).script(script, `#!/bin/sh\necho ${script}\n`);
+  await Promise.all([made.up('web-01'), made.up('web-02'), made.up('db-01')]);
+  return made;
+});
+
+const everybodyUp = () => Promise.all(['web-01', 'web-02', 'db-01'].map((name) => fleet().up(name)));
+const inUse = () => serialIn(fleet().control.home, 'ctrl-exec.crt');
+
+/** Ends what an earlier test has left announced, and tells everybody. */
+async function settled() {
+  await everybodyUp();
+  const { failed, stale, pending } = value(await fleet().library.maintain());
+  expect({ failed, stale, pending }).toEqual({ failed: [], stale: [], pending: [] });
+}
+
+async function rotated(...options: string[]) {
+  const ended = await fleet().control.command('rotate-cert', '--json', ...options);
+  return { code: ended.code, ...JSON.parse(ended.stdout || '{}') };
+}
+
+describe('rotate-cert', () => {
+  it('serial-status says what is in use, what was, until when, and how each agent stands', async () => {
+    await settled();
+    const { control } = fleet();
+    const before = await serialStatus(control);
+    expect(before).toMatchObject({ ok: 1, current: inUse(), next: null });
+    const { previous } = before;
+    const at = Date.now();
+    expect(await rotated()).toMatchObject({ state: 'switched', old: before.current });
+
+    const after = await serialStatus(control);
+    expect(after).toMatchObject({ ok: 1, current: inUse(), next: null, previous: before.current });
+    expect(after.previous).not.toBe(previous);
+    expect(Date.parse(after.overlap_ends ?? '')).toBeGreaterThanOrEqual(at + day);
+    expect(Date.parse(after.overlap_ends ?? '')).toBeLessThanOrEqual(Date.now() + day);
+    expect(Date.parse(after.expiry)).toBeGreaterThan(Date.now() + 364 * day);
+    expect(standings(after)).toEqual({ 'db-01': 'current', 'web-01': 'current', 'web-02': 'current' });
+    for (const { serials, last_contact: contact } of after.agents) {
+      expect(serials).toContain(after.current);
+      expect(Date.now() - Date.parse(contact ?? '')).toBeLessThan(3_600_000);
+    }
+    const text = await control.command('serial-status');
+    expect(text).toMatchObject({ code: 0, stderr: '' });
+    expect(text.stdout).toMatch(
+      new RegExp(`^current +${after.current}, valid until \\d{4}-\\d\\d-\\d\\d`, 'm'),
+    );
+    expect(text.stdout).toMatch(new RegExp(`^previous +${before.current}, until \\d{4}-`, 'm'));
+    expect(text.stdout).toMatch(/^web-01 +current +\d{4}-\d\d-\d\d.* [0-9a-f]{32}/m);
+    expect(text.stdout).not.toMatch(/^next/m);
+  });
+});
