@@ -5,7 +5,7 @@
  * @typedef {object} Defence
  * @property {string} threat
  * @property {string} stoppedBy
- * @property {string} test below tests/, of the unit project
+ * @property {string} test below tests/, in a tier that needs no built commands
  * @property {string} named part of the full name of the proving test, describe titles included, that no other test has
  * @property {string} defence the id in its marker, the comment `defence: <id>` in src. It marks the largest piece of syntax that
  *   begins right after it: before `a || b` that is all of it, before `b` it is `b`.

@@ -34,6 +34,8 @@ export interface CertificateReader {
 export function certificateReader(): CertificateReader {
   const known = recent<Certificate>(kept.count);
   const parsed = new WeakMap<Certificate, X509Certificate>();
+  /** Of pairs that were judged: both are immutable, and connections bring the same pair with every request. */
+  const judged = new WeakMap<Certificate, WeakMap<Certificate, boolean>>();
 
   const native = (certificate: Certificate) =>
     parsed.get(certificate) ?? new X509Certificate(Buffer.from(certificate.der));
@@ -57,16 +59,25 @@ export function certificateReader(): CertificateReader {
     });
   };
 
+  const judge = (certificate: Certificate, issuer: Certificate): boolean => {
+    if (!issuer.isCa) return false;
+    try {
+      const [subject, authority] = [native(certificate), native(issuer)];
+      return subject.checkIssued(authority) && subject.verify(authority.publicKey);
+    } catch {
+      return false;
+    }
+  };
+
   return {
     read,
     issuedBy: (certificate, issuer) => {
-      if (!issuer.isCa) return false;
-      try {
-        const [subject, authority] = [native(certificate), native(issuer)];
-        return subject.checkIssued(authority) && subject.verify(authority.publicKey);
-      } catch {
-        return false;
-      }
+      const before = judged.get(certificate)?.get(issuer);
+      if (before !== undefined) return before;
+      const issued = judge(certificate, issuer);
+      const verdicts = judged.get(certificate) ?? new WeakMap<Certificate, boolean>();
+      judged.set(certificate, verdicts.set(issuer, issued));
+      return issued;
     },
   };
 }

@@ -13,7 +13,7 @@ import type { KeyType } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import { describeCertificate } from './certificate-description.js';
 import { certificateReader } from './certificate-reader.js';
-import { publicKeys, readSigningKey } from './signature.js';
+import { publicKeys, signingKeys } from './signature.js';
 
 const generate = promisify(generateKeyPair);
 
@@ -30,7 +30,7 @@ const pemOf =
   ({ privateKey }: KeyPairKeyObjectResult) =>
     String(privateKey.export({ type, format: 'pem' }));
 
-/** Cryptography of node:crypto, that is OpenSSL. Certificates and public keys that were read are kept, a bounded number. */
+/** Cryptography of node:crypto, that is OpenSSL. Certificates and keys that were read are kept, a bounded number. */
 export const nodeCrypto = (): Crypto => {
   const certificates = certificateReader();
   return {
@@ -54,7 +54,7 @@ export const nodeCrypto = (): Crypto => {
           reason,
         });
       }),
-    signingKey: readSigningKey,
+    ...signingKeys(),
     ...publicKeys(),
     readCertificate: certificates.read,
     describeCertificate,

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import {
   constants,
+  createHash,
   createPrivateKey,
   createPublicKey,
   type KeyObject,
@@ -50,19 +51,35 @@ function readPrivateKey(pem: string): Result<KeyObject, CtrlExecError<'certifica
   }
 }
 
-export function readSigningKey(pem: string): Result<SigningKey, CtrlExecError<'certificate_invalid'>> {
-  return readPrivateKey(pem).andThen((key) =>
-    algorithmOf(key)
-      .mapErr(invalid)
-      .map((algorithm) => {
-        const { digest, form } = schemes[algorithm];
-        return {
-          algorithm,
-          spki: new Uint8Array(createPublicKey(key).export({ type: 'spki', format: 'der' })),
-          sign: (data: Uint8Array) => new Uint8Array(sign(digest, data, { key, ...form })),
-        };
-      }),
-  );
+/** Reading a private key costs several times what a signature costs: the last 8 are kept, by the digest of their text. */
+export function signingKeys(): Pick<Crypto, 'signingKey'> {
+  const known = recent<SigningKey>(8);
+
+  const read = (pem: string): Result<SigningKey, CtrlExecError<'certificate_invalid'>> =>
+    readPrivateKey(pem).andThen((key) =>
+      algorithmOf(key)
+        .mapErr(invalid)
+        .map((algorithm) => {
+          const { digest, form } = schemes[algorithm];
+          return {
+            algorithm,
+            spki: new Uint8Array(createPublicKey(key).export({ type: 'spki', format: 'der' })),
+            sign: (data: Uint8Array) => new Uint8Array(sign(digest, data, { key, ...form })),
+          };
+        }),
+    );
+
+  return {
+    signingKey: (pem) => {
+      const name = createHash('sha256').update(pem).digest('hex');
+      const before = known.get(name);
+      if (before) return ok(before);
+      return read(pem).map((key) => {
+        known.set(name, key);
+        return key;
+      });
+    },
+  };
 }
 
 /** Taking a public key from its bytes costs several times what a verification costs: the last 1024 are kept. */

@@ -30,19 +30,11 @@ export const notAllowed = 'not in allowed_ips';
 export const isAllowed = ({ settings: { allowedIps } }: AgentState, address: string): boolean =>
   allowedIps === undefined || contains(allowedIps, address);
 
-/** Which CAs a certificate was found to be of: that takes a signature check, and connections bring many requests. */
-const vouched = new WeakMap<Certificate, readonly Certificate[]>();
-
-export function isOfOurCas(
+export const isOfOurCas = (
   { crypto }: AgentContext,
   certificate: Certificate,
   cas: readonly Certificate[],
-): boolean {
-  if (vouched.get(certificate) === cas) return true;
-  const issued = cas.some((ca) => crypto.issuedBy(certificate, ca));
-  if (issued) vouched.set(certificate, cas);
-  return issued;
-}
+): boolean => cas.some((ca) => crypto.issuedBy(certificate, ca));
 
 /**
  * The dispatcher that calls, or the refusal: before the body is read. Dates, revocation and CAs are judged for every
