@@ -37,11 +37,10 @@ const plainRelay = async (post: Post) =>
  * Between the two, with certificates and a commitment of its own towards the agent; session, CSR, and what the agent
  * confirms are passed on to the dispatcher, to get the agent's own key approved there.
  */
-async function forgingRelay(post: Post, options: { breaksCommitment?: boolean } = {}) {
+async function forgingRelay(post: Post) {
   const statuses: number[] = [];
   const forged = await impostor({
     dispatcherId: 'control',
-    ...options,
     onStart: async (message) => {
       const answer = await post('start', JSON.stringify(message));
       return bytesOf(answer.body, 'session');
@@ -101,40 +100,6 @@ describe('a man in the middle', () => {
     expect(await control.agents()).toEqual([]);
   });
 
-  it('who sends certificates of his own makes the codes differ: whoever compares them says no', async () => {
-    const { control, post } = await inPairingMode(identity());
-    const relay = await forgingRelay(post);
-    const { port, steps } = await relay.server();
-    const asking = await ask('web-01', port);
-    const waiting = await onlyRequest(control);
-    expect(waiting.id.slice(0, 8)).toBe(asking.id);
-    expect(asking.code).toBe(relay.code());
-    expect(waiting.code).not.toBe(asking.code);
-    const refused = await control.command('approve', waiting.id, '--code', asking.code);
-    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('the codes differ') });
-    expect(steps).toEqual(['start', 'nonce']);
-    asking.answer('n');
-    expect((await asking.ended).code).toBe(1);
-    expectNothingInstalled(asking.agent);
-    expect(await control.agents()).toEqual([]);
-  });
-
-  it('who sends certificates of his own and passes on that the agent said no has nothing left to be approved', async () => {
-    const { control, post } = await inPairingMode(identity());
-    const relay = await forgingRelay(post);
-    const { port, steps } = await relay.server();
-    const asking = await ask('web-01', port);
-    const waiting = await onlyRequest(control);
-    asking.answer('n');
-    expect((await asking.ended).code).toBe(1);
-    expect(steps).toEqual(['start', 'nonce', 'nonce']);
-    expect(await control.requests()).toEqual([]);
-    const late = await control.command('approve', waiting.id);
-    expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining('no pairing request') });
-    expectNothingInstalled(asking.agent);
-    expect(await control.agents()).toEqual([]);
-  });
-
   it('gets no certificate for the agent with what the agent confirmed to him, although both sides said yes', async () => {
     const { control, post } = await inPairingMode(identity());
     const relay = await forgingRelay(post);
@@ -146,17 +111,6 @@ describe('a man in the middle', () => {
     expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining('refused: invalid') });
     expect(relay.statuses).toEqual([400]);
     expectNothingInstalled(asking.agent);
-    expect(await control.agents()).toEqual([]);
-  });
-
-  it('cannot choose his nonce once he has seen that of the agent', async () => {
-    const { control, post } = await inPairingMode(identity());
-    const { port } = await (await forgingRelay(post, { breaksCommitment: true })).server();
-    const agent = await agentOnDisk('web-01');
-    const ended = await request(agent, port, [], { input: 'y\n' }).ended;
-    expect(ended).toMatchObject({ code: 1, stdout: '' });
-    expect(ended.stderr).toContain('does not keep to what it committed to');
-    expectNothingInstalled(agent);
     expect(await control.agents()).toEqual([]);
   });
 
@@ -192,24 +146,11 @@ describe('a man in the middle', () => {
     expect(await control.agents()).toMatchObject([{ name: 'web-01', keys: [{ state: 'active' }] }]);
   });
 
-  it.each([
-    ['passes every message on', async (post: Post) => plainRelay(post)],
-    ['sends certificates of his own', async (post: Post) => (await forgingRelay(post)).server()],
-    ['completes the ceremony', async (post: Post) => (await doubleAgent(post, 'web-01')).server()],
-    [
-      'sends the certificates of the dispatcher with a commitment of his own',
-      async (_: Post, control: PairingDispatcher) =>
-        (
-          await impostor({
-            dispatcherId: 'control',
-            caPem: caOf(control),
-            dispatcherPem: readFileSync(join(control.home, 'ctrl-exec.crt'), 'utf8'),
-          })
-        ).server(),
-    ],
-  ])('who %s is refused by --ca-sha256 before the nonces', async (_, between) => {
-    const { control, post } = await inPairingMode(identity());
-    const { port, steps } = await between(post, control);
+  it('who sends the certificates of the dispatcher with a commitment of his own is refused by --ca-sha256 before the nonces', async () => {
+    const { control } = await inPairingMode(identity());
+    const dispatcherPem = readFileSync(join(control.home, 'ctrl-exec.crt'), 'utf8');
+    const forged = await impostor({ dispatcherId: 'control', caPem: caOf(control), dispatcherPem });
+    const { port, steps } = await forged.server();
     const fingerprint = (await control.command('ca-fingerprint')).stdout.trim();
     const agent = await agentOnDisk('web-01');
     const ended = await request(agent, port, ['--ca-sha256', fingerprint], { input: 'y\n' }).ended;
@@ -223,16 +164,13 @@ describe('a man in the middle', () => {
     expect(await control.agents()).toEqual([]);
   });
 
-  it.each([
-    ['nonce', ['start']],
-    ['confirm', ['start', 'nonce']],
-  ])('whose TLS key is another one from the message `%s` on does not get to read it', async (_, before) => {
+  it('whose TLS key is another one from the message `nonce` on does not get to read it', async () => {
     const dispatcherId = 'control';
     const fake = await impostor({ dispatcherId });
     const other = await fake.ca.credentials({ kind: 'pairing', dispatcherId });
     const server = await pairingServer(fake.credentials, async (step, message) => {
       const answer = await fake.serve(step, message);
-      if (step === before.at(-1)) server.present(other);
+      server.present(other);
       return answer;
     });
     const agent = await agentOnDisk('web-01');
@@ -241,7 +179,7 @@ describe('a man in the middle', () => {
       code: 1,
       stderr: expect.stringContaining('answers with another key than before'),
     });
-    expect(server.steps).toEqual(before);
+    expect(server.steps).toEqual(['start']);
     expectNothingInstalled(agent);
   });
 });

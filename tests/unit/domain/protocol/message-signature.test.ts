@@ -249,9 +249,11 @@ describe('the form of a request signature', () => {
       const message = requestOf(run);
       const twice = message.headers.filter(([key]) => key === name);
       expect(twice).toHaveLength(1);
-      expect(refusal({ ...message, headers: [...message.headers, ...twice] })).toMatchObject({
-        error: 'signature invalid',
-      });
+      for (const headers of [
+        [...message.headers, ...twice],
+        [[name, 'x'] as const, ...message.headers],
+      ])
+        expect(refusal({ ...message, headers })).toMatchObject({ error: 'signature invalid' });
     },
   );
 

@@ -166,7 +166,11 @@ describe('the queue of the pairing port', () => {
     const { from, listed } = await opened();
     const many = Array.from({ length: 30 }, (_, index) => `192.0.2.${Math.floor(index / 5)}`);
     const peers = await Promise.all(many.map((address) => pairingPeer(from(address), 'web-01')));
-    await Promise.all(peers.map((peer) => peer.start()));
+    const refused = (await Promise.all(peers.map((peer) => peer.start()))).filter(
+      ({ status }) => status !== 201,
+    );
+    for (const answer of refused) expect(answer).toMatchObject(full);
+    expect(refused).toHaveLength(20);
     const waiting = await listed();
     expect(waiting).toHaveLength(10);
     for (const { ip } of waiting)

@@ -89,6 +89,45 @@ async function between(credentials: Credentials, serve: Serve) {
   return { paths, renew: (other: Credentials) => listening.renew(other) };
 }
 
+/** Passes every message on, under a TLS key of his own. */
+async function plainRelay() {
+  const credentials = await (await strangeCa()).credentials({ kind: 'pairing', dispatcherId: 'control' });
+  return between(credentials, async (step, message) => post(step, JSON.stringify(message)));
+}
+
+/**
+ * Has certificates and a commitment of his own towards the agent; its session, CSR and nonces, and what it confirms, are passed
+ * on to the dispatcher, to get its own key approved there.
+ */
+async function forgingRelay() {
+  const statuses: number[] = [];
+  const forged = await impostor({
+    dispatcherId: 'control',
+    onStart: async (message) => bytesOf((await post('start', JSON.stringify(message))).body, 'session'),
+    onNonce: async (message) => {
+      await post('nonce', JSON.stringify(message));
+    },
+    onConfirm: async (message) => {
+      const { status, body } = await post('confirm', JSON.stringify(message));
+      statuses.push(status);
+      return { status, body };
+    },
+  });
+  return { ...forged, ...(await between(forged.credentials, forged.serve)), statuses };
+}
+
+/** Is a dispatcher towards the agent, and an agent towards the dispatcher. */
+async function doubleAgent() {
+  const forged = await impostor({
+    dispatcherId: 'control',
+    onStart: async () => {
+      await openPeer(post, 'web-01');
+      return new Uint8Array(16).fill(7);
+    },
+  });
+  return between(forged.credentials, forged.serve);
+}
+
 const steps = (...names: readonly string[]) => names.map((name) => `/pair/v2/${name}`);
 
 /** Two people who approve of whatever they are shown. */
@@ -111,6 +150,12 @@ function careless(agent: Pick<TestAgent, 'agent'>['agent'], host = betweenHost) 
   );
   return { shown, pairing };
 }
+
+/** Every message of the agent on a connection of its own, as after a loss. */
+const afresh = (): Transport => ({
+  ...joining.context.transport,
+  request: (target, request) => fleet.network.transport('192.0.2.77').request(target, request),
+});
 
 const agents = async () => value(await control.dispatcher.agents());
 
@@ -145,10 +190,7 @@ function tampered(change: {
 
 describe('a man in the middle at pairing', () => {
   it('who passes every message on, under a TLS key of his own, is found out before there is a code', async () => {
-    const credentials = await (await strangeCa()).credentials({ kind: 'pairing', dispatcherId: 'control' });
-    const { paths } = await between(credentials, async (step, message) =>
-      post(step, JSON.stringify(message)),
-    );
+    const { paths } = await plainRelay();
     const { shown, pairing } = careless(joining.agent);
     expect(failure(await pairing).code).toBe('wrong_identity');
     expect(shown).toEqual([]);
@@ -197,12 +239,7 @@ describe('a man in the middle at pairing', () => {
       port.renew(other);
       return answer;
     });
-    // Every message on a connection of its own, as after a loss.
-    const afresh: Transport = {
-      ...joining.context.transport,
-      request: (target, request) => fleet.network.transport('192.0.2.77').request(target, request),
-    };
-    const agent = createAgent({ ...joining.context, transport: afresh });
+    const agent = createAgent({ ...joining.context, transport: afresh() });
     const { shown, pairing } = careless(agent);
     const error = failure(await pairing);
     expect(error.message).toContain('answers with another key than before');
@@ -211,25 +248,28 @@ describe('a man in the middle at pairing', () => {
     await nobodyPaired();
   });
 
-  it('gets no certificate for the agent with what the agent confirmed to him, although both sides said yes', async () => {
-    const statuses: number[] = [];
-    const forged = await impostor({
-      dispatcherId: 'control',
-      onStart: async (message) => bytesOf((await post('start', JSON.stringify(message))).body, 'session'),
-      onNonce: async (message) => {
-        await post('nonce', JSON.stringify(message));
-      },
-      onConfirm: async (message) => {
-        const { status, body } = await post('confirm', JSON.stringify(message));
-        statuses.push(status);
-        return { status, body };
-      },
+  it('whose TLS key is another one from the confirmation on does not get to read that', async () => {
+    const fake = await impostor({ dispatcherId: 'control' });
+    const other = await fake.ca.credentials({ kind: 'pairing', dispatcherId: 'control' });
+    const port = await between(fake.credentials, async (step, message) => {
+      const answer = await fake.serve(step, message);
+      if (step === 'nonce') port.renew(other);
+      return answer;
     });
-    await between(forged.credentials, forged.serve);
+    const agent = createAgent({ ...joining.context, transport: afresh() });
+    const { shown, pairing } = careless(agent);
+    expect(failure(await pairing).message).toContain('answers with another key than before');
+    expect(shown).toHaveLength(1);
+    expect(port.paths).toEqual(steps('start', 'nonce'));
+    await nobodyPaired();
+  });
+
+  it('gets no certificate for the agent with what the agent confirmed to him, although both sides said yes', async () => {
+    const relay = await forgingRelay();
     const { shown, pairing } = careless(joining.agent);
     expect((await pairing).isErr()).toBe(true);
-    expect(shown.map(({ code }) => code)).toEqual([forged.code()]);
-    expect(statuses).toEqual([400]);
+    expect(shown.map(({ code }) => code)).toEqual([relay.code()]);
+    expect(relay.statuses).toEqual([400]);
     await nobodyPaired();
   });
 
@@ -255,6 +295,78 @@ describe('a man in the middle at pairing', () => {
     expect(shown).toBe(his);
     expect(shown).not.toBe(peer.code());
     expect((await peer.confirm()).status).toBe(403);
+    await nobodyPaired();
+  });
+
+  it('who sends certificates of his own makes the codes differ, and a no of the agent leaves nothing to be approved', async () => {
+    const relay = await forgingRelay();
+    const waiting = async () => value(await control.dispatcher.pairingRequests());
+    const codes: (string | undefined)[][] = [];
+    const pairing = fleet.settle(
+      joining.agent.pair({
+        dispatcher: betweenHost,
+        trust: {
+          kind: 'compare',
+          confirm: async ({ code, request }) => {
+            const [listed] = await waiting();
+            expect(listed?.id).toBe(request);
+            codes.push([request, code, relay.code(), listed?.code]);
+            return false;
+          },
+        },
+      }),
+    );
+    expect(failure(await pairing).code).toBe('codes_differ');
+    const [[request, shown, his, listed] = []] = codes;
+    expect(shown).toBe(his);
+    expect(listed).toMatch(/^\d{6}$/);
+    expect(listed).not.toBe(shown);
+    // The second nonce of the agent is how it says no.
+    expect(relay.paths).toEqual(steps('start', 'nonce', 'nonce'));
+    expect(await waiting()).toEqual([]);
+    const late = await control.dispatcher.approve({ id: String(request) });
+    expect(failure(late).code).toBe('request_unknown');
+    await nobodyPaired();
+  });
+
+  it('who sends certificates of his own is refused with the code that the agent shows', async () => {
+    await forgingRelay();
+    const refused: string[] = [];
+    const pairing = fleet.settle(
+      joining.agent.pair({
+        dispatcher: betweenHost,
+        timeout: 30,
+        trust: {
+          kind: 'compare',
+          confirm: async ({ code, request }) => {
+            refused.push(failure(await control.dispatcher.approve({ id: request, code })).code);
+            return false;
+          },
+        },
+      }),
+    );
+    expect((await pairing).isErr()).toBe(true);
+    expect(refused).toEqual(['codes_differ']);
+    await nobodyPaired();
+  });
+
+  it.each([
+    ['passes every message on', plainRelay],
+    ['sends certificates of his own', forgingRelay],
+    ['completes the ceremony', doubleAgent],
+  ])('who %s is refused before the nonces where the CA is known by its fingerprint', async (_what, relay) => {
+    const { paths } = await relay();
+    const { fingerprint } = value(await control.dispatcher.ca());
+    const shown: PairingCode[] = [];
+    const pairing = joining.agent.pair({
+      dispatcher: betweenHost,
+      timeout: 30,
+      trust: { kind: 'ca-sha256', fingerprint },
+      onCode: (code) => shown.push(code),
+    });
+    const error = failure(await fleet.settle(pairing));
+    expect(error.message).toContain('this is not the expected dispatcher');
+    expect({ shown, paths }).toEqual({ shown: [], paths: steps('start') });
     await nobodyPaired();
   });
 
