@@ -12,15 +12,13 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { agentOnDisk, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
-import {
-  type LegacyControlHost,
-  type LegacyVersion,
-  legacyControlHost,
-} from '../../support/legacy/installation.js';
-import { openssl, rsaKey, selfSignedCa } from '../../support/legacy/openssl.js';
+import { legacyCaCertificate, pooledRsaKey } from '../../support/legacy/ca.js';
+import { type LegacyControlHost, legacyControlHost } from '../../support/legacy/hosts.js';
 import { treeDigest } from '../../support/legacy/tree.js';
+import type { LegacyVersion } from '../../support/legacy/versions.js';
+import { openssl } from '../../support/network/openssl.js';
 
-const versions: readonly LegacyVersion[] = ['0.8', '0.9', '0.12'];
+const versions = ['0.8', '0.9', '0.12'] as const;
 
 const control = (home: string, ...args: string[]) => run('ctrl-exec', args, { home });
 
@@ -53,20 +51,23 @@ const homeIn = (root: string) => join(root, 'home');
 /** One of each, with an agent; tests that change anything take a copy. */
 const hosts = shared(async () => {
   const root = temporaryDirectory();
-  const made = new Map<LegacyVersion, LegacyControlHost>();
-  for (const version of versions) {
-    const host = legacyControlHost(join(root, version), { version });
+  const registering = async (version: LegacyVersion) => {
+    const host = await legacyControlHost(join(root, version), { version });
     host.register('Web-01.example.com');
     host.register('db-02', { ip: '192.0.2.7', ...(version !== '0.8' && { lookup_by: 'ip', port: 7555 }) });
-    made.set(version, host);
-  }
-  return (version: LegacyVersion) => made.get(version) as LegacyControlHost;
+    return host;
+  };
+  return {
+    '0.8': await registering('0.8'),
+    '0.9': await registering('0.9'),
+    '0.12': await registering('0.12'),
+  };
 });
 
 describe.each(versions)('a control host of %s', (version) => {
   it('is taken over, its agents without being paired again, and nothing of it is changed', async () => {
     const root = temporaryDirectory();
-    const host = hosts()(version);
+    const host = hosts()[version];
     const before = treeDigest(join(host.directory, '../..'));
     const home = homeIn(root);
     const imported = await control(home, 'import-state', host.directory);
@@ -96,7 +97,7 @@ describe.each(versions)('a control host of %s', (version) => {
 
   it('a dry run says just what the import then says, and writes nothing', async () => {
     const home = homeIn(temporaryDirectory());
-    const { directory } = hosts()(version);
+    const { directory } = hosts()[version];
     const said = await reportOf(home, directory, '--dry-run');
     expect(existsSync(home)).toBe(false);
     const done = await reportOf(home, directory);
@@ -114,7 +115,7 @@ describe.each(versions)('a control host of %s', (version) => {
 
   it('a second import changes nothing and says so', async () => {
     const home = homeIn(temporaryDirectory());
-    const { directory } = hosts()(version);
+    const { directory } = hosts()[version];
     await control(home, 'import-state', directory);
     const files = () =>
       treeDigest(home).filter((line) => !/^(state|state\/locks|state\/ctrl-exec\.db\S*)? \d/.test(line));
@@ -137,7 +138,7 @@ describe.each([
     timeout: 60_000,
   }, async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), {
+    const host = await legacyControlHost(join(root, 'old'), {
       version: '0.9',
       caVersion,
       caKeyForm,
@@ -146,12 +147,12 @@ describe.each([
     const home = homeIn(root);
     expect(await control(home, 'import-state', host.directory)).toMatchObject({ code: 0 });
     const ca = join(home, 'ca.crt');
-    expect(openssl(['verify', '-CAfile', ca, '-purpose', 'sslserver', join(home, 'pairing.crt')])).toMatch(
-      /OK/,
-    );
-    expect(openssl(['verify', '-CAfile', ca, '-purpose', 'sslclient', join(home, 'ctrl-exec.crt')])).toMatch(
-      /OK/,
-    );
+    expect(
+      openssl(['verify', '-CAfile', ca, '-purpose', 'sslserver', join(home, 'pairing.crt')]).stdout,
+    ).toMatch(/OK/);
+    expect(
+      openssl(['verify', '-CAfile', ca, '-purpose', 'sslclient', join(home, 'ctrl-exec.crt')]).stdout,
+    ).toMatch(/OK/);
 
     const agent = await agentOnDisk('new-01');
     const mode = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
@@ -181,7 +182,7 @@ describe.each([
 
     expect(await control(home, 'revoke', 'ff01')).toMatchObject({ code: 0 });
     const list = join(agent.home, 'state/crl.pem');
-    expect(openssl(['crl', '-in', list, '-noout', '-CAfile', ca, '-text'])).toMatch(/FF01/);
+    expect(openssl(['crl', '-in', list, '-noout', '-CAfile', ca, '-text']).stdout).toMatch(/FF01/);
     await daemon.stop();
   });
 });
@@ -189,7 +190,7 @@ describe.each([
 describe('what cannot be taken over', () => {
   it('records that cannot be used are named with their reason, and the others are taken', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     host.register('good');
     host.register('Good');
     host.register('address', { ip: 'nonsense' });
@@ -219,8 +220,8 @@ describe('what cannot be taken over', () => {
     ],
     [
       'a CA whose key is another',
-      (host: LegacyControlHost) =>
-        writeFileSync(join(host.directory, 'ca.key'), rsaKey('other'), { mode: 0o600 }),
+      async (host: LegacyControlHost) =>
+        writeFileSync(join(host.directory, 'ca.key'), await pooledRsaKey('other'), { mode: 0o600 }),
       /does not belong to the key/,
     ],
     [
@@ -231,14 +232,14 @@ describe('what cannot be taken over', () => {
           openssl([
             ...['req', '-new', '-x509', '-key', join(host.directory, 'ca.key'), '-subj', '/CN=x'],
             ...['-days', '9', '-addext', 'basicConstraints=critical,CA:FALSE'],
-          ]),
+          ]).stdout,
         ),
       /it is not the certificate of a CA/,
     ],
     [
       'an identity of another CA',
       (host: LegacyControlHost) =>
-        writeFileSync(join(host.directory, 'dispatcher.crt'), selfSignedCa(host.dispatcher.key, 1)),
+        writeFileSync(join(host.directory, 'dispatcher.crt'), legacyCaCertificate(host.dispatcher.key, 1)),
       /the CA did not issue it/,
     ],
     [
@@ -249,8 +250,8 @@ describe('what cannot be taken over', () => {
     ],
   ])('%s: one line, and nothing is written', async (_what, spoil, line) => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
-    spoil(host);
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
+    await spoil(host);
     const ended = await control(homeIn(root), 'import-state', host.directory);
     expect(ended).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(line) });
     expect(ended.stderr.trim()).not.toContain('\n');
@@ -259,7 +260,7 @@ describe('what cannot be taken over', () => {
 
   it('a directory that is not there, or that the own home lies in, is a usage error', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     expect(await control(homeIn(root), 'import-state', join(root, 'none'))).toMatchObject({
       code: 64,
       stderr: expect.stringMatching(/none is not a directory/),
@@ -275,7 +276,7 @@ describe('what cannot be taken over', () => {
 describe('what is here already', () => {
   it('another CA, another identity and another dispatcher_id are errors, and stay as they are', async () => {
     const root = temporaryDirectory();
-    const { directory } = hosts()('0.9');
+    const { directory } = hosts()['0.9'];
     const home = homeIn(root);
     await control(home, 'setup-ca');
     const ca = treeDigest(home);
@@ -306,7 +307,7 @@ describe('what is here already', () => {
 
   it('a configuration and an agent that are here stay, and what differs is said', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     host.register('web-01');
     const home = homeIn(root);
     await control(home, 'import-state', host.directory);
@@ -325,7 +326,7 @@ describe('what is here already', () => {
 
   it('an identity that was rotated since the import is kept', { timeout: 60_000 }, async () => {
     const home = homeIn(temporaryDirectory());
-    const host = legacyControlHost(join(temporaryDirectory(), 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(temporaryDirectory(), 'old'), { version: '0.9' });
     await control(home, 'import-state', host.directory);
     expect(await control(home, 'rotate-cert')).toMatchObject({ code: 0 });
     const again = await control(home, 'import-state', host.directory);
@@ -339,7 +340,7 @@ describe('what is here already', () => {
 describe('agents that an older rotation left behind', () => {
   it('are named with what is to be done', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.12' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.12' });
     host.register('here');
     host.register('late', { dispatcher_serial: '1f', serial_status: 'pending' });
     host.register('lost', { dispatcher_serial: '1f', serial_status: 'stale' });
@@ -359,8 +360,8 @@ describe('agents that an older rotation left behind', () => {
 
   it('are reached where the key of before is still there: it becomes the previous identity', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
-    const former = host.issue('ctrl-exec', rsaKey('former'));
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const former = await host.ca.issue('ctrl-exec', { key: await pooledRsaKey('former') });
     writeFileSync(join(host.directory, 'ctrl-exec.key'), former.key, { mode: 0o600 });
     writeFileSync(join(host.directory, 'ctrl-exec.crt'), former.certificate);
     host.register('late', { dispatcher_serial: former.serial, serial_status: 'pending' });
@@ -376,7 +377,7 @@ describe('agents that an older rotation left behind', () => {
 describe('an import in place', () => {
   it('adds what is missing and leaves every file that was there', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(root, { version: '0.12', layout: 'together', names: 'here' });
+    const host = await legacyControlHost(root, { version: '0.12', layout: 'together', names: 'here' });
     host.register('web-01');
     writeFileSync(join(root, 'rotation.json'), '{"current_serial":"02"}');
     const before = treeDigest(root).filter((line) => !line.startsWith(' '));
@@ -393,7 +394,7 @@ describe('an import in place', () => {
 
   it('writes down the dispatcher_id where it was not said, and nothing else into the configuration', async () => {
     const root = temporaryDirectory();
-    legacyControlHost(root, { version: '0.8', layout: 'together', names: 'here' });
+    await legacyControlHost(root, { version: '0.8', layout: 'together', names: 'here' });
     const before = readFileSync(join(root, 'ctrl-exec.conf'), 'utf8').split('\n');
     expect(await control(root, 'import-state', root)).toMatchObject({ code: 0 });
     const after = readFileSync(join(root, 'ctrl-exec.conf'), 'utf8').split('\n');
@@ -405,7 +406,7 @@ describe('an import in place', () => {
 
   it('a key that others may read is refused with what to do', async () => {
     const root = temporaryDirectory();
-    legacyControlHost(root, { version: '0.9', layout: 'together', names: 'here' });
+    await legacyControlHost(root, { version: '0.9', layout: 'together', names: 'here' });
     chmodSync(join(root, 'ca.key'), 0o640);
     expect(await control(root, 'import-state', root)).toMatchObject({
       code: 1,
@@ -417,8 +418,8 @@ describe('an import in place', () => {
 describe('where things are found', () => {
   it('in the root of a copy, in one directory with everything, or with the state elsewhere', async () => {
     const root = temporaryDirectory();
-    const split = hosts()('0.9');
-    const together = legacyControlHost(join(root, 'all'), { version: '0.9', layout: 'together' });
+    const split = hosts()['0.9'];
+    const together = await legacyControlHost(join(root, 'all'), { version: '0.9', layout: 'together' });
     together.register('web-01');
     const elsewhere = join(root, 'elsewhere');
     cpSync(split.state, elsewhere, { recursive: true });

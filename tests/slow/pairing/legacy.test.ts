@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { agentOnDisk, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
+import { legacyCa } from '../../support/legacy/ca.js';
 import {
   capturedPairing,
   type LegacyConnection,
@@ -13,6 +13,7 @@ import {
   legacyDispatcher,
   legacyRequest,
 } from '../../support/legacy/peer.js';
+import { openssl } from '../../support/network/openssl.js';
 import { closed, openTls } from '../../support/network/raw-tls.js';
 import {
   caOf,
@@ -25,9 +26,6 @@ import {
 } from '../../support/pairing/pairing.js';
 
 const identity = shared(dispatcherIdentity);
-
-const openssl = (directory: string, ...args: string[]) =>
-  execFileSync('openssl', args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 
 /** A dispatcher in pairing mode that serves version 1, too. */
 async function serving(...more: string[]) {
@@ -86,9 +84,10 @@ describe('a legacy agent', () => {
       writeFileSync(join(directory, 'ca.pem'), String(answer.body['ca']));
       writeFileSync(join(directory, 'agent.pem'), String(answer.body['cert']));
       for (const purpose of ['sslserver', 'sslclient'])
-        expect(openssl(directory, 'verify', '-CAfile', 'ca.pem', '-purpose', purpose, 'agent.pem')).toContain(
-          'agent.pem: OK',
-        );
+        expect(
+          openssl(['verify', '-CAfile', 'ca.pem', '-purpose', purpose, 'agent.pem'], { cwd: directory })
+            .stdout,
+        ).toContain('agent.pem: OK');
       expect(await control.agents()).toMatchObject([{ name: 'vm', keys: [{ state: 'issued' }] }]);
     },
   );
@@ -203,47 +202,16 @@ describe('a stranger at the port of version 1', () => {
 
 /** A legacy installation's CA and dispatcher, made by openssl as setup-ca makes them: RSA-4096, certificates of version 1. */
 const installation = shared(async () => {
-  const directory = temporaryDirectory();
-  const run = (...args: string[]) => openssl(directory, ...args);
-  run('genrsa', '-out', 'ca.key', '4096');
-  run(
-    'req',
-    '-new',
-    '-x509',
-    '-key',
-    'ca.key',
-    '-days',
-    '3650',
-    '-subj',
-    '/CN=ctrl-exec CA',
-    '-out',
-    'ca.crt',
-  );
-  run('genrsa', '-out', 'own.key', '4096');
-  run('req', '-new', '-key', 'own.key', '-subj', '/CN=ctrl-exec-dispatcher', '-out', 'own.csr');
-  const sign = (csr: string, serial: string, out: string) =>
-    run(
-      ...['x509', '-req', '-in', csr, '-CA', 'ca.crt', '-CAkey', 'ca.key', '-sha256', '-days', '825'],
-      ...['-set_serial', `0x${serial}`, '-out', out],
-    );
-  sign('own.csr', '02', 'own.crt');
-  const read = (name: string) => readFileSync(join(directory, name), 'utf8');
-  let serial = 2;
+  const ca = await legacyCa();
   return {
-    credentials: { key: read('own.key'), certificate: read('own.crt') },
-    ca: read('ca.crt'),
-    fingerprint: createHash('sha256')
-      .update(new X509Certificate(read('ca.crt')).raw)
-      .digest('hex'),
+    credentials: await ca.issue('ctrl-exec-dispatcher'),
+    ca: ca.pem,
+    fingerprint: createHash('sha256').update(new X509Certificate(ca.pem).raw).digest('hex'),
     /** The answer of a dispatcher of 0.9 or later to a request that was approved. */
     approve({ body }: LegacyConnection): Record<string, unknown> {
-      serial += 1;
-      const name = `agent-${serial}`;
-      writeFileSync(join(directory, `${name}.csr`), String(body['csr']));
-      sign(`${name}.csr`, serial.toString(16), `${name}.crt`);
-      const [cert, ca] = [read(`${name}.crt`), read('ca.crt')];
+      const { certificate: cert } = ca.sign(String(body['csr']));
       const dispatcher = { dispatcher_serial: '02', dispatcher_id: 'old-control' };
-      return { status: 'approved', cert, ca, nonce: body['nonce'], ...dispatcher };
+      return { status: 'approved', cert, ca: ca.pem, nonce: body['nonce'], ...dispatcher };
     },
   };
 });

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -175,21 +174,6 @@ export const identityOf = ({ home }: AgentOnDisk) => {
     notAfter: Date.parse(certificate.validTo),
   };
 };
-
-const missing = spawnSync('openssl', ['version']).status !== 0;
-
-/** For `describe.skipIf`, and the reason for the name. */
-export const noOpenssl = {
-  missing,
-  because: missing ? ' (skipped: no openssl command on this machine)' : '',
-};
-
-/** What openssl says, on both streams. */
-export function openssl(...args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`openssl ${args.join(' ')}: exit ${status}: ${stdout}${stderr}`);
-  return stdout + stderr;
-}
 
 /** Agents that serve, or do not for a time. */
 export interface LifecycleFleet {
