@@ -4,18 +4,16 @@ import type { Locator, Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
 import { browser, chromiumPath, type WatchedPage, watchedPage } from '../support/api/browser.js';
 import { authHook, serveApi, setSettings } from '../support/api/process.js';
-import { atEnd, dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { atEnd, shared } from '../support/commands/commands.js';
+import { pairedFleet } from '../support/fleet/fleet.js';
 
 const reason =
   chromiumPath === undefined ? ': skipped, Chromium is not installed (apt-get install chromium)' : '';
 
 /** A dispatcher with one agent that serves. */
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const agent = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
-  agent.script('greet', '#!/bin/sh\necho "hello $*"\n');
-  await agent.serve();
-  return { control, agent };
+const fleet = shared(() => {
+  const scripts = { greet: '#!/bin/sh\necho "hello $*"\n' };
+  return pairedFleet({ agent: { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true } });
 });
 
 const opened = shared(async () => (chromiumPath === undefined ? undefined : await browser(['evil.example'])));

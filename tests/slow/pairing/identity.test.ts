@@ -6,7 +6,6 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Credentials } from '../../../src/ports/transport.js';
 import {
   type AgentOnDisk,
-  dispatcherOnDisk,
   freePort,
   run,
   shared,
@@ -17,6 +16,7 @@ import {
   agentCredentials,
   at,
   dispatcherCredentials,
+  pairedFleet,
   rawExchange,
   rawRequest,
   runOne,
@@ -29,11 +29,9 @@ import { testCa } from '../../support/network/test-pki.js';
 const body = JSON.stringify({ script: 'touch', args: ['x'], reqid: 'a3f9b2c100010002' });
 
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const [web, db] = [await control.pairAgent('web-01'), await control.pairAgent('db-01')];
   const ran = join(temporaryDirectory(), 'ran');
-  for (const agent of [web, db]) agent.script('touch', `#!/bin/sh\ntouch ${ran}.${agent.name}.$1\n`);
-  return { control, web, db, ran };
+  const planned = (name: string) => ({ name, scripts: { touch: `#!/bin/sh\ntouch ${ran}.${name}.$1\n` } });
+  return { ...(await pairedFleet({ web: planned('web-01'), db: planned('db-01') })), ran };
 });
 
 /** Serves on a port that the configuration does not name. */

@@ -5,14 +5,10 @@ import { expect, it } from 'vitest';
 import { value } from '../../contract/result.js';
 import { shared } from '../../support/commands/commands.js';
 import { gate } from '../../support/fleet/fleet.js';
-import { backdateSwitch, identityOf, lifecycleFleet, ran } from '../../support/fleet/lifecycle-fleet.js';
+import { backdateSwitch, identityOf, ran, servingFleet } from '../../support/fleet/lifecycle-fleet.js';
 import { noOpenssl, openssl } from '../../support/network/openssl.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'db-01'], 'cert_overlap_days = 1\n');
-  await Promise.all([made.up('web-01'), made.up('db-01')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'db-01'], 'cert_overlap_days = 1\n'));
 
 const pemsIn = (...path: readonly string[]) =>
   readFileSync(join(...path), 'utf8').match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? [];

@@ -5,15 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { failure } from '../../contract/result.js';
 import { shared } from '../../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
-import { identityOf, lifecycleFleet, ran, trustedBy } from '../../support/fleet/lifecycle-fleet.js';
+import { identityOf, ran, servingFleet, trustedBy } from '../../support/fleet/lifecycle-fleet.js';
 import { noOpenssl, openssl } from '../../support/network/openssl.js';
 import { signedConnection } from '../../support/network/signed-client.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'db-01']);
-  await Promise.all([made.up('web-01'), made.up('db-01')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'db-01']));
 
 const bothUp = () => Promise.all([fleet().up('web-01'), fleet().up('db-01')]);
 const listOf = (name: string) => join(fleet().agent(name).home, 'state/crl.pem');

@@ -232,3 +232,10 @@ export async function lifecycleFleet(names: readonly string[], conf = ''): Promi
   for (const name of names) await fleet.add(name);
   return fleet;
 }
+
+/** As `lifecycleFleet`, and every agent serves. */
+export async function servingFleet(names: readonly string[], conf = ''): Promise<LifecycleFleet> {
+  const fleet = await lifecycleFleet(names, conf);
+  await Promise.all(names.map((name) => fleet.up(name)));
+  return fleet;
+}
