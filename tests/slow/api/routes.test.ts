@@ -9,8 +9,8 @@ import {
   agentOnDisk,
   atEnd,
   dispatcherOnDisk,
+  requestPairing,
   shared,
-  start,
   temporaryDirectory,
 } from '../../support/commands/commands.js';
 import { eventually, gate, pairedFleet } from '../../support/fleet/fleet.js';
@@ -151,11 +151,7 @@ describe('over real agents', () => {
     const mode = await control.pairingMode();
     const requested = async (name: string) => {
       const agent = await agentOnDisk(name);
-      const request = start(
-        'ctrl-exec-agent',
-        ['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(mode.port), '--name', name],
-        { home: agent.home },
-      );
+      const request = requestPairing(agent, mode.port);
       const id = await request.shows(/Request ([0-9a-f]{8})/);
       const { json } = await api.get('/v1/pairing-requests');
       const found = json.requests.find((each: { id: string }) => each.id.startsWith(id));

@@ -11,7 +11,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
+import {
+  agentOnDisk,
+  openPairing,
+  requestPairing,
+  run,
+  shared,
+  temporaryDirectory,
+} from '../../support/commands/commands.js';
 import { legacyCaCertificate, pooledRsaKey } from '../../support/legacy/ca.js';
 import { type LegacyControlHost, legacyControlHost } from '../../support/legacy/hosts.js';
 import { treeDigest } from '../../support/legacy/tree.js';
@@ -155,28 +162,13 @@ describe.each([
     ).toMatch(/OK/);
 
     const agent = await agentOnDisk('new-01');
-    const mode = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
-    const port = await mode.shows(/Pairing mode on .*:(\d+)/);
-    const request = start(
-      'ctrl-exec-agent',
-      [
-        'request-pairing',
-        '--dispatcher',
-        '127.0.0.1',
-        '--port',
-        port,
-        '--name',
-        'new-01',
-        '--lookup-by',
-        'ip',
-      ],
-      { home: agent.home },
-    );
+    const mode = await openPairing(home);
+    const request = requestPairing(agent, mode.port, ['--lookup-by', 'ip']);
     const id = await request.shows(/Request ([0-9a-f]{8})/);
     expect(await control(home, 'approve', id)).toMatchObject({ code: 0 });
     request.child.stdin?.end('y\n');
     expect(await request.ended).toMatchObject({ code: 0 });
-    await mode.stop();
+    await mode.process.stop();
     const daemon = await agent.serve();
     expect(await control(home, 'ping', 'new-01')).toMatchObject({ code: 0 });
 

@@ -7,6 +7,8 @@ import type { Credentials } from '../../../src/ports/transport.js';
 import {
   type AgentOnDisk,
   freePort,
+  openPairing,
+  requestPairing,
   run,
   shared,
   start,
@@ -105,30 +107,14 @@ describe('an agent that answers in place of another', () => {
     cpSync(control.home, other, { recursive: true });
     const again = { ...control, home: other };
     const renamed = await twin(web);
-    const mode = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home: again.home });
-    const port = await mode.shows(/Pairing mode on .*:(\d+)/);
-    const request = start(
-      'ctrl-exec-agent',
-      [
-        'request-pairing',
-        '--dispatcher',
-        '127.0.0.1',
-        '--port',
-        port,
-        '--name',
-        'web-01',
-        '--lookup-by',
-        'ip',
-        '--new-key',
-      ],
-      { home: renamed.home },
-    );
+    const mode = await openPairing(again.home);
+    const request = requestPairing(renamed, mode.port, ['--lookup-by', 'ip', '--new-key']);
     const id = await request.shows(/Request ([0-9a-f]{8})/);
     const approved = await run('ctrl-exec', ['approve', id, '--replace'], { home: again.home });
     expect(approved).toMatchObject({ code: 0 });
     request.child.stdin?.end('y\n');
     expect(await request.ended).toMatchObject({ code: 0 });
-    await mode.stop();
+    await mode.process.stop();
 
     await serveOn(renamed, web.port);
     const result = await runOne(control, 'web-01', 'touch', 'renamed');
