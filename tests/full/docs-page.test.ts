@@ -1,21 +1,19 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Locator, Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
+import { servedToTheEnd } from '../support/api/api.js';
 import { browser, chromiumPath, type WatchedPage, watchedPage } from '../support/api/browser.js';
 import { authHook, serveApi, setSettings } from '../support/api/process.js';
-import { atEnd, dispatcherOnDisk, shared } from '../support/commands/commands.js';
+import { shared } from '../support/commands/commands.js';
+import { pairedFleet } from '../support/fleet/fleet.js';
 
 const reason =
   chromiumPath === undefined ? ': skipped, Chromium is not installed (apt-get install chromium)' : '';
 
 /** A dispatcher with one agent that serves. */
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const agent = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
-  agent.script('greet', '#!/bin/sh\necho "hello $*"\n');
-  await agent.serve();
-  return { control, agent };
+const fleet = shared(() => {
+  const scripts = { greet: '#!/bin/sh\necho "hello $*"\n' };
+  return pairedFleet({ agent: { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true } });
 });
 
 const opened = shared(async () => (chromiumPath === undefined ? undefined : await browser(['evil.example'])));
@@ -77,15 +75,7 @@ async function otherSite(html: string): Promise<number> {
   const server = createServer((_request, response) => {
     response.setHeader('content-type', 'text/html').end(`<!doctype html><title>other</title>${html}`);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  atEnd(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  return (server.address() as AddressInfo).port;
+  return servedToTheEnd(server);
 }
 
 async function opensDocs({ page }: WatchedPage, origin: string): Promise<void> {

@@ -57,7 +57,7 @@ describe('an old agent', () => {
     expect((await command('ping', name)).code).toBe(0);
     await agent.close();
     const impostor = await agents[0].startOld({
-      identity: { ...control.issue(name, agents[1].old.agent.key), ca: control.ca.certificate },
+      identity: await control.ca.issue(name, { key: agents[1].old.agent.key }),
     });
     const refused = await command('ping', name);
     expect(refused.stdout).toContain('wrong identity');

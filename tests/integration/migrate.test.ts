@@ -3,14 +3,11 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { run, shared, temporaryDirectory } from '../support/commands/commands.js';
-import {
-  type LegacyControlHost,
-  type LegacyVersion,
-  legacyControlHost,
-} from '../support/legacy/installation.js';
+import { legacyControlHost } from '../support/legacy/hosts.js';
 import { treeDigest } from '../support/legacy/tree.js';
+import type { LegacyVersion } from '../support/legacy/versions.js';
 
-const versions: readonly LegacyVersion[] = ['0.8', '0.9', '0.12'];
+const versions = ['0.8', '0.9', '0.12'] as const;
 
 const control = (home: string, ...args: string[]) => run('ctrl-exec', args, { home });
 
@@ -28,20 +25,23 @@ const homeIn = (root: string) => join(root, 'home');
 /** One of each, with an agent; tests that change anything take a copy. */
 const hosts = shared(async () => {
   const root = temporaryDirectory();
-  const made = new Map<LegacyVersion, LegacyControlHost>();
-  for (const version of versions) {
-    const host = legacyControlHost(join(root, version), { version });
+  const registering = async (version: LegacyVersion) => {
+    const host = await legacyControlHost(join(root, version), { version });
     host.register('Web-01.example.com');
     host.register('db-02', { ip: '192.0.2.7', ...(version !== '0.8' && { lookup_by: 'ip', port: 7555 }) });
-    made.set(version, host);
-  }
-  return (version: LegacyVersion) => made.get(version) as LegacyControlHost;
+    return host;
+  };
+  return {
+    '0.8': await registering('0.8'),
+    '0.9': await registering('0.9'),
+    '0.12': await registering('0.12'),
+  };
 });
 
 describe.each(versions)('a control host of %s', (version) => {
   it('is taken over, its agents without being paired again, and nothing of it is changed', async () => {
     const root = temporaryDirectory();
-    const host = hosts()(version);
+    const host = hosts()[version];
     const before = treeDigest(join(host.directory, '../..'));
     const home = homeIn(root);
     const imported = await control(home, 'import-state', host.directory);

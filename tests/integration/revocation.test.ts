@@ -3,13 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { failure } from '../contract/result.js';
 import { shared } from '../support/commands/commands.js';
-import { identityOf, lifecycleFleet, ran } from '../support/fleet/lifecycle-fleet.js';
+import { identityOf, ran, servingFleet } from '../support/fleet/lifecycle-fleet.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'db-01']);
-  await Promise.all([made.up('web-01'), made.up('db-01')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'db-01']));
 
 const bothUp = () => Promise.all([fleet().up('web-01'), fleet().up('db-01')]);
 const listOf = (name: string) => join(fleet().agent(name).home, 'state/crl.pem');

@@ -1,20 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../../src/apps/library/index.js';
 import { failure, value } from '../../contract/result.js';
-import { dispatcherOnDisk, shared } from '../../support/commands/commands.js';
-import { at, dispatcherCredentials, rawRequest, runJson, runOne } from '../../support/fleet/fleet.js';
+import { shared } from '../../support/commands/commands.js';
+import {
+  at,
+  dispatcherCredentials,
+  pairedFleet,
+  rawRequest,
+  runJson,
+  runOne,
+} from '../../support/fleet/fleet.js';
 
 /** Prints its arguments, each ended by a NUL. */
 const echo = '#!/bin/sh\n[ $# -eq 0 ] || printf \'%s\\0\' "$@"\n';
 const kernelLimit = 131_072;
 
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const web = await control.pairAgent('web-01');
-  web.script('echo', echo);
-  await web.serve();
-  return { control, web };
-});
+const fleet = shared(() => pairedFleet({ web: { name: 'web-01', scripts: { echo }, serves: true } }));
 
 /** What the script was given through the command. */
 async function arrived(args: readonly string[]): Promise<string[]> {

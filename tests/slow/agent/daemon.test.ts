@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, start } from '../../support/commands/commands.js';
+import { agentOnDisk, requestPairing, run, start } from '../../support/commands/commands.js';
 import {
   configure,
   dispatcherCredentials,
@@ -188,22 +188,7 @@ describe('SIGHUP', () => {
     expect(await ping()).toBe(200);
 
     const mode = await control.pairingMode();
-    const again = start(
-      'ctrl-exec-agent',
-      [
-        'request-pairing',
-        '--dispatcher',
-        '127.0.0.1',
-        '--port',
-        `${mode.port}`,
-        '--name',
-        'renewed-01',
-        '--lookup-by',
-        'ip',
-        '--new-key',
-      ],
-      { home: agent.home },
-    );
+    const again = requestPairing(agent, mode.port, ['--lookup-by', 'ip', '--new-key']);
     const id = await again.shows(/Request ([0-9a-f]{8})/);
     expect((await control.command('approve', id)).code).toBe(1);
     expect((await control.command('approve', id, '--replace')).code).toBe(0);

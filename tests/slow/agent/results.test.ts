@@ -4,25 +4,20 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type HostResult, openDispatcher } from '../../../src/apps/library/index.js';
 import { value } from '../../contract/result.js';
-import {
-  commandFile,
-  dispatcherOnDisk,
-  shared,
-  start,
-  temporaryDirectory,
-} from '../../support/commands/commands.js';
-import { at, gate, type JsonResult, runJson, runOne, twin } from '../../support/fleet/fleet.js';
+import { commandFile, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
+import { at, gate, type JsonResult, pairedFleet, runJson, runOne, twin } from '../../support/fleet/fleet.js';
 
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const web = await control.pairAgent('web-01');
-  web.script('exit', '#!/bin/sh\necho out\necho err >&2\nexit $1\n');
-  web.script('signal', '#!/bin/sh\necho before\nkill -$1 $$\n');
+  const scripts = {
+    exit: '#!/bin/sh\necho out\necho err >&2\nexit $1\n',
+    signal: '#!/bin/sh\necho before\nkill -$1 $$\n',
+    'no-interpreter': '#!/nonexistent/interpreter\n',
+    'no-first-line': 'echo this is for no shell\n',
+    shell: '#!/bin/sh\neval "$1"\n',
+    input: '#!/bin/sh\nexec cat\n',
+  };
+  const { control, web } = await pairedFleet({ web: { name: 'web-01', scripts } });
   chmodSync(web.script('not-executable', '#!/bin/sh\n'), 0o644);
-  web.script('no-interpreter', '#!/nonexistent/interpreter\n');
-  web.script('no-first-line', 'echo this is for no shell\n');
-  web.script('shell', '#!/bin/sh\neval "$1"\n');
-  web.script('input', '#!/bin/sh\nexec cat\n');
   writeFileSync(
     join(web.home, 'scripts.conf'),
     ['missing = /nonexistent/script', 'env = /usr/bin/env', 'ls = /bin/ls', 'directory = /usr/bin'].join(

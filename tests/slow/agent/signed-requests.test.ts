@@ -5,15 +5,11 @@ import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { atEnd, shared } from '../../support/commands/commands.js';
 import { agentCredentials, dispatcherCredentials, gate } from '../../support/fleet/fleet.js';
-import { lifecycleFleet, ran } from '../../support/fleet/lifecycle-fleet.js';
+import { ran, servingFleet } from '../../support/fleet/lifecycle-fleet.js';
 import { listening, openTls } from '../../support/network/raw-tls.js';
 import { altered, signedConnection } from '../../support/network/signed-client.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'web-02'], 'event_log = stderr\n');
-  await Promise.all([made.up('web-01'), made.up('web-02')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'web-02'], 'event_log = stderr\n'));
 
 const connect = async (name: string) => {
   await fleet().up(name);

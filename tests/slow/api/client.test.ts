@@ -7,14 +7,8 @@ import { createApiClient, type RunStreamEvent } from '../../../src/apps/library/
 import { createApiRouter } from '../../../src/apps/library/express.js';
 import { openDispatcher } from '../../../src/apps/library/index.js';
 import { failure, value } from '../../contract/result.js';
-import {
-  atEnd,
-  dispatcherOnDisk,
-  freePort,
-  shared,
-  temporaryDirectory,
-} from '../../support/commands/commands.js';
-import { gate } from '../../support/fleet/fleet.js';
+import { atEnd, freePort, shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { gate, pairedFleet } from '../../support/fleet/fleet.js';
 
 const closed = (server: { close(done: () => void): unknown }) =>
   new Promise<void>((resolve) => void server.close(resolve));
@@ -32,14 +26,15 @@ async function listen(server: Server, where: number | string = 0): Promise<strin
 
 /** A real dispatcher, a real agent, and the API mounted under a path. */
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk('api_auth_default = allow\n');
-  const web = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
   const counted = gate();
   counted.open();
-  web.script('greet', '#!/bin/sh\necho "hello $1"\necho oops >&2\n');
-  web.script('counted', counted.script);
-  web.script('bad', '#!/bin/sh\nexit 3\n');
-  await web.serve();
+  const scripts = {
+    greet: '#!/bin/sh\necho "hello $1"\necho oops >&2\n',
+    counted: counted.script,
+    bad: '#!/bin/sh\nexit 3\n',
+  };
+  const web = { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true };
+  const { control } = await pairedFleet({ web }, 'api_auth_default = allow\n');
   const dispatcher = await openDispatcher({ home: control.home });
   atEnd(() => dispatcher.close());
   const app = express().use('/fleet', createApiRouter({ dispatcher }));

@@ -6,27 +6,22 @@ import { apiRoutes } from '../../../src/apps/api/routes.js';
 import { openDispatcher } from '../../../src/apps/library/index.js';
 import { apiOver, eventsIn } from '../../support/api/api.js';
 import { atEnd, dispatcherOnDisk, shared, temporaryDirectory } from '../../support/commands/commands.js';
-import { eventually, gate } from '../../support/fleet/fleet.js';
+import { eventually, gate, pairedFleet } from '../../support/fleet/fleet.js';
 
 /** One agent that serves, one that is down, and the API over them, without a hook. */
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk('api_auth_default = allow\n');
-  const agent = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
   const held = gate();
-  agent.script('greet', '#!/bin/sh\necho "hello $*"\n');
-  agent.script('held', held.script);
-  agent.script(
-    'utf8',
-    "#!/bin/sh\nprintf 'caf\\303'; printf '\\251 \\342\\202'; printf '\\254\\n'; printf 'err\\377' >&2\n",
-  );
   const directory = temporaryDirectory();
   const flag = join(directory, 'go');
-  agent.script(
-    'told',
-    `#!/bin/sh\necho before\nwhile [ -d ${directory} ] && [ ! -e ${flag} ]; do sleep 0.02; done\necho after\necho done > ${directory}/ended\n`,
-  );
-  await agent.serve();
-  await control.pairAgent('web-02');
+  const scripts = {
+    greet: '#!/bin/sh\necho "hello $*"\n',
+    held: held.script,
+    utf8: "#!/bin/sh\nprintf 'caf\\303'; printf '\\251 \\342\\202'; printf '\\254\\n'; printf 'err\\377' >&2\n",
+    told: `#!/bin/sh\necho before\nwhile [ -d ${directory} ] && [ ! -e ${flag} ]; do sleep 0.02; done\necho after\necho done > ${directory}/ended\n`,
+  };
+  const web = { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true };
+  const made = await pairedFleet({ agent: web, down: 'web-02' }, 'api_auth_default = allow\n');
+  const { control, agent } = made;
   const dispatcher = await openDispatcher({ home: control.home });
   atEnd(() => dispatcher.close());
   const api = await apiOver(dispatcher, { base: '/fleet', heartbeat: 50 });

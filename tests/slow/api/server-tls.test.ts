@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { chmodSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,6 +5,7 @@ import { type ConnectionOptions, connect } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { askApi, serveApi, setSettings } from '../../support/api/process.js';
 import { dispatcherOnDisk, run, shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { noOpenssl, openssl } from '../../support/network/openssl.js';
 import { openTcp, received } from '../../support/network/raw-tls.js';
 
 const control = shared(() => dispatcherOnDisk());
@@ -13,11 +13,10 @@ const control = shared(() => dispatcherOnDisk());
 /** A self-signed certificate of openssl for 127.0.0.1, and its key with mode 0600. */
 function certificate(directory = temporaryDirectory(), name = 'api') {
   const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
-  const made = spawnSync('openssl', [
+  openssl([
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30'],
     ...['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1', '-out', cert, '-keyout', key],
   ]);
-  if (made.status !== 0) throw new Error(made.stderr.toString());
   chmodSync(key, 0o600);
   return { cert, key, pem: readFileSync(cert, 'utf8') };
 }
@@ -36,7 +35,7 @@ const shown = (port: number, options: ConnectionOptions = {}): Promise<string> =
     socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
   });
 
-describe.runIf(spawnSync('openssl', ['version']).status === 0)('TLS with certificates of openssl', () => {
+describe.skipIf(noOpenssl.missing)('TLS with certificates of openssl', () => {
   it('is spoken where api_cert and api_key are set', async () => {
     const own = certificate();
     set(own);

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { askApi, serveApi, setSettings } from '../../support/api/process.js';
-import { agentOnDisk, start } from '../../support/commands/commands.js';
+import { agentOnDisk, requestPairing } from '../../support/commands/commands.js';
 import { eventually, gate, pairedHost } from '../../support/fleet/fleet.js';
 
 const host = pairedHost();
@@ -78,14 +78,7 @@ it('a pairing request is seen by both and approved through either', async () => 
   const { one, other } = await two();
   const mode = await host.control().pairingMode();
   const agent = await agentOnDisk('db-07');
-  const request = start(
-    'ctrl-exec-agent',
-    [
-      ...['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(mode.port)],
-      ...['--name', 'db-07', '--lookup-by', 'ip'],
-    ],
-    { home: agent.home },
-  );
+  const request = requestPairing(agent, mode.port, ['--lookup-by', 'ip']);
   const id = await request.shows(/Request ([0-9a-f]{8})/);
   const waiting = await one.ask('/v1/pairing-requests');
   expect(JSON.stringify(waiting.json)).toContain(id);

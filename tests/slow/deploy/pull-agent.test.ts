@@ -22,6 +22,7 @@ import {
 import { type FakeControlPlane, fakeControlPlane } from '../../support/deployment/control-plane.js';
 import { startNginx } from '../../support/deployment/nginx.js';
 import { isInstalled, served } from '../../support/deployment/server.js';
+import { openssl } from '../../support/network/openssl.js';
 
 const once = (plane: FakeControlPlane, env: Record<string, string> = {}, ...args: string[]) =>
   run('ctrl-exec-agent', ['pull', '--once', ...args], { env: { ...plane.environment, ...env } });
@@ -94,19 +95,15 @@ describe('ctrl-exec-agent pull', () => {
     expect(readFileSync(key, 'utf8')).toMatch(/^-----BEGIN EC PRIVATE KEY-----\n/);
 
     const csr = String(plane.to('/csr')[0]?.body?.['csr_pem']);
-    const openssl = (args: readonly string[], input?: string) =>
-      execFileSync('openssl', args, {
-        encoding: 'utf8',
-        input: input ?? '',
-        stdio: ['pipe', 'pipe', 'pipe'],
-      });
-    const text = openssl(['req', '-noout', '-text', '-verify', '-nameopt', 'RFC2253'], csr);
+    const text = openssl(['req', '-noout', '-text', '-verify', '-nameopt', 'RFC2253'], { input: csr }).stdout;
     expect(text).toContain('Subject: CN=www.example.test');
     expect(text).toContain('ASN1 OID: prime256v1');
     expect(text).toContain(
       'DNS:www.example.test, email:admin@example.test, IP Address:192.0.2.1, IP Address:2001:DB8:0:0:0:0:0:1',
     );
-    expect(openssl(['req', '-noout', '-pubkey'], csr)).toBe(openssl(['ec', '-in', key, '-pubout']));
+    expect(openssl(['req', '-noout', '-pubkey'], { input: csr }).stdout).toBe(
+      openssl(['ec', '-in', key, '-pubout']).stdout,
+    );
   });
 
   it('a failed reload is rolled back, and the reason reported', async () => {
@@ -332,20 +329,10 @@ it.skipIf(!nginxIs)(
     const plane = await fakeControlPlane();
     const directory = temporaryDirectory();
     const [cert, key] = ['old.pem', 'old.key'].map((name) => join(directory, name)) as [string, string];
-    const request = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-days',
-      '2',
-    ];
-    execFileSync('openssl', [...request, '-subj', '/CN=old', '-keyout', key, '-out', cert], {
-      stdio: 'ignore',
-    });
+    openssl([
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+      ...['-subj', '/CN=old', '-keyout', key, '-out', cert],
+    ]);
     const nginx = await startNginx({
       directory,
       certificate: readFileSync(cert, 'utf8'),

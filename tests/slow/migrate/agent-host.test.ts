@@ -4,15 +4,14 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { freePort, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
 import {
-  type LegacyAgentOptions,
-  type LegacyControlHost,
-  type LegacyVersion,
+  type LegacyAgentHostOptions,
   legacyAgentHost,
   legacyControlHost,
-} from '../../support/legacy/installation.js';
+} from '../../support/legacy/hosts.js';
 import { treeDigest } from '../../support/legacy/tree.js';
+import type { LegacyVersion } from '../../support/legacy/versions.js';
 
-const versions: readonly LegacyVersion[] = ['0.8', '0.9', '0.12'];
+const versions = ['0.8', '0.9', '0.12'] as const;
 
 const agent = (home: string, ...args: string[]) => run('ctrl-exec-agent', args, { home });
 
@@ -32,16 +31,17 @@ const names = (items: readonly { what: string }[]) => items.map(({ what }) => wh
 
 const controls = shared(async () => {
   const root = temporaryDirectory();
-  const made = new Map(
-    versions.map((version) => [version, legacyControlHost(join(root, version), { version })]),
-  );
-  return (version: LegacyVersion) => made.get(version) as LegacyControlHost;
+  const host = (version: LegacyVersion) => legacyControlHost(join(root, version), { version });
+  return { '0.8': await host('0.8'), '0.9': await host('0.9'), '0.12': await host('0.12') };
 });
 
 /** A paired agent below a directory of its own, and a home that is not there yet. */
-const prepared = (version: LegacyVersion, options: Partial<LegacyAgentOptions> = {}) => {
+const prepared = async (
+  version: (typeof versions)[number],
+  options: Partial<LegacyAgentHostOptions> = {},
+) => {
   const root = temporaryDirectory();
-  const old = legacyAgentHost(join(root, 'old'), { version, control: controls()(version), ...options });
+  const old = await legacyAgentHost(join(root, 'old'), { version, control: controls()[version], ...options });
   return { root, old, home: join(root, 'home') };
 };
 
@@ -50,7 +50,7 @@ const trustOf = (home: string) => readFileSync(join(home, 'state/ctrl-exec-dispa
 describe.each(versions)('an agent of %s', (version) => {
   it('is taken over whole, serves under its old certificate, and nothing of it is changed', async () => {
     const port = await freePort();
-    const { old, home, root } = prepared(version, { port, conf: 'bind = 127.0.0.1' });
+    const { old, home, root } = await prepared(version, { port, conf: 'bind = 127.0.0.1' });
     old.script('hello', '#!/bin/sh\necho hello\n');
     writeFileSync(join(old.directory, 'revoked-serials'), '0f # stolen\n');
     const before = treeDigest(join(root, 'old'));
@@ -77,7 +77,7 @@ describe.each(versions)('an agent of %s', (version) => {
   });
 
   it('a dry run says just what the import then says, and writes nothing; a second import changes nothing', async () => {
-    const { old, home } = prepared(version);
+    const { old, home } = await prepared(version);
     const dry = await reportOf(home, old.directory, '--dry-run', '--accept-legacy-dispatchers');
     expect(existsSync(home)).toBe(false);
     const done = await reportOf(home, old.directory, '--accept-legacy-dispatchers');
@@ -93,7 +93,7 @@ describe.each(versions)('an agent of %s', (version) => {
 
 describe('accept_legacy_dispatchers', () => {
   it('is written into the own configuration only, and asked for where it is not', async () => {
-    const { old, home, root } = prepared('0.9');
+    const { old, home, root } = await prepared('0.9');
     const before = treeDigest(join(root, 'old'));
     const { advice } = await reportOf(home, old.directory, '--accept-legacy-dispatchers');
     expect(advice).toEqual([]);
@@ -104,7 +104,7 @@ describe('accept_legacy_dispatchers', () => {
   });
 
   it('is added to a configuration that is here already, and nothing else of it changes', async () => {
-    const { old, home } = prepared('0.9');
+    const { old, home } = await prepared('0.9');
     mkdirSync(home);
     writeFileSync(join(home, 'agent.conf'), '# mine\nport = 1234\n');
     const { kept } = await reportOf(home, old.directory, '--accept-legacy-dispatchers');
@@ -122,7 +122,7 @@ describe('accept_legacy_dispatchers', () => {
 
 describe('what needs attention is said with its line', () => {
   it('keys that mean nothing here, and scripts that would not run', async () => {
-    const { old, home } = prepared('0.12', { conf: 'sandbox = strict\nscript_dirs = /usr/bin' });
+    const { old, home } = await prepared('0.12', { conf: 'sandbox = strict\nscript_dirs = /usr/bin' });
     old.script('shell', 'echo no interpreter\n');
     old.script('outside', '#!/bin/sh\n');
     old.allow('gone = /nonexistent/script');
@@ -145,7 +145,7 @@ describe('what needs attention is said with its line', () => {
   });
 
   it('a setting that this version cannot read stops the import: it may be a limit', async () => {
-    const { old, home } = prepared('0.9', { conf: 'allowed_ips = everybody' });
+    const { old, home } = await prepared('0.9', { conf: 'allowed_ips = everybody' });
     expect(await agent(home, 'import-state', old.directory)).toMatchObject({
       code: 1,
       stdout: '',
@@ -157,7 +157,7 @@ describe('what needs attention is said with its line', () => {
   });
 
   it('a trusted serial that may mean two certificates; whoever has looked it up decides', async () => {
-    const { old, home, root } = prepared('0.9');
+    const { old, home, root } = await prepared('0.9');
     writeFileSync(old.trustFile, '1a control.example.com\n');
     const { warnings } = await reportOf(home, old.directory);
     expect(warnings).toContainEqual(
@@ -177,8 +177,8 @@ describe('what needs attention is said with its line', () => {
 
 describe('certificates', () => {
   it('a renewed one that waits for a restart is taken instead of the old one', async () => {
-    const { old, home } = prepared('0.12');
-    const renewed = controls()('0.12').issue(old.name, old.agent.key, 2000);
+    const { old, home } = await prepared('0.12');
+    const renewed = await controls()['0.12'].ca.issue(old.name, { key: old.agent.key, days: 2000 });
     writeFileSync(join(old.state, 'agent.crt.staged'), renewed.certificate);
     await reportOf(home, old.directory);
     expect(new X509Certificate(readFileSync(join(home, 'agent.crt'))).raw).toEqual(
@@ -188,10 +188,10 @@ describe('certificates', () => {
   });
 
   it('an identity under another CA is an error, another one under the same CA is kept', async () => {
-    const { old, home, root } = prepared('0.9');
+    const { old, home, root } = await prepared('0.9');
     await reportOf(home, old.directory);
-    const other = legacyControlHost(join(root, 'other'), { version: '0.9' });
-    const stranger = legacyAgentHost(join(root, 'stranger'), { version: '0.9', control: other });
+    const other = await legacyControlHost(join(root, 'other'), { version: '0.9' });
+    const stranger = await legacyAgentHost(join(root, 'stranger'), { version: '0.9', control: other });
     const before = treeDigest(home);
     expect(await agent(home, 'import-state', stranger.directory)).toMatchObject({
       code: 1,
@@ -199,9 +199,9 @@ describe('certificates', () => {
     });
     expect(treeDigest(home)).toEqual(before);
 
-    const control = controls()('0.9');
-    const sibling = legacyAgentHost(join(root, 'sibling'), { version: '0.9', control, name: 'web-02' });
-    const key = control.issue('web-02', control.dispatcher.key);
+    const control = controls()['0.9'];
+    const sibling = await legacyAgentHost(join(root, 'sibling'), { version: '0.9', control, name: 'web-02' });
+    const key = await control.ca.issue('web-02', { key: control.dispatcher.key });
     writeFileSync(join(sibling.directory, 'agent.key'), key.key);
     writeFileSync(join(sibling.directory, 'agent.crt'), key.certificate);
     const { kept } = await reportOf(home, sibling.directory);
@@ -210,7 +210,7 @@ describe('certificates', () => {
   });
 
   it('an agent that is not paired has nothing to import', async () => {
-    const { old, home } = prepared('0.9');
+    const { old, home } = await prepared('0.9');
     rmSync(join(old.directory, 'agent.key'));
     expect(await agent(home, 'import-state', old.directory)).toMatchObject({
       code: 1,
@@ -221,7 +221,7 @@ describe('certificates', () => {
 
 describe('the record of requests', () => {
   it('is begun by the first import, in place too, and by no later one', async () => {
-    const { old, home } = prepared('0.9', { port: await freePort(), conf: 'bind = 127.0.0.1' });
+    const { old, home } = await prepared('0.9', { port: await freePort(), conf: 'bind = 127.0.0.1' });
     await reportOf(home, old.directory);
     const record = treeDigest(join(home, 'state/replay'));
     expect(record.length).toBeGreaterThan(0);
@@ -241,11 +241,11 @@ describe('an import in place', () => {
     'of %s adds what is missing, closes the key to others, and leaves everything else',
     async (version) => {
       const root = temporaryDirectory();
-      const old = legacyAgentHost(root, {
+      const old = await legacyAgentHost(root, {
         version,
         layout: 'together',
         names: 'here',
-        control: controls()(version),
+        control: controls()[version],
       });
       const rest = (lines: readonly string[]) => lines.filter((line) => !/^( |agent\.key )/.test(line));
       const before = treeDigest(root);

@@ -9,16 +9,21 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
 import {
-  type LegacyControlHost,
-  type LegacyVersion,
-  legacyControlHost,
-} from '../../support/legacy/installation.js';
-import { openssl, rsaKey, selfSignedCa } from '../../support/legacy/openssl.js';
+  agentOnDisk,
+  openPairing,
+  requestPairing,
+  run,
+  shared,
+  temporaryDirectory,
+} from '../../support/commands/commands.js';
+import { legacyCaCertificate, pooledRsaKey } from '../../support/legacy/ca.js';
+import { type LegacyControlHost, legacyControlHost } from '../../support/legacy/hosts.js';
 import { treeDigest } from '../../support/legacy/tree.js';
+import type { LegacyVersion } from '../../support/legacy/versions.js';
+import { openssl } from '../../support/network/openssl.js';
 
-const versions: readonly LegacyVersion[] = ['0.8', '0.9', '0.12'];
+const versions = ['0.8', '0.9', '0.12'] as const;
 
 const control = (home: string, ...args: string[]) => run('ctrl-exec', args, { home });
 
@@ -51,20 +56,23 @@ const homeIn = (root: string) => join(root, 'home');
 /** One of each, with an agent; tests that change anything take a copy. */
 const hosts = shared(async () => {
   const root = temporaryDirectory();
-  const made = new Map<LegacyVersion, LegacyControlHost>();
-  for (const version of versions) {
-    const host = legacyControlHost(join(root, version), { version });
+  const registering = async (version: LegacyVersion) => {
+    const host = await legacyControlHost(join(root, version), { version });
     host.register('Web-01.example.com');
     host.register('db-02', { ip: '192.0.2.7', ...(version !== '0.8' && { lookup_by: 'ip', port: 7555 }) });
-    made.set(version, host);
-  }
-  return (version: LegacyVersion) => made.get(version) as LegacyControlHost;
+    return host;
+  };
+  return {
+    '0.8': await registering('0.8'),
+    '0.9': await registering('0.9'),
+    '0.12': await registering('0.12'),
+  };
 });
 
 describe.each(versions)('a control host of %s', (version) => {
   it('a dry run says just what the import then says, and writes nothing', async () => {
     const home = homeIn(temporaryDirectory());
-    const { directory } = hosts()(version);
+    const { directory } = hosts()[version];
     const said = await reportOf(home, directory, '--dry-run');
     expect(existsSync(home)).toBe(false);
     const done = await reportOf(home, directory);
@@ -82,7 +90,7 @@ describe.each(versions)('a control host of %s', (version) => {
 
   it('a second import changes nothing and says so', async () => {
     const home = homeIn(temporaryDirectory());
-    const { directory } = hosts()(version);
+    const { directory } = hosts()[version];
     await control(home, 'import-state', directory);
     const files = () =>
       treeDigest(home).filter((line) => !/^(state|state\/locks|state\/ctrl-exec\.db\S*)? \d/.test(line));
@@ -105,7 +113,7 @@ describe.each([
     timeout: 60_000,
   }, async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), {
+    const host = await legacyControlHost(join(root, 'old'), {
       version: '0.9',
       caVersion,
       caKeyForm,
@@ -114,42 +122,27 @@ describe.each([
     const home = homeIn(root);
     expect(await control(home, 'import-state', host.directory)).toMatchObject({ code: 0 });
     const ca = join(home, 'ca.crt');
-    expect(openssl(['verify', '-CAfile', ca, '-purpose', 'sslserver', join(home, 'pairing.crt')])).toMatch(
-      /OK/,
-    );
-    expect(openssl(['verify', '-CAfile', ca, '-purpose', 'sslclient', join(home, 'ctrl-exec.crt')])).toMatch(
-      /OK/,
-    );
+    expect(
+      openssl(['verify', '-CAfile', ca, '-purpose', 'sslserver', join(home, 'pairing.crt')]).stdout,
+    ).toMatch(/OK/);
+    expect(
+      openssl(['verify', '-CAfile', ca, '-purpose', 'sslclient', join(home, 'ctrl-exec.crt')]).stdout,
+    ).toMatch(/OK/);
 
     const agent = await agentOnDisk('new-01');
-    const mode = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
-    const port = await mode.shows(/Pairing mode on .*:(\d+)/);
-    const request = start(
-      'ctrl-exec-agent',
-      [
-        'request-pairing',
-        '--dispatcher',
-        '127.0.0.1',
-        '--port',
-        port,
-        '--name',
-        'new-01',
-        '--lookup-by',
-        'ip',
-      ],
-      { home: agent.home },
-    );
+    const mode = await openPairing(home);
+    const request = requestPairing(agent, mode.port, ['--lookup-by', 'ip']);
     const id = await request.shows(/Request ([0-9a-f]{8})/);
     expect(await control(home, 'approve', id)).toMatchObject({ code: 0 });
     request.child.stdin?.end('y\n');
     expect(await request.ended).toMatchObject({ code: 0 });
-    await mode.stop();
+    await mode.process.stop();
     const daemon = await agent.serve();
     expect(await control(home, 'ping', 'new-01')).toMatchObject({ code: 0 });
 
     expect(await control(home, 'revoke', 'ff01')).toMatchObject({ code: 0 });
     const list = join(agent.home, 'state/crl.pem');
-    expect(openssl(['crl', '-in', list, '-noout', '-CAfile', ca, '-text'])).toMatch(/FF01/);
+    expect(openssl(['crl', '-in', list, '-noout', '-CAfile', ca, '-text']).stdout).toMatch(/FF01/);
     await daemon.stop();
   });
 });
@@ -157,7 +150,7 @@ describe.each([
 describe('what cannot be taken over', () => {
   it('records that cannot be used are named with their reason, and the others are taken', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     host.register('good');
     host.register('Good');
     host.register('address', { ip: 'nonsense' });
@@ -187,8 +180,8 @@ describe('what cannot be taken over', () => {
     ],
     [
       'a CA whose key is another',
-      (host: LegacyControlHost) =>
-        writeFileSync(join(host.directory, 'ca.key'), rsaKey('other'), { mode: 0o600 }),
+      async (host: LegacyControlHost) =>
+        writeFileSync(join(host.directory, 'ca.key'), await pooledRsaKey('other'), { mode: 0o600 }),
       /does not belong to the key/,
     ],
     [
@@ -199,14 +192,14 @@ describe('what cannot be taken over', () => {
           openssl([
             ...['req', '-new', '-x509', '-key', join(host.directory, 'ca.key'), '-subj', '/CN=x'],
             ...['-days', '9', '-addext', 'basicConstraints=critical,CA:FALSE'],
-          ]),
+          ]).stdout,
         ),
       /it is not the certificate of a CA/,
     ],
     [
       'an identity of another CA',
       (host: LegacyControlHost) =>
-        writeFileSync(join(host.directory, 'dispatcher.crt'), selfSignedCa(host.dispatcher.key, 1)),
+        writeFileSync(join(host.directory, 'dispatcher.crt'), legacyCaCertificate(host.dispatcher.key, 1)),
       /the CA did not issue it/,
     ],
     [
@@ -217,8 +210,8 @@ describe('what cannot be taken over', () => {
     ],
   ])('%s: one line, and nothing is written', async (_what, spoil, line) => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
-    spoil(host);
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
+    await spoil(host);
     const ended = await control(homeIn(root), 'import-state', host.directory);
     expect(ended).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(line) });
     expect(ended.stderr.trim()).not.toContain('\n');
@@ -227,7 +220,7 @@ describe('what cannot be taken over', () => {
 
   it('a directory that is not there, or that the own home lies in, is a usage error', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     expect(await control(homeIn(root), 'import-state', join(root, 'none'))).toMatchObject({
       code: 64,
       stderr: expect.stringMatching(/none is not a directory/),
@@ -243,7 +236,7 @@ describe('what cannot be taken over', () => {
 describe('what is here already', () => {
   it('another CA, another identity and another dispatcher_id are errors, and stay as they are', async () => {
     const root = temporaryDirectory();
-    const { directory } = hosts()('0.9');
+    const { directory } = hosts()['0.9'];
     const home = homeIn(root);
     await control(home, 'setup-ca');
     const ca = treeDigest(home);
@@ -274,7 +267,7 @@ describe('what is here already', () => {
 
   it('a configuration and an agent that are here stay, and what differs is said', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
     host.register('web-01');
     const home = homeIn(root);
     await control(home, 'import-state', host.directory);
@@ -293,7 +286,7 @@ describe('what is here already', () => {
 
   it('an identity that was rotated since the import is kept', { timeout: 60_000 }, async () => {
     const home = homeIn(temporaryDirectory());
-    const host = legacyControlHost(join(temporaryDirectory(), 'old'), { version: '0.9' });
+    const host = await legacyControlHost(join(temporaryDirectory(), 'old'), { version: '0.9' });
     await control(home, 'import-state', host.directory);
     expect(await control(home, 'rotate-cert')).toMatchObject({ code: 0 });
     const again = await control(home, 'import-state', host.directory);
@@ -307,7 +300,7 @@ describe('what is here already', () => {
 describe('agents that an older rotation left behind', () => {
   it('are named with what is to be done', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.12' });
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.12' });
     host.register('here');
     host.register('late', { dispatcher_serial: '1f', serial_status: 'pending' });
     host.register('lost', { dispatcher_serial: '1f', serial_status: 'stale' });
@@ -327,8 +320,8 @@ describe('agents that an older rotation left behind', () => {
 
   it('are reached where the key of before is still there: it becomes the previous identity', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(join(root, 'old'), { version: '0.9' });
-    const former = host.issue('ctrl-exec', rsaKey('former'));
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.9' });
+    const former = await host.ca.issue('ctrl-exec', { key: await pooledRsaKey('former') });
     writeFileSync(join(host.directory, 'ctrl-exec.key'), former.key, { mode: 0o600 });
     writeFileSync(join(host.directory, 'ctrl-exec.crt'), former.certificate);
     host.register('late', { dispatcher_serial: former.serial, serial_status: 'pending' });
@@ -344,7 +337,7 @@ describe('agents that an older rotation left behind', () => {
 describe('an import in place', () => {
   it('adds what is missing and leaves every file that was there', async () => {
     const root = temporaryDirectory();
-    const host = legacyControlHost(root, { version: '0.12', layout: 'together', names: 'here' });
+    const host = await legacyControlHost(root, { version: '0.12', layout: 'together', names: 'here' });
     host.register('web-01');
     writeFileSync(join(root, 'rotation.json'), '{"current_serial":"02"}');
     const before = treeDigest(root).filter((line) => !line.startsWith(' '));
@@ -361,7 +354,7 @@ describe('an import in place', () => {
 
   it('writes down the dispatcher_id where it was not said, and nothing else into the configuration', async () => {
     const root = temporaryDirectory();
-    legacyControlHost(root, { version: '0.8', layout: 'together', names: 'here' });
+    await legacyControlHost(root, { version: '0.8', layout: 'together', names: 'here' });
     const before = readFileSync(join(root, 'ctrl-exec.conf'), 'utf8').split('\n');
     expect(await control(root, 'import-state', root)).toMatchObject({ code: 0 });
     const after = readFileSync(join(root, 'ctrl-exec.conf'), 'utf8').split('\n');
@@ -373,7 +366,7 @@ describe('an import in place', () => {
 
   it('a key that others may read is refused with what to do', async () => {
     const root = temporaryDirectory();
-    legacyControlHost(root, { version: '0.9', layout: 'together', names: 'here' });
+    await legacyControlHost(root, { version: '0.9', layout: 'together', names: 'here' });
     chmodSync(join(root, 'ca.key'), 0o640);
     expect(await control(root, 'import-state', root)).toMatchObject({
       code: 1,
@@ -385,8 +378,8 @@ describe('an import in place', () => {
 describe('where things are found', () => {
   it('in the root of a copy, in one directory with everything, or with the state elsewhere', async () => {
     const root = temporaryDirectory();
-    const split = hosts()('0.9');
-    const together = legacyControlHost(join(root, 'all'), { version: '0.9', layout: 'together' });
+    const split = hosts()['0.9'];
+    const together = await legacyControlHost(join(root, 'all'), { version: '0.9', layout: 'together' });
     together.register('web-01');
     const elsewhere = join(root, 'elsewhere');
     cpSync(split.state, elsewhere, { recursive: true });

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { freePort, run, start, temporaryDirectory } from '../../support/commands/commands.js';
-import { type LegacyVersion, legacyAgentHost, legacyControlHost } from '../../support/legacy/installation.js';
+import { legacyAgentHost, legacyControlHost } from '../../support/legacy/hosts.js';
+import type { LegacyVersion } from '../../support/legacy/versions.js';
 
 describe('a fleet of an older version', () => {
   it.each<[LegacyVersion, 1 | 3]>([
@@ -13,9 +14,9 @@ describe('a fleet of an older version', () => {
     { timeout: 60_000 },
     async (version, caVersion) => {
       const root = temporaryDirectory();
-      const control = legacyControlHost(join(root, 'control'), { version, caVersion });
+      const control = await legacyControlHost(join(root, 'control'), { version, caVersion });
       const port = await freePort();
-      const host = legacyAgentHost(join(root, 'agent'), {
+      const host = await legacyAgentHost(join(root, 'agent'), {
         version,
         control,
         name: 'localhost',

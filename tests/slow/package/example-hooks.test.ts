@@ -17,8 +17,8 @@ import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../../src/adapters/child-process/auth-hook.js';
 import type { HookContext, HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { value } from '../../contract/result.js';
-import { dispatcherOnDisk, shared, temporaryDirectory } from '../../support/commands/commands.js';
-import { at, runJson } from '../../support/fleet/fleet.js';
+import { shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { at, pairedFleet, runJson } from '../../support/fleet/fleet.js';
 
 const examples = fileURLToPath(new URL('../../../examples/hooks/', import.meta.url));
 const readme = readFileSync(join(examples, 'README.md'), 'utf8');
@@ -611,13 +611,9 @@ describe('the hooks in the product', () => {
     const policy = install('agent-argument-policy.mjs');
     cpSync(join(examples, 'argument-policy.example.json'), policy.policy);
     chmodSync(policy.policy, 0o644);
-    const control = await dispatcherOnDisk();
-    const agent = await control.pairAgent('web-01', `auth_hook = ${policy.hook}\n`);
-    agent.script('deploy', echo);
-    agent.script('uptime', echo);
-    agent.script('reboot', echo);
-    await agent.serve();
-    return { control, agent };
+    const scripts = { deploy: echo, uptime: echo, reboot: echo };
+    const conf = `auth_hook = ${policy.hook}\n`;
+    return pairedFleet({ agent: { name: 'web-01', conf, scripts, serves: true } });
   });
 
   /** `ctrl-exec` with this hook for the dispatcher. */

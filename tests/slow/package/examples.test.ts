@@ -3,8 +3,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { dispatcherOnDisk, type Ended, shared, temporaryDirectory } from '../../support/commands/commands.js';
-import { gate } from '../../support/fleet/fleet.js';
+import { type Ended, shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { gate, pairedFleet } from '../../support/fleet/fleet.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const examples = join(root, 'examples');
@@ -42,21 +42,28 @@ function project(example: string): string {
 
 /** Two agents that serve, with what a discovery has seen of them. */
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk('api_auth_default = allow\n');
-  const web = await control.pairAgent('web-01', '[tags]\nenv = prod\n');
-  const db = await control.pairAgent('db-01', '[tags]\nenv = test\n');
   const slow = gate();
-  web.script('deploy', '#!/bin/sh\necho "deployed $1"\n');
-  db.script('deploy', '#!/bin/sh\necho "deployed $1"\n');
-  web.script('disk-free', '#!/bin/sh\necho 42 percent\n');
-  db.script('disk-free', '#!/bin/sh\necho broken disk >&2\nexit 3\n');
-  // One that does not end by itself, and one that fails once the other has begun.
-  const place = temporaryDirectory();
-  const begun = join(place, 'pid');
-  web.script('stuck', `#!/bin/sh\necho $$ >${begun}.new; mv ${begun}.new ${begun}; exec sleep 1000\n`);
-  db.script('stuck', `#!/bin/sh\nwhile [ ! -s ${begun} ]; do sleep 0.05; done; echo no >&2; exit 3\n`);
-  web.script('held', slow.script);
-  await Promise.all([web.serve(), db.serve()]);
+  const begun = join(temporaryDirectory(), 'pid');
+  const deploy = '#!/bin/sh\necho "deployed $1"\n';
+  // `stuck`: one that does not end by itself, and one that fails once the other has begun.
+  const onWeb = {
+    deploy,
+    'disk-free': '#!/bin/sh\necho 42 percent\n',
+    stuck: `#!/bin/sh\necho $$ >${begun}.new; mv ${begun}.new ${begun}; exec sleep 1000\n`,
+    held: slow.script,
+  };
+  const onDb = {
+    deploy,
+    'disk-free': '#!/bin/sh\necho broken disk >&2\nexit 3\n',
+    stuck: `#!/bin/sh\nwhile [ ! -s ${begun} ]; do sleep 0.05; done; echo no >&2; exit 3\n`,
+  };
+  const { control } = await pairedFleet(
+    {
+      web: { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts: onWeb, serves: true },
+      db: { name: 'db-01', conf: '[tags]\nenv = test\n', scripts: onDb, serves: true },
+    },
+    'api_auth_default = allow\n',
+  );
   const discovered = await control.command('discovery');
   if (discovered.code !== 0) throw new Error(discovered.stdout + discovered.stderr);
   return { control, begun, slow };

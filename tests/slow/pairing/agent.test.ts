@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 import {
   type AgentOnDisk,
   agentOnDisk,
+  requestArgs,
+  requestPairing,
   run,
   shared,
   temporaryDirectory,
@@ -22,8 +24,6 @@ import {
   modeOf,
   type PairingDispatcher,
   pairedBy,
-  request,
-  requestArgs,
 } from '../../support/pairing/pairing.js';
 import { impostor, strangeCa } from '../../support/pairing/server.js';
 
@@ -132,7 +132,7 @@ describe('request-pairing', () => {
       },
     });
     const { port } = await fake.server();
-    const ended = await request(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
+    const ended = await requestPairing(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
     expect(ended.code, ended.stderr).toBe(0);
     expect(asked).toBe(2);
   });
@@ -144,7 +144,7 @@ describe('request-pairing', () => {
       onConfirm: () => ({ status: 403, body: { status: 'denied', reason } }),
     });
     const { port } = await fake.server();
-    const ended = await request(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
+    const ended = await requestPairing(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
     expect(ended.code).toBe(3);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
     expect(ended.stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
@@ -157,7 +157,7 @@ describe('request-pairing', () => {
       onConfirm: () => ({ status: 202, body: { status: 'pending', retry_after: 2, '\u009b2J': 1 } }),
     });
     const { port } = await fake.server();
-    const ended = await request(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
+    const ended = await requestPairing(await agentOnDisk('web-01'), port, [], { input: 'y\n' }).ended;
     expect(ended).toMatchObject({ code: 1, stderr: expect.stringContaining('unknown member') });
     expect(ended.stderr).not.toContain('\u009b');
   });
@@ -190,7 +190,7 @@ describe('request-pairing of an agent that is paired already', () => {
     const before = identityOf(agent);
     const elsewhere = dispatcherWith(otherIdentity());
     const { port: otherPort } = await elsewhere.open();
-    const refused = await request(agent, otherPort, [], { input: 'y\n' }).ended;
+    const refused = await requestPairing(agent, otherPort, [], { input: 'y\n' }).ended;
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('--replace') });
     expect(refused.stdout).not.toContain('Pairing code');
     expect(identityOf(agent)).toEqual(before);
@@ -211,7 +211,7 @@ describe('request-pairing of an agent that cannot write', () => {
   async function isToldBeforeItConnects(agent: AgentOnDisk, message: RegExp, before?: string) {
     const fake = await impostor({ dispatcherId: 'control' });
     const { port, steps } = await fake.server();
-    const ended = await request(agent, port, [], { input: 'y\n', ...(before && { before }) }).ended;
+    const ended = await requestPairing(agent, port, [], { input: 'y\n', ...(before && { before }) }).ended;
     expect(ended).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(message) });
     expect(ended.stderr.trimEnd().split('\n')).toHaveLength(1);
     expect(steps).toEqual([]);
@@ -254,9 +254,11 @@ describe('request-pairing --ca-sha256', () => {
     const { control, port } = await inPairingMode(identity());
     const fingerprint = await fingerprintOf(control);
     const plain = fingerprint.replaceAll(':', '').toLowerCase();
-    const other = request(await agentOnDisk('web-02'), port, ['--ca-sha256', plain], { input: '' });
+    const other = requestPairing(await agentOnDisk('web-02'), port, ['--ca-sha256', plain], { input: '' });
     await other.shows(/Pairing code: \d{6}/);
-    const started = request(await agentOnDisk('web-01'), port, ['--ca-sha256', fingerprint], { input: '' });
+    const started = requestPairing(await agentOnDisk('web-01'), port, ['--ca-sha256', fingerprint], {
+      input: '',
+    });
     const id = await started.shows(/Request ([0-9a-f]{8})/);
     expect((await control.command('approve', id)).code).toBe(0);
     const ended = await started.ended;
@@ -269,7 +271,7 @@ describe('request-pairing --ca-sha256', () => {
     const { control, port } = await inPairingMode(identity());
     const fingerprint = await fingerprintOf(dispatcherWith(otherIdentity()));
     const agent = await agentOnDisk('web-01');
-    const ended = await request(agent, port, ['--ca-sha256', fingerprint], { input: 'y\n' }).ended;
+    const ended = await requestPairing(agent, port, ['--ca-sha256', fingerprint], { input: 'y\n' }).ended;
     expect(ended).toMatchObject({
       code: 1,
       stdout: '',
@@ -285,7 +287,7 @@ describe('request-pairing --ca-sha256', () => {
     const agent = await agentOnDisk('web-01');
     const all = await Promise.all(
       ['', 'ab', 'x'.repeat(64), '0'.repeat(63)].map(
-        (text) => request(agent, port, [`--ca-sha256=${text}`], { input: 'y\n' }).ended,
+        (text) => requestPairing(agent, port, [`--ca-sha256=${text}`], { input: 'y\n' }).ended,
       ),
     );
     for (const ended of all)
@@ -317,7 +319,7 @@ describe('request-pairing --ca-sha256', () => {
     });
     const server = await fake.server();
     const args = ['--ca-sha256', await fingerprintOf(control)];
-    const ended = await request(agent, server.port, args, { input: 'y\n' }).ended;
+    const ended = await requestPairing(agent, server.port, args, { input: 'y\n' }).ended;
     expect(ended).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(message) });
     expect(server.steps).toEqual(['start']);
     expectNothingInstalled(agent);

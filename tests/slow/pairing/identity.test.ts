@@ -6,8 +6,9 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Credentials } from '../../../src/ports/transport.js';
 import {
   type AgentOnDisk,
-  dispatcherOnDisk,
   freePort,
+  openPairing,
+  requestPairing,
   run,
   shared,
   start,
@@ -17,6 +18,7 @@ import {
   agentCredentials,
   at,
   dispatcherCredentials,
+  pairedFleet,
   rawExchange,
   rawRequest,
   runOne,
@@ -29,11 +31,9 @@ import { testCa } from '../../support/network/test-pki.js';
 const body = JSON.stringify({ script: 'touch', args: ['x'], reqid: 'a3f9b2c100010002' });
 
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const [web, db] = [await control.pairAgent('web-01'), await control.pairAgent('db-01')];
   const ran = join(temporaryDirectory(), 'ran');
-  for (const agent of [web, db]) agent.script('touch', `#!/bin/sh\ntouch ${ran}.${agent.name}.$1\n`);
-  return { control, web, db, ran };
+  const planned = (name: string) => ({ name, scripts: { touch: `#!/bin/sh\ntouch ${ran}.${name}.$1\n` } });
+  return { ...(await pairedFleet({ web: planned('web-01'), db: planned('db-01') })), ran };
 });
 
 /** Serves on a port that the configuration does not name. */
@@ -107,30 +107,14 @@ describe('an agent that answers in place of another', () => {
     cpSync(control.home, other, { recursive: true });
     const again = { ...control, home: other };
     const renamed = await twin(web);
-    const mode = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home: again.home });
-    const port = await mode.shows(/Pairing mode on .*:(\d+)/);
-    const request = start(
-      'ctrl-exec-agent',
-      [
-        'request-pairing',
-        '--dispatcher',
-        '127.0.0.1',
-        '--port',
-        port,
-        '--name',
-        'web-01',
-        '--lookup-by',
-        'ip',
-        '--new-key',
-      ],
-      { home: renamed.home },
-    );
+    const mode = await openPairing(again.home);
+    const request = requestPairing(renamed, mode.port, ['--lookup-by', 'ip', '--new-key']);
     const id = await request.shows(/Request ([0-9a-f]{8})/);
     const approved = await run('ctrl-exec', ['approve', id, '--replace'], { home: again.home });
     expect(approved).toMatchObject({ code: 0 });
     request.child.stdin?.end('y\n');
     expect(await request.ended).toMatchObject({ code: 0 });
-    await mode.stop();
+    await mode.process.stop();
 
     await serveOn(renamed, web.port);
     const result = await runOne(control, 'web-01', 'touch', 'renamed');

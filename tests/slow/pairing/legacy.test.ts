@@ -1,10 +1,16 @@
-import { execFileSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
+import {
+  agentOnDisk,
+  requestPairing,
+  shared,
+  start,
+  temporaryDirectory,
+} from '../../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
+import { legacyCa } from '../../support/legacy/ca.js';
 import {
   capturedPairing,
   type LegacyConnection,
@@ -13,6 +19,7 @@ import {
   legacyDispatcher,
   legacyRequest,
 } from '../../support/legacy/peer.js';
+import { openssl } from '../../support/network/openssl.js';
 import { closed, openTls } from '../../support/network/raw-tls.js';
 import {
   caOf,
@@ -21,13 +28,9 @@ import {
   expectNothingInstalled,
   identityOf,
   type PairingDispatcher,
-  request,
 } from '../../support/pairing/pairing.js';
 
 const identity = shared(dispatcherIdentity);
-
-const openssl = (directory: string, ...args: string[]) =>
-  execFileSync('openssl', args, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 
 /** A dispatcher in pairing mode that serves version 1, too. */
 async function serving(...more: string[]) {
@@ -86,9 +89,10 @@ describe('a legacy agent', () => {
       writeFileSync(join(directory, 'ca.pem'), String(answer.body['ca']));
       writeFileSync(join(directory, 'agent.pem'), String(answer.body['cert']));
       for (const purpose of ['sslserver', 'sslclient'])
-        expect(openssl(directory, 'verify', '-CAfile', 'ca.pem', '-purpose', purpose, 'agent.pem')).toContain(
-          'agent.pem: OK',
-        );
+        expect(
+          openssl(['verify', '-CAfile', 'ca.pem', '-purpose', purpose, 'agent.pem'], { cwd: directory })
+            .stdout,
+        ).toContain('agent.pem: OK');
       expect(await control.agents()).toMatchObject([{ name: 'vm', keys: [{ state: 'issued' }] }]);
     },
   );
@@ -203,47 +207,16 @@ describe('a stranger at the port of version 1', () => {
 
 /** A legacy installation's CA and dispatcher, made by openssl as setup-ca makes them: RSA-4096, certificates of version 1. */
 const installation = shared(async () => {
-  const directory = temporaryDirectory();
-  const run = (...args: string[]) => openssl(directory, ...args);
-  run('genrsa', '-out', 'ca.key', '4096');
-  run(
-    'req',
-    '-new',
-    '-x509',
-    '-key',
-    'ca.key',
-    '-days',
-    '3650',
-    '-subj',
-    '/CN=ctrl-exec CA',
-    '-out',
-    'ca.crt',
-  );
-  run('genrsa', '-out', 'own.key', '4096');
-  run('req', '-new', '-key', 'own.key', '-subj', '/CN=ctrl-exec-dispatcher', '-out', 'own.csr');
-  const sign = (csr: string, serial: string, out: string) =>
-    run(
-      ...['x509', '-req', '-in', csr, '-CA', 'ca.crt', '-CAkey', 'ca.key', '-sha256', '-days', '825'],
-      ...['-set_serial', `0x${serial}`, '-out', out],
-    );
-  sign('own.csr', '02', 'own.crt');
-  const read = (name: string) => readFileSync(join(directory, name), 'utf8');
-  let serial = 2;
+  const ca = await legacyCa();
   return {
-    credentials: { key: read('own.key'), certificate: read('own.crt') },
-    ca: read('ca.crt'),
-    fingerprint: createHash('sha256')
-      .update(new X509Certificate(read('ca.crt')).raw)
-      .digest('hex'),
+    credentials: await ca.issue('ctrl-exec-dispatcher'),
+    ca: ca.pem,
+    fingerprint: createHash('sha256').update(new X509Certificate(ca.pem).raw).digest('hex'),
     /** The answer of a dispatcher of 0.9 or later to a request that was approved. */
     approve({ body }: LegacyConnection): Record<string, unknown> {
-      serial += 1;
-      const name = `agent-${serial}`;
-      writeFileSync(join(directory, `${name}.csr`), String(body['csr']));
-      sign(`${name}.csr`, serial.toString(16), `${name}.crt`);
-      const [cert, ca] = [read(`${name}.crt`), read('ca.crt')];
+      const { certificate: cert } = ca.sign(String(body['csr']));
       const dispatcher = { dispatcher_serial: '02', dispatcher_id: 'old-control' };
-      return { status: 'approved', cert, ca, nonce: body['nonce'], ...dispatcher };
+      return { status: 'approved', cert, ca: ca.pem, nonce: body['nonce'], ...dispatcher };
     },
   };
 });
@@ -258,7 +231,7 @@ describe('request-pairing --allow-v1', () => {
   it('pairs with a legacy dispatcher whose certificates are of version 1', async () => {
     const { port, heads } = await approving();
     const agent = await agentOnDisk('web-01');
-    const { code, stdout } = await request(agent, port, pinned()).ended;
+    const { code, stdout } = await requestPairing(agent, port, pinned()).ended;
     expect(code).toBe(0);
     expect(stdout).toMatch(
       /^Request 3698ad2223d6b146 by version 1.*\nPairing code: \d{6}\nPaired with old-control as web-01, by version 1\n/,
@@ -286,7 +259,7 @@ describe('request-pairing --allow-v1', () => {
       connection.socket.end(legacyAnswer(installation().approve(connection)));
     });
     const agent = await agentOnDisk('web-01', 'accept_legacy_dispatchers = yes\n');
-    const { stdout } = await request(agent, port, ['--allow-v1', '--trust-on-first-use']).ended;
+    const { stdout } = await requestPairing(agent, port, ['--allow-v1', '--trust-on-first-use']).ended;
     expect(stdout).toContain(`Pairing code: ${code}\n`);
     expect(stdout).not.toMatch(/is needed/);
   });
@@ -297,7 +270,7 @@ describe('request-pairing --allow-v1', () => {
       release = () => connection.socket.end(legacyAnswer(installation().approve(connection)));
     });
     const agent = await agentOnDisk('web-01');
-    const started = await request(agent, port, [...pinned(), '--background']).ended;
+    const started = await requestPairing(agent, port, [...pinned(), '--background']).ended;
     expect(started).toMatchObject({ code: 0, stdout: expect.stringMatching(/Pairing code: \d{6}/) });
     release?.();
     expect(await agent.command('pairing-status', '--wait', '20')).toMatchObject({ code: 0 });
@@ -309,10 +282,10 @@ describe('request-pairing --allow-v1', () => {
       socket.end(legacyAnswer({ status: 'denied', reason: 'rejected by operator' }));
     });
     const agent = await agentOnDisk('web-01');
-    const denied = await request(agent, denying.port, pinned()).ended;
+    const denied = await requestPairing(agent, denying.port, pinned()).ended;
     expect(denied).toMatchObject({ code: 3, stderr: 'pairing was denied: rejected by operator\n' });
     const silent = await legacyDispatcher(installation().credentials, () => {});
-    expect((await request(agent, silent.port, [...pinned(), '--timeout', '1']).ended).code).toBe(2);
+    expect((await requestPairing(agent, silent.port, [...pinned(), '--timeout', '1']).ended).code).toBe(2);
     expectNothingInstalled(agent);
   });
 
@@ -322,20 +295,20 @@ describe('request-pairing --allow-v1', () => {
       const approved = { ...installation().approve(connection), nonce: '00'.repeat(16) };
       connection.socket.end(legacyAnswer(approved));
     });
-    expect(await request(agent, other.port, pinned()).ended).toMatchObject({
+    expect(await requestPairing(agent, other.port, pinned()).ended).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/another nonce/),
     });
     const { port } = await approving();
     const wrong = ['--allow-v1', '--ca-sha256', 'ab'.repeat(32)];
-    expect(await request(agent, port, wrong).ended).toMatchObject({
+    expect(await requestPairing(agent, port, wrong).ended).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/another fingerprint/),
     });
     const half = await legacyDispatcher(installation().credentials, (connection) => {
       connection.socket.end(legacyAnswer(installation().approve(connection)).slice(0, -100));
     });
-    expect((await request(agent, half.port, pinned()).ended).code).toBe(1);
+    expect((await requestPairing(agent, half.port, pinned()).ended).code).toBe(1);
     expectNothingInstalled(agent);
   });
 
@@ -343,7 +316,7 @@ describe('request-pairing --allow-v1', () => {
     const { port, heads } = await approving();
     const agent = await agentOnDisk('web-01');
     for (const more of [[], ['--join', `cxj2.${'A'.repeat(11)}.${'A'.repeat(43)}`]])
-      expect(await request(agent, port, ['--allow-v1', ...more]).ended).toMatchObject({
+      expect(await requestPairing(agent, port, ['--allow-v1', ...more]).ended).toMatchObject({
         code: 64,
         stderr: expect.stringMatching(/^--allow-v1: .*--ca-sha256 or --trust-on-first-use/),
       });
@@ -353,7 +326,7 @@ describe('request-pairing --allow-v1', () => {
   it('is needed: without it a legacy dispatcher is asked once, and never by version 1', async () => {
     const { port, heads } = await approving();
     const agent = await agentOnDisk('web-01');
-    const refused = await request(agent, port, ['--ca-sha256', installation().fingerprint]).ended;
+    const refused = await requestPairing(agent, port, ['--ca-sha256', installation().fingerprint]).ended;
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/--allow-v1/) });
     expect(heads).toHaveLength(1);
     expectNothingInstalled(agent);
@@ -362,7 +335,7 @@ describe('request-pairing --allow-v1', () => {
   it('still pairs by version 2 with a dispatcher that knows it, also one that serves version 1', async () => {
     const { control, port } = await serving();
     const agent = await agentOnDisk('web-01');
-    const asking = request(agent, port, ['--allow-v1', '--trust-on-first-use']);
+    const asking = requestPairing(agent, port, ['--allow-v1', '--trust-on-first-use']);
     const id = await asking.shows(/Request ([0-9a-f]{8}) to dispatcher control/);
     expect((await control.command('approve', id)).code).toBe(0);
     expect(await asking.ended).toMatchObject({

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared } from '../../support/commands/commands.js';
+import { agentOnDisk, requestPairing, shared } from '../../support/commands/commands.js';
 import {
   ask,
   caOf,
@@ -11,7 +11,6 @@ import {
   identityOf,
   inPairingMode,
   type PairingDispatcher,
-  request,
 } from '../../support/pairing/pairing.js';
 import { bytesOf, openPeer, type PairingPeer, type Post } from '../../support/pairing/peer.js';
 import { impostor, pairingServer, type Serve, strangeCa } from '../../support/pairing/server.js';
@@ -89,7 +88,7 @@ describe('a man in the middle', () => {
     const { control, post } = await inPairingMode(identity());
     const { port, steps } = await plainRelay(post);
     const agent = await agentOnDisk('web-01');
-    const ended = await request(agent, port, [], { input: 'y\n' }).ended;
+    const ended = await requestPairing(agent, port, [], { input: 'y\n' }).ended;
     expect(ended).toMatchObject({ code: 1, stdout: '' });
     expect(ended.stderr).toContain('somebody may be between the two hosts');
     expect(steps).toEqual(['start', 'nonce']);
@@ -153,7 +152,7 @@ describe('a man in the middle', () => {
     const { port, steps } = await forged.server();
     const fingerprint = (await control.command('ca-fingerprint')).stdout.trim();
     const agent = await agentOnDisk('web-01');
-    const ended = await request(agent, port, ['--ca-sha256', fingerprint], { input: 'y\n' }).ended;
+    const ended = await requestPairing(agent, port, ['--ca-sha256', fingerprint], { input: 'y\n' }).ended;
     expect(ended).toMatchObject({
       code: 1,
       stdout: '',
@@ -174,7 +173,7 @@ describe('a man in the middle', () => {
       return answer;
     });
     const agent = await agentOnDisk('web-01');
-    const ended = await request(agent, server.port, [], { input: 'y\n' }).ended;
+    const ended = await requestPairing(agent, server.port, [], { input: 'y\n' }).ended;
     expect(ended).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('answers with another key than before'),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { agentOnDisk, shared } from '../../support/commands/commands.js';
+import { agentOnDisk, requestArgs, shared } from '../../support/commands/commands.js';
 import {
   keys,
   noTerminal,
@@ -15,7 +15,6 @@ import {
   dispatcherWith,
   expectNothingInstalled,
   identityOf,
-  requestArgs,
 } from '../../support/pairing/pairing.js';
 import { openPeer, pairingPeer, postTo } from '../../support/pairing/peer.js';
 import { impostor } from '../../support/pairing/server.js';

@@ -1,13 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { type AgentOnDisk, dispatcherOnDisk, shared } from '../../support/commands/commands.js';
-import { eventually, gate } from '../../support/fleet/fleet.js';
+import { type AgentOnDisk, shared } from '../../support/commands/commands.js';
+import { eventually, gate, pairedFleet } from '../../support/fleet/fleet.js';
 
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk('read_timeout = 2\n');
-  const one = await control.pairAgent('web-01');
-  const two = await control.pairAgent('web-02');
-  return { control, one, two };
-});
+const fleet = shared(() => pairedFleet({ one: 'web-01', two: 'web-02' }, 'read_timeout = 2\n'));
 
 const both = ['web-01', 'web-02'];
 

@@ -1,39 +1,27 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import {
-  type AgentOnDisk,
-  dispatcherOnDisk,
-  shared,
-  temporaryDirectory,
-} from '../../support/commands/commands.js';
-import { at, configure, runJson, runOne, twin } from '../../support/fleet/fleet.js';
+import { shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { at, configure, pairedFleet, runJson, runOne, twin } from '../../support/fleet/fleet.js';
 
-const tags = {
-  'web-01': '[tags]\nenv = prod\nrole = web\n',
-  'web-02': '[tags]\nenv = test\nrole = web\n',
-  'db-01': '[tags]\nenv = prod\nrole = db\n',
-};
+const serving = (name: string, env: string, role: string) => ({
+  name,
+  conf: `[tags]\nenv = ${env}\nrole = ${role}\n`,
+  scripts: { name: `#!/bin/sh\necho ${name}\n` },
+  serves: true,
+});
 
 /** Three agents that serve, and one that is paired and down. */
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const agents = new Map<string, AgentOnDisk>();
-  for (const [name, conf] of Object.entries(tags)) {
-    const agent = await control.pairAgent(name, conf);
-    agent.script('name', `#!/bin/sh\necho ${name}\n`);
-    agents.set(name, agent);
-  }
-  const down = await control.pairAgent('down-01');
-  await Promise.all([...agents.values()].map((agent) => agent.serve()));
+  const { control, down, ...agents } = await pairedFleet({
+    'web-01': serving('web-01', 'prod', 'web'),
+    'web-02': serving('web-02', 'test', 'web'),
+    'db-01': serving('db-01', 'prod', 'db'),
+    down: 'down-01',
+  });
   const discovered = await control.command('discovery', 'web-01', 'web-02', 'db-01');
   if (discovered.code !== 0) throw new Error(discovered.stderr + discovered.stdout);
-  const agent = (name: keyof typeof tags): AgentOnDisk => {
-    const found = agents.get(name);
-    if (!found) throw new Error(name);
-    return found;
-  };
-  return { control, agent, down };
+  return { control, down, agent: (name: keyof typeof agents) => agents[name] };
 });
 
 describe('hosts that fail', () => {

@@ -1,13 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { dispatcherOnDisk, type Started, shared } from '../../support/commands/commands.js';
-import { gate } from '../../support/fleet/fleet.js';
+import { type Started, shared } from '../../support/commands/commands.js';
+import { gate, pairedFleet } from '../../support/fleet/fleet.js';
 
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  const one = await control.pairAgent('web-01');
-  const two = await control.pairAgent('web-02');
-  return { control, one, two };
-});
+const fleet = shared(() => pairedFleet({ one: 'web-01', two: 'web-02' }));
 
 /** A script that prints, then waits for its gate, then prints `done`. */
 const chatty = (says: string, job = gate()) => ({

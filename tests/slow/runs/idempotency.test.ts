@@ -5,21 +5,18 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { dispatcherOnDisk, shared, temporaryDirectory } from '../../support/commands/commands.js';
-import { eventually } from '../../support/fleet/fleet.js';
+import { shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { eventually, pairedFleet } from '../../support/fleet/fleet.js';
 
 const program = fileURLToPath(new URL('../../support/commands/keyed-run.mjs', import.meta.url));
 const library = new URL('../../../dist/library/index.js', import.meta.url).href;
 const hosts = ['web-01', 'web-02'] as const;
 
 const fleet = shared(async () => {
-  const control = await dispatcherOnDisk('read_timeout = 10\n');
   const log = temporaryDirectory();
-  for (const name of hosts) {
-    const agent = await control.pairAgent(name);
-    agent.script('job', `#!/bin/sh\nprintf x >> ${log}/${name}.$1\nsleep 0.2\necho done\n`);
-    await agent.serve();
-  }
+  const job = (name: string) => `#!/bin/sh\nprintf x >> ${log}/${name}.$1\nsleep 0.2\necho done\n`;
+  const agents = hosts.map((name) => [name, { name, scripts: { job: job(name) }, serves: true }]);
+  const { control } = await pairedFleet(Object.fromEntries(agents), 'read_timeout = 10\n');
   return { control, log };
 });
 

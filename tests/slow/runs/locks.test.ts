@@ -1,19 +1,11 @@
 import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
-import {
-  type AgentOnDisk,
-  type DispatcherOnDisk,
-  dispatcherOnDisk,
-  shared,
-} from '../../support/commands/commands.js';
-import { at, type Gate, gate, runOne, twin } from '../../support/fleet/fleet.js';
+import { type AgentOnDisk, type DispatcherOnDisk, shared } from '../../support/commands/commands.js';
+import { at, type Gate, gate, pairedFleet, runOne, twin } from '../../support/fleet/fleet.js';
 
 /** Agents that are paired and do not serve: their twins do. */
-const fleet = shared(async () => {
-  const control = await dispatcherOnDisk();
-  return { control, web: await control.pairAgent('web-01'), db: await control.pairAgent('db-01') };
-});
+const fleet = shared(() => pairedFleet({ web: 'web-01', db: 'db-01' }));
 
 describe('locks', () => {
   const locks = async (control: DispatcherOnDisk) =>
@@ -131,11 +123,9 @@ it('an agent that dies while a script runs is reported, and its lock is free', a
 });
 
 it('what a script answered is shown also where it cannot be recorded', async () => {
-  const control = await dispatcherOnDisk();
-  const agent = await control.pairAgent('web-01');
   const busy = gate();
-  agent.script('busy', busy.script);
-  await agent.serve();
+  const web = { name: 'web-01', scripts: { busy: busy.script }, serves: true };
+  const { control } = await pairedFleet({ web });
   const running = control.start('run', 'web-01', 'busy');
   await busy.started();
   const database = new Libsql(join(control.home, 'state', 'ctrl-exec.db'));

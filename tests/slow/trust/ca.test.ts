@@ -5,20 +5,10 @@ import { expect, it } from 'vitest';
 import { value } from '../../contract/result.js';
 import { shared } from '../../support/commands/commands.js';
 import { gate } from '../../support/fleet/fleet.js';
-import {
-  backdateSwitch,
-  identityOf,
-  lifecycleFleet,
-  noOpenssl,
-  openssl,
-  ran,
-} from '../../support/fleet/lifecycle-fleet.js';
+import { backdateSwitch, identityOf, ran, servingFleet } from '../../support/fleet/lifecycle-fleet.js';
+import { noOpenssl, openssl } from '../../support/network/openssl.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'db-01'], 'cert_overlap_days = 1\n');
-  await Promise.all([made.up('web-01'), made.up('db-01')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'db-01'], 'cert_overlap_days = 1\n'));
 
 const pemsIn = (...path: readonly string[]) =>
   readFileSync(join(...path), 'utf8').match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? [];
@@ -114,6 +104,6 @@ it('rotate-ca: nobody is visited, nothing fails, and in the end nothing is left 
   const ca = join(home, 'ca.crt');
   const own = ['ctrl-exec.crt', 'pairing.crt'].map((file) => join(home, file));
   const agents = everybody.map((name) => join(fleet().agent(name).home, 'agent.crt'));
-  const verified = openssl('verify', '-x509_strict', '-CAfile', ca, ...own, ...agents);
+  const verified = openssl(['verify', '-x509_strict', '-CAfile', ca, ...own, ...agents]).text;
   for (const path of [...own, ...agents]) expect(verified).toContain(`${path}: OK`);
 });

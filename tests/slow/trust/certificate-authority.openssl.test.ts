@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,9 +16,7 @@ import {
 } from '../../../src/domain/trust/certificate.js';
 import { refusedKeys, rsaKey, version1Certificate } from '../../contract/certificate-samples.js';
 import { failure, value } from '../../contract/result.js';
-
-const missing = spawnSync('openssl', ['version']).status !== 0;
-const because = missing ? ' (skipped: no openssl command on this machine)' : '';
+import { noOpenssl, tryOpenssl } from '../../support/network/openssl.js';
 
 const start = Math.floor(Date.now() / 1000) * 1000;
 const day = 86_400_000;
@@ -32,7 +29,7 @@ const profiles = {
   agent: { kind: 'agent', name: 'web-01.example.org' },
 } as const satisfies Record<string, CertificateProfile>;
 
-describe.skipIf(missing)(`what openssl says${because}`, () => {
+describe.skipIf(noOpenssl.missing)(`what openssl says${noOpenssl.because}`, () => {
   const crypto = nodeCrypto();
   const requests = x509CertificateRequests();
   let directory: string;
@@ -48,14 +45,10 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     writeFileSync(path, content);
     return path;
   };
-  const openssl = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
-    return { ok: status === 0, text: stdout + stderr };
-  };
   const textOf = (certificate: Certificate) =>
-    openssl('x509', '-in', file(certificate.pem), '-noout', '-text').text;
+    tryOpenssl(['x509', '-in', file(certificate.pem), '-noout', '-text']).text;
   const verifies = (certificate: Certificate, ca: Certificate, ...options: string[]) =>
-    openssl('verify', ...options, '-CAfile', file(ca.pem), file(certificate.pem)).ok;
+    tryOpenssl(['verify', ...options, '-CAfile', file(ca.pem), file(certificate.pem)]).ok;
 
   const open = (keyStore = memoryKeyStore()) =>
     x509CertificateAuthority({ keyStore, random: systemRandom(), crypto });
@@ -134,7 +127,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     it('every signature of the CA is encoded correctly', async () => {
       const certificates = await Promise.all(Array.from({ length: 60 }, () => issue(profiles.agent)));
       const paths = certificates.map(({ pem }) => file(pem));
-      const { text } = openssl('verify', '-x509_strict', '-CAfile', file(ca.pem), ...paths);
+      const { text } = tryOpenssl(['verify', '-x509_strict', '-CAfile', file(ca.pem), ...paths]);
       expect(text.match(/: OK$/gm)).toHaveLength(60);
     });
 
@@ -146,9 +139,9 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     it('serial and fingerprint of the key are what openssl prints', async () => {
       const certificate = await issue(profiles.agent);
       const path = file(certificate.pem);
-      const { text } = openssl('x509', '-in', path, '-noout', '-serial');
+      const { text } = tryOpenssl(['x509', '-in', path, '-noout', '-serial']);
       expect(text.trim()).toBe(`serial=${certificate.serial.toUpperCase()}`);
-      const key = openssl('x509', '-in', path, '-noout', '-pubkey').text.replaceAll(
+      const key = tryOpenssl(['x509', '-in', path, '-noout', '-pubkey']).text.replaceAll(
         /-----[A-Z ]+-----|\s/g,
         '',
       );
@@ -175,7 +168,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     const keyPath = file(value(await crypto.generateKey('rsa4096')));
     const caPath = file();
     const subject = '/C=DE/O=Ünit & Söhne, "GmbH"/CN=Private CA';
-    openssl(
+    tryOpenssl([
       'req',
       '-x509',
       '-utf8',
@@ -189,7 +182,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       subject,
       '-out',
       caPath,
-    );
+    ]);
     const keyStore = memoryKeyStore();
     await keyStore.replace({
       'ca-key': readFileSync(keyPath, 'utf8'),
@@ -199,9 +192,9 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     if (!ca) throw new Error('no CA');
     const certificate = value(await open(keyStore).issue(profiles.dispatcher, await spkiOf('p256'), oneYear));
     expect(certificate.notAfter).toBe(ca.notAfter);
-    expect(openssl('verify', '-purpose', 'sslclient', '-CAfile', caPath, file(certificate.pem)).text).toMatch(
-      /: OK\n/,
-    );
+    expect(
+      tryOpenssl(['verify', '-purpose', 'sslclient', '-CAfile', caPath, file(certificate.pem)]).text,
+    ).toMatch(/: OK\n/);
   });
 
   describe('of revocation lists', () => {
@@ -211,7 +204,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       const path = file();
       const subject = '/C=DE/O=Ünit & Söhne/CN=Imported CA';
       const options = ['-utf8', '-days', '30', '-subj', subject, '-out', path, ...extensions];
-      const made = openssl('req', '-x509', '-new', '-key', file(key), ...options);
+      const made = tryOpenssl(['req', '-x509', '-new', '-key', file(key), ...options]);
       expect(made.ok, made.text).toBe(true);
       const keyStore = memoryKeyStore();
       await keyStore.replace({ 'ca-key': key, 'ca-certificate': readFileSync(path, 'utf8') });
@@ -227,13 +220,13 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       const list = value(await authority.revocationList({ ...lists, revoked }));
       const listPath = file(list.pem);
       const check = ({ pem }: Certificate) =>
-        openssl('verify', '-crl_check', '-CAfile', file(ca.pem), '-CRLfile', listPath, file(pem));
+        tryOpenssl(['verify', '-crl_check', '-CAfile', file(ca.pem), '-CRLfile', listPath, file(pem)]);
       return {
         ca,
         list,
         bad,
-        text: openssl('crl', '-in', listPath, '-noout', '-text').text,
-        signature: openssl('crl', '-in', listPath, '-noout', '-verify', '-CAfile', file(ca.pem)).text,
+        text: tryOpenssl(['crl', '-in', listPath, '-noout', '-text']).text,
+        signature: tryOpenssl(['crl', '-in', listPath, '-noout', '-verify', '-CAfile', file(ca.pem)]).text,
         goodSays: check(good).text,
         badSays: check(bad).text,
       };
@@ -276,7 +269,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       const ca = value(await authority.create(tenYears));
       for (let round = 0; round < 20; round += 1) {
         const list = value(await authority.revocationList({ ...lists, revoked: [] }));
-        const { text } = openssl(
+        const { text } = tryOpenssl([
           'crl',
           '-in',
           file(list.pem),
@@ -285,7 +278,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
           '-verify',
           '-CAfile',
           file(ca.pem),
-        );
+        ]);
         expect(text).toContain('verify OK');
         expect(text).toContain('No Revoked Certificates');
       }
@@ -312,7 +305,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
         '-out',
         made,
       ];
-      const { ok, text } = openssl('ca', '-gencrl', ...options);
+      const { ok, text } = tryOpenssl(['ca', '-gencrl', ...options]);
       expect(ok, text).toBe(true);
       const list = value(await x509RevocationLists({ crypto }).read(readFileSync(made, 'utf8'), [ca]));
       expect(list).toMatchObject({
@@ -339,9 +332,11 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
       }
       const listPath = file(listFile.join(''));
       for (const { good, bad } of issued) {
-        expect(openssl('verify', '-x509_strict', '-CAfile', bundle, file(good.pem)).text).toMatch(/: OK\n/);
+        expect(tryOpenssl(['verify', '-x509_strict', '-CAfile', bundle, file(good.pem)]).text).toMatch(
+          /: OK\n/,
+        );
         const check = (pem: string) =>
-          openssl('verify', '-crl_check', '-CAfile', bundle, '-CRLfile', listPath, file(pem)).text;
+          tryOpenssl(['verify', '-crl_check', '-CAfile', bundle, '-CRLfile', listPath, file(pem)]).text;
         expect(check(good.pem)).toMatch(/: OK\n/);
         expect(check(bad.pem)).toContain('certificate revoked');
       }
@@ -352,7 +347,16 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     it.each(keyTypes)('a request over a %s key verifies', async (type) => {
       const key = value(await crypto.generateKey(type));
       const path = file(value(await requests.create(key, 'wéb-01 "x", #1')));
-      const { ok, text } = openssl('req', '-in', path, '-verify', '-noout', '-subject', '-nameopt', 'utf8');
+      const { ok, text } = tryOpenssl([
+        'req',
+        '-in',
+        path,
+        '-verify',
+        '-noout',
+        '-subject',
+        '-nameopt',
+        'utf8',
+      ]);
       expect(ok, text).toBe(true);
       expect(text).toMatch(/verify OK/);
       expect(text).toContain('CN=wéb-01 "x", #1');
@@ -360,7 +364,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
 
     const request = (keyPem: string, ...options: string[]) => {
       const path = file();
-      const { ok, text } = openssl(
+      const { ok, text } = tryOpenssl([
         'req',
         '-new',
         '-key',
@@ -370,7 +374,7 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
         '-out',
         path,
         ...options,
-      );
+      ]);
       expect(ok, text).toBe(true);
       return readFileSync(path, 'utf8');
     };
@@ -453,10 +457,10 @@ describe.skipIf(missing)(`what openssl says${because}`, () => {
     ] as const)('it verifies what a %s key signed', async (type, options) => {
       const pem = value(await crypto.generateKey(type));
       const data = file('some data');
-      const publicKey = file(openssl('pkey', '-in', file(pem), '-pubout').text);
+      const publicKey = file(tryOpenssl(['pkey', '-in', file(pem), '-pubout']).text);
       const signature = file();
       writeFileSync(signature, value(crypto.signingKey(pem)).sign(Buffer.from('some data')));
-      const { text } = openssl('dgst', ...options, '-verify', publicKey, '-signature', signature, data);
+      const { text } = tryOpenssl(['dgst', ...options, '-verify', publicKey, '-signature', signature, data]);
       expect(text).toContain('Verified OK');
     });
   });

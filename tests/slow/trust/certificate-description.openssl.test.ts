@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,15 +6,9 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { failure, value } from '../../contract/result.js';
+import { noOpenssl, openssl } from '../../support/network/openssl.js';
 
 const crypto = nodeCrypto();
-const hasOpenssl = (() => {
-  try {
-    return execFileSync('openssl', ['version']).length > 0;
-  } catch {
-    return false;
-  }
-})();
 
 interface Kind {
   readonly key: readonly string[];
@@ -86,7 +79,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
 };
 
-describe.skipIf(!hasOpenssl)('what certificates say of themselves, made with openssl', () => {
+describe.skipIf(noOpenssl.missing)('what certificates say of themselves, made with openssl', () => {
   let directory: string;
   beforeAll(() => {
     directory = mkdtempSync(join(tmpdir(), 'description-'));
@@ -101,11 +94,11 @@ describe.skipIf(!hasOpenssl)('what certificates say of themselves, made with ope
     );
     const names = ['-subj', subject, '-set_serial', serial, '-days', '30', '-utf8', '-config', at('config')];
     const out = ['-nodes', '-keyout', at('key'), '-out', at('der'), '-outform', 'DER'];
-    execFileSync('openssl', ['req', '-x509', ...key, ...names, ...out], { stdio: 'pipe' });
+    openssl(['req', '-x509', ...key, ...names, ...out]);
     return readFileSync(at('der'));
   };
-  const openssl = (der: Buffer, ...args: readonly string[]) =>
-    execFileSync('openssl', ['x509', '-inform', 'DER', '-noout', ...args], { input: der, encoding: 'utf8' });
+  const shown = (der: Buffer, ...args: readonly string[]) =>
+    openssl(['x509', '-inform', 'DER', '-noout', ...args], { input: der }).stdout;
 
   it.each(Object.entries(kinds))('%s', (_name, kind) => {
     const der = make(kind);
@@ -113,12 +106,12 @@ describe.skipIf(!hasOpenssl)('what certificates say of themselves, made with ope
     expect(described).toMatchObject(kind.expected);
     expect(described.issuer).toBe(described.subject);
     expect(described.fingerprint).toBe(createHash('sha256').update(der).digest('hex'));
-    expect(openssl(der, '-fingerprint', '-sha256').replaceAll(':', '').toLowerCase()).toContain(
+    expect(shown(der, '-fingerprint', '-sha256').replaceAll(':', '').toLowerCase()).toContain(
       described.fingerprint,
     );
     const date = (line: string) => Date.parse(line.trim().split('=')[1] ?? '');
-    expect(date(openssl(der, '-startdate'))).toBe(described.notBefore);
-    expect(date(openssl(der, '-enddate'))).toBe(described.notAfter);
+    expect(date(shown(der, '-startdate'))).toBe(described.notBefore);
+    expect(date(shown(der, '-enddate'))).toBe(described.notAfter);
   });
 
   it('any change of a byte is described or refused, never thrown', () => {

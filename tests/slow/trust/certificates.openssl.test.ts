@@ -1,24 +1,16 @@
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { keyTypes } from '../../../src/domain/trust/certificate.js';
 import { dispatcherOnDisk, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
-
-const missing = spawnSync('openssl', ['version']).status !== 0;
-const because = missing ? ' (skipped: no openssl command on this machine)' : '';
+import { noOpenssl, tryOpenssl } from '../../support/network/openssl.js';
 
 const day = 86_400_000;
 const configuration = (more = '') => `dispatcher_id = control.example.org\npairing_bind = 127.0.0.1\n${more}`;
 
-const openssl = (...args: string[]) => {
-  const { status, stdout, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
-  return { ok: status === 0, text: stdout + stderr };
-};
-
 /** What `openssl x509 -text` says, taken apart. */
 function certificate(path: string) {
-  const { text } = openssl('x509', '-in', path, '-noout', '-text', '-certopt', 'ext_parse');
+  const { text } = tryOpenssl(['x509', '-in', path, '-noout', '-text', '-certopt', 'ext_parse']);
   const lines = text.split('\n').map((line) => line.trim());
   const field = (name: string) =>
     lines
@@ -30,7 +22,7 @@ function certificate(path: string) {
     return at < 0 ? undefined : lines[at + 1];
   };
   const date = (option: string) =>
-    Date.parse(openssl('x509', '-in', path, '-noout', option).text.trim().split('=')[1] ?? '');
+    Date.parse(tryOpenssl(['x509', '-in', path, '-noout', option]).text.trim().split('=')[1] ?? '');
   return {
     version: field('Version:'),
     signature: field('Signature Algorithm:'),
@@ -39,7 +31,7 @@ function certificate(path: string) {
     key: field('Public Key Algorithm:'),
     bits: field('Public-Key:'),
     curve: field('NIST CURVE:'),
-    serial: openssl('x509', '-in', path, '-noout', '-serial')
+    serial: tryOpenssl(['x509', '-in', path, '-noout', '-serial'])
       .text.trim()
       .replace('serial=', '')
       .toLowerCase(),
@@ -50,7 +42,7 @@ function certificate(path: string) {
 }
 
 const verifies = (ca: string, leaf: string, purpose: 'sslclient' | 'sslserver') =>
-  openssl('verify', '-x509_strict', '-purpose', purpose, '-CAfile', ca, leaf).ok;
+  tryOpenssl(['verify', '-x509_strict', '-purpose', purpose, '-CAfile', ca, leaf]).ok;
 
 const modes = (home: string) =>
   Object.fromEntries(
@@ -74,7 +66,7 @@ function emptyHome(conf = configuration()) {
   return { home, command: (...args: string[]) => run('ctrl-exec', args, { home }) };
 }
 
-describe.skipIf(missing)(`the certificates of the commands, by openssl${because}`, () => {
+describe.skipIf(noOpenssl.missing)(`the certificates of the commands, by openssl${noOpenssl.because}`, () => {
   const made = shared(async () => {
     const began = Date.now();
     const { home, command } = emptyHome(configuration('cert_days = 100\n'));
@@ -112,7 +104,7 @@ describe.skipIf(missing)(`the certificates of the commands, by openssl${because}
     expect(years).toBeGreaterThan(9.99);
     expect(years).toBeLessThan(10.01);
     expect(
-      openssl('verify', '-x509_strict', '-check_ss_sig', '-CAfile', path('ca.crt'), path('ca.crt')).ok,
+      tryOpenssl(['verify', '-x509_strict', '-check_ss_sig', '-CAfile', path('ca.crt'), path('ca.crt')]).ok,
     ).toBe(true);
   });
 
@@ -194,9 +186,9 @@ describe.skipIf(missing)(`the certificates of the commands, by openssl${because}
     });
     expect(modes(agent.home)).toEqual({ 'agent.crt': '644', 'agent.key': '600', 'ca.crt': '644' });
     const publicKeys = [path('ca'), path('ctrl-exec'), path('pairing'), agentPath('agent')].map((stem) => {
-      const ofKey = openssl('pkey', '-in', `${stem}.key`, '-pubout').text;
+      const ofKey = tryOpenssl(['pkey', '-in', `${stem}.key`, '-pubout']).text;
       expect(ofKey).toContain('BEGIN PUBLIC KEY');
-      expect(openssl('x509', '-in', `${stem}.crt`, '-noout', '-pubkey').text).toBe(ofKey);
+      expect(tryOpenssl(['x509', '-in', `${stem}.crt`, '-noout', '-pubkey']).text).toBe(ofKey);
       return ofKey;
     });
     expect(new Set(publicKeys).size).toBe(4);
@@ -205,7 +197,7 @@ describe.skipIf(missing)(`the certificates of the commands, by openssl${because}
 
   it('setup-ca and ca-fingerprint print the fingerprint that openssl calculates', async () => {
     const { outputs, control } = made();
-    const calculated = openssl('x509', '-in', path('ca.crt'), '-noout', '-fingerprint', '-sha256').text;
+    const calculated = tryOpenssl(['x509', '-in', path('ca.crt'), '-noout', '-fingerprint', '-sha256']).text;
     const fingerprint = calculated.trim().split('=')[1];
     expect(outputs.ca.stdout).toContain(`SHA-256 fingerprint: ${fingerprint}\n`);
     expect((await control.command('ca-fingerprint')).stdout).toBe(`${fingerprint}\n`);
@@ -266,7 +258,7 @@ describe.skipIf(missing)(`the certificates of the commands, by openssl${because}
     const both = await Promise.all([command('setup-ca'), command('setup-ca')]);
     expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
     const winner = both.find(({ code }) => code === 0);
-    const { text } = openssl('x509', '-in', join(home, 'ca.crt'), '-noout', '-fingerprint', '-sha256');
+    const { text } = tryOpenssl(['x509', '-in', join(home, 'ca.crt'), '-noout', '-fingerprint', '-sha256']);
     expect(winner?.stdout).toContain(text.trim().split('=')[1]);
     expect((await command('setup-ctrl-exec')).code).toBe(0);
   });

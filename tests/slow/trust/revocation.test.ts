@@ -4,21 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { shared } from '../../support/commands/commands.js';
 import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
-import {
-  identityOf,
-  lifecycleFleet,
-  noOpenssl,
-  openssl,
-  ran,
-  trustedBy,
-} from '../../support/fleet/lifecycle-fleet.js';
+import { identityOf, ran, servingFleet, trustedBy } from '../../support/fleet/lifecycle-fleet.js';
+import { noOpenssl, openssl } from '../../support/network/openssl.js';
 import { signedConnection } from '../../support/network/signed-client.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'db-01']);
-  await Promise.all([made.up('web-01'), made.up('db-01')]);
-  return made;
-});
+const fleet = shared(() => servingFleet(['web-01', 'db-01']));
 
 const bothUp = () => Promise.all([fleet().up('web-01'), fleet().up('db-01')]);
 const listOf = (name: string) => join(fleet().agent(name).home, 'state/crl.pem');
@@ -43,8 +33,8 @@ const unusedSerial = () => `1f${randomBytes(15).toString('hex')}`;
 
 /** Every serial of a list, as openssl reads it. */
 const listed = (path: string) =>
-  [...openssl('crl', '-text', '-noout', '-in', path).matchAll(/Serial Number: ([0-9A-F]+)/g)].map((found) =>
-    (found[1] ?? '').toLowerCase(),
+  [...openssl(['crl', '-text', '-noout', '-in', path]).text.matchAll(/Serial Number: ([0-9A-F]+)/g)].map(
+    (found) => (found[1] ?? '').toLowerCase(),
   );
 
 describe('an agent that is revoked', () => {
@@ -56,7 +46,7 @@ describe('an agent that is revoked', () => {
       const number = (name: string) =>
         Number.parseInt(
           /crlNumber=(?:0x)?([0-9A-F]+)/.exec(
-            openssl('crl', '-crlnumber', '-noout', '-in', listOf(name)),
+            openssl(['crl', '-crlnumber', '-noout', '-in', listOf(name)]).text,
           )?.[1] ?? '',
           16,
         );
@@ -68,13 +58,15 @@ describe('an agent that is revoked', () => {
       expect(first.told).toEqual(expect.arrayContaining(['db-01', 'web-01', name]));
       expect(number('web-01')).toBe(first.number);
       const certificate = join(fleet().agent(name).home, 'agent.crt');
-      const second = await revoke(openssl('x509', '-serial', '-noout', '-in', certificate).trim());
+      const second = await revoke(openssl(['x509', '-serial', '-noout', '-in', certificate]).text.trim());
       expect(second).toMatchObject({ code: 0, serials: [serial], name, number: first.number + 1 });
       for (const each of ['web-01', 'db-01']) {
         expect(number(each)).toBe(second.number);
         expect(listed(listOf(each))).toEqual(expect.arrayContaining([nobodys, serial]));
         const ca = join(fleet().agent(each).home, 'ca.crt');
-        expect(openssl('crl', '-verify', '-noout', '-CAfile', ca, '-in', listOf(each))).toMatch(/verify OK/);
+        expect(openssl(['crl', '-verify', '-noout', '-CAfile', ca, '-in', listOf(each)]).text).toMatch(
+          /verify OK/,
+        );
       }
       // By that list openssl refuses the certificate, and takes another.
       const check = [
@@ -85,8 +77,8 @@ describe('an agent that is revoked', () => {
         '-CRLfile',
         listOf('web-01'),
       ];
-      expect(openssl(...check, join(fleet().agent('web-01').home, 'agent.crt'))).toMatch(/OK/);
-      expect(() => openssl(...check, certificate)).toThrow(/certificate revoked/);
+      expect(openssl([...check, join(fleet().agent('web-01').home, 'agent.crt')]).text).toMatch(/OK/);
+      expect(() => openssl([...check, certificate])).toThrow(/certificate revoked/);
       // Once more is no change.
       expect(await revoke(name)).toMatchObject({ code: 0, number: second.number });
     },

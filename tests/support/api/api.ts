@@ -1,5 +1,4 @@
-import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import express from 'express';
@@ -7,6 +6,7 @@ import { expect } from 'vitest';
 import { type ApiRouterOptions, createApiRouter } from '../../../src/apps/api/router.js';
 import { apiRoutes } from '../../../src/apps/api/routes.js';
 import { atEnd } from '../commands/commands.js';
+import { listening } from '../network/raw-tls.js';
 
 type Json = Record<string, unknown>;
 
@@ -117,6 +117,19 @@ export function mustBeDocumented(method: string, path: string, answer: Answer): 
   if (type === 'application/json') mustFit([...where, 'schema'], answer.json);
 }
 
+/** Starts a server on a port that the system chooses; it ends, and so do its connections, when the test does. */
+export async function servedToTheEnd(server: Server): Promise<number> {
+  const port = await listening(server);
+  atEnd(
+    () =>
+      new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  );
+  return port;
+}
+
 /** The API on a port of its own on loopback, mounted under `base`. */
 export async function apiOver(
   dispatcher: ApiRouterOptions['dispatcher'],
@@ -133,15 +146,7 @@ export async function apiOver(
   if (base === '') app.use(router);
   else app.use(base, router);
   const server = createServer(app);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  atEnd(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
-  const { port } = server.address() as AddressInfo;
+  const port = await servedToTheEnd(server);
 
   /** Sends a request and gives the connection, and the answer when it is whole. */
   const open = (method: string, path: string, { body, headers = {} }: Asked = {}) => {

@@ -2,8 +2,8 @@ import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import type { ApiRouterOptions } from '../../../src/apps/api/router.js';
 import type { HookContext, HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { value } from '../../contract/result.js';
-import { dispatcherOver, enrol, identify, withPorts } from '../fleet/memory-agents.js';
-import { memoryFleet } from '../fleet/memory-fleet.js';
+import { dispatcherOver, enrol, withPorts } from '../fleet/memory-agents.js';
+import { identifiedFleet } from '../fleet/memory-fleet.js';
 import { apiOver } from './api.js';
 
 const yes: HookOutcome = { kind: 'exited', code: 0 };
@@ -16,9 +16,7 @@ export async function memoryApi(
   configuration = '',
   options: Partial<ApiRouterOptions> & { readonly base?: string } = {},
 ) {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher(undefined, configuration);
-  await identify(control);
+  const { fleet, control } = await identifiedFleet(configuration);
   const policy = { decide: (_asked: HookContext): HookOutcome => yes };
   const hook = memoryAuthHook((asked) => policy.decide(asked));
   const dispatcher = dispatcherOver(withPorts(control, { hook }));

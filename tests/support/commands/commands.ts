@@ -157,6 +157,30 @@ export const freePort = (): Promise<number> =>
     });
   });
 
+export interface OpenPairing {
+  readonly port: number;
+  readonly process: Started;
+}
+
+/** Opens pairing mode for the dispatcher in `home`, on a port that the system chooses. */
+export async function openPairing(home: string): Promise<OpenPairing> {
+  const process = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
+  return { process, port: Number(await process.shows(/Pairing mode on .*:(\d+)/)) };
+}
+
+export const requestArgs = (port: number, ...more: readonly string[]): string[] => [
+  ...['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(port)],
+  ...more,
+];
+
+/** Starts `request-pairing` for an agent. Standard input stays open unless it is given. */
+export const requestPairing = (
+  { home, name }: Pick<AgentOnDisk, 'home' | 'name'>,
+  port: number,
+  more: readonly string[] = [],
+  options: CommandOptions = {},
+): Started => start('ctrl-exec-agent', requestArgs(port, '--name', name, ...more), { home, ...options });
+
 export interface AgentOnDisk {
   readonly name: string;
   readonly home: string;
@@ -173,7 +197,7 @@ export interface DispatcherOnDisk {
   command(...args: string[]): Promise<Ended>;
   start(...args: string[]): Started;
   /** Opens pairing mode on a port that the system chooses. */
-  pairingMode(): Promise<{ readonly port: number; readonly process: Started }>;
+  pairingMode(): Promise<OpenPairing>;
   /** A further agent on 127.0.0.1, its home prepared and paired. `conf` is appended to agent.conf. */
   pairAgent(name: string, conf?: string): Promise<AgentOnDisk>;
 }
@@ -188,33 +212,15 @@ export async function dispatcherOnDisk(conf = ''): Promise<DispatcherOnDisk> {
     const ended = await command(step);
     if (ended.code !== 0) throw new Error(`${step}: ${ended.stderr}`);
   }
-  const pairingMode = async () => {
-    const process = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
-    return { process, port: Number(await process.shows(/Pairing mode on .*:(\d+)/)) };
-  };
   return {
     home,
     command,
     start: (...args) => start('ctrl-exec', args, { home }),
-    pairingMode,
+    pairingMode: () => openPairing(home),
     async pairAgent(name, agentConf = '') {
       const agent = await agentOnDisk(name, agentConf);
-      const mode = await pairingMode();
-      const request = start(
-        'ctrl-exec-agent',
-        [
-          'request-pairing',
-          '--dispatcher',
-          '127.0.0.1',
-          '--port',
-          String(mode.port),
-          '--name',
-          name,
-          '--lookup-by',
-          'ip',
-        ],
-        { home: agent.home },
-      );
+      const mode = await openPairing(home);
+      const request = requestPairing(agent, mode.port, ['--lookup-by', 'ip']);
       const id = await request.shows(/Request ([0-9a-f]{8})/);
       const approved = await command('approve', id);
       // Only now, so that the agent's first question finds the decision.

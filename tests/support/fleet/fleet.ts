@@ -176,12 +176,35 @@ export async function reload(
   await eventually(() => expect(lines()).toHaveLength(times));
 }
 
+interface PlannedAgent {
+  readonly name: string;
+  /** Appended to agent.conf. */
+  readonly conf?: string;
+  readonly scripts?: Readonly<Record<string, string>>;
+  /** Default: it is paired and down. */
+  readonly serves?: boolean;
+}
+
+/** A dispatcher and agents that are paired with it, as the test calls them: `pairedFleet({ web: 'web-01' })`. */
+export async function pairedFleet<Key extends string>(
+  agents: Readonly<Record<Key, string | PlannedAgent>>,
+  conf = '',
+): Promise<{ readonly control: DispatcherOnDisk } & Readonly<Record<Key, AgentOnDisk>>> {
+  const control = await dispatcherOnDisk(conf);
+  const paired: [string, AgentOnDisk][] = [];
+  for (const [key, plan] of Object.entries<string | PlannedAgent>(agents)) {
+    const planned: PlannedAgent = typeof plan === 'string' ? { name: plan } : plan;
+    const agent = await control.pairAgent(planned.name, planned.conf);
+    for (const [script, text] of Object.entries(planned.scripts ?? {})) agent.script(script, text);
+    if (planned.serves) await agent.serve();
+    paired.push([key, agent]);
+  }
+  return { control, ...(Object.fromEntries(paired) as Record<Key, AgentOnDisk>) };
+}
+
 /** A dispatcher and one agent that is paired and never served itself: what a test serves is a twin of it. */
 export function pairedHost() {
-  const pair = shared(async () => {
-    const control = await dispatcherOnDisk();
-    return { control, agent: await control.pairAgent('web-01') };
-  });
+  const pair = shared(() => pairedFleet({ agent: 'web-01' }));
   const control = () => pair().control;
   let asked = 0;
   return {

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -176,21 +175,6 @@ export const identityOf = ({ home }: AgentOnDisk) => {
   };
 };
 
-const missing = spawnSync('openssl', ['version']).status !== 0;
-
-/** For `describe.skipIf`, and the reason for the name. */
-export const noOpenssl = {
-  missing,
-  because: missing ? ' (skipped: no openssl command on this machine)' : '',
-};
-
-/** What openssl says, on both streams. */
-export function openssl(...args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync('openssl', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`openssl ${args.join(' ')}: exit ${status}: ${stdout}${stderr}`);
-  return stdout + stderr;
-}
-
 /** Agents that serve, or do not for a time. */
 export interface LifecycleFleet {
   readonly control: DispatcherOnDisk;
@@ -246,5 +230,12 @@ export async function lifecycleFleet(names: readonly string[], conf = ''): Promi
     },
   };
   for (const name of names) await fleet.add(name);
+  return fleet;
+}
+
+/** As `lifecycleFleet`, and every agent serves. */
+export async function servingFleet(names: readonly string[], conf = ''): Promise<LifecycleFleet> {
+  const fleet = await lifecycleFleet(names, conf);
+  await Promise.all(names.map((name) => fleet.up(name)));
   return fleet;
 }

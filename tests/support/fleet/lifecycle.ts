@@ -17,10 +17,14 @@ import { destinationOf, target } from '../../../src/sdk/dispatcher/trust/agent-t
 import { type Presence, readDispatcherIdentity } from '../../../src/sdk/dispatcher/trust/identity.js';
 import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
 import { value } from '../../contract/result.js';
-import { identify } from './memory-agents.js';
-import { crypto, memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
-
-type Fleet = ReturnType<typeof memoryFleet>;
+import {
+  crypto,
+  identify,
+  type MemoryFleet,
+  memoryFleet,
+  type TestAgent,
+  type TestDispatcher,
+} from './memory-fleet.js';
 
 export const day = 86_400_000;
 
@@ -65,7 +69,11 @@ const failing = (inner: KeyStore, state: Pick<Control, 'writeFails'>): KeyStore 
       : inner.replace(change, options),
 });
 
-function controlOver(base: TestDispatcher, ports: DispatcherContext, network: Fleet['network']): Control {
+function controlOver(
+  base: TestDispatcher,
+  ports: DispatcherContext,
+  network: MemoryFleet['network'],
+): Control {
   const state: Pick<Control, 'fault' | 'sent' | 'writeFails'> = {
     fault: () => undefined,
     sent: [],
@@ -206,14 +214,14 @@ export async function lifecycle(names: readonly string[], configuration = '') {
   return { fleet, clock: fleet.clock, control, hosts, host, add };
 }
 
-const controlOf = (fleet: Fleet, name: string, configuration: string): Control => {
+const controlOf = (fleet: MemoryFleet, name: string, configuration: string): Control => {
   const base = fleet.dispatcher(name, configuration);
   return controlOver(base, base.context, fleet.network);
 };
 
 /** A further dispatcher under the same CA, as an operator makes one who copies `ca.key` and `ca.crt`. */
 export async function secondDispatcher(
-  fleet: Fleet,
+  fleet: MemoryFleet,
   first: TestDispatcher,
   configuration = '',
 ): Promise<Control> {

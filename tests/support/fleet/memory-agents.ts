@@ -39,16 +39,9 @@ import {
 } from '../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../contract/result.js';
 import { type TestCa, testCa } from '../network/test-pki.js';
-import { crypto, type memoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
+import { crypto, type MemoryFleet, type TestAgent, type TestDispatcher } from './memory-fleet.js';
 
-type Fleet = ReturnType<typeof memoryFleet>;
 type Programs = Parameters<typeof memoryProcessRunner>[0];
-
-/** A CA and an identity, without a pairing port. */
-export async function identify(target: TestDispatcher) {
-  value(await target.dispatcher.setupCa());
-  return value(await target.dispatcher.setup());
-}
 
 export interface Issued {
   readonly credentials: Credentials;
@@ -144,7 +137,7 @@ async function verifyRequest(request: IncomingRequest, body: Uint8Array, now: nu
  * must be unless `sign` does otherwise; a request that is not signed as it must be is a failure of the test.
  */
 export async function scriptedAgent(
-  fleet: Fleet,
+  fleet: MemoryFleet,
   control: TestDispatcher,
   name: string,
   answer: Answering,

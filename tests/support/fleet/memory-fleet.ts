@@ -54,6 +54,8 @@ export interface TestAgent {
   hook: HookOutcome;
 }
 
+export type MemoryFleet = ReturnType<typeof memoryFleet>;
+
 /** Dispatchers and agents over memory adapters and one manual clock; certificates and signatures are real. */
 export function memoryFleet() {
   const clock = manualClock(Date.now());
@@ -174,16 +176,37 @@ function testAgent(
   return Object.assign(fleet, { context, agent, events, files });
 }
 
+/** A CA and an identity, without a pairing port. */
+export async function identify(target: TestDispatcher) {
+  value(await target.dispatcher.setupCa());
+  return value(await target.dispatcher.setup());
+}
+
 /** A CA, an identity, and an open pairing port. */
 export async function setUp(target: TestDispatcher) {
-  value(await target.dispatcher.setupCa());
-  value(await target.dispatcher.setup());
+  await identify(target);
   return value(await target.dispatcher.openPairing());
+}
+
+/** A fleet whose dispatcher has a CA and an identity, and no agent yet. */
+export async function identifiedFleet(configuration = '') {
+  const fleet = memoryFleet();
+  const control = fleet.dispatcher(dispatcherHost, configuration);
+  await identify(control);
+  return { fleet, control };
+}
+
+/** A fleet whose dispatcher is in pairing mode, and `web-01`, which may pair. */
+export async function pairingFleet(configuration = '') {
+  const fleet = memoryFleet();
+  const control = fleet.dispatcher(dispatcherHost, configuration);
+  const mode = await setUp(control);
+  return { fleet, control, mode, joining: fleet.agent('web-01') };
 }
 
 /** Pairs as two attentive people would: the codes are compared, then both say yes. */
 export async function pairAgent(
-  fleet: ReturnType<typeof memoryFleet>,
+  fleet: MemoryFleet,
   target: TestDispatcher,
   joining: TestAgent,
   options: Partial<PairingOptions> & { replace?: boolean } = {},

@@ -1,6 +1,14 @@
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CommandOptions, type Ended, run, type Started, start } from '../commands/commands.js';
+import {
+  type CommandOptions,
+  type Ended,
+  openPairing,
+  requestPairing,
+  run,
+  type Started,
+  start,
+} from '../commands/commands.js';
 import { lookAtAgent } from './looks.js';
 
 /** A command of the dispatcher in `home`. */
@@ -46,32 +54,13 @@ export async function noLocks(home: string): Promise<void> {
   if (locks.length > 0) throw new Error(`locks are held: ${stdout}`);
 }
 
-export interface OpenPairing {
-  readonly port: number;
-  readonly process: Started;
-}
-
-/** Opens pairing mode on a port that the system chooses. */
-export async function openPairing(home: string): Promise<OpenPairing> {
-  const process = start('ctrl-exec', ['pairing-mode', '--port', '0'], { home });
-  return { process, port: Number(await process.shows(/Pairing mode on .*:(\d+)/)) };
-}
-
 /** Starts `request-pairing` by the name web-01. Standard input stays open. */
-export const requestPairing = (
+export const requestAsWeb = (
   home: string,
   port: number,
   args: readonly string[] = [],
   options: CommandOptions = {},
-): Started =>
-  start(
-    'ctrl-exec-agent',
-    [
-      ...['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(port)],
-      ...['--name', 'web-01', '--lookup-by', 'ip', ...args],
-    ],
-    { home, ...options },
-  );
+): Started => requestPairing({ home, name: 'web-01' }, port, ['--lookup-by', 'ip', ...args], options);
 
 /**
  * The operator approves what is asked, then the agent's people say that the codes match; where the approval fails, they
@@ -96,7 +85,7 @@ export async function pairs(
   port: number,
   options: { request?: readonly string[]; approve?: readonly string[] } = {},
 ): Promise<void> {
-  const request = requestPairing(agentHome, port, options.request);
+  const request = requestAsWeb(agentHome, port, options.request);
   await approveWhenAsked(dispatcherHome, request, ...(options.approve ?? []));
   await succeeds(request.ended);
 }

@@ -6,7 +6,7 @@ import {
   type LegacyControlHost,
   legacyAgentHost,
   legacyControlHost,
-} from '../legacy/installation.js';
+} from '../legacy/hosts.js';
 import { treeDigest } from '../legacy/tree.js';
 import { agent, control, copy, rowsOf, succeeds, type Templates } from './fleet.js';
 import { isInterrupted, leftovers, lookAtAgent, lookAtDispatcher } from './looks.js';
@@ -19,19 +19,22 @@ interface Installations {
   readonly agent: LegacyAgentHost;
 }
 
-const made = new Map<string, Installations>();
+const made = new Map<string, Promise<Installations>>();
 
 /** A control host with two agents and one of them, of the older version; made once, and never changed. */
-function installations(templates: Templates): Installations {
+function installations(templates: Templates): Promise<Installations> {
   const directory = `${templates.bare}-legacy`;
-  const present = made.get(directory);
-  if (present) return present;
-  const old = legacyControlHost(join(directory, 'control'), { version: '0.9' });
+  const present = made.get(directory) ?? installed(directory);
+  made.set(directory, present);
+  return present;
+}
+
+async function installed(directory: string): Promise<Installations> {
+  const old = await legacyControlHost(join(directory, 'control'), { version: '0.9' });
   for (const name of ['web-01', 'web-02']) old.register(name);
-  const host = legacyAgentHost(join(directory, 'agent'), { version: '0.9', control: old, name: 'web-01' });
-  const installed = { directory, before: treeDigest(directory), control: old, agent: host };
-  made.set(directory, installed);
-  return installed;
+  const options = { version: '0.9', control: old, name: 'web-01' } as const;
+  const host = await legacyAgentHost(join(directory, 'agent'), options);
+  return { directory, before: treeDigest(directory), control: old, agent: host };
 }
 
 const nothingLeft = (home: string): void => {
@@ -61,7 +64,7 @@ export function importTrials(templates: () => Templates): readonly Trial[] {
       name: 'import-state of a control host',
       weight: 20,
       prepare: async (place): Promise<Round> => {
-        const from = installations(templates());
+        const from = await installations(templates());
         const home = copy(templates().unpaired, place, 'dispatcher');
         const args = ['import-state', from.control.directory];
         return {
@@ -96,7 +99,7 @@ export function importTrials(templates: () => Templates): readonly Trial[] {
       name: 'import-state of an agent',
       weight: 20,
       prepare: async (place): Promise<Round> => {
-        const from = installations(templates());
+        const from = await installations(templates());
         const home = copy(templates().bare, place, 'agent');
         const args = ['import-state', from.agent.directory, '--accept-legacy-dispatchers'];
         return {

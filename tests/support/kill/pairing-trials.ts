@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { type CommandOptions, type Ended, type Started, start } from '../commands/commands.js';
+import {
+  type CommandOptions,
+  type Ended,
+  type OpenPairing,
+  openPairing,
+  type Started,
+  start,
+} from '../commands/commands.js';
 import {
   agent,
   answers,
@@ -7,10 +14,8 @@ import {
   control,
   copy,
   noLocks,
-  type OpenPairing,
-  openPairing,
   pairs,
-  requestPairing,
+  requestAsWeb,
   rowsOf,
   succeeds,
   type Templates,
@@ -97,7 +102,7 @@ async function killedAgent(
   return {
     writes: [scene.agent, join(scene.agent, 'state')],
     begin: (options) => {
-      const command = requestPairing(scene.agent, mode.port, [...request, ...replace], options);
+      const command = requestAsWeb(scene.agent, mode.port, [...request, ...replace], options);
       // A token approves by itself.
       const beside = request.includes('--join')
         ? Promise.resolve([])
@@ -212,7 +217,7 @@ export function pairingTrials(templates: () => Templates): readonly Trial[] {
 async function meanwhilePair(scene: Scene, mode: Started): Promise<readonly Ended[]> {
   const port = await mode.shows(/Pairing mode on .*:(\d+)/).catch(() => undefined);
   if (port === undefined) return [];
-  const request = requestPairing(scene.agent, Number(port));
+  const request = requestAsWeb(scene.agent, Number(port));
   const approved = await approveWhenAsked(scene.dispatcher, request);
   request.child.stdin?.end();
   const ended = await request.ended;
@@ -226,7 +231,7 @@ async function meanwhilePair(scene: Scene, mode: Started): Promise<readonly Ende
 /** The operator's command is killed; the agent waits for its answer. */
 async function killedApproval(scene: Scene): Promise<Round> {
   const mode = await openPairing(scene.dispatcher);
-  const request = requestPairing(scene.agent, mode.port);
+  const request = requestAsWeb(scene.agent, mode.port);
   const id = await request.shows(/Request ([0-9a-f]{8})/);
   const stateOf = async () => {
     const { stdout } = await succeeds(control(scene.dispatcher, 'list-requests', '--json'));

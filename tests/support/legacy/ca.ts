@@ -1,12 +1,11 @@
-import { execFile } from 'node:child_process';
 import { createPrivateKey, generateKeyPair, X509Certificate } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { temporaryDirectory } from '../commands/commands.js';
+import { openssl } from '../network/openssl.js';
 
-const command = promisify(execFile);
 const makeKeys = promisify(generateKeyPair);
 
 /** Who a legacy host is: PEM texts, as its files hold them. */
@@ -26,23 +25,24 @@ export interface LegacyIdentity {
  */
 export interface LegacyCa {
   readonly directory: string;
+  /** PKCS#8, RSA. */
+  readonly key: string;
   /** Its certificate, PEM. */
   readonly pem: string;
   /** Issues over the pool's key of this common name, the same at every call, for 825 days. */
   issue(commonName: string, options?: IssueOptions): Promise<LegacyIdentity>;
   /** Signs a CSR (PEM), subject as it stands there, with the counter's next serial. Default 825 days, as at pairing. */
-  sign(csr: string, days?: number): Promise<{ readonly certificate: string; readonly serial: string }>;
+  sign(csr: string, days?: number): { readonly certificate: string; readonly serial: string };
 }
 
 /**
  * Why a dispatcher of 0.12 does not sign a CSR (PEM): it wants RSA of 2048 bits or more, at most 10,240 characters and,
  * at a renewal, the subject `CN=<registry name>` (legacy facts 5, 6).
  */
-export async function whyNotSigned(csr: string, name?: string): Promise<string | undefined> {
+export function whyNotSigned(csr: string, name?: string): string | undefined {
   if (csr.length > 10_240) return 'CSR too large';
-  const text = await opensslOn(csr, (path) => [
-    ...['req', '-noout', '-text', '-subject', '-nameopt', 'multiline', '-in', path],
-  ]);
+  const asked = ['req', '-noout', '-text', '-subject', '-nameopt', 'multiline'];
+  const text = openssl(asked, { input: csr }).stdout;
   const bits = Number(
     /Public Key Algorithm: rsaEncryption\s+.*Public-Key: \((\d+) bit\)/.exec(text)?.[1] ?? 0,
   );
@@ -66,6 +66,10 @@ export interface LegacyCaOptions {
   readonly lastSerial?: string;
   /** `ca.key` as OpenSSL 1.1 wrote it: `BEGIN RSA PRIVATE KEY`. */
   readonly pkcs1?: boolean;
+  /** Of X.509, for its own certificate. Default 3. */
+  readonly version?: 1 | 3;
+  /** Where its files are. Default: a temporary directory. */
+  readonly directory?: string;
 }
 
 const pool = new Map<string, Promise<string>>();
@@ -87,26 +91,34 @@ export function pooledRsaKey(name: string, bits: 4096 | 2048 = 4096): Promise<st
   return made;
 }
 
-async function openssl(...args: string[]): Promise<string> {
-  const { stdout } = await command('openssl', args, { encoding: 'utf8' });
-  return stdout;
-}
-
-/** The same, over a text in a private file that is gone afterwards: also outside a test, as where a server asks. */
-async function opensslOn(text: string, args: (path: string) => readonly string[]): Promise<string> {
+/** Work with a text in a private file that is gone afterwards: also outside a test, as where a server asks. */
+function withFile<T>(text: string, work: (path: string) => T): T {
   const directory = mkdtempSync(join(tmpdir(), 'ctrl-exec-test-'));
   try {
     const path = join(directory, 'input.pem');
     writeFileSync(path, text, { mode: 0o600 });
-    return await openssl(...args(path));
+    return work(path);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
 /** A CSR (PEM) over a key, subject `CN=<commonName>` and nothing else, as a legacy agent makes it. */
-export const legacyCsr = (key: string, commonName: string): Promise<string> =>
-  opensslOn(key, (path) => ['req', '-new', '-sha256', '-key', path, '-subj', `/CN=${commonName}`]);
+export const legacyCsr = (key: string, commonName: string): string =>
+  withFile(
+    key,
+    (path) => openssl(['req', '-new', '-sha256', '-key', path, '-subj', `/CN=${commonName}`]).stdout,
+  );
+
+/** A CA's own certificate (PEM): of version 3, as legacy dispatchers make it, or of version 1. */
+export const legacyCaCertificate = (key: string, version: 1 | 3 = 3): string =>
+  withFile(key, (path) => {
+    const ten = ['-sha256', '-days', '3650'];
+    if (version === 3)
+      return openssl(['req', '-new', '-x509', ...ten, '-subj', '/CN=ctrl-exec CA', '-key', path]).stdout;
+    return openssl(['x509', '-req', ...ten, '-signkey', path], { input: legacyCsr(key, 'ctrl-exec CA') })
+      .stdout;
+  });
 
 /** The serial of a certificate as legacy hosts compare it: what OpenSSL prints, in lower case; an even number of digits. */
 export const legacySerial = (pem: string): string => new X509Certificate(pem).serialNumber.toLowerCase();
@@ -114,42 +126,37 @@ export const legacySerial = (pem: string): string => new X509Certificate(pem).se
 /** Makes a CA with the openssl command, in a directory that is removed at the end. */
 export async function legacyCa(options: LegacyCaOptions = {}): Promise<LegacyCa> {
   const { bits = 4096, installation = 'legacy', lastSerial = '01', pkcs1 = false } = options;
-  const directory = temporaryDirectory();
+  const { directory = temporaryDirectory() } = options;
   const path = (name: string) => join(directory, name);
   const keyOf = (name: string) => pooledRsaKey(`${installation}/${name}`, bits);
-  const caKey = await keyOf('ca');
-  const written = pkcs1 ? createPrivateKey(caKey).export({ type: 'pkcs1', format: 'pem' }) : caKey;
+  const key = await keyOf('ca');
+  const written = pkcs1 ? createPrivateKey(key).export({ type: 'pkcs1', format: 'pem' }) : key;
+  const pem = legacyCaCertificate(key, options.version);
+  mkdirSync(directory, { recursive: true });
   writeFileSync(path('ca.key'), written, { mode: 0o600 });
-  await openssl(
-    ...['req', '-new', '-x509', '-sha256', '-days', '3650', '-subj', '/CN=ctrl-exec CA'],
-    ...['-key', path('ca.key'), '-out', path('ca.crt')],
-  );
+  writeFileSync(path('ca.crt'), pem);
   writeFileSync(path('ca.serial'), lastSerial, { mode: 0o600 });
-  const pem = readFileSync(path('ca.crt'), 'utf8');
 
-  // One after the other: openssl reads the counter and writes it back without a lock.
-  let last: Promise<unknown> = Promise.resolve();
   const sign = (csr: string, days = 825) => {
-    const signed = last.then(async () => {
-      const certificate = await opensslOn(csr, (request) => [
-        ...['x509', '-req', '-sha256', '-days', String(days), '-in', request],
+    const { stdout: certificate } = openssl(
+      [
+        ...['x509', '-req', '-sha256', '-days', String(days)],
         ...['-CA', path('ca.crt'), '-CAkey', path('ca.key')],
         ...['-CAserial', path('ca.serial'), '-CAcreateserial'],
-      ]);
-      return { certificate, serial: legacySerial(certificate) };
-    });
-    last = signed.catch(() => {});
-    return signed;
+      ],
+      { input: csr },
+    );
+    return { certificate, serial: legacySerial(certificate) };
   };
 
   return {
     directory,
+    key,
     pem,
     sign,
-    async issue(commonName, { key, days } = {}) {
-      const own = key ?? (await keyOf(commonName));
-      const signed = await sign(await legacyCsr(own, commonName), days);
-      return { key: own, ca: pem, ...signed };
+    async issue(commonName, { key: given, days } = {}) {
+      const own = given ?? (await keyOf(commonName));
+      return { key: own, ca: pem, ...sign(legacyCsr(own, commonName), days) };
     },
   };
 }

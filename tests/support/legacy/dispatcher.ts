@@ -112,9 +112,9 @@ export function legacyDispatcher(options: LegacyDispatcherOptions) {
     if (!isFine(asked)) return { status: 'error', error: failureOf(asked) };
     const csr = objectOf(asked.body)?.['csr'];
     if (typeof csr !== 'string' || csr === '') return { status: 'error', error: 'no CSR in renew response' };
-    const refused = renewal ? await whyNotSigned(csr, name) : undefined;
+    const refused = renewal ? whyNotSigned(csr, name) : undefined;
     if (refused !== undefined) return { status: 'error', error: refused };
-    const { certificate } = await ca.sign(csr, 365);
+    const { certificate } = ca.sign(csr, 365);
     const completed = await post(host, port, '/renew-complete', { cert: certificate, ca: ca.pem, reqid });
     if (!isFine(completed)) return { status: 'error', error: failureOf(completed) };
     return { status: 'ok', certificate, answer: objectOf(completed.body) };

@@ -4,10 +4,9 @@ import { expect } from 'vitest';
 import { freePort, run, type Started, start, temporaryDirectory } from '../commands/commands.js';
 import { type LegacyAgent, type LegacyAgentOptions, startLegacyAgent } from './agent.js';
 import { legacyDispatcher } from './dispatcher.js';
-import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from './installation.js';
+import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from './hosts.js';
 import { treeDigest } from './tree.js';
-
-export type Version = '0.8' | '0.12';
+import type { LegacyVersion } from './versions.js';
 
 /** A host that runs the old agent or the new one, under the same address. */
 export interface AgentHost {
@@ -23,15 +22,14 @@ export interface AgentHost {
 }
 
 /** A control host with two agents, as an installation of that version left them; and homes for the new one. */
-export async function oldFleet(version: Version) {
+export async function oldFleet(version: LegacyVersion) {
   const root = temporaryDirectory();
-  const control = legacyControlHost(join(root, 'control'), { version });
+  const control = await legacyControlHost(join(root, 'control'), { version });
   const dispatcherId = version === '0.8' ? 'legacy' : control.dispatcherId;
-  const identity = { ...control.dispatcher, ca: control.ca.certificate };
 
   const agentHost = async (name: string): Promise<AgentHost> => {
     const port = await freePort();
-    const old = legacyAgentHost(join(root, name), {
+    const old = await legacyAgentHost(join(root, name), {
       version,
       control,
       name,
@@ -55,7 +53,7 @@ export async function oldFleet(version: Version) {
       async startOld(more = {}) {
         const agent = await startLegacyAgent({
           version,
-          identity: { ...old.agent, ca: control.ca.certificate },
+          identity: old.agent,
           trusted: readFileSync(old.trustFile, 'utf8').split('\n'),
           scripts: new Map([['hello', ({ args }) => ({ exit: 0, stdout: `hello ${args[0] ?? ''}\n` })]]),
           hostName: name,
@@ -90,7 +88,7 @@ export async function oldFleet(version: Version) {
     /** The old dispatcher, whose files nobody has changed. */
     old: () => {
       expect(treeDigest(join(root, 'control'))).toEqual(before);
-      return legacyDispatcher({ version, identity, dispatcherId: control.dispatcherId });
+      return legacyDispatcher({ version, identity: control.dispatcher, dispatcherId: control.dispatcherId });
     },
     /** `run` by the new dispatcher; exit, output and error of each agent. */
     async hello(...hosts: readonly AgentHost[]) {

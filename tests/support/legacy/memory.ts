@@ -4,16 +4,14 @@ import { utf8 } from '../../../src/domain/core/bytes.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Credentials } from '../../../src/ports/transport.js';
 import { value } from '../../contract/result.js';
-import { crypto, dispatcherHost, type memoryFleet, pairingPort } from '../fleet/memory-fleet.js';
+import { crypto, dispatcherHost, type MemoryFleet, pairingPort } from '../fleet/memory-fleet.js';
 import type { TestCa } from '../network/test-pki.js';
 
 type Message = Readonly<Record<string, unknown>>;
-type Fleet = ReturnType<typeof memoryFleet>;
-
 const read = (body: Uint8Array): Record<string, unknown> => JSON.parse(Buffer.from(body).toString());
 
 /** An agent of version 1 in a memory network: its key, its request, and the answers to it. */
-export async function legacyJoiner(fleet: Fleet, host: string, address = '192.0.2.50') {
+export async function legacyJoiner(fleet: MemoryFleet, host: string, address = '192.0.2.50') {
   const keyPem = value(await crypto.generateKey('p256'));
   const csr = value(await x509CertificateRequests().create(keyPem, host));
   const nonce = randomBytes(16).toString('hex');
@@ -60,7 +58,7 @@ export interface LegacyImpostor {
 }
 
 /** A dispatcher that knows version 1 only, on `legacy.test`; `paths` is what it was asked. */
-export async function legacyControl(fleet: Fleet, script: LegacyImpostor, host = 'legacy.test') {
+export async function legacyControl(fleet: MemoryFleet, script: LegacyImpostor, host = 'legacy.test') {
   const paths: string[] = [];
   const asked: Message[] = [];
   const serialOf = ({ certificate }: Credentials) => value(crypto.readCertificate(certificate)).serial;

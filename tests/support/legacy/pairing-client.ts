@@ -172,7 +172,7 @@ export async function requestLegacyPairing(options: LegacyPairingOptions): Promi
   const late = legacyTraits[version].preflight;
   if (late) await preflight(host, port);
   const key = options.key ?? (await pooledRsaKey(`paired/${hostName}`, bits));
-  const csr = await legacyCsr(key, hostName);
+  const csr = legacyCsr(key, hostName);
   const nonce = randomBytes(16).toString('hex');
 
   const socket = connect({

@@ -160,10 +160,10 @@ export async function startLegacyPairing(options: LegacyPairingServerOptions): P
     failedHandshakes: () => failedHandshakes,
     async approve(reqid) {
       const waiting = queue.get(reqid)?.pending;
-      const reason = renewal && waiting ? await whyNotSigned(waiting.csr) : undefined;
+      const reason = renewal && waiting ? whyNotSigned(waiting.csr) : undefined;
       if (reason !== undefined) throw new Error(reason);
       if (waiting && waiting.csr.length > 10_240) throw new Error('CSR too large');
-      const { certificate } = await ca.sign(waiting?.csr ?? '');
+      const { certificate } = ca.sign(waiting?.csr ?? '');
       const { pending, socket } = take(reqid);
       const serial = renewal ? normalSerial(identity.serial) : identity.serial;
       end(socket, {

@@ -82,9 +82,9 @@ function rotateSerial(state: LegacyAgentState, body: LegacyBody, callerId: strin
   return ok({ status: 'ok', action, serial, dispatcher: callerId });
 }
 
-async function renew(state: LegacyAgentState, body: LegacyBody): Promise<LegacyAnswer> {
+function renew(state: LegacyAgentState, body: LegacyBody): LegacyAnswer {
   if (body === 'dies') return undefined;
-  const csr = await legacyCsr(state.identity.key, state.hostName);
+  const csr = legacyCsr(state.identity.key, state.hostName);
   return ok({ status: 'ok', csr, reqid: body?.['reqid'] ?? '' });
 }
 

@@ -4,9 +4,9 @@ import { expect } from 'vitest';
 import {
   type AgentOnDisk,
   agentOnDisk,
-  type CommandOptions,
   dispatcherOnDisk,
   type Ended,
+  requestPairing,
   run,
   type Started,
   start,
@@ -86,35 +86,14 @@ export interface Asking extends Started {
   answer(line: string): void;
 }
 
-export const requestArgs = (port: number, ...more: readonly string[]): string[] => [
-  'request-pairing',
-  '--dispatcher',
-  '127.0.0.1',
-  '--port',
-  String(port),
-  ...more,
-];
-
-/** Starts `request-pairing` for an agent. Standard input stays open unless it is given. */
-export const request = (
-  agent: AgentOnDisk,
-  port: number,
-  more: readonly string[] = [],
-  options: CommandOptions = {},
-): Started =>
-  start('ctrl-exec-agent', requestArgs(port, '--name', agent.name, ...more), {
-    home: agent.home,
-    ...options,
-  });
-
-/** As `request`, and waits until the code is shown. */
+/** As `requestPairing`, and waits until the code is shown. */
 export async function ask(
   agent: AgentOnDisk | string,
   port: number,
   more: readonly string[] = [],
 ): Promise<Asking> {
   const asking = typeof agent === 'string' ? await agentOnDisk(agent) : agent;
-  const started = request(asking, port, more);
+  const started = requestPairing(asking, port, more);
   const code = await started.shows(/Pairing code: (\d{6})/);
   const id = await started.shows(/Request ([0-9a-f]{8})/);
   return {

@@ -7,8 +7,8 @@ import {
   agentOnDisk,
   type DispatcherOnDisk,
   type Ended,
+  requestPairing,
   type Started,
-  start,
 } from '../commands/commands.js';
 
 /** What a worker did, and whatever it met that a user must not meet. */
@@ -111,14 +111,7 @@ export async function workAtPairing(control: DispatcherOnDisk, seconds: number):
   for (let round = 1; round === 1 || goOn(); round += 1) {
     const name = `guest-${round}`;
     const guest = await agentOnDisk(name);
-    const request = start(
-      'ctrl-exec-agent',
-      [
-        ...['request-pairing', '--dispatcher', '127.0.0.1', '--port', String(mode.port)],
-        ...['--name', name, '--lookup-by', 'ip'],
-      ],
-      { home: guest.home },
-    );
+    const request = requestPairing(guest, mode.port, ['--lookup-by', 'ip']);
     const id = await request.shows(/Request ([0-9a-f]{8})/).catch((error: unknown) => String(error));
     await done('approvals', control.command('approve', id));
     request.child.stdin?.end('y\n');

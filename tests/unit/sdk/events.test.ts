@@ -16,17 +16,17 @@ import { failure, value } from '../../contract/result.js';
 import { eventsOf } from '../../support/fleet/events.js';
 import { gatedProgram } from '../../support/fleet/gated-programs.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/fleet/lifecycle.js';
-import { identify, type Seen, scriptedAgent, servingAgent } from '../../support/fleet/memory-agents.js';
+import { type Seen, scriptedAgent, servingAgent } from '../../support/fleet/memory-agents.js';
 import {
   dispatcherHost,
+  identifiedFleet,
+  type MemoryFleet,
   memoryFleet,
   pairAgent,
   setUp,
   type TestAgent,
   type TestDispatcher,
 } from '../../support/fleet/memory-fleet.js';
-
-type Fleet = ReturnType<typeof memoryFleet>;
 
 const secret = (what: string) => `secret-${what}-4711`;
 const diskFull = errorOf('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
@@ -37,7 +37,7 @@ async function everything() {
   const fleet = memoryFleet();
   const control = fleet.dispatcher();
   const agents: TestAgent[] = [];
-  const agent = (...args: Parameters<Fleet['agent']>): TestAgent => {
+  const agent = (...args: Parameters<MemoryFleet['agent']>): TestAgent => {
     const made = fleet.agent(...args);
     agents.push(made);
     return made;
@@ -78,7 +78,7 @@ async function longRuns() {
 }
 
 /** An agent of another installation, seen for the first time. */
-async function takenOver(fleet: Fleet, control: TestDispatcher) {
+async function takenOver(fleet: MemoryFleet, control: TestDispatcher) {
   const reqids = ({ body }: Seen) => jsonAnswer(200, { exit: 0, reqid: body['reqid'] });
   await scriptedAgent(fleet, control, 'old-01', reqids, { registered: false });
   const { registry, keyStore, crypto } = control.context;
@@ -166,7 +166,7 @@ async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Prom
   });
 }
 
-async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
+async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
   const web = agent('web-01');
   value(await pairAgent(fleet, control, web));
   web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'unknown_key = 1\n', 0o644);
@@ -239,9 +239,9 @@ async function pairAndServe(fleet: Fleet, control: TestDispatcher, agent: (host:
 }
 
 async function joinTokens(
-  fleet: Fleet,
+  fleet: MemoryFleet,
   control: TestDispatcher,
-  agent: (...args: Parameters<Fleet['agent']>) => TestAgent,
+  agent: (...args: Parameters<MemoryFleet['agent']>) => TestAgent,
 ): Promise<string[]> {
   const { token } = value(await control.dispatcher.issueJoinToken({ host: 'web-02' }));
   const trust: PairingTrust = { kind: 'join', token };
@@ -272,7 +272,7 @@ const fail = (): never => {
 
 /** The pairing port closes before the agent can say that it has installed its certificate. */
 async function unreported(
-  fleet: Fleet,
+  fleet: MemoryFleet,
   control: TestDispatcher,
   agent: TestAgent,
   mode: Awaited<ReturnType<typeof setUp>>,
@@ -289,7 +289,7 @@ async function unreported(
 }
 
 /** Three operators read another code than the agent shows. */
-async function wrongCodes(fleet: Fleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
+async function wrongCodes(fleet: MemoryFleet, control: TestDispatcher, agent: (host: string) => TestAgent) {
   const mode = value(await control.dispatcher.openPairing());
   for (const host of ['web-05', 'web-06', 'web-07']) {
     const confirm = async ({ code, request }: PairingCode) => {
@@ -377,9 +377,7 @@ it.each([
 ])(
   'a token that the agent puts into its errors is in no event, but in what the caller gets: %s',
   async (_way, token) => {
-    const fleet = memoryFleet();
-    const control = fleet.dispatcher();
-    await identify(control);
+    const { fleet, control } = await identifiedFleet();
     const heard: string[] = [];
     await scriptedAgent(fleet, control, 'web-01', ({ path, body }) => {
       heard.push(String(body['token'] ?? ''));

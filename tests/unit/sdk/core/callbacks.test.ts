@@ -5,17 +5,19 @@ import { discover } from '../../../../src/sdk/dispatcher/fleet/discovery.js';
 import { ping } from '../../../../src/sdk/dispatcher/fleet/ping.js';
 import { run } from '../../../../src/sdk/dispatcher/runs/run.js';
 import { eventsOf } from '../../../support/fleet/events.js';
-import { type Answering, identify, scriptedAgent } from '../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../support/fleet/memory-fleet.js';
+import { type Answering, scriptedAgent } from '../../../support/fleet/memory-agents.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 const answers: Answering = ({ path, body: { reqid } }) =>

@@ -4,8 +4,8 @@ import { failure } from '../../../../src/domain/core/errors.js';
 import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import { lifecycle } from '../../../support/fleet/lifecycle.js';
-import { dispatcherOver, identify } from '../../../support/fleet/memory-agents.js';
-import { memoryFleet } from '../../../support/fleet/memory-fleet.js';
+import { dispatcherOver } from '../../../support/fleet/memory-agents.js';
+import { identifiedFleet, memoryFleet } from '../../../support/fleet/memory-fleet.js';
 
 it('a dispatcher that is disposed of has closed its transport', async () => {
   const { context } = memoryFleet().dispatcher();
@@ -41,8 +41,7 @@ it('a serving agent that is disposed of refuses connections', async () => {
 });
 
 it('a pairing mode that is disposed of has closed its port, and another one can be opened', async () => {
-  const control = memoryFleet().dispatcher();
-  await identify(control);
+  const { control } = await identifiedFleet();
   for (let time = 1; time <= 2; time += 1) {
     const mode = value(await control.dispatcher.openPairing());
     expect(await control.dispatcher.openPairing().mapErr(({ code }) => code)).toMatchObject({
@@ -54,8 +53,7 @@ it('a pairing mode that is disposed of has closed its port, and another one can 
 });
 
 it('where the store fails as a pairing mode is disposed of, that is thrown with the failure as its cause', async () => {
-  const control = memoryFleet().dispatcher();
-  await identify(control);
+  const { control } = await identifiedFleet();
   const { context } = control;
   const broken = failure('store_failed', 'the disk is full', { operation: 'release', reason: 'ENOSPC' });
   const dispatcher = dispatcherOver({

@@ -10,19 +10,17 @@ import { failure, value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import {
   dispatcherHost,
-  memoryFleet,
-  setUp,
+  type MemoryFleet,
+  pairingFleet,
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await setUp(control);
+  ({ fleet, control } = await pairingFleet());
 });
 
 const issue = async (host: string, ttl?: number) =>

@@ -2,13 +2,11 @@ import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { parseJsonObject } from '../../../../src/domain/core/json.js';
 import { failure, value } from '../../../contract/result.js';
-import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../../support/fleet/memory-fleet.js';
+import { dispatcherHost, pairingFleet, pairingPort } from '../../../support/fleet/memory-fleet.js';
 import { openPeer, type PairingPeer, type Post, pairingPeer } from '../../../support/pairing/peer.js';
 
 async function opened(configuration = 'pairing_rate_limit_volume = 1000/60/300\n') {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher(dispatcherHost, configuration);
-  const mode = await setUp(control);
+  const { fleet, control, mode } = await pairingFleet(configuration);
   /** Over connections that come from this address. */
   const from = (address: string): Post => {
     const transport = fleet.network.transport(address);

@@ -14,9 +14,9 @@ import { dispatcherOver, withPorts } from '../../../support/fleet/memory-agents.
 import {
   crypto,
   dispatcherHost,
-  memoryFleet,
+  type MemoryFleet,
+  pairingFleet,
   pairingPort,
-  setUp,
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
@@ -26,16 +26,13 @@ import { impostor, type Serve, strangeCa } from '../../../support/pairing/server
 /** Where agents look for the dispatcher and find somebody else. */
 const betweenHost = 'between.test';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let mode: PairingMode;
 let joining: TestAgent;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher(dispatcherHost, 'pairing_rate_limit_volume = 1000/60/300\n');
-  mode = await setUp(control);
-  joining = fleet.agent('web-01');
+  ({ fleet, control, mode, joining } = await pairingFleet('pairing_rate_limit_volume = 1000/60/300\n'));
 });
 
 const json = (body: Uint8Array) => value(parseJsonObject(body));

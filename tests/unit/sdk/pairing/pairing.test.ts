@@ -6,23 +6,21 @@ import type { PairingMode } from '../../../../src/sdk/dispatcher/pairing/pairing
 import { failure, value } from '../../../contract/result.js';
 import {
   dispatcherHost,
-  memoryFleet,
+  type MemoryFleet,
   pairAgent,
+  pairingFleet,
   setUp,
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let joining: TestAgent;
 let mode: PairingMode;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  joining = fleet.agent('web-01');
-  mode = await setUp(control);
+  ({ fleet, control, mode, joining } = await pairingFleet());
 });
 
 const identity = (agent: TestAgent) =>

@@ -1,13 +1,20 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpAnswer, jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
 import { failure, value } from '../../../contract/result.js';
-import { identify, issueAgent } from '../../../support/fleet/memory-agents.js';
-import { dispatcherHost, memoryFleet, pairingPort, setUp } from '../../../support/fleet/memory-fleet.js';
+import { issueAgent } from '../../../support/fleet/memory-agents.js';
+import {
+  dispatcherHost,
+  identify,
+  type MemoryFleet,
+  memoryFleet,
+  pairingPort,
+  setUp,
+} from '../../../support/fleet/memory-fleet.js';
 
 const hostile = '\u001b[2Jpaired\r\n\u009b31m\u202e';
 const unsafe = /[\p{Cc}\p{Cf}]/u;
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 
 beforeEach(() => {
   fleet = memoryFleet();

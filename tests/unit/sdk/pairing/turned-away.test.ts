@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import type { Transport } from '../../../../src/ports/transport.js';
 import { failure, value } from '../../../contract/result.js';
-import { memoryFleet, pairAgent, setUp, type TestAgent } from '../../../support/fleet/memory-fleet.js';
+import { pairAgent, pairingFleet, type TestAgent } from '../../../support/fleet/memory-fleet.js';
 
 /** The first so many connections of an agent are closed while they are being made. Counts all that it asks for. */
 function turnAway(joining: TestAgent, times: number, reason: string): () => number {
@@ -21,20 +21,14 @@ function turnAway(joining: TestAgent, times: number, reason: string): () => numb
 }
 
 it('comes again when the pairing port has turned its connection away, as one too many of an address', async () => {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher();
-  const joining = fleet.agent('web-01');
-  await setUp(control);
+  const { fleet, control, joining } = await pairingFleet();
   const asked = turnAway(joining, 3, 'ECONNRESET');
   value(await pairAgent(fleet, control, joining));
   expect(asked()).toBeGreaterThan(3);
 });
 
 it('does so for as long as it was given', async () => {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher();
-  const joining = fleet.agent('web-01');
-  await setUp(control);
+  const { fleet, control, joining } = await pairingFleet();
   const asked = turnAway(joining, Number.POSITIVE_INFINITY, 'ECONNRESET');
   const ended = await pairAgent(fleet, control, joining, { timeout: 35 });
   expect(failure(ended)).toMatchObject({ code: 'connection_failed' });
@@ -42,10 +36,7 @@ it('does so for as long as it was given', async () => {
 });
 
 it('gives up at once where there is no way to the dispatcher', async () => {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher();
-  const joining = fleet.agent('web-01');
-  await setUp(control);
+  const { fleet, control, joining } = await pairingFleet();
   const asked = turnAway(joining, Number.POSITIVE_INFINITY, 'EHOSTUNREACH');
   const ended = await pairAgent(fleet, control, joining);
   expect(failure(ended)).toMatchObject({ code: 'connection_failed', reason: 'EHOSTUNREACH' });
@@ -53,10 +44,7 @@ it('gives up at once where there is no way to the dispatcher', async () => {
 });
 
 it('comes again when the dispatcher was too busy to read its request in time', async () => {
-  const fleet = memoryFleet();
-  const control = fleet.dispatcher();
-  const joining = fleet.agent('web-01');
-  await setUp(control);
+  const { fleet, control, joining } = await pairingFleet();
   const { transport } = joining.context;
   const through = transport.request.bind(transport);
   let late = 2;

@@ -8,6 +8,7 @@ import { failure, value } from '../../../contract/result.js';
 import {
   crypto,
   dispatcherHost,
+  type MemoryFleet,
   memoryFleet,
   pairAgent,
   setUp,
@@ -16,7 +17,7 @@ import {
 import { type LegacyImpostor, legacyControl } from '../../../support/legacy/memory.js';
 import { type TestCa, testCa } from '../../../support/network/test-pki.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let joining: TestAgent;
 /** As legacy installations have them: version 1, no extensions, a serial from a counter. */
 let ca: TestCa;

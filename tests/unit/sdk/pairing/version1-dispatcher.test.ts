@@ -10,13 +10,14 @@ import { dispatcherOver, withPorts } from '../../../support/fleet/memory-agents.
 import {
   crypto,
   dispatcherHost,
+  type MemoryFleet,
   memoryFleet,
   pairAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
 import { legacyJoiner } from '../../../support/legacy/memory.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let mode: PairingMode;
 let changes: PairingRequest[];

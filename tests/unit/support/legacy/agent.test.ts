@@ -4,7 +4,7 @@ import { legacyCa } from '../../../support/legacy/ca.js';
 import { legacyDispatcher } from '../../../support/legacy/dispatcher.js';
 import { legacySerialScript } from '../../../support/legacy/run.js';
 import { openTcp, openTls, received } from '../../../support/network/raw-tls.js';
-import { answered, here, legacyInstallation, posted, versions } from './installation.js';
+import { answered, here, legacyInstallation, posted, versions } from './shared-installation.js';
 
 const { installation, agentOf, peers, send } = legacyInstallation();
 const mismatch = { status: '403 Forbidden', body: { error: 'serial mismatch', status: 'forbidden' } };

@@ -4,7 +4,7 @@ import { atEnd, temporaryDirectory } from '../../../support/commands/commands.js
 import { requestLegacyPairing } from '../../../support/legacy/pairing-client.js';
 import { startLegacyPairing } from '../../../support/legacy/pairing-server.js';
 import { capture } from '../../../support/network/raw-tls.js';
-import { answered, here, legacyInstallation, parts } from './installation.js';
+import { answered, here, legacyInstallation, parts } from './shared-installation.js';
 
 const { installation, agentOf, peers, send } = legacyInstallation();
 const captured = (name: string) => capture(name).toString('latin1');

@@ -5,7 +5,7 @@ import { missingForLwp, realLwp, realPerlServer } from '../../../support/legacy/
 import { capture } from '../../../support/network/raw-tls.js';
 import { listeners } from '../../adapters/node-tls/serve.js';
 import { servers } from '../../adapters/undici/servers.js';
-import { here, legacyInstallation, parts } from './installation.js';
+import { here, legacyInstallation, parts } from './shared-installation.js';
 
 const because = missingForLwp === undefined ? '' : ` (skipped: ${missingForLwp})`;
 const { serve, identities } = listeners();

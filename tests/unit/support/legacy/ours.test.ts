@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { value } from '../../../contract/result.js';
 import { servers } from '../../adapters/undici/servers.js';
-import { legacyInstallation, versions } from './installation.js';
+import { legacyInstallation, versions } from './shared-installation.js';
 
 const { installation, agentOf } = legacyInstallation();
 const { client } = servers();

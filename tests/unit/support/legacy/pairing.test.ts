@@ -10,7 +10,7 @@ import { requestLegacyPairing } from '../../../support/legacy/pairing-client.js'
 import { startLegacyPairing } from '../../../support/legacy/pairing-server.js';
 import type { LegacyVersion } from '../../../support/legacy/versions.js';
 import { listening, nextBytes, openTls, received } from '../../../support/network/raw-tls.js';
-import { answered, here, legacyInstallation, parts, posted, versions } from './installation.js';
+import { answered, here, legacyInstallation, parts, posted, versions } from './shared-installation.js';
 
 const { installation } = legacyInstallation();
 

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { legacyDispatcher } from '../../../support/legacy/dispatcher.js';
-import { here, legacyInstallation, versions } from './installation.js';
+import { here, legacyInstallation, versions } from './shared-installation.js';
 
 const { installation, peers } = legacyInstallation();
 const renewing = versions.filter((version) => version === '0.12');

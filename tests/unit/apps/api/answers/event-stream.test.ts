@@ -1,26 +1,16 @@
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Response } from 'express';
 import { expect, it, vi } from 'vitest';
 import { eventStream } from '../../../../../src/apps/api/answers/event-stream.js';
-import { eventsIn } from '../../../../support/api/api.js';
-import { atEnd } from '../../../../support/commands/commands.js';
+import { eventsIn, servedToTheEnd } from '../../../../support/api/api.js';
 
 /** A stream to a client that has not begun to read. */
 async function streamTo(heartbeat = 60_000) {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  atEnd(
-    () =>
-      new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  );
+  const port = await servedToTheEnd(server);
   const answering = new Promise<ServerResponse>((resolve) =>
     server.once('request', (_request, response) => resolve(response)),
   );
-  const { port } = server.address() as AddressInfo;
   const answered = new Promise<IncomingMessage>((resolve) => {
     get({ host: '127.0.0.1', port, agent: false }, resolve);
   });

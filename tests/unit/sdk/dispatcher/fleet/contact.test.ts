@@ -9,22 +9,24 @@ import { value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
-  identify,
   issueAgent,
   register,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  identify,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 const success: Answering = ({ body }) => jsonAnswer(200, { exit: 0, stdout: '', reqid: body['reqid'] });

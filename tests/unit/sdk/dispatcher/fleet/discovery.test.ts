@@ -8,21 +8,23 @@ import { failure, value } from '../../../../contract/result.js';
 import {
   dispatcherOver,
   enrol,
-  identify,
   issueAgent,
   register,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  identify,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 const tagsOf = async (name: string) => value(await control.context.registry.find(name))?.tags;

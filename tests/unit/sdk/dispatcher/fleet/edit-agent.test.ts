@@ -5,21 +5,22 @@ import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
-  identify,
   issueAgent,
   register,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
   await register(control, 'web-01', await issueAgent(control, 'web-01'));
 });
 

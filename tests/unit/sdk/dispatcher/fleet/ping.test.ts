@@ -7,22 +7,19 @@ import { opensslTime } from '../../../../../src/domain/trust/certificate.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
+import { type Answering, enrol, scriptedAgent, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
-  type Answering,
-  enrol,
+  identifiedFleet,
   identify,
-  scriptedAgent,
-  withPorts,
-} from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 const alive: Answering = ({ body }) =>

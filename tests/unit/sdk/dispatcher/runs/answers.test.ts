@@ -5,18 +5,17 @@ import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { value } from '../../../../contract/result.js';
-import { identify, type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import { identifiedFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
 
 /** What one hostile agent answers next. */
 let answer: (request: Seen) => HttpAnswer;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  const fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
-  await scriptedAgent(fleet, control, 'web-01', (request) => answer(request));
+  const made = await identifiedFleet();
+  control = made.control;
+  await scriptedAgent(made.fleet, control, 'web-01', (request) => answer(request));
 });
 
 const bytes = (text: string): HttpAnswer => ({

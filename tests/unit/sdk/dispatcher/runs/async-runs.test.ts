@@ -10,24 +10,25 @@ import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
   dispatcherOver,
-  identify,
   type Seen,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let dispatcher: Dispatcher;
 
 beforeEach(() => start());
 
 async function start(configuration = '') {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test', configuration);
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet(configuration));
   dispatcher = control.dispatcher;
 }
 

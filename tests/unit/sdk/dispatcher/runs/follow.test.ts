@@ -5,17 +5,20 @@ import { endLine, outputLine, streamType } from '../../../../../src/domain/proto
 import type { RunEvent } from '../../../../../src/sdk/dispatcher/runs/follow.js';
 import { signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
 import { failure, value } from '../../../../contract/result.js';
-import { identify, issueAgent, scriptedAgent, signerOf } from '../../../../support/fleet/memory-agents.js';
-import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { issueAgent, scriptedAgent, signerOf } from '../../../../support/fleet/memory-agents.js';
+import {
+  crypto,
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test', 'read_timeout = 50');
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet('read_timeout = 50'));
 });
 
 const order = { hosts: ['web-01'], script: 'job' };

@@ -10,22 +10,23 @@ import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
   dispatcherOver,
-  identify,
   type Seen,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let dispatcher: Dispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test', 'read_timeout = 5');
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet('read_timeout = 5'));
   dispatcher = control.dispatcher;
 });
 

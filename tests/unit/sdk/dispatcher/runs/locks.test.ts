@@ -5,22 +5,19 @@ import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
+import { type Answering, scriptedAgent, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
-  type Answering,
-  identify,
-  scriptedAgent,
-  withPorts,
-} from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 const success: Answering = ({ body }) =>

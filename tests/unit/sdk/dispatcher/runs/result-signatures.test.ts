@@ -11,7 +11,6 @@ import {
   type Answering,
   enrol,
   type Issued,
-  identify,
   issueAgent,
   type Signing,
   scriptedAgent,
@@ -19,16 +18,19 @@ import {
   signerOf,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  crypto,
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let issued: Issued;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
   issued = await issueAgent(control, 'web-01');
 });
 

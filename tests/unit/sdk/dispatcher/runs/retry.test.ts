@@ -8,21 +8,22 @@ import { failure, value } from '../../../../contract/result.js';
 import {
   type Answering,
   dispatcherOver,
-  identify,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 let dispatcher: Dispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher();
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
   dispatcher = control.dispatcher;
 });
 

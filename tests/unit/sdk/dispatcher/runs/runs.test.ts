@@ -3,16 +3,18 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { RunQuery } from '../../../../../src/domain/runs/query.js';
 import { failure, value } from '../../../../contract/result.js';
-import { identify, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test', 'run_ttl = 3600');
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet('run_ttl = 3600'));
 });
 
 const record = async (digit: string, startedAt: number) => {

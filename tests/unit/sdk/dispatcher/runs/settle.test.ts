@@ -1,16 +1,18 @@
 import { beforeEach, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { value } from '../../../../contract/result.js';
-import { identify, type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test');
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet());
 });
 
 /** Accepts async runs, and says of each that it has ended so, or still runs. */

@@ -15,22 +15,24 @@ import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
   enrol,
-  identify,
   issueAgent,
   scriptedAgent,
   signerOf,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
-import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  crypto,
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(async () => {
-  fleet = memoryFleet();
-  control = fleet.dispatcher('control.test', 'read_timeout = 50');
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet('read_timeout = 50'));
 });
 
 const order = { hosts: ['web-01'], script: 'job' };

@@ -1,16 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
 import { failure, value } from '../../../../contract/result.js';
+import { dispatcherOver, issueAgent, register, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
-  dispatcherOver,
   identify,
-  issueAgent,
-  register,
-  withPorts,
-} from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+  type MemoryFleet,
+  memoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(() => {

@@ -12,22 +12,23 @@ import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
-  identify,
   issueAgent,
   register,
   type Seen,
   scriptedAgent,
 } from '../../../../support/fleet/memory-agents.js';
-import { memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  identifiedFleet,
+  type MemoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 /** With these lines in its configuration. */
 async function dispatcher(conf: string): Promise<TestDispatcher> {
-  fleet = memoryFleet();
-  control = fleet.dispatcher(undefined, conf);
-  await identify(control);
+  ({ fleet, control } = await identifiedFleet(conf));
   return control;
 }
 

@@ -6,17 +6,15 @@ import { renewAgent } from '../../../../../src/sdk/dispatcher/trust/renewal.js';
 import { validFor } from '../../../../../src/sdk/dispatcher/trust/validity.js';
 import { value } from '../../../../contract/result.js';
 import { recordOf } from '../../../../support/fleet/lifecycle.js';
-import { identify, register, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
-import { crypto, memoryFleet } from '../../../../support/fleet/memory-fleet.js';
+import { register, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import { crypto, identifiedFleet, memoryFleet } from '../../../../support/fleet/memory-fleet.js';
 
 describe('an agent that was broken into', () => {
   const requests = memoryFleet().agent('any').context.certificateRequests;
 
   /** A dispatcher, an agent that answers a renewal with this CSR, and what happens then. */
   async function renewing(csr: string) {
-    const fleet = memoryFleet();
-    const control = fleet.dispatcher();
-    await identify(control);
+    const { fleet, control } = await identifiedFleet();
     const { seen } = await scriptedAgent(fleet, control, 'web', ({ path }) =>
       jsonAnswer(200, path === '/renew' ? { status: 'ok', csr } : { status: 'ok' }),
     );

@@ -3,10 +3,16 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { setupDispatcher } from '../../../../../src/sdk/dispatcher/trust/setup.js';
 import { failure, value } from '../../../../contract/result.js';
-import { identify, issueAgent, register, withPorts } from '../../../../support/fleet/memory-agents.js';
-import { crypto, memoryFleet, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import { issueAgent, register, withPorts } from '../../../../support/fleet/memory-agents.js';
+import {
+  crypto,
+  identify,
+  type MemoryFleet,
+  memoryFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
-let fleet: ReturnType<typeof memoryFleet>;
+let fleet: MemoryFleet;
 let control: TestDispatcher;
 
 beforeEach(() => {

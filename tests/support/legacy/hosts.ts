@@ -1,11 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { asPkcs1, endOf, issueCounted, rsaKey, selfSignedCa, serialOf } from './openssl.js';
+import { type LegacyCa, type LegacyIdentity, legacyCa } from './ca.js';
+import { type LegacyVersion, normalSerial } from './versions.js';
 
-/** 0.8 as it was captured; 0.9 and 0.12 with named dispatchers, several of which may be trusted. */
-export type LegacyVersion = '0.8' | '0.9' | '0.12';
-
-interface LegacyOptions {
+interface LegacyHostOptions {
   readonly version: LegacyVersion;
   /**
    * `split`: `DIR/etc/ctrl-exec` and `DIR/var/lib/ctrl-exec`, as it is installed; `together`: everything in `DIR`. Default: split.
@@ -15,7 +14,7 @@ interface LegacyOptions {
   readonly names?: 'installed' | 'here';
 }
 
-export interface LegacyControlOptions extends LegacyOptions {
+interface LegacyControlHostOptions extends LegacyHostOptions {
   /** Default 3; certificates that are issued have version 1 in any case. */
   readonly caVersion?: 1 | 3;
   /** PKCS#1, as OpenSSL 1.1.1 wrote it. Default: PKCS#8. */
@@ -26,23 +25,14 @@ export interface LegacyControlOptions extends LegacyOptions {
   readonly dispatcherId?: string;
 }
 
-/** A key and its certificate, PEM; the serial as openssl prints it. */
-interface LegacyPair {
-  readonly key: string;
-  readonly certificate: string;
-  readonly serial: string;
-}
-
 export interface LegacyControlHost {
   readonly version: LegacyVersion;
   /** Where configuration and keys are: what `import-state` is given. */
   readonly directory: string;
   readonly state: string;
-  readonly ca: LegacyPair;
-  readonly dispatcher: LegacyPair;
+  readonly ca: LegacyCa;
+  readonly dispatcher: LegacyIdentity;
   readonly dispatcherId: string;
-  /** A certificate under this CA, with the next serial of its counter. */
-  issue(commonName: string, key?: string, days?: number): LegacyPair;
   /** Writes a record into the registry; `fields` replace what is usual. */
   register(name: string, fields?: Readonly<Record<string, unknown>>): string;
 }
@@ -53,39 +43,23 @@ const write = (path: string, text: string, mode: number): void => {
   chmodSync(path, mode);
 };
 
-const placesOf = (root: string, layout: LegacyOptions['layout'], program: string) =>
+const placesOf = (root: string, layout: LegacyHostOptions['layout'], program: string) =>
   layout === 'together'
     ? { directory: root, state: root }
     : { directory: join(root, 'etc', program), state: join(root, 'var/lib', program) };
 
-/** How the versions from 0.9 on write a serial down: digits alone are taken for a decimal number. */
-const form = (serial: string): string =>
-  /^[0-9]+$/.test(serial) ? BigInt(serial).toString(16) : serial.replace(/^0+/, '');
-
 /** What a control host of that version leaves below `root`; no agents yet. */
-export function legacyControlHost(root: string, options: LegacyControlOptions): LegacyControlHost {
-  const { version, layout, caVersion = 3, caKeyForm = 'pkcs8', conf = '' } = options;
+export async function legacyControlHost(
+  root: string,
+  options: LegacyControlHostOptions,
+): Promise<LegacyControlHost> {
+  const { version, layout, caVersion = 3, caKeyForm, conf = '' } = options;
   const { dispatcherId = 'control.example.com' } = options;
   const { directory, state } = placesOf(root, layout, 'ctrl-exec');
   const installed = (name: string) => join(options.names === 'here' ? directory : '/etc/ctrl-exec', name);
-  const caKey = rsaKey('ca');
-  const caCertificate = selfSignedCa(caKey, caVersion);
-  const serialFile = join(directory, 'ca.serial');
-  write(join(directory, 'ca.key'), caKeyForm === 'pkcs1' ? asPkcs1(caKey) : caKey, 0o600);
-  write(join(directory, 'ca.crt'), caCertificate, 0o644);
-  write(serialFile, '01', 0o600);
-  const issue = (commonName: string, key = rsaKey('agent'), days = 825): LegacyPair => {
-    const certificate = issueCounted(
-      { key: caKey, certificate: caCertificate, serialFile },
-      key,
-      commonName,
-      days,
-    );
-    return { key, certificate, serial: serialOf(certificate) };
-  };
-
+  const ca = await legacyCa({ directory, version: caVersion, pkcs1: caKeyForm === 'pkcs1' });
   const name = version === '0.8' ? 'ctrl-exec' : 'dispatcher';
-  const dispatcher = issue(version === '0.8' ? 'ctrl-exec' : 'ctrl-exec-dispatcher', rsaKey('dispatcher'));
+  const dispatcher = await ca.issue(version === '0.8' ? 'ctrl-exec' : 'ctrl-exec-dispatcher');
   write(join(directory, `${name}.key`), dispatcher.key, 0o600);
   write(join(directory, `${name}.crt`), dispatcher.certificate, 0o644);
   const settings = [
@@ -108,18 +82,17 @@ export function legacyControlHost(root: string, options: LegacyControlOptions): 
     version,
     directory,
     state,
-    ca: { key: caKey, certificate: caCertificate, serial: serialOf(caCertificate) },
+    ca,
     dispatcher,
     dispatcherId,
-    issue,
     register(agent, fields = {}) {
       const record = {
         hostname: agent,
         ip: '127.0.0.1',
         paired: '2025-11-21T20:49:06Z',
-        expiry: endOf(dispatcher.certificate),
+        expiry: new X509Certificate(dispatcher.certificate).validTo,
         reqid: '3698ad2223d6b146',
-        dispatcher_serial: version === '0.12' ? form(dispatcher.serial) : dispatcher.serial,
+        dispatcher_serial: version === '0.12' ? normalSerial(dispatcher.serial) : dispatcher.serial,
         serial_status: 'current',
         serial_broadcast: '',
         serial_confirmed: '2025-11-21T20:49:06Z',
@@ -137,9 +110,9 @@ export function legacyControlHost(root: string, options: LegacyControlOptions): 
   };
 }
 
-export interface LegacyAgentOptions extends LegacyOptions {
+export interface LegacyAgentHostOptions extends LegacyHostOptions {
   /** Who it is paired with: its CA, and the serial that it trusts. */
-  readonly control: Pick<LegacyControlHost, 'ca' | 'dispatcher' | 'dispatcherId' | 'issue'>;
+  readonly control: Pick<LegacyControlHost, 'ca' | 'dispatcher' | 'dispatcherId'>;
   /** Default `web-01.example.com`. */
   readonly name?: string;
   /** Default 7443. */
@@ -154,7 +127,7 @@ export interface LegacyAgentHost {
   /** Where configuration and keys are: what `import-state` is given. */
   readonly directory: string;
   readonly state: string;
-  readonly agent: LegacyPair;
+  readonly agent: LegacyIdentity;
   /** The file that says whom it trusts. */
   readonly trustFile: string;
   /** Adds an executable script and its allowlist entry; returns its path. */
@@ -164,16 +137,19 @@ export interface LegacyAgentHost {
 }
 
 /** What a paired agent of that version leaves below `root`. */
-export function legacyAgentHost(root: string, options: LegacyAgentOptions): LegacyAgentHost {
+export async function legacyAgentHost(
+  root: string,
+  options: LegacyAgentHostOptions,
+): Promise<LegacyAgentHost> {
   const { version, layout, control, name = 'web-01.example.com', port = 7443, conf = '' } = options;
   const { directory, state } = placesOf(root, layout, 'ctrl-exec-agent');
   const installed = (file: string) =>
     join(options.names === 'here' ? directory : '/etc/ctrl-exec-agent', file);
   // A key is pinned for one host: each has its own.
-  const agent = control.issue(name, rsaKey(`agent ${name}`));
+  const agent = await control.ca.issue(name);
   write(join(directory, 'agent.key'), agent.key, 0o640);
   write(join(directory, 'agent.crt'), agent.certificate, 0o640);
-  write(join(directory, 'ca.crt'), control.ca.certificate, 0o644);
+  write(join(directory, 'ca.crt'), control.ca.pem, 0o644);
   write(
     join(directory, 'agent.conf'),
     [
@@ -207,7 +183,7 @@ export function legacyAgentHost(root: string, options: LegacyAgentOptions): Lega
     trustFile,
     version === '0.8'
       ? `${control.dispatcher.serial}\n`
-      : `# Trusted dispatchers\n# serial dispatcher_id\n${form(control.dispatcher.serial)} ${control.dispatcherId}\n`,
+      : `# Trusted dispatchers\n# serial dispatcher_id\n${normalSerial(control.dispatcher.serial)} ${control.dispatcherId}\n`,
     0o644,
   );
   return {
