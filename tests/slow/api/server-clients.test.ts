@@ -93,7 +93,7 @@ it('a header that does not end is 408 after five seconds, however slowly it come
   const ended = await answers;
   clearInterval(drip);
   expect(performance.now() - began).toBeGreaterThan(4_000);
-  expect(performance.now() - began).toBeLessThan(12_000);
+  expect(performance.now() - began).toBeLessThan(25_000);
   for (const answer of ended) expect(answer === '' || statusOf(answer) === 408).toBe(true);
   expect(statusOf(ended[1] ?? '')).toBe(408);
 });

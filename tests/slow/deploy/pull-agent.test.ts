@@ -178,7 +178,7 @@ describe('the end of a pull agent', () => {
       const began = performance.now();
       const ended = await agent.stop(signal);
       expect([ended.code, ended.stderr]).toEqual([0, expect.stringContaining('ACTION=pull-stopped')]);
-      expect(performance.now() - began).toBeLessThan(3000);
+      expect(performance.now() - began).toBeLessThan(10_000);
     }
   });
 
