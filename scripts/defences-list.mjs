@@ -403,7 +403,7 @@ export const defences = [
     stoppedBy: 'every line has its host in front, and control characters are shown as escapes',
     test: 'unit/apps/cli/followed-output.test.ts',
     named: 'is one line of its own host and stream for each line end, whatever a script writes',
-    defence: 'followed-output-is-printable',
+    defence: 'shown-output-is-printable',
     without: { by: 'part' },
   },
   {

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import type { CtrlExecError } from '../domain/core/errors.js';
 
@@ -18,9 +20,29 @@ export function program(name: string, description: string, version: string): Com
     .configureHelp({ sortSubcommands: false });
 }
 
+/**
+ * Which argument of this process is not UTF-8, counted from 1; 0 for none. Node gives such bytes as U+FFFD, so they would
+ * reach a script as other ones. Where there is no /proc nobody can tell.
+ */
+function argumentThatIsNoText(): number {
+  const suspect = process.argv.findIndex((argument) => argument.includes('\uFFFD'));
+  if (suspect < 0) return 0;
+  try {
+    return isUtf8(readFileSync('/proc/self/cmdline')) ? 0 : suspect - 1;
+  } catch {
+    return 0;
+  }
+}
+
 /** Parses and runs; the exit code is set, the process ends when nothing is left to do. */
 export async function execute(command: Command, args: readonly string[]): Promise<void> {
   outliveReaders();
+  const unreadable = argumentThatIsNoText();
+  if (unreadable > 0) {
+    complain(`argument ${unreadable} is not UTF-8: its bytes would not arrive as they are`);
+    process.exitCode = exitCodes.usage;
+    return;
+  }
   try {
     await command.parseAsync([...args], { from: 'user' });
   } catch (thrown) {
@@ -31,13 +53,21 @@ export async function execute(command: Command, args: readonly string[]): Promis
 
 /**
  * Whoever reads the output may go away at any time: a daemon works on without being read, and a command ends as if it
- * had been told so by SIGPIPE.
+ * had been told so by SIGPIPE. Output that could not be written for another reason, such as a full disk, is said once on
+ * standard error, and the command has failed.
  */
 function outliveReaders(): void {
+  let lost = false;
   for (const stream of [process.stdout, process.stderr])
-    stream.on('error', () => {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
       process.exitCode ??= exitCodes.failed;
+      if (stream !== process.stdout || error.code === 'EPIPE' || lost) return;
+      lost = true;
+      complain(`cannot write to standard output: ${error.message}`);
     });
+  process.on('exit', () => {
+    if (lost && !process.exitCode) process.exitCode = exitCodes.failed;
+  });
 }
 
 /** One line on standard error. */

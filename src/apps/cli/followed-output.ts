@@ -1,17 +1,10 @@
-import { printable } from '../../domain/core/names.js';
 import type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
+import { visible } from './terminal-text.js';
 
 /** Characters of a line that are held back until its end comes; a longer one is shown in several. */
 const longestLine = 65_536;
 
 type Stream = OutputPiece['stream'];
-
-/** What may stand in a line of a terminal that others read, too: whatever could move the cursor is shown as an escape. */
-const visible = (text: string): string =>
-  text
-    .split('\t')
-    .map((part) => /* defence: followed-output-is-printable */ printable(part, Number.POSITIVE_INFINITY))
-    .join('\t');
 
 /** A line as it is shown. A host argument holds no blank, so that no output can be taken for that of another host or stream. */
 const line = (host: string, stream: Stream, text: string): string =>

@@ -35,7 +35,9 @@ function tokenOf(options: AskOptions): Result<string, CtrlExecError> {
     return err(invalid('--token', 'give either --token or --token-file'));
   if (options.tokenFile === undefined) return ok(options.token ?? process.env['ENVEXEC_TOKEN'] ?? '');
   try {
-    const [line = ''] = readFileSync(options.tokenFile, 'utf8').split(/\r?\n/, 1);
+    const [line = ''] = readFileSync(options.tokenFile, 'utf8')
+      .replace(/^\uFEFF/, '')
+      .split(/\r?\n/, 1);
     return line === '' ? err(invalid('--token-file', `${options.tokenFile} is empty`)) : ok(line);
   } catch (thrown) {
     const { code = 'unknown' } = thrown as NodeJS.ErrnoException;

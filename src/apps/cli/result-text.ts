@@ -1,5 +1,6 @@
 import type { HostResult, HostState } from '../../domain/runs/record.js';
 import { green, red } from './progress.js';
+import { marked } from './terminal-text.js';
 
 /** A result with the fields of the HTTP API. */
 export const resultJson = ({
@@ -46,10 +47,18 @@ function notes({ error, truncated, fetchError }: Noted): string {
 
 const withNewline = (text: string): string => (text === '' || text.endsWith('\n') ? text : `${text}\n`);
 
-const output = ({ stdout = '', stderr = '' }: Pick<HostState, 'stdout' | 'stderr'>): string =>
+type Output = Pick<HostState, 'stdout' | 'stderr'>;
+
+/** As it was written: scripts of legacy installations read it, and the form is fixed. */
+const piped = ({ stdout = '', stderr = '' }: Output): string =>
   withNewline(stdout) + (stderr === '' ? '' : `    STDERR: ${withNewline(stderr)}`);
 
-/** Read by scripts of legacy installations: the form is fixed. */
+/** For people: a script can neither write to their terminal nor forge what stands around its output. */
+const onTerminal = ({ stdout = '', stderr = '' }: Output): string =>
+  marked(stdout, '| ') + marked(stderr, 'STDERR| ');
+
+const output = (of: Output): string => (process.stdout.isTTY === true ? onTerminal(of) : piped(of));
+
 export const resultText = (result: HostResult & { readonly fetchError?: string }): string =>
   headText(result) + output(result);
 

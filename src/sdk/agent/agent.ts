@@ -2,6 +2,7 @@ import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
+import { unfailing } from '../core/unfailing-events.js';
 import {
   type Check,
   type PairingStatus,
@@ -46,7 +47,8 @@ export interface Agent extends AsyncDisposable {
 }
 
 /** An agent over its context. */
-export function createAgent(context: AgentContext): Agent {
+export function createAgent(over: AgentContext): Agent {
+  const context = { ...over, events: unfailing(over.events) };
   const close = () => context.transport.close();
   return {
     configuration: () => loadSettings(context),

@@ -5,6 +5,7 @@ import { isLogged, type PullSettings, pullSettings } from '../../domain/settings
 import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
 import { maxFile } from '../core/place.js';
+import { unfailing } from '../core/unfailing-events.js';
 import type { DeployContext } from './context.js';
 import { pullApi } from './pull/api.js';
 import type { PullContext } from './pull/context.js';
@@ -33,7 +34,8 @@ export interface PullAgent {
 }
 
 /** A pull agent over its context. */
-export function createPullAgent(context: PullContext): PullAgent {
+export function createPullAgent(over: PullContext): PullAgent {
+  const context = { ...over, events: unfailing(over.events) };
   const configuration = () => loadPullSettings(context);
   return {
     configuration,

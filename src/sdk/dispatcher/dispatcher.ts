@@ -1,5 +1,5 @@
-import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../domain/core/errors.js';
+import { errAsync, type ResultAsync } from 'neverthrow';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { PairingRequest } from '../../domain/pairing/request.js';
 import type { RunQuery } from '../../domain/runs/query.js';
@@ -9,6 +9,7 @@ import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import type { HeldLock } from '../../ports/locks.js';
 import type { Revocation } from '../../ports/revocations.js';
 import { once } from '../core/parallel.js';
+import { unfailing } from '../core/unfailing-events.js';
 import type { DispatcherContext } from './context.js';
 import { type Asked, type Asking, mayAsk } from './fleet/ask.js';
 import { authorise } from './fleet/authorise.js';
@@ -173,11 +174,20 @@ export interface Dispatcher extends AsyncDisposable {
 export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlExecError>): Dispatcher {
   let opening: ResultAsync<OpenedDispatcher, CtrlExecError> | undefined;
   const opened = once(() => {
-    opening = open();
+    opening = open().map((made) => ({
+      ...made,
+      context: { ...made.context, events: unfailing(made.context.events) },
+    }));
     return opening;
   });
   const underWay = new Set<PromiseLike<unknown>>();
-  const within = <T>(use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>): Answer<T> => {
+  /** Nothing is begun where the caller's signal was aborted before. */
+  const within = <T>(
+    use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Answer<T> => {
+    if (options?.signal?.aborted)
+      return errAsync(failure('aborted', 'stopped by the caller before anything was done', {}));
     const work = opened().andThen(({ context }) => use(context));
     const ended: Promise<unknown> = Promise.resolve(work).then(
       () => underWay.delete(ended),
@@ -189,13 +199,15 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
   /** Asks the hook before what changes whom the fleet trusts. */
   const governed = <T>(
     action: string,
-    { caller = {}, withoutHook = 'allow' }: Governed = {},
+    { caller = {}, withoutHook = 'allow', signal }: Governed = {},
     use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>,
   ): Answer<T> =>
-    within((context) =>
-      authorise(context, { action }, caller, withoutHook)
-        .mapErr((error): CtrlExecError => error)
-        .andThen(() => use(context)),
+    within(
+      (context) =>
+        authorise(context, { action }, caller, withoutHook)
+          .mapErr((error): CtrlExecError => error)
+          .andThen(() => use(context)),
+      { signal },
     );
   const settled = async () => {
     while (underWay.size > 0) await Promise.all(underWay);
@@ -206,8 +218,9 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     reqid: string,
     options: (RetryOptions & { async?: false }) | (RetrySubmitOptions & { async: true }) = {},
   ): Answer<Run | Submitted> {
-    return within<Run | Submitted>((context) =>
-      options.async ? retryAsync(context, reqid, options) : retry(context, reqid, options),
+    return within<Run | Submitted>(
+      (context) => (options.async ? retryAsync(context, reqid, options) : retry(context, reqid, options)),
+      options,
     );
   }
   const close = async () => {
@@ -239,24 +252,25 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
     pinAgent: (name) => within((context) => pinAgent(context, name)),
     unpair: (name) => within((context) => unpairAgent(context, name)),
-    run: (request) => within((context) => run(context, request)),
+    run: (request) => within((context) => run(context, request), request),
     stream: (request) =>
       follow(
-        (callbacks) => within((context) => run(context, { ...request, ...callbacks(context.clock) })),
+        (callbacks) =>
+          within((context) => run(context, { ...request, ...callbacks(context.clock) }), request),
         request.signal,
       ),
-    submit: (request) => within((context) => submit(context, request)),
+    submit: (request) => within((context) => submit(context, request), request),
     runs: (query) => within((context) => listRuns(context, query)),
     retry: again,
-    status: (reqid, asking) => within((context) => status(context, reqid, asking)),
-    wait: (reqid, options) => within((context) => waitForRun(context, reqid, options)),
-    cancel: (reqid, options) => within((context) => cancel(context, reqid, options)),
-    ping: (request) => within((context) => ping(context, request)),
-    discover: (request) => within((context) => discover(context, request)),
+    status: (reqid, asking) => within((context) => status(context, reqid, asking), asking),
+    wait: (reqid, options) => within((context) => waitForRun(context, reqid, options), options),
+    cancel: (reqid, options) => within((context) => cancel(context, reqid, options), options),
+    ping: (request) => within((context) => ping(context, request), request),
+    discover: (request) => within((context) => discover(context, request), request),
     rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
     serialStatus: () => within(serialStatus),
-    maintain: (options) => within((context) => maintain(context, options)),
-    settleRuns: (options) => within((context) => settleRuns(context, options)),
+    maintain: (options) => within((context) => maintain(context, options), options),
+    settleRuns: (options) => within((context) => settleRuns(context, options), options),
     revoke: (nameOrSerial, options) =>
       governed('revoke', options, (context) => revoke(context, nameOrSerial, options)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),

@@ -55,12 +55,14 @@ describe('hosts that fail', () => {
     const { control, down } = fleet();
     const { code, stdout } = await control.command('ping', 'web-01', 'down-01');
     const [header = '', dashes = '', first = '', second = '', ...rest] = stdout.split('\n');
-    expect(header).toMatch(/^HOST +STATUS +RTT +EXPIRY +VERSION$/);
+    expect(header).toMatch(/^HOST +STATUS +RTT +EXPIRY +VERSION +ERROR$/);
     expect(dashes).toMatch(/^-+$/);
     expect(first).toMatch(
       /^web-01( \(\S+\))? +ok +\d+ms +[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} GMT +\d+\.\d+\.\d+$/,
     );
-    expect(second).toMatch(new RegExp(`^down-01 +error +\\d+ms +nothing listens on 127.0.0.1:${down.port}$`));
+    expect(second).toMatch(
+      new RegExp(`^down-01 +error +\\d+ms +- +- +nothing listens on 127.0.0.1:${down.port}$`),
+    );
     expect({ code, rest }).toEqual({ code: 1, rest: [''] });
     expect((await control.command('ping', ...three)).code).toBe(0);
   });

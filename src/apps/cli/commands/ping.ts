@@ -46,13 +46,17 @@ const asJson = ({ reportedHostname, ...result }: PingResult & { reportedHostname
 
 const asTable = (results: readonly PingResult[]): string =>
   table(
-    ['HOST', 'STATUS', 'RTT', 'EXPIRY', 'VERSION'],
+    ['HOST', 'STATUS', 'RTT', 'EXPIRY', 'VERSION', ...(results.some(failed) ? ['ERROR'] : [])],
     results.map((result) =>
-      result.status === 'ok'
-        ? [named(result), 'ok', `${result.rtt}ms`, result.expiry, result.version]
-        : [result.host, 'error', `${result.rtt}ms`, result.error],
+      failed(result)
+        ? [result.host, 'error', `${result.rtt}ms`, '-', '-', result.error]
+        : [named(result), 'ok', `${result.rtt}ms`, result.expiry, result.version],
     ),
   );
+
+type Failed = Extract<PingResult, { readonly status: 'error' }>;
+
+const failed = (result: PingResult): result is Failed => result.status !== 'ok';
 
 const named = ({ host, reportedHostname }: { host: string; reportedHostname?: string }): string =>
   reportedHostname === undefined ? host : `${host} (${reportedHostname})`;

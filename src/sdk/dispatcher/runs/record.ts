@@ -136,7 +136,19 @@ function locked<T>(
   return locks
     .acquire(keys, reqid, clock.now())
     .mapErr((error): RunFailure => error)
-    .andThen(() => new ResultAsync(begin(context, request, kind, { ...prepared, reqid })));
+    .andThen(
+      () => new ResultAsync(unlocking(context, reqid, begin(context, request, kind, { ...prepared, reqid }))),
+    );
+}
+
+/** A port that throws is a bug, and is thrown on; it keeps no lock. */
+async function unlocking<T>({ locks }: DispatcherContext, reqid: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (bug) {
+    await locks.release(reqid);
+    throw bug;
+  }
 }
 
 async function begin<T>(

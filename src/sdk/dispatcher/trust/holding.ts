@@ -23,5 +23,12 @@ export function holding<T>(
   return locks
     .acquire([key], reqid, clock.now())
     .mapErr((error): CtrlExecError => error)
-    .andThen(() => new ResultAsync(Promise.resolve(work(reqid)).finally(release)));
+    .andThen(
+      () =>
+        new ResultAsync(
+          Promise.resolve()
+            .then(() => work(reqid))
+            .finally(release),
+        ),
+    );
 }

@@ -56,6 +56,24 @@ describe('locks', () => {
     expect(seen.length).toBe(1);
   });
 
+  it('are free after a port has thrown, which is a bug and is thrown on', async () => {
+    const thrown = new Error('a bug of an adapter');
+    const throwing = () => {
+      throw thrown;
+    };
+    await scriptedAgent(fleet, control, 'web-01', success);
+    const { transport, runStore } = control.context;
+    for (const ports of [
+      { transport: { ...transport, request: throwing } },
+      { runStore: { ...runStore, complete: throwing } },
+      { runStore: { ...runStore, start: throwing } },
+    ]) {
+      const order = { hosts: ['web-01'], script: 'greet' };
+      await expect(run(withPorts(control, ports), order)).rejects.toBe(thrown);
+      expect(await held()).toEqual([]);
+    }
+  });
+
   it('are free after every host has failed', async () => {
     await scriptedAgent(fleet, control, 'web-01', () => jsonAnswer(500, { error: 'internal error' }));
     const { results } = value(
