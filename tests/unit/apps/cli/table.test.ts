@@ -12,7 +12,7 @@ it('columns stand under their titles, by the width that a terminal gives each ch
   );
   expect(text.split('\n')).toEqual([
     'NAME    TAGS         IP',
-    '-------------------------',
+    '-----------------------',
     'web-01  city=東京    192.0.2.1',
     'db-01   city=Zu\u0308rich  192.0.2.2',
     'a       x            y',
