@@ -1,35 +1,16 @@
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../src/apps/library/index.js';
 import { apiOver } from '../support/api/api.js';
-import {
-  agentOnDisk,
-  atEnd,
-  requestPairing,
-  shared,
-  temporaryDirectory,
-} from '../support/commands/commands.js';
-import { gate, pairedFleet } from '../support/fleet/fleet.js';
+import { agentOnDisk, atEnd, requestPairing, shared } from '../support/commands/commands.js';
+import { pairedFleet } from '../support/fleet/fleet.js';
 
-/** One agent that serves, one that is down, and the API over them, without a hook. */
+/** One agent that serves, and the API over it, without a hook. */
 const fleet = shared(async () => {
-  const held = gate();
-  const directory = temporaryDirectory();
-  const flag = join(directory, 'go');
-  const scripts = {
-    greet: '#!/bin/sh\necho "hello $*"\n',
-    held: held.script,
-    utf8: "#!/bin/sh\nprintf 'caf\\303'; printf '\\251 \\342\\202'; printf '\\254\\n'; printf 'err\\377' >&2\n",
-    told: `#!/bin/sh\necho before\nwhile [ -d ${directory} ] && [ ! -e ${flag} ]; do sleep 0.02; done\necho after\necho done > ${directory}/ended\n`,
-  };
-  const web = { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true };
-  const made = await pairedFleet({ agent: web, down: 'web-02' }, 'api_auth_default = allow\n');
-  const { control, agent } = made;
+  const web = { name: 'web-01', scripts: { greet: '#!/bin/sh\necho "hello $*"\n' }, serves: true };
+  const { control } = await pairedFleet({ web }, 'api_auth_default = allow\n');
   const dispatcher = await openDispatcher({ home: control.home });
   atEnd(() => dispatcher.close());
-  const api = await apiOver(dispatcher, { base: '/fleet', heartbeat: 50 });
-  await api.get('/discovery?hosts=web-01');
-  return { control, agent, api, held, dispatcher, flag, directory };
+  return { control, api: await apiOver(dispatcher, { base: '/fleet' }) };
 });
 
 describe('over real agents', () => {

@@ -1,32 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { type Started, shared } from '../support/commands/commands.js';
+import { shared } from '../support/commands/commands.js';
 import { gate, pairedFleet } from '../support/fleet/fleet.js';
 
 const fleet = shared(() => pairedFleet({ one: 'web-01', two: 'web-02' }));
 
-/** A script that prints, then waits for its gate, then prints `done`. */
-const chatty = (says: string, job = gate()) => ({
-  ...job,
-  script: job.script.replace('printf x', `${says}\nprintf x`),
-});
-
-/** Both agents serve; each has a `job` of its own. */
-async function serving(says: string, other = says) {
-  const { control, one, two } = fleet();
-  const jobs = [chatty(says), chatty(other)] as const;
-  one.script('job', jobs[0].script);
-  two.script('job', jobs[1].script);
-  const daemons = [await one.serve(), await two.serve()] as const;
-  return { control, one, two, jobs, daemons };
-}
-
-const idOf = (following: Started) => following.shows(/^Following run ([0-9a-f]{16})$/m, 'stderr');
-
 describe('a run that is followed', () => {
   it('shows the lines of several hosts as they come, each with its host, and then how each ended', async () => {
-    const { control, jobs } = await serving('echo one; echo two >&2');
+    const { control, one, two } = fleet();
+    const jobs = [gate(), gate()] as const;
+    for (const [at, agent] of [one, two].entries()) {
+      // Prints, then waits for its gate, then prints `done`.
+      agent.script(
+        'job',
+        jobs[at === 0 ? 0 : 1].script.replace('printf x', 'echo one; echo two >&2\nprintf x'),
+      );
+      await agent.serve();
+    }
     const following = control.start('run', '--follow', 'web-01', 'web-02', 'job');
-    const reqid = await idOf(following);
+    const reqid = await following.shows(/^Following run ([0-9a-f]{16})$/m, 'stderr');
     for (const host of ['web-01', 'web-02']) {
       await following.shows(new RegExp(`^${host}: one$`, 'm'));
       await following.shows(new RegExp(`^${host} STDERR: two$`, 'm'));

@@ -2,41 +2,13 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { run, shared, temporaryDirectory } from '../support/commands/commands.js';
-import { legacyControlHost } from '../support/legacy/hosts.js';
-import { treeDigest } from '../support/legacy/tree.js';
-import type { LegacyVersion } from '../support/legacy/versions.js';
-
-const versions = ['0.8', '0.9', '0.12'] as const;
-
-const control = (home: string, ...args: string[]) => run('ctrl-exec', args, { home });
-
-const agentsOf = async (home: string) => {
-  const { stdout } = await control(home, 'list-agents', '--json');
-  return (
-    JSON.parse(stdout) as {
-      agents: { name: string; hostname: string; ip: string; port: number; keys: unknown[] }[];
-    }
-  ).agents;
-};
+import { shared, temporaryDirectory } from '../support/commands/commands.js';
+import { treeDigest } from '../support/commands/tree.js';
+import { agentsOf, control, controlHosts, versions } from '../support/legacy/control-hosts.js';
 
 const homeIn = (root: string) => join(root, 'home');
 
-/** One of each, with an agent; tests that change anything take a copy. */
-const hosts = shared(async () => {
-  const root = temporaryDirectory();
-  const registering = async (version: LegacyVersion) => {
-    const host = await legacyControlHost(join(root, version), { version });
-    host.register('Web-01.example.com');
-    host.register('db-02', { ip: '192.0.2.7', ...(version !== '0.8' && { lookup_by: 'ip', port: 7555 }) });
-    return host;
-  };
-  return {
-    '0.8': await registering('0.8'),
-    '0.9': await registering('0.9'),
-    '0.12': await registering('0.12'),
-  };
-});
+const hosts = shared(controlHosts);
 
 describe.each(versions)('a control host of %s', (version) => {
   it('is taken over, its agents without being paired again, and nothing of it is changed', async () => {

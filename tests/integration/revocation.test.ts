@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { failure } from '../contract/result.js';
@@ -7,24 +7,14 @@ import { identityOf, ran, servingFleet } from '../support/fleet/lifecycle-fleet.
 
 const fleet = shared(() => servingFleet(['web-01', 'db-01']));
 
-const bothUp = () => Promise.all([fleet().up('web-01'), fleet().up('db-01')]);
 const listOf = (name: string) => join(fleet().agent(name).home, 'state/crl.pem');
-const held = (name: string) => (existsSync(listOf(name)) ? readFileSync(listOf(name), 'utf8') : '');
-
-let hosts = 0;
-/** A further agent, which a test may lose. */
-async function lostHost(): Promise<string> {
-  const name = `lost-${++hosts}`;
-  await fleet().add(name);
-  await fleet().up(name);
-  return name;
-}
 
 describe('an agent that is revoked', () => {
   it('is refused at once, also on connections that are kept, and everybody is told', async () => {
-    await bothUp();
     const { control, library } = fleet();
-    const name = await lostHost();
+    const name = 'lost-01';
+    await fleet().add(name);
+    await fleet().up(name);
     const { serial } = identityOf(fleet().agent(name));
     expect(await ran(library, name, 'count')).toMatchObject({ exit: 0 });
     expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
@@ -50,7 +40,8 @@ describe('an agent that is revoked', () => {
     expect(failure(await library.readmit(name)).code).toBe('revoked');
     expect(fleet().counted(name)).toBe(1);
     expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
-    for (const each of ['web-01', 'db-01']) expect(held(each)).toMatch(/BEGIN X509 CRL/);
+    for (const each of ['web-01', 'db-01'])
+      expect(readFileSync(listOf(each), 'utf8')).toMatch(/BEGIN X509 CRL/);
     // With it nobody speaks any more: it keeps nothing from going on.
     expect(await control.command('maintain')).toMatchObject({ code: 0 });
   });

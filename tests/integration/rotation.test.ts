@@ -1,41 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { value } from '../contract/result.js';
 import { shared } from '../support/commands/commands.js';
-import { day, lifecycleFleet, serialIn, serialStatus, standings } from '../support/fleet/lifecycle-fleet.js';
+import { day, serialIn, serialStatus, servingFleet, standings } from '../support/fleet/lifecycle-fleet.js';
 
-const fleet = shared(async () => {
-  const made = await lifecycleFleet(['web-01', 'web-02', 'db-01'], 'cert_overlap_days = 1\n');
-  for (const name of ['web-01', 'web-02'])
-    for (const script of ['one', 'two', 'kept'])
-      made.agent(name).script(script, `#!/bin/sh\necho ${script}\n`);
-  await Promise.all([made.up('web-01'), made.up('web-02'), made.up('db-01')]);
-  return made;
-});
-
-const everybodyUp = () => Promise.all(['web-01', 'web-02', 'db-01'].map((name) => fleet().up(name)));
-const inUse = () => serialIn(fleet().control.home, 'ctrl-exec.crt');
-
-/** Ends what an earlier test has left announced, and tells everybody. */
-async function settled() {
-  await everybodyUp();
-  const { failed, stale, pending } = value(await fleet().library.maintain());
-  expect({ failed, stale, pending }).toEqual({ failed: [], stale: [], pending: [] });
-}
-
-async function rotated(...options: string[]) {
-  const ended = await fleet().control.command('rotate-cert', '--json', ...options);
-  return { code: ended.code, ...JSON.parse(ended.stdout || '{}') };
-}
+const fleet = shared(() => servingFleet(['web-01', 'web-02', 'db-01'], 'cert_overlap_days = 1\n'));
 
 describe('rotate-cert', () => {
   it('serial-status says what is in use, what was, until when, and how each agent stands', async () => {
-    await settled();
     const { control } = fleet();
+    const inUse = () => serialIn(control.home, 'ctrl-exec.crt');
     const before = await serialStatus(control);
     expect(before).toMatchObject({ ok: 1, current: inUse(), next: null });
     const { previous } = before;
     const at = Date.now();
-    expect(await rotated()).toMatchObject({ state: 'switched', old: before.current });
+    const rotated = await control.command('rotate-cert', '--json');
+    expect(JSON.parse(rotated.stdout)).toMatchObject({ state: 'switched', old: before.current });
 
     const after = await serialStatus(control);
     expect(after).toMatchObject({ ok: 1, current: inUse(), next: null, previous: before.current });

@@ -2,25 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { freePort, shared } from '../support/commands/commands.js';
 import { pairedFleet } from '../support/fleet/fleet.js';
 
-const serving = (name: string, env: string, role: string) => ({
-  name,
-  conf: `[tags]\nenv = ${env}\nrole = ${role}\n`,
-  scripts: { name: `#!/bin/sh\necho ${name}\n` },
-  serves: true,
-});
+const serving = (name: string) => ({ name, scripts: { name: `#!/bin/sh\necho ${name}\n` }, serves: true });
 
 /** Three agents that serve, and one that is paired and down. */
-const fleet = shared(async () => {
-  const { control, down, ...agents } = await pairedFleet({
-    'web-01': serving('web-01', 'prod', 'web'),
-    'web-02': serving('web-02', 'test', 'web'),
-    'db-01': serving('db-01', 'prod', 'db'),
-    down: 'down-01',
-  });
-  const discovered = await control.command('discovery', 'web-01', 'web-02', 'db-01');
-  if (discovered.code !== 0) throw new Error(discovered.stderr + discovered.stdout);
-  return { control, down, agent: (name: keyof typeof agents) => agents[name] };
-});
+const fleet = shared(() =>
+  pairedFleet({ one: serving('web-01'), two: serving('web-02'), three: serving('db-01'), down: 'down-01' }),
+);
 
 describe('hosts that fail', () => {
   it('are reported inline with what to do, and the others complete', async () => {

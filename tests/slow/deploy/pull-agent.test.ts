@@ -21,48 +21,11 @@ import {
 } from '../../support/commands/commands.js';
 import { type FakeControlPlane, fakeControlPlane } from '../../support/deployment/control-plane.js';
 import { startNginx } from '../../support/deployment/nginx.js';
+import { csrJob, keyDirectory, once, reports, target } from '../../support/deployment/pull-command.js';
 import { isInstalled, served } from '../../support/deployment/server.js';
 import { openssl } from '../../support/network/openssl.js';
 
-const once = (plane: FakeControlPlane, env: Record<string, string> = {}, ...args: string[]) =>
-  run('ctrl-exec-agent', ['pull', '--once', ...args], { env: { ...plane.environment, ...env } });
-const keyDirectory = (plane: FakeControlPlane) => plane.environment['CERTCTL_KEY_DIR'] ?? '';
 const modeOf = (path: string) => statSync(path).mode & 0o7777;
-const reports = (plane: FakeControlPlane) =>
-  plane.to('/status').map(({ body }) => [body?.['status'], body?.['error']].filter(Boolean).join(': '));
-
-const csrJob = (more: object = {}) => ({
-  id: 'job-csr',
-  type: 'Issuance',
-  status: 'AwaitingCSR',
-  certificate_id: 'mc-web',
-  common_name: 'www.example.test',
-  sans: ['www.example.test', 'admin@example.test', '192.0.2.1', '2001:db8::1'],
-  ...more,
-});
-
-/** A target of files, whose commands note that they ran; `reload` may be any command. */
-function target(reload?: string) {
-  const directory = temporaryDirectory();
-  const at = (name: string) => join(directory, name);
-  return {
-    at,
-    job: {
-      id: 'job-deploy',
-      type: 'Deployment',
-      status: 'Pending',
-      certificate_id: 'mc-web',
-      target_id: 't-1',
-      target_type: 'NGINX',
-      target_config: {
-        cert_path: at('cert.pem'),
-        key_path: at('key.pem'),
-        validate_command: `touch ${at('validated')}`,
-        reload_command: reload ?? `touch ${at('reloaded')}`,
-      },
-    },
-  };
-}
 
 describe('ctrl-exec-agent pull', () => {
   it('once: a heartbeat and a poll, and no more', async () => {

@@ -3,12 +3,12 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, write
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { freePort, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
+import { treeDigest } from '../../support/commands/tree.js';
 import {
   type LegacyAgentHostOptions,
   legacyAgentHost,
   legacyControlHost,
 } from '../../support/legacy/hosts.js';
-import { treeDigest } from '../../support/legacy/tree.js';
 import type { LegacyVersion } from '../../support/legacy/versions.js';
 
 const versions = ['0.8', '0.9', '0.12'] as const;

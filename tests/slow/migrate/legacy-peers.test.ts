@@ -1,35 +1,15 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
 import { openDispatcher } from '../../../src/apps/library/index.js';
 import { value } from '../../contract/result.js';
-import { agentOnDisk, atEnd } from '../../support/commands/commands.js';
-import { type LegacyCaOptions, legacyCa, legacySerial } from '../../support/legacy/ca.js';
+import { atEnd } from '../../support/commands/commands.js';
+import { ourAgent, takenOver } from '../../support/legacy/beside-ours.js';
+import { legacySerial } from '../../support/legacy/ca.js';
 import { legacyDispatcher } from '../../support/legacy/dispatcher.js';
-import { oldFleet } from '../../support/legacy/fleet.js';
 import { missingForLwp, realLwp } from '../../support/legacy/perl.js';
 import { legacySerialScript } from '../../support/legacy/run.js';
-
-/** An agent of ours, under the CA of an old control host. */
-async function ourAgent(options: LegacyCaOptions = {}, conf = '') {
-  const ca = await legacyCa({ bits: 2048, ...options });
-  const identity = await ca.issue('ctrl-exec-dispatcher');
-  const own = await ca.issue('web-01');
-  const agent = await agentOnDisk('web-01', `accept_legacy_dispatchers = yes\n${conf}`);
-  mkdirSync(join(agent.home, 'state'));
-  const files = {
-    'agent.key': own.key,
-    'agent.crt': own.certificate,
-    'ca.crt': ca.pem,
-    'state/ctrl-exec-dispatchers': `${identity.serial} control\n`,
-  };
-  for (const [name, text] of Object.entries(files))
-    writeFileSync(join(agent.home, name), text, { mode: 0o600 });
-  agent.script('hello', '#!/bin/sh\nprintf "hello %s\\n" "$1"\nexit 3\n');
-  agent.script('long', '#!/bin/sh\nprintf begin\nhead -c 300000 /dev/zero | tr "\\0" x\nprintf end\n');
-  return { ca, identity, agent };
-}
 
 describe('our agent', () => {
   it.skipIf(missingForLwp !== undefined)(
@@ -79,20 +59,6 @@ describe('our agent', () => {
     expect(await old.ping('127.0.0.1', agent.port)).toMatchObject({ status: 'error' });
   });
 });
-
-/** A control host of ours, taken over from an old one, with its first agent still old. */
-async function takenOver(
-  version: '0.8' | '0.12',
-  more: Parameters<Awaited<ReturnType<typeof oldFleet>>['agents'][0]['startOld']>[0],
-) {
-  const fleet = await oldFleet(version);
-  const [one] = fleet.agents;
-  const agent = await one.startOld(more);
-  const imported = await fleet.command('import-state', fleet.control.directory);
-  expect(imported.code, imported.stderr).toBe(0);
-  writeFileSync(fleet.conf, `${readFileSync(fleet.conf, 'utf8')}allow_legacy_agents = *\n`);
-  return { ...fleet, name: one.name, agent };
-}
 
 /** As if what is pinned would end now: an old CA cannot be made to date a certificate back. */
 function aged(home: string) {

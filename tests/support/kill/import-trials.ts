@@ -1,13 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { start } from '../commands/commands.js';
+import { treeDigest } from '../commands/tree.js';
 import {
   type LegacyAgentHost,
   type LegacyControlHost,
   legacyAgentHost,
   legacyControlHost,
 } from '../legacy/hosts.js';
-import { treeDigest } from '../legacy/tree.js';
 import { agent, control, copy, rowsOf, succeeds, type Templates } from './fleet.js';
 import { isInterrupted, leftovers, lookAtAgent, lookAtDispatcher } from './looks.js';
 import type { Round, Trial } from './rounds.js';

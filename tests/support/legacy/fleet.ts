@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { freePort, run, type Started, start, temporaryDirectory } from '../commands/commands.js';
+import { treeDigest } from '../commands/tree.js';
 import { type LegacyAgent, type LegacyAgentOptions, startLegacyAgent } from './agent.js';
 import { legacyDispatcher } from './dispatcher.js';
 import { type LegacyAgentHost, legacyAgentHost, legacyControlHost } from './hosts.js';
-import { treeDigest } from './tree.js';
 import type { LegacyVersion } from './versions.js';
 
 /** A host that runs the old agent or the new one, under the same address. */
