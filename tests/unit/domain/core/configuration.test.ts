@@ -128,12 +128,11 @@ describe('parseConfiguration', () => {
     );
   });
 
+  // In time that grows with the square of the length each of these would take minutes, and the test end by its timeout.
   it('takes time in proportion to its length', () => {
-    const began = performance.now();
     parse(`a = ${' '.repeat(500_000)}b`);
     parse(`[profile ${' '.repeat(500_000)}x`);
-    parse(`${' \t'.repeat(250_000)}x`);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(parse(`${' \t'.repeat(250_000)}x`).isErr()).toBe(true);
   });
 });
 
