@@ -26,6 +26,8 @@ const nobody: Delivery = {
 export const delivery = (sink: OutputSink | undefined, patience: number): Delivery => {
   if (sink === undefined) return nobody;
   const open = new Set<Promise<void>>();
+  /** The latest call of each stream. A socket that was paused may give a chunk that it had read before. */
+  const latest: Partial<Record<OutputStream, Promise<void>>> = {};
   /** What ends the calls that wait. Not a race with one promise for all: that would keep something of each of them. */
   const endings = new Set<() => void>();
   let gone = false;
@@ -59,7 +61,15 @@ export const delivery = (sink: OutputSink | undefined, patience: number): Delive
   return {
     give(stream, chunk) {
       if (gone) return undefined;
-      const call: Promise<void> = offer(stream, chunk).finally(() => open.delete(call));
+      const before = latest[stream];
+      const offered = before
+        ? before.then(() => (gone ? undefined : offer(stream, chunk)))
+        : offer(stream, chunk);
+      const call: Promise<void> = offered.finally(() => {
+        open.delete(call);
+        if (latest[stream] === call) delete latest[stream];
+      });
+      latest[stream] = call;
       open.add(call);
       announce();
       return call;

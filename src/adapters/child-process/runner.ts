@@ -45,12 +45,16 @@ const pump = (
 ): Promise<void> =>
   new Promise((resolve) => {
     if (readable === undefined) return resolve();
+    let waiting: Promise<void> | undefined;
     readable.on('data', (chunk: Uint8Array) => {
       capture.add(chunk);
       const taken = sink.give(stream, chunk);
       if (taken === undefined) return;
+      waiting = taken;
       readable.pause();
-      void taken.then(() => readable.resume());
+      void taken.then(() => {
+        if (waiting === taken) readable.resume();
+      });
     });
     readable.once('close', resolve);
   });
