@@ -407,6 +407,16 @@ export const defences = [
     without: { by: 'part' },
   },
   {
+    threat:
+      'A script forges the result of another host on the terminal of an operator, or moves the cursor there',
+    stoppedBy:
+      'on a terminal each line of its output stands behind a mark, and control characters are shown as escapes',
+    test: 'unit/apps/cli/result-text.test.ts',
+    named: 'a script cannot forge the line of another host, nor what stands around its output',
+    defence: 'terminal-output-is-marked',
+    without: { by: 'piped(of)' },
+  },
+  {
     threat: 'A user who may start no run: looks at, or stops, that of another',
     stoppedBy: 'the hook is asked about both, and told whose run it is',
     test: 'unit/sdk/dispatcher/runs/async-runs.test.ts',

@@ -57,7 +57,8 @@ const piped = ({ stdout = '', stderr = '' }: Output): string =>
 const onTerminal = ({ stdout = '', stderr = '' }: Output): string =>
   marked(stdout, '| ') + marked(stderr, 'STDERR| ');
 
-const output = (of: Output): string => (process.stdout.isTTY === true ? onTerminal(of) : piped(of));
+const output = (of: Output): string =>
+  /* defence: terminal-output-is-marked */ process.stdout.isTTY === true ? onTerminal(of) : piped(of);
 
 export const resultText = (result: HostResult & { readonly fetchError?: string }): string =>
   headText(result) + output(result);
