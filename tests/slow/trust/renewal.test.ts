@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -164,10 +165,21 @@ describe('a certificate that is past half of its lifetime', () => {
 async function recorder(own: () => Credentials, upstreamPort?: number) {
   const requests: string[] = [];
   const sockets = new Set<Socket>();
+  const known = new Map<string, Credentials>();
+  const remember = (credentials: Credentials) =>
+    known.set(new X509Certificate(credentials.certificate).fingerprint256, credentials);
+  remember(own());
   const server = createServer(async (accepted) => {
     sockets.add(accepted);
     accepted.on('error', () => undefined);
-    const { key, certificate } = own();
+    const upstream =
+      upstreamPort === undefined
+        ? undefined
+        : await openTls(upstreamPort, dispatcherCredentials(fleet().control));
+    remember(own());
+    // What the agent itself shows on this connection: its files may be a moment ahead.
+    const shown = upstream && known.get(upstream.getPeerCertificate().fingerprint256);
+    const { key, certificate } = shown ?? own();
     const ca = readFileSync(join(fleet().control.home, 'ca.crt'));
     const client = new TLSSocket(accepted, {
       isServer: true,
@@ -182,8 +194,7 @@ async function recorder(own: () => Credentials, upstreamPort?: number) {
       const line = /^[A-Z]+ \S+(?= HTTP)/.exec(bytes.toString('latin1'));
       requests.push(line?.[0] ?? 'something');
     });
-    if (upstreamPort === undefined) return;
-    const upstream = await openTls(upstreamPort, dispatcherCredentials(fleet().control));
+    if (upstream === undefined) return;
     sockets.add(upstream);
     client.pipe(upstream).pipe(client);
     upstream.on('close', () => client.destroy());
