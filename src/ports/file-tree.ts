@@ -18,7 +18,8 @@ export interface TreeWalk {
  *
  * Contract: paths begin with the directory as it was given; one that is a link itself is followed. Below it only links to regular files
  * within one of the directories are followed, all others passed over in silence; a directory is visited once. What cannot be read is
- * told, and the walk goes on; `reason` is a line that names the path. Neither a pipe nor a device is ever opened.
+ * told, and the walk goes on; `reason` is a line that names the path. A name that is not UTF-8 cannot be read: its bytes from 0x80 on
+ * are told as `\xff`, if it is a directory's or wanted so. Neither a pipe nor a device is ever opened.
  */
 export interface FileTree {
   /** Everything that is wanted below the directories, one after the other. */

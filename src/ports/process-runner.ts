@@ -61,8 +61,8 @@ export interface ProcessOutcome {
   readonly stdout: CapturedStream;
   readonly stderr: CapturedStream;
   /**
-   * Ids of the processes that still held standard output or error when the answer was given: left behind, and what they
-   * write from now on is lost. Empty where some do but cannot be seen. Undefined: both streams had ended.
+   * Ids of the processes that still held standard output or error when the answer was given: left behind. They live on,
+   * and what they write from now on is lost. Empty where some do but cannot be seen. Undefined: both streams had ended.
    */
   readonly pipesHeldBy: readonly number[] | undefined;
   /**

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { nodeFileTree } from '../../src/adapters/files/file-tree.js';
 import { type MemoryTreeFile, memoryFileTree } from '../../src/adapters/memory/file-tree.js';
+import type { TreeEntry } from '../../src/ports/file-tree.js';
 import { fileTreeContract } from './file-tree.contract.js';
 
 fileTreeContract('memory', async (sample) => {
@@ -60,6 +61,26 @@ describe('the tree of the file system', () => {
     await writeFile(join(root, 'real/x'), '1');
     await symlink('real', join(root, 'link'));
     expect(await walk(join(root, 'link'))).toEqual(['file x']);
+  });
+
+  it('a name that is not UTF-8 is told, with its bytes, and the walk goes on', async () => {
+    const root = await sample();
+    const odd = (name: string) => Buffer.concat([Buffer.from(`${root}/`), Buffer.from(name, 'latin1')]);
+    await writeFile(odd('ä\xff.pem'), '1');
+    await writeFile(odd('\xff.key'), '1');
+    await mkdir(odd('d\x80'));
+    await writeFile(odd('d\x80/below.pem'), '1');
+    await writeFile(join(root, 'ü.pem'), '1');
+    await symlink(odd('ä\xff.pem'), join(root, 'link.pem'));
+    await symlink(odd('ä\xff.pem'), odd('\xfe.pem'));
+    const wanted = (path: string) => path.endsWith('.pem');
+    const entries: TreeEntry[] = [];
+    for await (const entry of nodeFileTree().walk([root], { wanted, maxBytes: 100 })) entries.push(entry);
+    const told = entries.map((entry) => (entry.kind === 'failed' ? entry.reason : entry.path));
+    const failed = (name: string) => `cannot read ${root}/${name}: a name that is not UTF-8 (EILSEQ)`;
+    expect(told.toSorted()).toEqual(
+      [...['d\\x80', '\\xe4\\xff.pem', '\\xfe.pem', 'link.pem'].map(failed), join(root, 'ü.pem')].toSorted(),
+    );
   });
 
   it('neither pipes nor devices are opened, by themselves or by a link', async () => {

@@ -36,28 +36,48 @@ const spawnFailed = (path: string, reason: string): CtrlExecError<'spawn_failed'
 /** Milliseconds that finding out who holds the pipes may take. */
 const searchTime = 400;
 
-/** Resolves when the stream is closed. */
+interface Pump {
+  /** Resolves when the stream is closed. */
+  readonly ended: Promise<void>;
+  /** Bytes so far. */
+  taken(): number;
+  /** What comes from now on is neither kept nor given to the sink. */
+  stop(): void;
+}
+
 const pump = (
   readable: Readable | undefined,
   stream: OutputStream,
   capture: OutputCapture,
   sink: Delivery,
-): Promise<void> =>
-  new Promise((resolve) => {
-    if (readable === undefined) return resolve();
-    let waiting: Promise<void> | undefined;
-    readable.on('data', (chunk: Uint8Array) => {
-      capture.add(chunk);
-      const taken = sink.give(stream, chunk);
-      if (taken === undefined) return;
-      waiting = taken;
-      readable.pause();
-      void taken.then(() => {
-        if (waiting === taken) readable.resume();
-      });
+): Pump => {
+  if (readable === undefined) return { ended: Promise.resolve(), taken: () => 0, stop: () => undefined };
+  let waiting: Promise<void> | undefined;
+  let count = 0;
+  const take = (chunk: Uint8Array): void => {
+    capture.add(chunk);
+    count += chunk.length;
+    const taken = sink.give(stream, chunk);
+    if (taken === undefined) return;
+    waiting = taken;
+    readable.pause();
+    void taken.then(() => {
+      if (waiting === taken) readable.resume();
     });
-    readable.once('close', resolve);
-  });
+  };
+  readable.on('data', take);
+  return {
+    ended: new Promise((resolve) => {
+      readable.once('close', resolve);
+    }),
+    taken: () => count,
+    stop: () => {
+      waiting = undefined;
+      readable.off('data', take);
+      readable.resume();
+    },
+  };
+};
 
 const soon = (milliseconds: number): { over: Promise<'over'>; cancel: () => void } => {
   let timer: NodeJS.Timeout | undefined;
@@ -68,11 +88,22 @@ const soon = (milliseconds: number): { over: Promise<'over'>; cancel: () => void
   return { over, cancel: () => clearTimeout(timer) };
 };
 
-/** Whether the streams ended within `grace` milliseconds, not counting those in which the sink was waited for. */
-const drained = async (grace: number, ended: Promise<unknown>, sink: Delivery): Promise<boolean> => {
-  const end = ended.then(() => 'ended' as const);
+/** More bytes than a pipe holds that nobody with privileges has enlarged, and this process has read of it. */
+const mostInPipe = 2 * 1024 * 1024;
+
+/**
+ * Whether the streams ended within `grace` milliseconds. Those in which the sink was waited for do not count, unless more came
+ * since the exit than the program can have left in its pipes: then it is others who write, and may do so for ever.
+ */
+const drained = async (grace: number, pumps: readonly Pump[], sink: Delivery): Promise<boolean> => {
+  const end = Promise.all(pumps.map(({ ended }) => ended)).then(() => 'ended' as const);
+  const atExit = pumps.map(({ taken }) => taken());
+  const areOthers = (): boolean =>
+    pumps.some(({ taken }, index) => taken() - (atExit[index] ?? 0) > mostInPipe);
+  const patience = performance.now() + grace;
   for (let left = grace; left > 0; ) {
     await sink.idle();
+    if (performance.now() > patience && areOthers()) return false;
     const began = performance.now();
     const { over, cancel } = soon(left);
     const first = await Promise.race([end, sink.busy().then(() => 'busy' as const), over]);
@@ -100,11 +131,11 @@ const execute = async (
   );
   if (started.isErr()) return err(spawnFailed(path, started.error));
 
-  const { pid, outputs, pipes, exit } = started.value;
+  const { pid, outputs, pipes, exit, letGo } = started.value;
   options.onStart?.(started.value);
   const sink = delivery(request.onOutput, sinkPatience);
   const [out, error] = [capture('stdout', maxOutput), capture('stderr', maxOutput)];
-  const ended = Promise.all([pump(outputs[0], 'stdout', out, sink), pump(outputs[1], 'stderr', error, sink)]);
+  const pumps = [pump(outputs[0], 'stdout', out, sink), pump(outputs[1], 'stderr', error, sink)];
   const termination = groupTermination(pid, killAfter);
   let stopped: ProcessOutcome['stopped'];
   const stop = (why: 'timeout' | 'cancelled') => (): void => {
@@ -121,11 +152,14 @@ const execute = async (
   signal?.removeEventListener('abort', onAbort);
   termination.leaderEnded();
   const cancelPatience = later(sinkPatience, sink.end);
-  const complete = await drained(grace, ended, sink);
+  const complete = await drained(grace, pumps, sink);
+  // First: what is kept and counted must be what the sink is given.
+  for (const each of pumps) each.stop();
+  await sink.idle();
   cancelPatience();
   sink.end();
   const pipesHeldBy = complete ? undefined : await pipeHolders(pipes, pid, searchTime);
-  for (const stream of outputs) stream.destroy();
+  letGo();
   return ok({ end, stopped, stdout: out.result(), stderr: error.result(), pipesHeldBy });
 };
 
@@ -139,8 +173,8 @@ const execute = async (
  *
  * Standard input is a nameless file in memory, output are real pipes, so /dev/stdin, /dev/stdout and /dev/stderr can be
  * opened; where the system has no /dev/shm or mkfifo(1) they are sockets, and only then `stdinTimeout` matters, and who
- * holds them cannot be seen. A pipe that a daemonised grandchild still holds when the answer is given is closed on this
- * side: what it writes later gets EPIPE.
+ * holds them cannot be seen. A pipe that a daemonised grandchild still holds when the answer is given is read on, to nowhere,
+ * by a `cat` that outlives this process; sockets, and pipes where that cannot be started, by this process as long as it lives.
  *
  * When the time is up, or `signal` aborts, the whole group gets SIGTERM and `killAfter` later SIGKILL, also when its
  * leader is gone by then; what has moved to another session (`setsid`) is out of reach.

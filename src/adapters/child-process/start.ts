@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { err, ok, type Result } from 'neverthrow';
+import { drainElsewhere } from './drain.js';
 import { inheritedDescriptors, stillInherited } from './inherited-descriptors.js';
 import { feed } from './input.js';
 import { inputFile } from './input-file.js';
@@ -45,6 +46,8 @@ export interface StartedProgram {
   /** Of `outputs`; empty where they are no pipes. */
   readonly pipes: readonly PipeIdentity[];
   readonly exit: Promise<Exit>;
+  /** Nobody reads the outputs any more. Whoever still holds them can go on writing, also after this process has ended. */
+  letGo(): void;
   /** Lets this process end while the program runs. */
   unref(): void;
 }
@@ -78,6 +81,15 @@ const requireRoom = (): void => {
 };
 
 let inherited: readonly number[] | undefined;
+
+const letGo = (output: Readable, readEnd: number | undefined): void => {
+  if (output.destroyed) return;
+  const hidden = (blank: number) => masking(stillInherited(inherited ?? []), blank);
+  if (readEnd !== undefined && drainElsewhere(readEnd, hidden)) return void output.destroy();
+  // This process has to do it, for as long as it lives: it must not be kept for that.
+  if (output instanceof Socket) output.unref();
+  output.resume();
+};
 
 /** Starts it as the leader of a session of its own; the error is the reason why that failed. */
 export const startProgram = async (
@@ -130,5 +142,14 @@ export const startProgram = async (
   if (child.stdin !== null) feed(child.stdin, input, inputTimeout, exit);
   const outputs = outputEnds(child, taken);
   for (const stream of outputs) stream.on('error', () => undefined);
-  return ok({ pid, outputs, pipes: identities, exit, unref: () => child.unref() });
+  return ok({
+    pid,
+    outputs,
+    pipes: identities,
+    exit,
+    letGo: () => {
+      for (const [index, output] of outputs.entries()) letGo(output, taken?.[index]?.readEnd);
+    },
+    unref: () => child.unref(),
+  });
 };

@@ -1,6 +1,7 @@
 import { constants, type Dirent } from 'node:fs';
 import { type FileHandle, open, opendir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { decodeUtf8 } from '../../domain/core/bytes.js';
 import type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
 import { codeOf, systemFailure } from './system-failure.js';
 
@@ -16,6 +17,14 @@ interface Place {
   readonly path: string;
   readonly real: string;
 }
+
+/** Node gives names as text, in which every byte that is no UTF-8 is the same: such a file could not be opened. */
+const asBytes = { encoding: 'buffer' as BufferEncoding };
+
+const notUtf8 = Object.assign(new Error('a name that is not UTF-8'), { code: 'EILSEQ' });
+
+const escaped = (name: Buffer): string =>
+  name.toString('latin1').replace(/[\x80-\xff]/g, (byte) => `\\x${byte.charCodeAt(0).toString(16)}`);
 
 /** The file system of this host. */
 export const nodeFileTree = (): FileTree => ({
@@ -40,10 +49,18 @@ async function* below(top: Place, walk: Walk): AsyncGenerator<TreeEntry> {
     if (walk.visited.has(place.real)) continue;
     walk.visited.add(place.real);
     try {
-      for await (const entry of await opendir(place.real)) {
+      for await (const entry of await opendir(place.real, asBytes)) {
         if (walk.signal?.aborted) return;
-        const path = join(place.path, entry.name);
-        const real = join(place.real, entry.name);
+        const bytes = Buffer.from(entry.name);
+        const name = decodeUtf8(bytes);
+        if (name === undefined) {
+          const shown = join(place.path, escaped(bytes));
+          const isRead = entry.isDirectory() || entry.isFile() || entry.isSymbolicLink();
+          if (isRead && (entry.isDirectory() || walk.wanted(shown))) yield failed(shown, 'read', notUtf8);
+          continue;
+        }
+        const path = join(place.path, name);
+        const real = join(place.real, name);
         if (entry.isDirectory()) open.push({ path, real });
         else if (walk.wanted(path)) yield* file(entry, { path, real }, walk);
       }
@@ -70,8 +87,10 @@ async function* file(entry: Dirent, place: Place, walk: Walk): AsyncGenerator<Tr
 
 /** The regular file that a link leads to, if it is below one of the directories. */
 async function within(link: string, walk: Walk): Promise<string | undefined> {
-  const target = await realpath(link);
+  const bytes = await realpath(link, 'buffer');
+  const target = bytes.toString();
   const inside = walk.roots.some((root) => target.startsWith(root.endsWith(sep) ? root : root + sep));
+  if (inside && decodeUtf8(bytes) === undefined) throw notUtf8;
   return inside && (await stat(target)).isFile() ? target : undefined;
 }
 
@@ -100,5 +119,6 @@ async function readUpTo(handle: FileHandle, limit: number): Promise<Uint8Array |
 const failed = (path: string, operation: string, thrown: unknown): TreeEntry => ({
   kind: 'failed',
   path,
-  reason: systemFailure(path, operation, codeOf(thrown)).message,
+  reason: systemFailure(path, operation, codeOf(thrown), thrown === notUtf8 ? notUtf8.message : undefined)
+    .message,
 });

@@ -7,10 +7,11 @@ import type { CapturedStream, OutputSink, OutputStream } from '../../ports/proce
 export interface PrintedOutput {
   readonly stdout: ActionOutput;
   readonly stderr: ActionOutput;
-  /** Resolves when the sink has answered for everything, or is gone; at the latest after its patience. */
-  drained(): Promise<void>;
-  /** What is kept. Whatever is written from now on is lost. */
-  end(): Readonly<Record<OutputStream, CapturedStream>>;
+  /**
+   * Whatever is written from now on is lost. Resolves with what is kept when the sink has answered for all of it, or is
+   * gone; at the latest after its patience.
+   */
+  end(): Promise<Readonly<Record<OutputStream, CapturedStream>>>;
 }
 
 const largestChunk = 64 * 1024;
@@ -97,13 +98,11 @@ export const printedOutput = (
   return {
     stdout: { write: stdout.write },
     stderr: { write: stderr.write },
-    async drained() {
+    async end() {
+      open = false;
       const timer = setTimeout(leave, patience);
       await Promise.all([stdout.last(), stderr.last()]);
       clearTimeout(timer);
-    },
-    end() {
-      open = false;
       leave();
       return { stdout: stdout.capture.result(), stderr: stderr.capture.result() };
     },

@@ -149,11 +149,10 @@ async function execute(
     const why = stopped === 'timeout' ? 'its time is up' : 'it was told to end';
     events.emit({ action: 'action-goes-on', level: 'warning', fields: fields(why) });
     const goesOn = settled.then(() => undefined);
-    return ok({ end: terminated, stopped, ...output.end(), pipesHeldBy: undefined, goesOn });
+    return ok({ end: terminated, stopped, ...(await output.end()), pipesHeldBy: undefined, goesOn });
   }
   const end = endOf(first);
-  await output.drained();
-  return ok({ end, stopped, ...output.end(), pipesHeldBy: undefined });
+  return ok({ end, stopped, ...(await output.end()), pipesHeldBy: undefined });
 }
 
 /**

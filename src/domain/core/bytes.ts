@@ -2,6 +2,19 @@ const encoder = new TextEncoder();
 
 export const utf8 = (text: string): Uint8Array => encoder.encode(text);
 
+/** The text, a byte order mark included; undefined for what is no UTF-8. */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text, a byte order mark included, with U+FFFD for what is no UTF-8. */
+export const shownUtf8 = (bytes: Uint8Array): string =>
+  new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+
 /** Lower-case hex. */
 export function hex(bytes: Uint8Array): string {
   let digits = '';
@@ -17,20 +30,32 @@ export function fromHex(text: string): Uint8Array | undefined {
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }
 
-/** base64 with padding (RFC 4648 section 4). */
+const alphabet = utf8('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
+
+/** base64 with padding (RFC 4648 section 4). `btoa` takes seconds for what a script may write. */
 export function base64(bytes: Uint8Array): string {
-  let binary = '';
-  // As many arguments as every engine takes.
-  for (let at = 0; at < bytes.length; at += 8192)
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  return btoa(binary);
+  const text = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill(0x3d);
+  for (let at = 0, to = 0; at < bytes.length; at += 3, to += 4) {
+    const a = bytes[at] ?? 0;
+    const b = bytes[at + 1] ?? 0;
+    const c = bytes[at + 2] ?? 0;
+    text[to] = alphabet[a >> 2] ?? 0;
+    text[to + 1] = alphabet[((a & 3) << 4) | (b >> 4)] ?? 0;
+    if (at + 1 < bytes.length) text[to + 2] = alphabet[((b & 15) << 2) | (c >> 6)] ?? 0;
+    if (at + 2 < bytes.length) text[to + 3] = alphabet[c & 63] ?? 0;
+  }
+  return new TextDecoder().decode(text);
 }
 
 /** Undefined for anything but the one canonical padded text of some bytes. */
 export function fromBase64(text: string): Uint8Array | undefined {
   if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text) || text.length % 4 !== 0) return undefined;
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  return base64(bytes) === text ? bytes : undefined;
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let at = 0; at < binary.length; at += 1) bytes[at] = binary.charCodeAt(at);
+  // Only what the padding leaves of the last bytes can be written in another way.
+  const last = bytes.subarray(bytes.length - (bytes.length % 3 || 3));
+  return text.endsWith(base64(last)) ? bytes : undefined;
 }
 
 /** base64url without padding (RFC 4648 section 5). */

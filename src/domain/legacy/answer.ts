@@ -10,6 +10,8 @@ export const maxLegacyAnswer = 60_000;
 interface Output {
   readonly stdout: string;
   readonly stderr: string;
+  readonly stdout_base64?: string;
+  readonly stderr_base64?: string;
   /** Bytes in all of each stream that was cut. */
   readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
 }
@@ -41,12 +43,14 @@ function shortened(text: string, room: number, total: number): string {
 
 /**
  * An answer that a legacy dispatcher can take: of what is too long head and tail are kept; a mark between them and `truncated` say so.
+ * Base64, of which it knows nothing, would take the room of the text, and is left out.
  * @param totals bytes of each stream, as the script wrote them
  */
 export function fittedForLegacy<A extends Output>(
-  answer: A,
+  described: A,
   totals: { readonly stdout: number; readonly stderr: number },
-): A {
+): Omit<A, 'stdout_base64' | 'stderr_base64'> {
+  const { stdout_base64: _, stderr_base64: __, ...answer } = described;
   const { stdout, stderr, truncated = {} } = answer;
   const isCut = truncated.stdout !== undefined || truncated.stderr !== undefined;
   if (size(answer) <= maxLegacyAnswer && !isCut) return answer;

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
+import { fromBase64, shownUtf8 } from '../core/bytes.js';
 import { type CtrlExecError, failure } from '../core/errors.js';
 import { isHostName } from '../core/host-argument.js';
 import { parseJsonObject } from '../core/json.js';
@@ -7,8 +8,11 @@ import { printable } from '../core/names.js';
 /** Bytes of body that an agent accepts (wire-protocol 1.1). */
 export const maxRequestBody = 1024 * 1024;
 
-/** Bytes of a `/run` answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`. */
-export const maxRunAnswer = 2 * 6 * 16 * 1024 * 1024 + 64 * 1024;
+/**
+ * Bytes of a `/run` answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`, and, because one
+ * of them was no UTF-8, all of them as base64, too.
+ */
+export const maxRunAnswer = 240 * 1024 * 1024;
 
 /** Bytes of a `/ping` answer that a dispatcher accepts. */
 export const maxPingAnswer = 64 * 1024;
@@ -67,9 +71,17 @@ export interface RunAnswer {
   readonly exit: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** The bytes of `stdout`, base64 with padding, where they are no UTF-8; likewise of `stderr`. */
+  readonly stdoutBase64?: string;
+  readonly stderrBase64?: string;
   readonly error?: string;
   readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
+  /** Processes of the run that live on with its output; without `count` where nobody could see how many. */
+  readonly leftBehind?: { readonly count?: number; readonly pids: readonly number[] };
 }
+
+/** Processes that are named at most. */
+export const maxLeftBehind = 100;
 
 export function readRunAnswer(
   status: number,
@@ -84,20 +96,48 @@ export function readRunResult(body: Body, reqid: string): Result<RunAnswer, Answ
   const exit = body['exit'];
   if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
     return err(violation('"exit" is not a whole number from -1 to 255'));
-  const odd = ['reqid', 'stdout', 'stderr', 'error'].find(
+  const odd = ['reqid', 'stdout', 'stderr', 'stdout_base64', 'stderr_base64', 'error'].find(
     (member) => body[member] !== undefined && typeof body[member] !== 'string',
   );
   if (odd !== undefined) return err(violation(`"${odd}" is not a text`));
   if (isAboutAnother(body, reqid)) return err(violation('it is about another request'));
+  const [stdout, stderr] = [readStream(body, 'stdout'), readStream(body, 'stderr')];
+  if (!stdout || !stderr) return err(violation('its output is no base64'));
   const error = textOf(body, 'error');
   const truncated = readTruncated(body['truncated']);
+  const leftBehind = readLeftBehind(body['left_behind']);
   return ok({
     exit,
-    stdout: textOf(body, 'stdout') ?? '',
-    stderr: textOf(body, 'stderr') ?? '',
+    stdout: stdout.text,
+    stderr: stderr.text,
+    ...(stdout.base64 !== undefined && { stdoutBase64: stdout.base64 }),
+    ...(stderr.base64 !== undefined && { stderrBase64: stderr.base64 }),
     ...(error !== undefined && { error: /* defence: agent-error-is-printable */ printable(error, 500) }),
     ...(truncated && { truncated }),
+    ...(leftBehind && { leftBehind }),
   });
+}
+
+/** What was kept of a stream. The text is that of the bytes where both are there, whatever is said. Undefined: they are no base64. */
+function readStream(
+  body: Body,
+  stream: 'stdout' | 'stderr',
+): { readonly text: string; readonly base64?: string } | undefined {
+  const base64 = textOf(body, `${stream}_base64`);
+  if (base64 === undefined) return { text: textOf(body, stream) ?? '' };
+  const bytes = fromBase64(base64);
+  return bytes && { text: shownUtf8(bytes), base64 };
+}
+
+/** Undefined: there is none, or what is there is not understood. */
+function readLeftBehind(value: unknown): RunAnswer['leftBehind'] {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { count, pids } = value as { readonly count?: unknown; readonly pids?: unknown };
+  const isCount = (one: unknown): one is number =>
+    typeof one === 'number' && Number.isSafeInteger(one) && one > 0;
+  if (!Array.isArray(pids) || pids.length > maxLeftBehind || !pids.every(isCount)) return undefined;
+  if (count !== undefined && !(isCount(count) && count >= pids.length)) return undefined;
+  return { ...(count !== undefined && { count }), pids };
 }
 
 const isAboutAnother = (body: Body, reqid: string): boolean =>

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { base64, fromBase64, utf8 } from '../core/bytes.js';
+import { base64, decodeUtf8, fromBase64, utf8 } from '../core/bytes.js';
 import { parseJsonObject } from '../core/json.js';
 import { contentDigestOf } from './message-signature.js';
 
@@ -52,11 +52,8 @@ const line = (value: unknown): Uint8Array => utf8(`${JSON.stringify(value)}\n`);
 /** A piece of output as a line: as text where it is UTF-8 on its own, else as base64. At most `maxStreamChunk` bytes. */
 export function outputLine(stream: 'stdout' | 'stderr', chunk: Uint8Array): Uint8Array {
   const t = stream === 'stdout' ? 'out' : 'err';
-  try {
-    return line({ t, d: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(chunk) });
-  } catch {
-    return line({ t, b: base64(chunk) });
-  }
+  const d = decodeUtf8(chunk);
+  return line(d === undefined ? { t, b: base64(chunk) } : { t, d });
 }
 
 /** Bytes of output that `outputLines` puts into a line: short enough to see a slow reader take them. */

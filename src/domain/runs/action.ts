@@ -48,7 +48,11 @@ export interface DescribedAction {
   readonly run: ActionFunction;
   /** What a sidecar holds for a script (`description`, `arguments`, …): a JSON object of at most 64 KiB. */
   readonly schema?: Readonly<Record<string, unknown>>;
+  /** Calls at a time, 1 to 1,000; more are `busy`. Default 1. */
+  readonly concurrency?: number;
 }
+
+export const maxConcurrency = 1000;
 
 /** Functions that dispatchers may run, by the name that they ask for: `^[A-Za-z0-9_-]{1,255}$`. */
 export type Actions = Readonly<Record<string, ActionFunction | DescribedAction>>;
@@ -67,4 +71,10 @@ export function actionAt(actions: Actions, path: string): ActionFunction | undef
   if (!isActionPath(path) || !Object.hasOwn(actions, name)) return undefined;
   const action = actions[name];
   return typeof action === 'function' ? action : action?.run;
+}
+
+/** Calls at a time of the action of this name; 1 of what is none. */
+export function concurrencyOf(actions: Actions, name: string): number {
+  const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
+  return (typeof action === 'object' ? action.concurrency : undefined) ?? 1;
 }

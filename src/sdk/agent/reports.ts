@@ -1,6 +1,6 @@
 import { parseJsonObject } from '../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
-import { isActionPath } from '../../domain/runs/action.js';
+import { concurrencyOf, isActionPath } from '../../domain/runs/action.js';
 import { opensslTime } from '../../domain/trust/certificate.js';
 import { parallel } from '../core/parallel.js';
 import type { AgentContext } from './context.js';
@@ -43,12 +43,16 @@ export async function capabilities(
   const { events, hostName: host, version } = context;
   events.emit({ action: 'capabilities-answered', fields: { dispatcher: caller.id, ip: caller.address } });
   const sorted = [...state.scripts.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  const scripts = await parallel(sorted, 16, async ({ name, path, profile, schema, schemaVersion }) => ({
-    name,
-    path,
-    executable: isActionPath(path) || (await context.files.isExecutable(path).unwrapOr(false)),
-    ...(profile !== undefined && { profile }),
-    ...(schema && { schema, schema_version: schemaVersion }),
-  }));
+  const scripts = await parallel(sorted, 16, async ({ name, path, profile, schema, schemaVersion }) => {
+    const concurrency = concurrencyOf(context.actions.functions, name);
+    return {
+      name,
+      path,
+      executable: isActionPath(path) || (await context.files.isExecutable(path).unwrapOr(false)),
+      ...(profile !== undefined && { profile }),
+      ...(concurrency > 1 && { concurrency }),
+      ...(schema && { schema, schema_version: schemaVersion }),
+    };
+  });
   return jsonAnswer(200, { status: 'ok', host, version, tags: state.settings.tags, scripts });
 }

@@ -173,6 +173,30 @@ describe('what a job finds and leaves', () => {
     process.kill(pid, 'SIGKILL');
     expect(job).toMatchObject({ status: 'done', result: { pipesHeldBy: [pid] } });
   });
+
+  test('what a job leaves behind can go on writing when nobody watches any more', async () => {
+    const [daemon, trace] = [join(home, 'daemon'), join(home, 'trace')];
+    await start(
+      shell(
+        `setsid sh -c 'echo $$ >${daemon}; while :; do echo tick; echo alive >>${trace}; sleep 0.02; done' & while [ ! -s ${daemon} ]; do :; done`,
+      ),
+    );
+    const watcher = watcherOf();
+    const job = await wait();
+    const pid = Number(readFileSync(daemon, 'utf8'));
+    try {
+      if (job?.status !== 'done' || 'notRun' in job.result) throw new Error('it was not done');
+      expect(job.result.pipesHeldBy).toContain(pid);
+      const { bytes, total } = job.result.stdout;
+      expect([text(bytes), total]).toEqual([expect.stringMatching(/^(tick\n)+$/), bytes.length]);
+      expect(value(await jobs.running())).toEqual([]);
+      await eventually(() => !isAlive(watcher));
+      const soFar = lines(trace).length;
+      await eventually(() => lines(trace).length > soFar + 10);
+    } finally {
+      process.kill(pid, 'SIGKILL');
+    }
+  });
 });
 
 describe('cancelling', () => {

@@ -41,6 +41,12 @@ const pidIn = async (path: string): Promise<number> => {
   return Number(read());
 };
 
+/** What this process has started to read the pipes of what was left behind. */
+const drains = () =>
+  readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
+    .split(' ')
+    .filter((pid) => pid.trim() !== '' && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'cat\n');
+
 describe('what a script finds', () => {
   test('every exit code from 0 to 255 is passed through', async () => {
     const script = shell('exit "$1"');
@@ -344,8 +350,65 @@ describe.each([
     );
     const daemon = await pidIn(pidFile);
     expect(value(outcome).pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
-    // Its pipe is closed now.
-    await eventually(() => !isAlive(daemon));
+    // What it goes on printing is read, to nowhere.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(isAlive(daemon)).toBe(true);
+    process.kill(daemon, 'SIGKILL');
+  });
+
+  test('a daemon that prints faster than its reader takes it is no part of the answer', async () => {
+    const pidFile = join(directory, `fast-${kind}`);
+    const script = shell(`setsid sh -c 'echo $$ > "$0"; exec yes' "$1" & while [ ! -s "$1" ]; do :; done`);
+    let given = 0;
+    const began = performance.now();
+    const { stdout, end } = await run(script, {
+      args: [pidFile],
+      maxOutput: 1000,
+      onOutput: async (_stream, chunk) => {
+        given += chunk.length;
+        await new Promise((resolve) => setTimeout(resolve, 10));
+        return true;
+      },
+    });
+    process.kill(await pidIn(pidFile), 'SIGKILL');
+    expect(end).toEqual({ kind: 'exited', code: 0 });
+    expect(stdout.total).toBe(given);
+    expect(performance.now() - began).toBeLessThan(20_000);
+  });
+
+  test('what is kept of a script whose child goes on writing is what its reader was given', async () => {
+    const script = shell(
+      '(i=0; while [ $i -lt 40 ]; do echo x; sleep 0.05; i=$((i+1)); done) & echo started',
+    );
+    const once = async () => {
+      const given: string[] = [];
+      const { end, stdout, pipesHeldBy } = await run(script, {
+        onOutput: async (_stream, chunk) => given.push(text(chunk)) > 0,
+      });
+      expect(end).toEqual({ kind: 'exited', code: 0 });
+      expect(text(stdout.bytes)).toBe(given.join(''));
+      expect(stdout.total).toBe(stdout.bytes.length);
+      expect(pipesHeldBy).toBeDefined();
+    };
+    await Promise.all(Array.from({ length: 12 }, once));
+  });
+
+  test('what a script leaves behind can go on writing, and nothing stays open when it ends', async () => {
+    const [pidFile, trace] = [join(directory, `left-${kind}`), join(directory, `trace-${kind}`)];
+    const script = shell(
+      `setsid sh -c 'echo $$ >"$0"; while :; do echo tick; echo tock >&2; echo alive >>"$1"; sleep 0.02; done' "$1" "$2" & echo started`,
+    );
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    expect(text((await run(script, { args: [pidFile, trace] })).stdout.bytes)).toMatch(/^started\n/);
+    const daemon = await pidIn(pidFile);
+    const size = () => readFileSync(trace).length;
+    for (const _ of [1, 2, 3]) {
+      const soFar = size();
+      await eventually(() => size() > soFar + 60);
+    }
+    process.kill(daemon, 'SIGKILL');
+    await eventually(() => open() <= before && drains().length === 0);
   });
 
   test('the answer does not wait for the grace when the output has ended', async () => {

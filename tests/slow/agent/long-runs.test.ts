@@ -162,10 +162,18 @@ it('a streamed run arrives as it is written, byte for byte, and its end is signe
   await eventually(() => expect(outputOf(lines, 'stdout').toString()).toBe('begun\n'));
   expect(await statusOf(agent, reqid)).toBe('running');
   busy.open();
-  expect(await ended).toMatchObject({ script: 'talk', reqid, exit: 0, stderr: 'oh\n' });
+  const stdout_base64 = Buffer.from('begun\n\u00ff\0last\n', 'latin1').toString('base64');
+  const end = await ended;
+  expect(end).toMatchObject({ script: 'talk', reqid, exit: 0, stdout_base64, stderr: 'oh\n' });
+  expect(end).not.toHaveProperty('stderr_base64');
   expect(outputOf(lines, 'stdout').toString('latin1')).toBe('begun\n\u00ff\0last\n');
   expect(outputOf(lines, 'stderr').toString()).toBe('oh\n');
-  expect((await result(agent, reqid)).json).toMatchObject({ status: 'done', exit: 0 });
+  expect((await result(agent, reqid)).json).toMatchObject({ status: 'done', exit: 0, stdout_base64 });
+  const job = newId();
+  await submit(agent, 'talk', job);
+  await eventually(async () =>
+    expect((await result(agent, job)).json).toMatchObject({ status: 'done', stdout_base64 }),
+  );
   // The connection brings further requests.
   const who = dispatcherCredentials(host.control());
   socket.removeAllListeners('data');
@@ -259,6 +267,55 @@ it('run_timeout ends an async run, and what a run leaves behind is named', async
     left_behind: { count: 1, pids: [expect.any(Number)] },
   });
 }, 60_000);
+
+it('a followed run whose child goes on writing ends with its end line', async () => {
+  const agent = await fresh();
+  const writer = '(i=0; while [ $i -lt 60 ]; do echo x; sleep 0.05; i=$((i+1)); done) &';
+  agent.script('writer', `#!/bin/sh\n${writer}\necho started\nexit 0\n`);
+  await agent.serve();
+  const once = async () => {
+    const { lines, ended, socket } = await follow(agent, 'writer', newId());
+    const end = await ended;
+    expect(end).toMatchObject({ exit: 0, left_behind: { pids: expect.any(Array) } });
+    expect(outputOf(lines, 'stdout').toString()).toBe(end?.['stdout']);
+    socket.destroy();
+  };
+  await Promise.all(Array.from({ length: 6 }, once));
+}, 60_000);
+
+it.each(['SIGTERM', 'SIGKILL'] as const)(
+  'what a run leaves behind goes on writing, also after %s of the agent',
+  async (signal) => {
+    const agent = await fresh();
+    const daemon = `setsid sh -c 'echo $$ >"$0.pid"; while :; do echo tick; echo alive >>"$0.trace"; sleep 0.02; done' "$0" &`;
+    const started = 'while [ ! -s "$0.pid" ]; do :; done; echo started';
+    const [sync, async] = ['sync', 'async'].map((name) =>
+      agent.script(name, `#!/bin/sh\n${daemon}\n${started}\n`),
+    );
+    const first = await agent.serve();
+    const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+    try {
+      expect((await ask(agent, '/run', { script: 'sync', reqid: newId() })).json).toMatchObject({ exit: 0 });
+      const reqid = newId();
+      await submit(agent, 'async', reqid);
+      await eventually(async () =>
+        expect((await result(agent, reqid)).json).toMatchObject({ status: 'done', exit: 0 }),
+      );
+      await first.stop(signal);
+      const sizes = [sync, async].map((path) => read(`${path}.trace`).length);
+      await eventually(() => {
+        for (const [index, path] of [sync, async].entries())
+          expect(read(`${path}.trace`).length).toBeGreaterThan((sizes[index] ?? 0) + 60);
+      });
+    } finally {
+      for (const path of [sync, async]) {
+        const pid = Number(read(`${path}.pid`));
+        if (pid > 1) process.kill(pid, 'SIGKILL');
+      }
+    }
+  },
+  60_000,
+);
 
 it('a stream of any length needs no memory', async () => {
   const agent = await fresh('max_output = 1000\n');

@@ -37,6 +37,17 @@ describe('a run that is followed', () => {
     ]);
   });
 
+  it.each([
+    ['a little', '(i=0; while [ $i -lt 40 ]; do echo x; sleep 0.05; i=$((i+1)); done)'],
+    ['all it can', 'timeout 20 yes'],
+  ])('is done when its script is, whatever goes on writing %s', async (_much, command) => {
+    const { control, one } = fleet();
+    one.script('writer', `#!/bin/sh\necho started\n${command} &\nexit 0\n`);
+    await one.serve();
+    const { code, stdout } = await control.command('run', '--follow', 'web-01', 'writer');
+    expect([code, stdout]).toEqual([0, expect.stringContaining('web-01: started')]);
+  });
+
   it('that loses its agent says that the output was not authenticated, and keeps nothing of it', async () => {
     const { control, one, jobs, daemons } = await serving('echo some');
     const following = control.start('run', '--follow', 'web-01', 'job');

@@ -1,7 +1,7 @@
 import { err, ok, okAsync, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { scriptName } from '../../../domain/core/names.js';
-import { actionPath, isActionPath } from '../../../domain/runs/action.js';
+import { actionPath, isActionPath, maxConcurrency } from '../../../domain/runs/action.js';
 import type { AllowlistEntry } from '../../../domain/runs/allowlist.js';
 import { parseSidecar } from '../../../domain/runs/sidecar.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
@@ -26,7 +26,9 @@ export function actionScripts(
       return err(failure('config_invalid', `${scriptsConf}:${line}: ${reason}`, about));
     }
     if (typeof (typeof action === 'function' ? action : action?.run) !== 'function')
-      return err(unfit(name, 'is neither a function nor { run, schema }'));
+      return err(unfit(name, 'is neither a function nor { run, schema, concurrency }'));
+    if (typeof action === 'object' && !isConcurrency(action.concurrency))
+      return err(unfit(name, `has a concurrency that is no whole number from 1 to ${maxConcurrency}`));
     const described = typeof action === 'function' ? undefined : action.schema;
     const text = described && textOf(described);
     const schema = text === undefined ? ok(undefined) : text.andThen(parseSidecar);
@@ -40,6 +42,9 @@ export function actionScripts(
   }
   return ok(scripts);
 }
+
+const isConcurrency = (value: unknown = 1): boolean =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= maxConcurrency;
 
 const unfit = (name: string, reason: string): CtrlExecError<'invalid_argument'> =>
   failure('invalid_argument', `the action "${name}" ${reason}`, { field: 'actions', reason });

@@ -1,3 +1,6 @@
+import { base64 } from '../../../domain/core/bytes.js';
+import { maxLeftBehind } from '../../../domain/protocol/agent-protocol.js';
+import { keptText } from '../../../domain/runs/kept-text.js';
 import type { Job } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessOutcome } from '../../../ports/process-runner.js';
 
@@ -10,6 +13,9 @@ export interface RunResult {
   readonly error?: string;
   readonly stdout: string;
   readonly stderr: string;
+  /** The exact bytes of each stream whose text holds U+FFFD for some of them. */
+  readonly stdout_base64?: string;
+  readonly stderr_base64?: string;
   /** Bytes in all of each stream that was cut. */
   readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
   /** The run has ended, but processes of it still held its output. */
@@ -18,8 +24,6 @@ export interface RunResult {
 
 /** What the run of this agent says that a dispatcher has cancelled. */
 export const cancelled = 'cancelled';
-
-const maxPids = 100;
 
 export const notExecuted = (error: string): RunResult => ({ exit: 126, error, stdout: '', stderr: '' });
 
@@ -44,7 +48,7 @@ export function resultOf(
     ...(pipesHeldBy && {
       left_behind: {
         ...(pipesHeldBy.length > 0 && { count: pipesHeldBy.length }),
-        pids: pipesHeldBy.slice(0, maxPids),
+        pids: pipesHeldBy.slice(0, maxLeftBehind),
       },
     }),
   };
@@ -70,15 +74,15 @@ function describeOutput({ stdout, stderr }: Output) {
     ...(cut(stdout) && { stdout: stdout.total }),
     ...(cut(stderr) && { stderr: stderr.total }),
   };
+  const [out, error] = [keptText(stdout), keptText(stderr)];
   return {
-    stdout: decode(stdout.bytes),
-    stderr: decode(stderr.bytes),
+    stdout: out.text,
+    stderr: error.text,
+    ...(out.exact && { stdout_base64: base64(out.exact) }),
+    ...(error.exact && { stderr_base64: base64(error.exact) }),
     ...(Object.keys(truncated).length > 0 && { truncated }),
   };
 }
-
-/** Invalid UTF-8 becomes U+FFFD; a byte order mark is output like any other. */
-const decode = (bytes: Uint8Array): string => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 
 export const totalsOf = ({ stdout, stderr }: Output) => ({ stdout: stdout.total, stderr: stderr.total });
 

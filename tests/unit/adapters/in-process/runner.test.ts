@@ -91,6 +91,35 @@ describe('an action', () => {
     expect(given).toEqual([...Buffer.from('abcd')]);
   });
 
+  it.each<[string, ActionFunction]>([
+    ['that has returned', () => undefined],
+    ['that is answered for', () => new Promise(() => undefined)],
+  ])('%s and writes on is kept as far as its follower was given it', async (_what, ends) => {
+    let given = '';
+    let timer: NodeJS.Timeout | undefined;
+    const { outcome } = running(
+      async (context) => {
+        void context.stdout.write('first\n');
+        timer = setInterval(() => void context.stdout.write('more\n'), 1);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return ends(context);
+      },
+      {
+        timeout: 40,
+        onOutput: async (_stream, chunk) => {
+          await new Promise((resolve) => setTimeout(resolve, 3));
+          given += new TextDecoder().decode(chunk);
+          return true;
+        },
+      },
+      { killAfter: 20 },
+    );
+    const { stdout } = await outcome;
+    clearInterval(timer);
+    expect(given).toMatch(/^first\n(more\n)+$/);
+    expect(text(stdout)).toBe(given);
+  });
+
   it('that writes for ever leaves this process its turns', async () => {
     const controller = new AbortController();
     const { outcome } = running(

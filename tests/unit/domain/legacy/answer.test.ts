@@ -13,7 +13,16 @@ const answer = (stdout: string, stderr = '') => ({ script: 'greet', exit: 0, req
 describe('an answer for a legacy dispatcher', () => {
   it('that is short stays as it is', () => {
     const short = answer('hello\n', 'oh');
-    expect(fittedForLegacy(short, totals(short))).toBe(short);
+    expect(fittedForLegacy(short, totals(short))).toEqual(short);
+  });
+
+  it('has no base64, which would take the room of the text', () => {
+    const binary = {
+      ...answer('\ufffd'.repeat(9_000)),
+      stdout_base64: '/'.repeat(40_000),
+      stderr_base64: '',
+    };
+    expect(fittedForLegacy(binary, totals(binary))).toEqual(answer(binary.stdout));
   });
 
   it.each([

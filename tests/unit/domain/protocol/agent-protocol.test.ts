@@ -70,11 +70,43 @@ describe('the answer to /run', () => {
 
   it('of two full streams, every byte escaped, fits what is accepted', () => {
     const escaped = 16 * 1024 * 1024 * '\\u0000'.length;
-    expect(maxRunAnswer).toBeGreaterThan(2 * escaped);
+    const base64 = Math.ceil((16 * 1024 * 1024) / 3) * 4;
+    expect(maxRunAnswer).toBeGreaterThan(2 * (escaped + base64));
+  });
+
+  it('that is no UTF-8 has its bytes, and the text that they make, whatever else it says', () => {
+    const bytes = Buffer.from([0x61, 0xff, 0x00]);
+    const stdout_base64 = bytes.toString('base64');
+    const read = value(run({ exit: 0, stdout: 'forged', stdout_base64, stderr: 'e', reqid }));
+    expect(read).toEqual({ exit: 0, stdout: 'a\ufffd\0', stdoutBase64: stdout_base64, stderr: 'e' });
+  });
+
+  it.each(['x', 'YQ', 'YR==', 'Y Q=', '_w=='])('with the base64 %j is not understood', (text) => {
+    for (const member of ['stdout_base64', 'stderr_base64'])
+      expect(failure(run({ exit: 0, [member]: text, reqid })).code).toBe('protocol_violation');
+  });
+
+  it.each([{ pids: [] }, { pids: [2, 3] }, { count: 2, pids: [4, 5] }, { count: 120, pids: [6] }])(
+    'says what was left behind: %j',
+    (left_behind) => {
+      expect(value(run({ exit: 0, left_behind, reqid }))).toMatchObject({ leftBehind: left_behind });
+    },
+  );
+
+  it.each([
+    ...[5, null, [], {}, { pids: 5 }, { pids: [0] }, { pids: [-1] }, { pids: [1.5] }, { pids: ['2'] }],
+    ...[
+      { count: 0, pids: [] },
+      { count: 1, pids: [2, 3] },
+      { count: '2', pids: [2] },
+    ],
+    { pids: Array.from({ length: 101 }, (_, index) => index + 2) },
+  ])('left_behind %j is none', (left_behind) => {
+    expect(value(run({ exit: 0, left_behind, reqid }))).not.toHaveProperty('leftBehind');
   });
 
   it.each(
-    ['reqid', 'stdout', 'stderr', 'error'].flatMap((member) =>
+    ['reqid', 'stdout', 'stderr', 'stdout_base64', 'stderr_base64', 'error'].flatMap((member) =>
       [5, null, true, [], {}].map((value) => [member, value] as const),
     ),
   )('with a %s that is %j is not understood', (member, value) => {

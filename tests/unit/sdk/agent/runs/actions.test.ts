@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Actions } from '../../../../../src/domain/runs/action.js';
+import { type Actions, concurrencyOf } from '../../../../../src/domain/runs/action.js';
 import { createAgent } from '../../../../../src/sdk/agent/agent.js';
 import { failure, value } from '../../../../contract/result.js';
 import { agentContext, servingAgent } from '../../../../support/fleet/memory-agents.js';
@@ -49,6 +49,26 @@ describe('an agent with actions', () => {
     expect(calls).toBe(1);
   });
 
+  it('says how many calls at a time one takes, where it is more than one', async () => {
+    const actions: Actions = {
+      many: { run: () => 0, concurrency: 1000 },
+      one: { run: () => 0, concurrency: 1 },
+      plain: () => 0,
+    };
+    const agent = await serving(actions);
+    const { json } = await agent.ask({ method: 'GET', path: '/capabilities' });
+    const about = { executable: true };
+    expect(json['scripts']).toEqual([
+      expect.objectContaining({ name: 'greet' }),
+      { name: 'many', path: 'action:many', concurrency: 1000, ...about },
+      { name: 'one', path: 'action:one', ...about },
+      { name: 'plain', path: 'action:plain', ...about },
+    ]);
+    expect(['many', 'plain', 'greet', 'toString'].map((name) => concurrencyOf(actions, name))).toEqual([
+      1000, 1, 1, 1,
+    ]);
+  });
+
   it('has a line for each in a self-check', async () => {
     const { context } = await agentContext({ actions: { hello: () => 0 } });
     expect(await createAgent(context).selfCheck()).toContainEqual({
@@ -71,6 +91,11 @@ describe('an agent with actions', () => {
       { hello: { run: () => 0, schema: { a: 'x'.repeat(65_536) } } },
       'larger than',
     ],
+    ...[0, 1001, 1.5, Number.NaN, '2', null].map((concurrency): [string, unknown, string] => [
+      `a concurrency of ${JSON.stringify(concurrency)}`,
+      { hello: { run: () => 0, concurrency } },
+      'no whole number from 1 to 1000',
+    ]),
   ])('does not serve with %s', async (_what, actions, said) => {
     const { context } = await agentContext({ actions: actions as Actions });
     const error = failure(await createAgent(context).serve());

@@ -207,7 +207,13 @@ describe('the rows of wire-protocol 1.2', () => {
   it('output that is no UTF-8 is shown as far as it can be, a byte order mark included', async () => {
     const bytes = Uint8Array.of(0xef, 0xbb, 0xbf, 0x61, 0xff, 0x62);
     const { ask } = await watched({ outcome: processOutcome(0, bytes, '') });
-    expect((await ask({ body: { script: 'greet' } })).json['stdout']).toBe('\ufeffa\ufffdb');
+    expect((await ask({ body: { script: 'greet' } })).json).toEqual({
+      script: 'greet',
+      exit: 0,
+      stdout: '\ufeffa\ufffdb',
+      stdout_base64: Buffer.from(bytes).toString('base64'),
+      stderr: '',
+    });
   });
 
   it('a run that is both async and streamed is refused', async () => {
