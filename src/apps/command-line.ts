@@ -80,6 +80,10 @@ export const say = (message: string): void => {
   process.stdout.write(`${message}\n`);
 };
 
+/** The same; resolves to whether it was written. For what cannot be shown again. */
+export const saySurely = (message: string): Promise<boolean> =>
+  new Promise((resolve) => process.stdout.write(`${message}\n`, (error) => resolve(!error)));
+
 /** Says what failed and gives the exit code for it. */
 export function report(error: CtrlExecError): ExitCode {
   complain(error.message);

@@ -106,6 +106,8 @@ export const outdated: ReadonlySet<TransportError['code']> = new Set([
 export interface Transport {
   /** Connects, or uses a kept connection, has the peer judged, sends, and reads the answer. */
   request(target: TransportTarget, request: TransportRequest): ResultAsync<TransportAnswer, TransportError>;
+  /** Whether there is no such host: only what a resolver has said counts, not that it failed or took too long. False for an address. */
+  isUnknownHost(host: string): Promise<boolean>;
   /** Drops kept connections: all, or those of one key. Requests under way are finished first. */
   forget(connectionKey?: string): void;
   /** Closes everything; requests under way end as `aborted`. */

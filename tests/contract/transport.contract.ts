@@ -391,6 +391,13 @@ export function transportContract(name: string, open: () => Network): void {
       expect(error.message).toContain('nowhere.invalid');
     });
 
+    it('knows which names no host has', async () => {
+      const { network, transport } = await serve();
+      const unknown = (name: string) => transport.isUnknownHost(name);
+      expect(await unknown('nowhere.invalid')).toBe(true);
+      for (const name of [network.host, '192.0.2.1', '2001:db8::1']) expect(await unknown(name)).toBe(false);
+    });
+
     it('gives up when the answer takes too long', async () => {
       const { release, handle } = holding();
       const { ask } = await serve({ handle });

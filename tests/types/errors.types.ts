@@ -37,6 +37,7 @@ export function everyCode(error: CtrlExecError): string {
     case 'revoked':
     case 'spawn_failed':
     case 'store_failed':
+    case 'target_unknown':
     case 'timed_out':
     case 'tls_failed':
     case 'too_large':
@@ -82,6 +83,7 @@ export function oneMissing(error: CtrlExecError): string {
     case 'revoked':
     case 'spawn_failed':
     case 'store_failed':
+    case 'target_unknown':
     case 'timed_out':
     case 'tls_failed':
     case 'too_large':

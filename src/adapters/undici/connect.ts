@@ -11,7 +11,7 @@ import { aeadSuites } from '../../domain/protocol/tls-suites.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
-import { aborted, connectionFailed, handshakeFailure, tcpFailure, timedOut, tlsFailed } from './failures.js';
+import { aborted, closedAtOnce, handshakeFailure, tcpFailure, timedOut, tlsFailed } from './failures.js';
 
 /** A connection over which nothing was sent yet, and whose peer was judged. */
 export interface Secured {
@@ -129,7 +129,7 @@ export function openConnection(
     const onBroken = (thrown: unknown) => {
       if (phase === 'connect') fail(tcpFailure(target, thrown, timeout));
       else if (phase === 'tls') fail(handshakeFailure(target, thrown));
-      else fail(connectionFailed(target, 'closed after the TLS handshake', true));
+      else fail(closedAtOnce(target));
     };
     // These listeners stay: a socket that breaks while nobody waits for it must not end the process.
     tcp.on('error', onBroken);

@@ -55,6 +55,9 @@ function hold(socket: Channel['socket']): () => void {
   };
 }
 
+/** Milliseconds within which a peer has closed a connection that refuses the certificate of this side. */
+const soon = 1_000;
+
 /** Sends one request and collects its answer. The caller closes the connection unless this ends in an answer. */
 export function exchange(
   channel: Channel,
@@ -65,6 +68,7 @@ export function exchange(
   return new Promise((resolve, reject) => {
     if (signal.aborted) return resolve(err(aborted()));
     const first = channel.fresh;
+    const begun = performance.now();
     let sent = false;
     let head: { status: number; headers: HeaderList } | undefined;
     const chunks: Buffer[] = [];
@@ -174,7 +178,10 @@ export function exchange(
         onResponseError(_controller, thrown) {
           const lost = !sent && !first && (thrown as { code?: string }).code !== 'UND_ERR_INVALID_ARG';
           if (lost) settle('unsent');
-          else settle(err(exchangeFailure(target, thrown, { first, answered: head !== undefined })));
+          else {
+            const atOnce = first && performance.now() - begun < soon;
+            settle(err(exchangeFailure(target, thrown, { atOnce, answered: head !== undefined })));
+          }
         },
       },
     );

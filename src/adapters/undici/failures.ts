@@ -38,7 +38,8 @@ const ourCertificate = 'it refused the certificate of this side';
 
 const reasonsOfTls: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired: `ctrl-exec readmit` renews that of an agent once',
-  CERT_NOT_YET_VALID: 'its certificate is not valid yet, or the clock of this host is behind',
+  CERT_NOT_YET_VALID:
+    'its certificate is not valid yet, or the clock of this host is behind: where that is right, `ctrl-exec readmit` renews the certificate of an agent once',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherCa,
   UNABLE_TO_GET_ISSUER_CERT: otherCa,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherCa,
@@ -53,11 +54,11 @@ const reasonsOfTls: Readonly<Record<string, string>> = {
   ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE:
     'it has no cipher suite in common with this side, or wants a certificate',
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: `${ourCertificate}, whose CA it does not know`,
-  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: `${ourCertificate}, which has expired`,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: `${ourCertificate}: that has expired, or the clock of that host is ahead`,
   ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED: `${ourCertificate}, which is revoked`,
   ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE: `${ourCertificate}, which is not meant for a client`,
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: ourCertificate,
-  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: ourCertificate,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: `${ourCertificate}: it does not trust that, or its clock is behind and that is not valid yet`,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: `${ourCertificate}: it does not trust that, or its clock is wrong`,
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of this side',
 };
 
@@ -72,13 +73,31 @@ export function tlsFailed(target: TransportTarget, reason: string): TransportErr
   });
 }
 
-/** The peer closed, or the network did. With `hint`, says what is the usual cause on a connection's first request. */
-export function connectionFailed(target: TransportTarget, reason: string, hint = false): TransportError {
-  const cause = target.credentials
-    ? "the agent closed the connection: it may not trust this dispatcher's certificate"
-    : 'the peer closed the connection';
-  const message = `no answer from ${place(target)}: ${hint ? `${cause} (${reason})` : reason}`;
+/** The peer closed, or the network did. */
+export function connectionFailed(target: TransportTarget, reason: string, cause = ''): TransportError {
+  const message = `no answer from ${place(target)}: ${cause ? `${cause} (${reason})` : reason}`;
   return failure('connection_failed', message, { host: target.host, reason });
+}
+
+const refusal =
+  "does not trust this dispatcher's certificate, or whose clock is wrong and makes that expired or not valid yet";
+
+/** The peer closed before anything was sent to it. */
+export const closedAtOnce = (target: TransportTarget): TransportError =>
+  connectionFailed(
+    target,
+    'closed after the TLS handshake',
+    target.credentials ? `the agent closed the connection, as one does that ${refusal}` : '',
+  );
+
+/**
+ * The peer closed after the request was given to it. Whether it has read that nobody can tell: one that refuses a certificate
+ * closes as soon as it has seen it, one that dies closes at any time.
+ */
+function closedUnanswered(target: TransportTarget, reason: string, atOnce: boolean): TransportError {
+  const broke = 'the connection broke before an answer came';
+  const refused = `; where that happens each time, the agent is one that ${refusal}: its log says which`;
+  return connectionFailed(target, reason, atOnce && target.credentials ? broke + refused : broke);
 }
 
 export const violation = (target: TransportTarget, reason: string): TransportError =>
@@ -117,7 +136,7 @@ export function handshakeFailure(target: TransportTarget, thrown: unknown): Tran
   const code = codeOf(thrown);
   if (code !== 'ECONNRESET' && code !== 'EPIPE') return tlsFailed(target, code);
   const { host } = target;
-  const message = `${place(target)} closed the connection during the TLS handshake: it may not trust the certificate of this side, not admit the address of this host, or be overloaded`;
+  const message = `${place(target)} closed the connection during the TLS handshake: it may not trust the certificate of this side (or hold it for out of date by a wrong clock), not admit the address of this host, or be overloaded`;
   return failure('connection_failed', message, { host, reason: code });
 }
 
@@ -125,7 +144,7 @@ export function handshakeFailure(target: TransportTarget, thrown: unknown): Tran
 export function exchangeFailure(
   target: TransportTarget,
   thrown: unknown,
-  progress: { readonly first: boolean; readonly answered: boolean },
+  progress: { readonly atOnce: boolean; readonly answered: boolean },
 ): TransportError {
   const { name, message } = thrown as Thrown;
   const code = codeOf(thrown);
@@ -144,5 +163,5 @@ export function exchangeFailure(
     });
   if (progress.answered) return cutOff;
   const reason = code === 'UND_ERR_SOCKET' ? 'closed' : code;
-  return connectionFailed(target, reason, progress.first);
+  return closedUnanswered(target, reason, progress.atOnce);
 }

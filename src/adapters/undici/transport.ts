@@ -16,6 +16,9 @@ import { aborted, connectionFailed, timedOut } from './failures.js';
 /** Idle connections are closed after this many milliseconds, before the listener of the other side does. */
 const keepIdle = 60_000;
 
+/** Milliseconds after which a resolver counts as failed. */
+const lookupTimeout = 10_000;
+
 /** The connections to one target. */
 interface Pool {
   readonly target: TransportTarget;
@@ -199,6 +202,17 @@ export const undiciTransport = ({ crypto }: { crypto: Crypto }): Transport => {
       const outcome = perform(target, request, stop);
       running.set(stop, outcome);
       return new ResultAsync(outcome);
+    },
+    async isUnknownHost(host) {
+      // Loaded only now: it opens a channel of the resolver.
+      const { lookup } = await import('node:dns');
+      return new Promise((resolve) => {
+        const giveUp = setTimeout(() => resolve(false), lookupTimeout);
+        lookup(host, (error) => {
+          clearTimeout(giveUp);
+          resolve(error?.code === 'ENOTFOUND');
+        });
+      });
     },
     forget(connectionKey) {
       for (const [key, pool] of pools) {

@@ -11,9 +11,20 @@ export function refuse(error: CtrlExecError, json: boolean): ExitCode {
     case 'locked':
       for (const conflict of error.conflicts) complain(`Locked: already running: ${conflict}`);
       return exitCodes.failed;
+    case 'target_unknown':
+      complain(`${error.message}; nothing was sent`);
+      return exitCodes.usage;
     default:
       return report(error);
   }
+}
+
+/** The same of a run: a host too many may be an argument that lost its `--`. */
+export function refuseRun(error: CtrlExecError, json: boolean): ExitCode {
+  const code = refuse(error, json);
+  if (error.code === 'target_unknown')
+    complain('An argument of the script stands behind "--": ctrl-exec run HOST… SCRIPT -- ARG…');
+  return code;
 }
 
 function asJson(error: CtrlExecError) {

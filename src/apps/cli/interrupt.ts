@@ -14,11 +14,13 @@ export function interruptible() {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal);
   return {
     signal: stop.signal,
-    /** The exit code, where there was a signal; says what goes on, and how it is stopped. */
-    interrupted(reqid: string): ExitCode | undefined {
+    /** The exit code, where there was a signal; says what may go on, and how it is stopped. */
+    interrupted(reqid: string, somewhere = true): ExitCode | undefined {
       if (code !== undefined)
         complain(
-          `Interrupted: what has begun goes on. "ctrl-exec wait ${reqid}" waits for it, "ctrl-exec cancel ${reqid}" stops it.`,
+          somewhere
+            ? `Interrupted: what has begun goes on. "ctrl-exec wait ${reqid}" waits for it, "ctrl-exec cancel ${reqid}" stops it.`
+            : 'Interrupted: the script goes on nowhere.',
         );
       return code;
     },

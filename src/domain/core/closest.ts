@@ -1,13 +1,17 @@
 /** The known word with the fewest differing characters, if they are few enough for a slip. */
-export function closest(text: string, known: Iterable<string>): string | undefined {
+export const closest = (text: string, known: Iterable<string>): string | undefined =>
+  nearest(text, known, 1)[0];
+
+/** The known words that a slip can have made this text of, the nearest first. */
+export function nearest(text: string, known: Iterable<string>, count: number): readonly string[] {
   const word = text.slice(0, 64);
-  let best: string | undefined;
-  let least = Math.max(1, Math.min(3, Math.floor(word.length / 3))) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(word, candidate);
-    if (distance < least) [best, least] = [candidate, distance];
-  }
-  return best;
+  const most = Math.max(1, Math.min(3, Math.floor(word.length / 3)));
+  return [...known]
+    .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
+    .filter(({ distance }) => distance <= most)
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, count)
+    .map(({ candidate }) => candidate);
 }
 
 /** Insertions, deletions, replacements and swaps of neighbours from one text to another. */

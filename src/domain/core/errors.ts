@@ -39,6 +39,8 @@ export interface ErrorFields {
   downgrade_refused: { name: string };
   /** An agent whose key is not known yet answers with a certificate that does not name it. `found`: who it says it is. Nothing was sent. */
   unpinned: { name: string; found: string };
+  /** A word that was to name a host: nobody is registered by it, and it does not resolve. Nothing was sent. */
+  target_unknown: { word: string; closest: readonly string[] };
   /** No pairing request, or no run, has this id. */
   request_unknown: { id: string };
   /** Several have an id that begins like this. */

@@ -33,7 +33,7 @@ export interface JoinTokenRecord {
   readonly name: string;
   /** HKDF-SHA256 of the secret, 64 hex digits. A secret: never logged, never shown. */
   readonly key: string;
-  /** SHA-256 of the CSR's DER that it is bound to, hex; undefined before its first use. */
+  /** SHA-256 of the CSR's DER that it is bound to, hex, or `takenBack`; undefined before its first use. */
   readonly boundTo: string | undefined;
   /** Epoch milliseconds. */
   readonly createdAt: number;
@@ -43,6 +43,9 @@ export interface JoinTokenRecord {
   readonly burntAt: number | undefined;
 }
 
+/** What a token is bound to that nobody may use any more: no digest, so that no CSR has it. */
+export const takenBack = 'taken back';
+
 /** Why this host cannot begin with the token; undefined when it can. */
 export function whyNotUsable(
   token: JoinTokenRecord | undefined,
@@ -50,6 +53,7 @@ export function whyNotUsable(
   now: number,
 ): string | undefined {
   if (!token) return 'unknown token';
+  if (token.boundTo === takenBack) return 'the token was taken back';
   if (token.burntAt !== undefined) return 'the token was used already';
   if (now >= token.expiresAt) return 'the token has expired';
   return token.name === name ? undefined : `the token is for ${token.name}`;

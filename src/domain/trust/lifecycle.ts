@@ -11,7 +11,7 @@ export const renewalDue = (
 
 /**
  * The dispatcher's identity is rotated when fewer than `renewalDays` remain, and where it lives shorter than twice as long,
- * at half of its lifetime.
+ * at half of its lifetime. At once where it is not valid yet: the clock was ahead when it was made.
  */
 export function rotationDue(
   { notBefore, notAfter }: Pick<Certificate, 'notBefore' | 'notAfter'>,
@@ -19,7 +19,7 @@ export function rotationDue(
   now: number,
 ): boolean {
   const margin = Math.min(renewalDays * day, (notAfter - notBefore) / 2);
-  return now > notAfter - margin;
+  return now < notBefore || now > notAfter - margin;
 }
 
 /** When the identity before the present one is given up, epoch milliseconds. */

@@ -19,7 +19,12 @@ import { type Ping, type PingRequest, ping } from './fleet/ping.js';
 import { type AgentEdit, editAgent, findAgent, unpairAgent } from './fleet/registered-agents.js';
 import { type ImportOptions, importState } from './migrate/import-state.js';
 import { type Approval, approve, deny, listRequests } from './pairing/decisions.js';
-import { type IssuedJoinToken, issueJoinToken, type JoinTokenRequest } from './pairing/join-tokens.js';
+import {
+  type IssuedJoinToken,
+  issueJoinToken,
+  type JoinTokenRequest,
+  withdrawJoinToken,
+} from './pairing/join-tokens.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './pairing/pairing-mode.js';
 import { type Cancellation, type CancelOptions, cancel } from './runs/cancel.js';
 import { type FollowedRun, follow, type StreamRequest } from './runs/follow.js';
@@ -103,6 +108,8 @@ export interface Dispatcher extends AsyncDisposable {
   deny(id: string, reason?: string): Answer<PairingRequest>;
   /** A token with which one host may pair once, without a person. */
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
+  /** Takes a join token back that nobody has paired with. Ok: whether it is of no use now; false: it was used. */
+  withdrawJoinToken(token: string): Answer<boolean>;
   /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
   /** One agent; `agent_unknown` says whose name is near that. */
@@ -243,6 +250,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     approve: (approval) => within((context) => approve(context, approval)),
     deny: (id, reason) => within((context) => deny(context, id, reason)),
     issueJoinToken: (request) => within((context) => issueJoinToken(context, request)),
+    withdrawJoinToken: (token) => within((context) => withdrawJoinToken(context, token)),
     agents: (tags = {}) =>
       within((context) =>
         context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),

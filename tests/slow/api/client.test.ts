@@ -262,6 +262,9 @@ describe('what answers otherwise', () => {
     const busy = (_: unknown, response: Parameters<RequestListener>[1]) =>
       response.writeHead(503, { 'retry-after': '7' }).end('{"ok":false,"error":"busy"}');
     expect(await codeOf(busy)).toMatchObject({ code: 'unavailable', reason: 'busy', retryAfter: 7 });
+    const ending = (_: unknown, response: Parameters<RequestListener>[1]) =>
+      response.writeHead(503).end('{"ok":false,"error":"aborted","detail":"the API is ending"}');
+    expect(await codeOf(ending)).toEqual({ code: 'aborted', message: 'the API is ending' });
     const locked = (_: unknown, response: Parameters<RequestListener>[1]) =>
       response.writeHead(409).end('{"ok":false,"error":"locked","code":4,"conflicts":["a:b"]}');
     expect(await codeOf(locked)).toMatchObject({ code: 'locked', conflicts: ['a:b'] });

@@ -1,6 +1,8 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { createApiClient } from '../../../src/apps/library/client.js';
+import { failure, value } from '../../contract/result.js';
 import {
   type ApiProcess,
   authHook,
@@ -78,6 +80,35 @@ describe('a signal while a script runs', () => {
     expect((await api.process.ended).code).toBe(0);
     expect(performance.now() - began).toBeLessThan(10_000);
     busy.open();
+  });
+
+  it('SIGTERM: whoever repeats a run by its key is told that it may have begun, and is given the first one later', async () => {
+    const busy = gate();
+    const { api, target } = await fleet('', { busy: busy.script });
+    const request = { hosts: [target], script: 'busy' };
+    const once = { idempotencyKey: 'deploy-2041' };
+    const clientOf = ({ port }: ApiProcess) => createApiClient({ url: `http://127.0.0.1:${port}` });
+    const [first, repeating] = [clientOf(api), clientOf(api)];
+    const answer = first.run(request, once);
+    await busy.started();
+    const repetition = repeating.run(request, once);
+    await eventually(async () => {
+      expect(await metric(api, 'ctrl_exec_calls_under_way')).toBeGreaterThan(1);
+    });
+    api.process.child.kill('SIGTERM');
+    const told = failure(await repetition);
+    expect(told).toEqual({ code: 'aborted', message: expect.stringContaining('may have been begun') });
+    api.process.child.kill('SIGTERM');
+    const { reqid, results } = value(await answer);
+    expect(results).toMatchObject([{ exit: -1 }]);
+    expect((await api.process.ended).code).toBe(0);
+    busy.open();
+    const again = clientOf(await serveApi(host.control().home));
+    expect(value(await again.run(request, once)).reqid).toBe(reqid);
+    await eventually(async () => {
+      expect(value(await again.status(reqid))).toMatchObject({ results: [{ exit: 0, stdout: 'done\n' }] });
+    });
+    await Promise.all([first, repeating, again].map((each) => each.close()));
   });
 
   it('SIGHUP: it ends on the dispatcher that it began with, the next request has the new configuration', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Started, shared } from '../../support/commands/commands.js';
+import { freePort, type Started, shared } from '../../support/commands/commands.js';
 import { gate, pairedFleet } from '../../support/fleet/fleet.js';
 
 const fleet = shared(() => pairedFleet({ one: 'web-01', two: 'web-02' }));
@@ -73,15 +73,17 @@ describe('a run that is followed', () => {
 
   it('goes on when it is interrupted, and says how it is stopped', async () => {
     const { control, jobs } = await serving('echo some');
-    const following = control.start('run', '--follow', 'web-01', 'job');
+    const down = `127.0.0.1:${await freePort()}`;
+    const following = control.start('run', '--follow', down, 'web-01', 'job');
     const reqid = await idOf(following);
     await following.shows(/^web-01: some$/m);
     const { code, stderr } = await following.stop('SIGINT');
     expect(code).toBe(130);
+    expect(stderr).toContain('No end was heard of web-01, where the script may go on');
     expect(stderr).toContain(`"ctrl-exec cancel ${reqid}" stops it`);
     jobs[0].open();
     const waited = await control.command('wait', reqid);
-    expect([waited.code, waited.stdout]).toEqual([0, expect.stringContaining('some\ndone\n')]);
+    expect([waited.code, waited.stdout]).toEqual([1, expect.stringContaining('some\ndone\n')]);
   });
 
   it('goes on when the command is killed, and its end can be fetched', async () => {

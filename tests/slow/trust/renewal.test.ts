@@ -289,6 +289,16 @@ describe('readmit', () => {
     expect(identityOf(agent).serial).not.toBe(before.serial);
   });
 
+  it('brings an agent back whose certificate a clock has made that was ahead', async () => {
+    const { control, library } = fleet();
+    const { agent, before } = await servingSince(10, 100);
+    const refused = await control.command('run', 'web-01', 'hello');
+    expect(refused.stdout).toMatch(/not valid yet.*where that is right, `ctrl-exec readmit`/);
+    expect(await control.command('readmit', 'web-01')).toMatchObject({ code: 0, stderr: '' });
+    expect(identityOf(agent).serial).not.toBe(before.serial);
+    expect(await ran(library, 'web-01', 'hello')).toMatchObject({ exit: 0 });
+  });
+
   it('of an agent that is not there, or not known, says so', async () => {
     const { control } = fleet();
     await fleet().down('web-01');

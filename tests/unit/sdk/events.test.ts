@@ -243,6 +243,8 @@ async function joinTokens(
   control: TestDispatcher,
   agent: (...args: Parameters<MemoryFleet['agent']>) => TestAgent,
 ): Promise<string[]> {
+  const unseen = value(await control.dispatcher.issueJoinToken({ host: 'web-02' }));
+  value(await control.dispatcher.withdrawJoinToken(unseen.token));
   const { token } = value(await control.dispatcher.issueJoinToken({ host: 'web-02' }));
   const trust: PairingTrust = { kind: 'join', token };
   // Paired, but for its full disk: the token is bound to its key from then on.

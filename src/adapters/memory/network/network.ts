@@ -1,5 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { shortestAddress } from '../../../domain/core/ip-prefix.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { Crypto } from '../../../ports/crypto.js';
 import type { LegacyPairing } from '../../../ports/legacy-pairing.js';
@@ -81,9 +82,11 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     },
   });
 
+  const resolves = (host: string) => shortestAddress(host) !== undefined || hosts.has(host.toLowerCase());
+
   const connect = async (from: string, target: TransportTarget): Promise<Result<Link, TransportError>> => {
     const { host, port } = target;
-    if (!hosts.has(host.toLowerCase()))
+    if (!resolves(host))
       return err(failure('host_unresolved', `the host name ${host} does not resolve`, { host }));
     const station = stations.get(addressOf(host, port));
     if (!station)
@@ -127,7 +130,7 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
   };
 
   return {
-    transport: (from: string): Transport => memoryTransport(from, connect),
+    transport: (from: string): Transport => memoryTransport(from, connect, resolves),
     legacyPairing: (from: string): LegacyPairing => memoryLegacyPairing(from, connect),
     listener,
   };

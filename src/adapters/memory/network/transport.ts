@@ -147,6 +147,7 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 export const memoryTransport = (
   from: string,
   connect: (from: string, target: TransportTarget) => Promise<Result<Link, TransportError>>,
+  resolves: (host: string) => boolean,
 ): Transport => {
   const kept = new Map<string, Link>();
   const stop = new AbortController();
@@ -280,6 +281,7 @@ export const memoryTransport = (
 
   return {
     request: (target, request) => new ResultAsync(perform(target, request)),
+    isUnknownHost: async (host) => !resolves(host),
     forget(connectionKey) {
       for (const [key, link] of kept) {
         if (connectionKey === undefined || connectionKey === key) drop(key, link);

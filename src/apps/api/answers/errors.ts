@@ -3,6 +3,7 @@ import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
 /** The HTTP status of every expected failure. */
 export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   invalid_argument: 400,
+  target_unknown: 400,
   denied: 403,
   agent_unknown: 404,
   request_unknown: 404,
@@ -84,6 +85,10 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
         status,
         body: { ok: false, error: error.code, detail: `no agent of that name is registered: ${error.name}` },
       };
+    case 'target_unknown':
+      return { status, body: { ok: false, error: 'bad request', detail: `unknown host ${error.word}` } };
+    case 'aborted':
+      return { status, body: { ok: false, error: error.code, detail: ending } };
     case 'store_failed':
     case 'file_failed':
     case 'config_invalid':
@@ -96,6 +101,10 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
       return { status, body: { ok: false, error: error.code, detail: error.message } };
   }
 }
+
+/** Who asks is told so by one cause alone: whose own connection ends hears nothing more. */
+const ending =
+  'the API is ending: what was asked may have been begun, and goes on; the same request with the same Idempotency-Key begins nothing twice';
 
 /** What concerns the dispatcher's own files, whose paths are nothing for clients. */
 const ownFailures = {

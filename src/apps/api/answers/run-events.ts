@@ -15,7 +15,7 @@ const example = 'eab1731a91c588ee';
 export const errorEvent: EventDefinition = {
   description: 'Last: what went wrong after the answer had begun.',
   schema: failureBody,
-  example: { ok: false, error: 'aborted', detail: 'stopped by the caller' },
+  example: { ok: false, error: 'aborted', detail: 'the API is ending' },
 };
 
 /** What is sent of a run that is followed. */

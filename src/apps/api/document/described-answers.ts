@@ -1,6 +1,6 @@
 import type { ResponseConfig } from '@asteasolutions/zod-to-openapi';
-import type { ErrorCode } from '../../../domain/core/errors.js';
-import { type FailureBody, httpStatus } from '../answers/errors.js';
+import { type ErrorCode, failure } from '../../../domain/core/errors.js';
+import { type FailureBody, httpStatus, refusalOf } from '../answers/errors.js';
 import type { AnswerDefinition, Route } from '../route.js';
 import { failureBody } from './failure-schema.js';
 
@@ -58,14 +58,18 @@ const descriptions: Readonly<Record<number, string>> = {
   431: 'The header is too large.',
   500: 'The dispatcher failed.',
   502: 'An agent failed.',
-  503: 'The dispatcher cannot do it now (with `Retry-After` there are too many requests under way), or is not set up.',
+  503: 'The dispatcher cannot do it now (with `Retry-After` there are too many requests under way), or is not set up. `aborted`: the API is ending, and what was asked may have been begun; ask again with the same `Idempotency-Key`.',
   504: 'An agent did not answer in time.',
 };
 
 const exampleOf = (code: ErrorCode): FailureBody =>
-  code === 'locked'
-    ? { ok: false, error: 'locked', code: 4, conflicts: ['web-01:backup'] }
-    : { ok: false, error: code, detail: details[code] ?? 'what was wrong, in one line' };
+  examples[code] ?? { ok: false, error: code, detail: details[code] ?? 'what was wrong, in one line' };
+
+const examples: Partial<Record<ErrorCode, FailureBody>> = {
+  locked: { ok: false, error: 'locked', code: 4, conflicts: ['web-01:backup'] },
+  aborted: refusalOf(failure('aborted', 'stopped by the caller', {}), false).body,
+  target_unknown: { ok: false, error: 'bad request', detail: 'unknown host slow' },
+};
 
 const details: Partial<Record<ErrorCode, string>> = {
   invalid_argument: 'hosts: expected array, received string',

@@ -2,6 +2,7 @@ import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import { resultJson, submissionJson } from '../answers/results.js';
 import { follow, runEvents } from '../answers/run-events.js';
 import {
@@ -134,9 +135,11 @@ function ran(
   { script, args, timeout, ...order }: Order,
   hosts: readonly string[],
   key: string | undefined,
+  onUnknown: Asking['onUnknown'] = 'report',
 ) {
   const request = {
     ...call.asking,
+    onUnknown,
     hosts,
     script,
     ...(args && { args }),
@@ -202,11 +205,12 @@ export const run = route({
 
 export const createRun = route({
   ...shared,
+  errors: [...shared.errors, 'target_unknown'],
   path: '/v1/runs',
   id: 'createRun',
   summary: 'Run a script on hosts, or on all agents with some tags',
   description:
-    'With `Accept: text/event-stream` output comes as it is written. A script whose output is not read is slowed down; a client that goes away does not end it.',
+    'A host without dot and port that is neither registered nor resolves is a slip: 400, and nothing is sent to any host. With `Accept: text/event-stream` output comes as it is written. A script whose output is not read is slowed down; a client that goes away does not end it.',
   input: {
     headers: idempotencyKey,
     body: z.object({
@@ -229,7 +233,9 @@ export const createRun = route({
     },
   },
   handle: (call) =>
-    targets(call, call.body).andThen((hosts) => ran(call, call.body, hosts, call.headers['idempotency-key'])),
+    targets(call, call.body).andThen((hosts) =>
+      ran(call, call.body, hosts, call.headers['idempotency-key'], 'refuse'),
+    ),
 });
 
 const misnamed = (reason: string) =>

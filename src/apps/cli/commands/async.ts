@@ -3,7 +3,7 @@ import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { refuse } from '../failure.js';
+import { refuse, refuseRun } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking, type Ordered } from '../options.js';
 import { withProgress } from '../progress.js';
@@ -39,7 +39,7 @@ export function submit(
     }),
   ).match(
     (run) => submitted(run, json, interruption),
-    (error) => refuse(error, json),
+    (error) => refuseRun(error, json),
   );
 }
 
@@ -53,7 +53,9 @@ export function submitted(
   if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(shownRtt) }));
   else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
   const all = results.every(({ status }) => status === 'accepted');
-  return interruption.interrupted(reqid) ?? (all ? exitCodes.ok : exitCodes.failed);
+  // Of one that is not accepted it is not known here whether its agent was reached; of one that is busy it is.
+  const somewhere = results.some(({ status }) => status !== 'busy');
+  return interruption.interrupted(reqid, somewhere) ?? (all ? exitCodes.ok : exitCodes.failed);
 }
 
 const statusJson = (status: RunStatus) => {

@@ -18,6 +18,7 @@ export function discovery(
           dispatcher.discover({
             hosts,
             ...asked,
+            onUnknown: 'refuse',
             onResult: ({ host, status, rtt }) => done(host, status !== 'ok', rtt),
           }),
         ),

@@ -23,6 +23,7 @@ export function ping(
           dispatcher.ping({
             hosts,
             ...asked,
+            onUnknown: 'refuse',
             onResult: ({ host, status, rtt }) => done(host, status !== 'ok', rtt),
           }),
         ),

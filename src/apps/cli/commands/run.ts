@@ -1,11 +1,13 @@
+import { printable } from '../../../domain/core/names.js';
 import type { HostResult } from '../../../domain/runs/record.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { Run } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { refuse } from '../failure.js';
+import { refuseRun } from '../failure.js';
 import { followedOutput } from '../followed-output.js';
 import { interruptible } from '../interrupt.js';
+import { mayGoOn } from '../may-have-run.js';
 import { asking, type Ordered, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
 import { headText, resultJson, resultText } from '../result-text.js';
@@ -17,6 +19,9 @@ export type RunOptions = TargetOptions & {
   readonly follow?: boolean;
   readonly timeout?: number;
 };
+
+/** A word too many is a script's argument that lost its `--` as often as a slip. */
+const positional = { onUnknown: 'refuse' } as const;
 
 type Interruption = ReturnType<typeof interruptible>;
 
@@ -30,6 +35,8 @@ export async function run(
   const script = options.script ?? words.at(-1);
   const named = options.script === undefined ? words.slice(0, -1) : words;
   if (script === undefined || (named.length === 0 && options.tags === undefined)) {
+    const [only] = words;
+    if (only !== undefined) complain(`${printable(only)} alone can be a host or a script: both are needed`);
     complain('usage: ctrl-exec run HOST… SCRIPT [-- ARG…]');
     return exitCodes.usage;
   }
@@ -44,8 +51,14 @@ export async function run(
     )
     .match(
       ({ asked, ordered }) =>
-        how(dispatcher, ordered, { ...asked, signal: interruption.signal }, json, interruption),
-      (error) => refuse(error, json),
+        how(
+          dispatcher,
+          ordered,
+          { ...asked, ...(options.script === undefined && positional), signal: interruption.signal },
+          json,
+          interruption,
+        ),
+      (error) => refuseRun(error, json),
     )
     .finally(() => interruption.end());
 }
@@ -65,7 +78,7 @@ function plain(
     }),
   ).match(
     (ran) => shown(ran, json, interruption),
-    (error) => refuse(error, json),
+    (error) => refuseRun(error, json),
   );
 }
 
@@ -108,7 +121,7 @@ function follow(
     })
     .match(
       (ran) => ended(ran, interruption),
-      (error) => refuse(error, json),
+      (error) => refuseRun(error, json),
     );
 }
 
@@ -121,12 +134,11 @@ const written = (text: string): Promise<void> =>
 
 function ended({ reqid, results, warnings }: Run, interruption: Interruption): ExitCode {
   for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
-  const code = interruption.interrupted(reqid);
-  if (code !== undefined) return code;
-  const unheard = results.filter((result) => result.unheard).map(({ host }) => host);
-  if (unheard.length > 0)
+  const open = mayGoOn(results);
+  if (open.length > 0)
     complain(
-      `No end was heard of ${unheard.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
+      `No end was heard of ${open.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
     );
-  return results.every(({ exit }) => exit === 0) ? exitCodes.ok : exitCodes.failed;
+  const all = results.every(({ exit }) => exit === 0);
+  return interruption.interrupted(reqid, open.length > 0) ?? (all ? exitCodes.ok : exitCodes.failed);
 }

@@ -1,6 +1,6 @@
 import { parseDuration } from '../../../domain/core/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, report, say, saySurely } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
 import { printImport } from '../../import-report.js';
 import { moment } from '../table.js';
@@ -45,16 +45,26 @@ export async function setupDispatcher(
   }, report);
 }
 
-export function joinToken(
+export async function joinToken(
   dispatcher: Dispatcher,
   options: { host: string; ttl: string; json?: boolean },
 ): Promise<ExitCode> {
-  return parseDuration(options.ttl, '--ttl')
-    .asyncAndThen((ttl) => dispatcher.issueJoinToken({ host: options.host, ttl }))
-    .match(({ token, name, expiresAt }) => {
-      say(options.json ? JSON.stringify({ token, name, expires: new Date(expiresAt).toISOString() }) : token);
-      return exitCodes.ok;
-    }, report);
+  const issued = await parseDuration(options.ttl, '--ttl').asyncAndThen((ttl) =>
+    dispatcher.issueJoinToken({ host: options.host, ttl }),
+  );
+  if (issued.isErr()) return report(issued.error);
+  const { token, name, expiresAt } = issued.value;
+  const expires = new Date(expiresAt).toISOString();
+  if (await saySurely(options.json ? JSON.stringify({ token, name, expires }) : token)) return exitCodes.ok;
+  // A secret of which nobody knows who has read it.
+  const withdrawn = await dispatcher.withdrawJoinToken(token);
+  const why = withdrawn.isErr() ? withdrawn.error.message : 'it was used';
+  complain(
+    withdrawn.unwrapOr(false)
+      ? 'the token could not be written, and was taken back: nobody can pair with it'
+      : `the token could not be written, nor taken back (${why}): it holds until ${expires}`,
+  );
+  return exitCodes.failed;
 }
 
 export interface ImportStateOptions {

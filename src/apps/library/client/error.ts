@@ -12,7 +12,7 @@ export interface ClientErrorFields {
   locked: { readonly conflicts: readonly string[] };
   /** 422: the idempotency key was used for another request; `field` is what differs. */
   idempotency_mismatch: { readonly field: string | undefined };
-  /** 429, 503: try later; `retryAfter` in seconds, where the API tells. Nothing was done. */
+  /** 429, 503 but for `aborted`: try later; `retryAfter` in seconds, where the API tells. Nothing was done. */
   unavailable: { readonly reason: string; readonly retryAfter: number | undefined };
   /** Any other failure that the API tells: `reason` is an `ErrorCode` of the library, or `internal error`. */
   refused: { readonly status: number; readonly reason: string };
@@ -22,7 +22,10 @@ export interface ClientErrorFields {
   protocol_violation: { readonly status: number };
   /** The answer is larger than `maxAnswer` bytes. */
   too_large: { readonly limit: number };
-  /** The signal, or `close`. What was asked may have been done. */
+  /**
+   * The signal, or `close`; or 503 `aborted` of an API that ends. What was asked may have been done: a run may have begun, and the
+   * same request with the same idempotency key is given the first one.
+   */
   aborted: Record<never, never>;
 }
 
@@ -75,6 +78,7 @@ export function failureOf(status: number, body: unknown, retryAfter?: string): C
       return clientError('idempotency_mismatch', message, { field });
     case 429:
     case 503: {
+      if (reason === 'aborted') return clientError('aborted', message, {});
       const seconds = /^\d{1,6}$/.test(retryAfter ?? '') ? Number(retryAfter) : undefined;
       return clientError('unavailable', message, { reason, retryAfter: seconds });
     }

@@ -1,6 +1,8 @@
-import type { ResultAsync } from 'neverthrow';
+import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { nearest } from '../../../domain/core/closest.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { withoutToken } from '../../../domain/core/redaction.js';
+import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
 import type { Addressed } from '../trust/agent-target.js';
 import { type DispatcherIdentity, type IdentityFailure, loadIdentity } from '../trust/identity.js';
@@ -15,11 +17,18 @@ export interface Asking {
   readonly withoutHook?: 'allow' | 'deny';
   /** Port for hosts without a written one, and instead of a stored one. Default: the stored one, or 7443. */
   readonly port?: number;
+  /**
+   * What becomes of a name without dot or port that is neither registered nor resolves, and so is a slip. `refuse`: nothing is
+   * sent to anybody (`target_unknown`); `report`: it is the error of that host. Default: `report`.
+   */
+  readonly onUnknown?: 'refuse' | 'report';
   /** Gives up waiting; what has begun on an agent goes on. */
   readonly signal?: AbortSignal;
 }
 
-export type AskFailure = IdentityFailure | CtrlExecError<'invalid_argument' | 'denied' | 'store_failed'>;
+export type AskFailure =
+  | IdentityFailure
+  | CtrlExecError<'invalid_argument' | 'target_unknown' | 'denied' | 'store_failed'>;
 
 /** Hosts as they are asked, and the identity to speak with. */
 export interface Prepared {
@@ -52,6 +61,29 @@ const withPermit = (
     each.record ? each : { ...each, permit: (name: string) => permit([name]).mapErr(inline(context)) },
   );
 
+/** Names that are proposed for one that is unknown. */
+const maxProposed = 3;
+
+/** Err: one of the hosts is a slip. A resolver that fails proves nothing. */
+function refuseUnknown(
+  { registry, settings, transport }: DispatcherContext,
+  hosts: readonly Addressed[],
+): ResultAsync<void, CtrlExecError<'target_unknown' | 'store_failed'>> {
+  return safeTry<void, CtrlExecError<'target_unknown' | 'store_failed'>>(async function* () {
+    const doubtful = hosts.filter(({ host, record }) => !record && /^[^.:]+$/.test(host));
+    const unknown = await parallel(doubtful, settings.maxParallel, ({ host }) =>
+      transport.isUnknownHost(host),
+    );
+    const word = doubtful.find((_, index) => unknown[index])?.host;
+    if (word === undefined) return ok(undefined);
+    const names = (yield* registry.list()).map(({ name }) => name);
+    const closest = nearest(word.toLowerCase(), names, maxProposed);
+    const hint = closest.length > 0 ? `: did you mean ${closest.join(' or ')}?` : '';
+    const message = `unknown host ${word}, which is not registered here and does not resolve${hint}`;
+    return err(failure('target_unknown', message, { word, closest }));
+  });
+}
+
 /** Resolves the hosts, asks the hook, and loads the identity to speak with: in that order, so that a typing error asks nobody. */
 export function prepare(
   context: DispatcherContext,
@@ -63,6 +95,9 @@ export function prepare(
     .mapErr((error): AskFailure => error)
     .andThen((hosts) =>
       permit(hosts.map(({ host }) => host))
+        .mapErr((error): AskFailure => error)
+        // Which names are registered learns nobody who may not ask them.
+        .andThen(() => (asking.onUnknown === 'refuse' ? refuseUnknown(context, hosts) : okAsync(undefined)))
         .andThen(() => loadIdentity(context))
         .map((identity) => ({ identity, hosts: withPermit(context, hosts, permit) })),
     );

@@ -1,6 +1,7 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { parseHostArgument } from '../../../domain/core/host-argument.js';
+import { shortestAddress } from '../../../domain/core/ip-prefix.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { agentName } from '../../../domain/core/names.js';
 import { agentPort } from '../../../domain/protocol/agent-protocol.js';
@@ -86,6 +87,7 @@ export function exchange(
     : okAsync(undefined);
   return ready
     .andThen(() => attempt())
+    .mapErr((error) => (record ? error : ofStranger(addressed.host, error)))
     .andThen((first) =>
       // It has not begun anything.
       isMismatch(first.answer)
@@ -94,6 +96,19 @@ export function exchange(
           )
         : okAsync(first),
     );
+}
+
+/** A name that reached nobody is often a slip: whoever gave it must learn that it is no registered one. */
+function ofStranger(host: string, error: ContactError): ContactError {
+  const unreached =
+    error.code === 'host_unresolved' ||
+    error.code === 'connection_refused' ||
+    error.code === 'connection_failed' ||
+    (error.code === 'timed_out' && error.phase === 'connect');
+  const name = !host.includes(':') && shortestAddress(host) === undefined;
+  return unreached && name
+    ? { ...error, message: `${host} is not registered here; ${error.message}` }
+    : error;
 }
 
 /**

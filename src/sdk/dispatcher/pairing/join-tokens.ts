@@ -2,7 +2,12 @@ import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName } from '../../../domain/core/names.js';
-import { formatJoinToken, whyNotUsable } from '../../../domain/pairing/join-token.js';
+import {
+  formatJoinToken,
+  parseJoinToken,
+  takenBack,
+  whyNotUsable,
+} from '../../../domain/pairing/join-token.js';
 import type { StartMessage } from '../../../domain/pairing/messages.js';
 import { joinKeyInfo } from '../../../domain/pairing/transcript.js';
 import type { DispatcherContext } from '../context.js';
@@ -51,6 +56,19 @@ export function issueJoinToken(
     });
     events.emit({ action: 'join-token-issued', fields: { host: name, token: hex(id), ttl } });
     return ok({ token: formatJoinToken({ id, secret }), name, expiresAt });
+  });
+}
+
+/** Sees to it that nobody pairs with a token, one that nobody has seen, say. Ok: whether it is of no use now; false: it was used. */
+export function withdrawJoinToken(
+  { events, joinTokens }: DispatcherContext,
+  token: string,
+): ResultAsync<boolean, CtrlExecError<'invalid_argument' | 'store_failed'>> {
+  return safeTry(async function* () {
+    const id = hex((yield* parseJoinToken(token)).id);
+    const withdrawn = yield* joinTokens.bind(id, takenBack);
+    if (withdrawn) events.emit({ action: 'join-token-withdrawn', fields: { token: id } });
+    return ok(withdrawn);
   });
 }
 

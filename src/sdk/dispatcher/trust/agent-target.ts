@@ -51,7 +51,7 @@ export interface AgentTarget extends TransportTarget {
 export const hasKey = ({ pins }: AgentRecord, digest: string) =>
   pins.some((pin) => pin.spkiSha256 === digest);
 
-/** A certificate that is out of date is no identity; `readmit` is the way back. */
+/** A certificate that is out of date, or made by a clock that was ahead, is no identity; `readmit` is the way back. */
 function inDate(
   { clock }: DispatcherContext,
   name: string,
@@ -61,7 +61,9 @@ function inDate(
   const reason = whyUnusable(peer, 'serverAuth', clock.now());
   if (reason === undefined) return okAsync(undefined);
   const expired = peer.notAfter < clock.now();
-  const hint = expired ? `: \`ctrl-exec readmit ${name}\` renews it once` : '';
+  const renews = `\`ctrl-exec readmit ${name}\` renews it once`;
+  const early = clock.now() < peer.notBefore;
+  const hint = expired ? `: ${renews}` : early ? `: where the clock of this host is right, ${renews}` : '';
   const message = `the certificate of ${name} cannot be used: ${reason}${hint}`;
   return errAsync(failure('tls_failed', message, { host, reason: expired ? 'CERT_HAS_EXPIRED' : reason }));
 }

@@ -65,7 +65,7 @@ export const loadIdentity = (context: DispatcherContext): ResultAsync<Dispatcher
           invalid(
             'dispatcher-certificate',
             reason,
-            `the certificate of this dispatcher cannot be used: ${reason}: run \`ctrl-exec rotate-cert\``,
+            `the certificate of this dispatcher cannot be used: ${reason}: see that the clock of this host is right, run \`ctrl-exec rotate-cert\`, then \`ctrl-exec readmit NAME\` for an agent whose own certificate cannot be used`,
           ),
         );
   });

@@ -2,6 +2,7 @@ import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { type AgentStanding, type SerialState, serialState } from '../../../domain/trust/agent-standing.js';
+import { whyUnusable } from '../../../domain/trust/certificate.js';
 import { overlapEnd, rotationDue } from '../../../domain/trust/lifecycle.js';
 import { formatRotation } from '../../../domain/trust/rotation.js';
 import { parallel } from '../../core/parallel.js';
@@ -111,8 +112,9 @@ function announced(context: DispatcherContext): ResultAsync<DispatcherIdentity, 
   const { authority, clock, crypto, events, keyStore, settings } = context;
   return safeTry<DispatcherIdentity, CtrlExecError>(async function* () {
     const identity = yield* readDispatcherIdentity(context);
-    // One that has expired while it waited is of no use to anybody.
-    if (identity.next && identity.next.certificate.notAfter > clock.now()) return ok(identity);
+    // One that has expired while it waited, or was made by a clock that was ahead, is of no use to anybody.
+    if (identity.next && whyUnusable(identity.next.certificate, 'clientAuth', clock.now()) === undefined)
+      return ok(identity);
     const key = yield* crypto.generateKey(settings.keyType);
     const { spki } = yield* crypto.signingKey(key);
     const profile = { kind: 'dispatcher', dispatcherId: settings.dispatcherId } as const;

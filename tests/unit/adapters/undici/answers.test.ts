@@ -118,12 +118,21 @@ describe('protocol_violation', () => {
 });
 
 describe('connection_failed', () => {
-  it('hints at the certificate when the agent closes without an answer', async () => {
+  it('names certificate and clock as what can be, when the agent closes at once', async () => {
     const { port } = await startTls((socket) => socket.destroy());
     const error = failure(await client(port).ask());
     expect(error.code).toBe('connection_failed');
-    expect(error.message).toContain(
-      "the agent closed the connection: it may not trust this dispatcher's certificate",
+    expect(error.message).toMatch(
+      /^no answer from .*: the (connection broke before an answer came; where|agent closed)/,
+    );
+    expect(error.message).toContain("does not trust this dispatcher's certificate, or whose clock is wrong");
+  });
+
+  it('says no more than that the connection broke, when the agent ends while it is at it', async () => {
+    const { port } = await startTls(whole((socket) => setTimeout(() => socket.destroy(), 1_100)));
+    const error = failure(await client(port).ask());
+    expect(error.message).toBe(
+      `no answer from 127.0.0.1:${port}: the connection broke before an answer came (${error.code === 'connection_failed' && error.reason})`,
     );
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { closest } from '../../../../src/domain/core/closest.js';
+import { closest, nearest } from '../../../../src/domain/core/closest.js';
 
 describe('closest', () => {
   const known = ['port', 'bind', 'read_timeout', 'run_timeout', 'script_dirs'];
@@ -25,4 +25,11 @@ describe('closest', () => {
       }),
     );
   });
+});
+
+it('the nearest come first, and no more than are asked for', () => {
+  const names = ['web-03', 'web-1', 'web-01', 'web-02', 'db-01'];
+  expect(nearest('web-1', names, 3)).toEqual(['web-1', 'web-01']);
+  expect(nearest('web-04', names, 3)).toEqual(['web-03', 'web-01', 'web-02']);
+  expect(nearest('web-04', names, 1)).toEqual(['web-03']);
 });

@@ -21,6 +21,12 @@ describe('rotation', () => {
     expect(rotationDue(period, 90, 275 * day + 1)).toBe(true);
   });
 
+  it('is due where the certificate is not valid yet: it was made by a clock that was ahead', () => {
+    const period = { notBefore: 0, notAfter: 365 * day };
+    expect(rotationDue(period, 90, -1)).toBe(true);
+    expect(rotationDue(period, 90, 0)).toBe(false);
+  });
+
   it('is due at half of its lifetime where it lives shorter than twice as long', () => {
     const period = { notBefore: 0, notAfter: 10 * day };
     expect(rotationDue(period, 90, 5 * day)).toBe(false);

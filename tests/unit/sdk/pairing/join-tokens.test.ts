@@ -80,6 +80,31 @@ const expectRefused = (
   expect(eventsOf(control.events, 'pairing-refused').at(-1)?.fields.reason).toContain(logged);
 };
 
+describe('a join token that is taken back', () => {
+  it('pairs nobody, from the first message on, and is told of once', async () => {
+    const token = await issue('web-01');
+    const { dispatcher } = control;
+    expect(value(await dispatcher.withdrawJoinToken(token))).toBe(true);
+    expectRefused(await join(fleet.agent('web-01').agent, token), {
+      status: 403,
+      reason: 'join_refused',
+      logged: 'the token was taken back',
+    });
+    expect(await agents()).toEqual([]);
+    const told = eventsOf(control.events, 'join-token-withdrawn');
+    expect(told).toEqual([{ action: 'join-token-withdrawn', fields: { token: idOf(token) } }]);
+    expect(value(await join(fleet.agent('web-01').agent, await issue('web-01')))).toBeDefined();
+  });
+
+  it('has to be one that nobody has used', async () => {
+    const token = await issue('web-01');
+    value(await join(fleet.agent('web-01').agent, token));
+    expect(value(await control.dispatcher.withdrawJoinToken(token))).toBe(false);
+    expect(eventsOf(control.events, 'join-token-withdrawn')).toEqual([]);
+    expect(failure(await control.dispatcher.withdrawJoinToken('x')).code).toBe('invalid_argument');
+  });
+});
+
 describe('issuing a join token', () => {
   it('gives a secret that is shown once: neither the store nor the log has it', async () => {
     const now = fleet.clock.now();

@@ -6,7 +6,7 @@ import { scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 
 const reqid = expect.stringMatching(/^[0-9a-f]{16}$/);
 const rtt = expect.stringMatching(/^\d+ms$/);
-const unresolved = 'the host name nobody does not resolve';
+const unresolved = 'nobody is not registered here; the host name nobody does not resolve';
 
 describe('the routes of the legacy API answer as they did', () => {
   it('GET / names the endpoints and the documents, under the path that it is mounted at', async () => {

@@ -60,3 +60,29 @@ it('the document names all that the hook is asked', async () => {
   await get('/openapi-live.json');
   expect(paths['/openapi-live.json'].get['x-hook-actions']).toEqual(asked());
 });
+
+describe('a host that there is not', () => {
+  const body = { hosts: ['web-01', 'wbe-01'], script: 'greet' };
+  const unknown = { ok: false, error: 'bad request', detail: 'unknown host wbe-01' };
+
+  it('is 400 before anything is sent, and tells no names', async () => {
+    const { ask, get, post, serve } = await memoryApi();
+    await serve('web-01');
+    for (const async of [false, true]) {
+      const { status, json } = await post('/v1/runs', { ...body, async });
+      expect([status, json]).toEqual([400, unknown]);
+    }
+    const { status, json } = await ask('POST', '/v1/runs', {
+      body,
+      headers: { accept: 'text/event-stream' },
+    });
+    expect([status, json]).toEqual([400, unknown]);
+    expect((await get('/v1/runs')).json.runs).toEqual([]);
+  });
+
+  it('is what a caller without permission is not told', async () => {
+    const { post, policy } = await memoryApi();
+    policy.decide = ({ action }) => (action === 'run' ? no(3) : yes);
+    expect((await post('/v1/runs', body)).status).toBe(403);
+  });
+});

@@ -374,7 +374,10 @@ describe('a host that cannot be reached', () => {
       exit: -1,
       stdout: '',
       stderr: '',
-      error: error.message,
+      error:
+        error.code === 'timed_out' && error.phase === 'tls'
+          ? error.message
+          : `x is not registered here; ${error.message}`,
     });
   });
 });
