@@ -653,6 +653,66 @@ export const defences = [
     without: { by: 'true' },
   },
   {
+    threat: 'A run that was held up arrives after its dispatcher was told that it was not begun',
+    stoppedBy: 'an id that was settled is void: it is never run',
+    test: 'unit/sdk/agent/runs/settle.test.ts',
+    named:
+      'a settle and a run at the same time the run that is asking its hook is refused once its id is void',
+    defence: 'void-is-never-run',
+    without: { by: "okAsync({ kind: 'void' as const, completeFor: 0 })" },
+  },
+  {
+    threat: 'A dispatcher is told that a run was not begun which is just beginning',
+    stoppedBy: 'one claim of an id decides between both',
+    test: 'contract/agent-runs.test.ts',
+    named:
+      'agent runs contract: files of those that begin and settle one id at once the first decides for all',
+    defence: 'begun-run-is-not-void',
+    without: 'never',
+  },
+  {
+    threat: 'A power cut, or damage, takes claims away, and what ran is taken for not begun',
+    stoppedBy: 'a record counts as complete from then on only',
+    test: 'unit/adapters/files/journal/agent-runs.test.ts',
+    named: 'is complete from now on after a boot, and where no boot can be told',
+    defence: 'lost-claim-is-no-proof',
+    without: 'never',
+  },
+  {
+    threat: 'A clock that jumps has ids forgotten early, and what ran is taken for not begun',
+    stoppedBy:
+      'a record counts as complete from the youngest that was forgotten on, by a clock that cannot jump',
+    test: 'unit/adapters/files/journal/agent-runs.test.ts',
+    named: 'what was purged counts for the next process, from the journal and from one that was written anew',
+    defence: 'forgotten-claim-is-no-proof',
+    without: 'never',
+  },
+  {
+    threat:
+      'Malicious dispatcher, trusted: settles ids without end, so that the table of ids is full for all',
+    stoppedBy: 'voids of one dispatcher are few, and it has half of the table at most',
+    test: 'contract/agent-runs.test.ts',
+    named: 'agent runs contract: files voids leave room for runs, up to their own limit',
+    defence: 'voids-are-limited',
+    without: 'never',
+  },
+  {
+    threat: 'Malicious dispatcher, trusted: settles the ids of another, so that its runs are refused',
+    stoppedBy: 'ids are settled for who asks',
+    test: 'unit/sdk/agent/runs/settle.test.ts',
+    named: 'settling is for the dispatcher of the run: to another its id is unused, and stays usable',
+    defence: 'settle-is-for-its-owner',
+    without: { by: "'control'" },
+  },
+  {
+    threat: 'A script is run while it runs: by another dispatcher, or by one that has lost its lock',
+    stoppedBy: 'the agent itself has a table of what runs',
+    test: 'unit/sdk/agent/runs/one-at-a-time.test.ts',
+    named: 'of one script one run goes on of many at once one begins, with or without an id',
+    defence: 'one-run-of-a-script',
+    without: { by: 'false' },
+  },
+  {
     threat: 'The same across a restart of the agent',
     stoppedBy: 'request ids are in a journal',
     test: 'unit/sdk/agent/replay.test.ts',

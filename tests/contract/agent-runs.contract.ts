@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { AgentRuns, KnownRun } from '../../src/ports/agent-runs.js';
+import { type AgentRuns, type KnownRun, voidLife } from '../../src/ports/agent-runs.js';
 import { failure, value } from './result.js';
 
 /** An empty store for one test. */
@@ -12,13 +12,21 @@ export interface AgentRunsSubject {
 const key = (reqid: string, owner = 'dispatcher-1') => ({ owner, reqid });
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** What holds for every `AgentRuns`. `create` makes an empty store with 4 places and room for 100 bytes of answers. */
-export function agentRunsContract(name: string, create: () => Promise<AgentRunsSubject>): void {
+/**
+ * What holds for every `AgentRuns`. `create` makes an empty store with 8 places, 3 voids of one owner and room for 100 bytes of
+ * answers, on this monotonic clock.
+ */
+export function agentRunsContract(
+  name: string,
+  create: (monotonic: () => number) => Promise<AgentRunsSubject>,
+): void {
   describe(`agent runs contract: ${name}`, () => {
     let subject: AgentRunsSubject;
     let runs: AgentRuns;
+    let now: number;
     beforeEach(async () => {
-      subject = await create();
+      now = 1_000_000;
+      subject = await create(() => now);
       runs = subject.runs;
     });
     afterEach(() => subject.dispose());
@@ -28,6 +36,7 @@ export function agentRunsContract(name: string, create: () => Promise<AgentRunsS
     const end = async (reqid: string, answer: string, finishedAt = 2000) =>
       value(await runs.end(key(reqid), finishedAt, bytes(answer)));
     const find = async (reqid: string, owner?: string) => value(await runs.find(key(reqid, owner)));
+    const settle = async (reqid: string, owner?: string) => value(await runs.settle(key(reqid, owner)));
     const purge = async (before: number) => value(await runs.purge(before));
     const answerOf = (run: KnownRun | undefined) =>
       run?.state === 'done' && run.answer !== undefined ? new TextDecoder().decode(run.answer) : undefined;
@@ -105,11 +114,110 @@ export function agentRunsContract(name: string, create: () => Promise<AgentRunsS
 
     it('a store that is full takes no further run and forgets none', async () => {
       for (const reqid of ['r1', 'r2', 'r3', 'r4']) expect(await begin(reqid)).toEqual({ kind: 'begun' });
+      for (const reqid of ['r1', 'r2', 'r3', 'r4'])
+        expect(await begin(reqid, 1000, 'other')).toEqual({ kind: 'begun' });
       await end('r1', 'x');
-      expect(await begin('r5')).toEqual({ kind: 'full' });
+      expect(await begin('r1', 1000, 'third')).toEqual({ kind: 'full' });
+      expect(await settle('r2', 'third')).toEqual({ kind: 'full' });
       expect(await begin('r1')).toMatchObject({ kind: 'known' });
       expect(await purge(5000)).toBe(1);
-      expect(await begin('r5')).toEqual({ kind: 'begun' });
+      expect(await begin('r1', 1000, 'third')).toEqual({ kind: 'begun' });
+    });
+
+    it('one owner has at most half of the places, and the others have the rest', async () => {
+      for (const reqid of ['r1', 'r2', 'r3']) expect(await begin(reqid)).toEqual({ kind: 'begun' });
+      expect(await settle('v1')).toMatchObject({ kind: 'void' });
+      expect(await begin('r4')).toEqual({ kind: 'full' });
+      expect(await settle('v2')).toEqual({ kind: 'full' });
+      expect(await find('v2')).toBeUndefined();
+      expect(await settle('v1')).toMatchObject({ kind: 'void' });
+      expect(await begin('r4', 1000, 'other')).toEqual({ kind: 'begun' });
+      await end('r1', 'x');
+      expect(await purge(5000)).toBe(1);
+      expect(await begin('r4')).toEqual({ kind: 'begun' });
+    });
+
+    it('an id that nobody began is void once it is settled, and is never begun', async () => {
+      expect(await settle('r1')).toMatchObject({ kind: 'void' });
+      expect(await find('r1')).toEqual({ state: 'void' });
+      expect(await begin('r1')).toEqual({ kind: 'known', run: { state: 'void' } });
+      expect(await settle('r1')).toMatchObject({ kind: 'void' });
+      expect((await runs.end(key('r1'), 2000, bytes('x'))).isErr()).toBe(true);
+    });
+
+    it('a void is of its owner alone', async () => {
+      await settle('r1');
+      expect(await find('r1', 'other')).toBeUndefined();
+      expect(await begin('r1', 1000, 'other')).toEqual({ kind: 'begun' });
+    });
+
+    it('a run that was begun is settled by what is known of it', async () => {
+      await begin('r1');
+      expect(await settle('r1')).toEqual({
+        kind: 'known',
+        run: { state: 'running', script: 'backup', startedAt: 1000 },
+      });
+      await end('r1', 'x');
+      expect(await settle('r1')).toMatchObject({ kind: 'known', run: { state: 'done', answer: bytes('x') } });
+    });
+
+    it('of those that begin and settle one id at once the first decides for all', async () => {
+      for (const isFirst of [true, false]) {
+        const reqid = `r${isFirst}`;
+        const all = Array.from({ length: 10 }, (_, index) =>
+          (index % 2 === 0) === isFirst ? begin(reqid) : settle(reqid),
+        );
+        const kinds = (await Promise.all(all)).map(({ kind }) => kind);
+        expect(kinds.filter((kind) => kind === 'begun')).toHaveLength(isFirst ? 1 : 0);
+        expect(kinds.filter((kind) => kind === 'void')).toHaveLength(isFirst ? 0 : 5);
+      }
+    });
+
+    it('one owner has so many voids, and more when they are old; runs are none of them', async () => {
+      await begin('r1');
+      for (const reqid of ['v1', 'v2', 'v3']) expect(await settle(reqid)).toMatchObject({ kind: 'void' });
+      await purge(500);
+      expect(await settle('v4', 'other')).toMatchObject({ kind: 'void' });
+      now += voidLife - 1;
+      await purge(Number.MAX_SAFE_INTEGER);
+      expect(await find('v1')).toEqual({ state: 'void' });
+      await settle('v3');
+      now += 2;
+      expect(await purge(500)).toBe(3);
+      expect(await find('v1')).toBeUndefined();
+      expect(await find('v3')).toEqual({ state: 'void' });
+      expect(await settle('v4')).toMatchObject({ kind: 'void' });
+    });
+
+    it('voids leave room for runs, up to their own limit', async () => {
+      for (const reqid of ['v1', 'v2', 'v3']) await settle(reqid);
+      expect(await settle('v4')).toEqual({ kind: 'full' });
+      expect(await begin('v4')).toEqual({ kind: 'begun' });
+    });
+
+    it('is complete since it was opened, and since the youngest run of this owner that was forgotten', async () => {
+      expect(await settle('v1')).toEqual({ kind: 'void', completeFor: 0 });
+      now += 1000;
+      expect(await settle('v1')).toEqual({ kind: 'void', completeFor: 1000 });
+      await begin('old', 1);
+      await end('old', 'x');
+      now += 50;
+      await begin('young', 2);
+      await end('young', 'x');
+      now += 200;
+      expect(await settle('v1')).toEqual({ kind: 'void', completeFor: 1250 });
+      await purge(2);
+      expect(await settle('v1')).toEqual({ kind: 'void', completeFor: 250 });
+      await purge(3);
+      expect(await settle('v1')).toEqual({ kind: 'void', completeFor: 200 });
+      expect(await settle('v1', 'other')).toEqual({ kind: 'void', completeFor: 1250 });
+    });
+
+    it('a void that is forgotten is no claim that is', async () => {
+      await settle('v1');
+      now += voidLife + 1;
+      expect(await purge(0)).toBe(1);
+      expect(await settle('v2')).toEqual({ kind: 'void', completeFor: voidLife + 1 });
     });
 
     it('what began before a moment and is not running is forgotten', async () => {

@@ -6,13 +6,16 @@ import { fileAgentRuns } from '../../src/adapters/files/journal/agent-runs.js';
 import { memoryAgentRuns } from '../../src/adapters/memory/agent-runs.js';
 import { agentRunsContract } from './agent-runs.contract.js';
 
-const limits = { capacity: 4, answerBytes: 100 };
+const limits = { capacity: 8, voids: 3, answerBytes: 100 };
 
-agentRunsContract('memory', async () => ({ runs: memoryAgentRuns(limits), dispose: async () => undefined }));
+agentRunsContract('memory', async (monotonic) => ({
+  runs: memoryAgentRuns({ ...limits, monotonic }),
+  dispose: async () => undefined,
+}));
 
-agentRunsContract('files', async () => {
+agentRunsContract('files', async (monotonic) => {
   const home = await mkdtemp(join(tmpdir(), 'agent-runs-'));
-  const runs = fileAgentRuns({ directory: join(home, 'state', 'runs'), ...limits });
+  const runs = fileAgentRuns({ directory: join(home, 'state', 'runs'), ...limits, monotonic });
   return {
     runs,
     dispose: async () => {

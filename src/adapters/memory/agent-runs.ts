@@ -1,6 +1,13 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
-import { type AgentRunKey, type AgentRuns, agentRunCapacity, type KnownRun } from '../../ports/agent-runs.js';
+import {
+  type AgentRunKey,
+  type AgentRuns,
+  agentRunCapacity,
+  type KnownRun,
+  voidCapacity,
+  voidLife,
+} from '../../ports/agent-runs.js';
 
 const keyOf = ({ owner, reqid }: AgentRunKey): string => JSON.stringify([owner, reqid]);
 
@@ -10,10 +17,20 @@ export const memoryAgentRuns = (
     readonly capacity?: number;
     /** Bytes of answers in all. Default: 256 MiB. */
     readonly answerBytes?: number;
+    /** Voids of one owner. Default: 8,192. */
+    readonly voids?: number;
+    /** Milliseconds on a clock that never goes back. Default: the process's. */
+    readonly monotonic?: () => number;
   } = {},
 ): AgentRuns => {
-  const { capacity = agentRunCapacity, answerBytes = 256 * 1024 * 1024 } = options;
+  const { capacity = agentRunCapacity, answerBytes = 256 * 1024 * 1024, voids = voidCapacity } = options;
+  const { monotonic = () => performance.now() } = options;
   const runs = new Map<string, KnownRun>();
+  /** Whose each is, and when it was entered, on the monotonic clock. */
+  const entries = new Map<string, { readonly owner: string; readonly at: number }>();
+  const openedAt = monotonic();
+  /** When the youngest claim was made that each owner has lost. */
+  const forgotten = new Map<string, number>();
   /** In the order in which they came. */
   const answers = new Map<string, Uint8Array>();
   let total = 0;
@@ -22,19 +39,36 @@ export const memoryAgentRuns = (
     total -= answers.get(key)?.byteLength ?? 0;
     answers.delete(key);
   };
-  const known = (key: string): KnownRun | undefined => {
-    const run = runs.get(key);
-    return run?.state === 'done' ? { ...run, answer: answers.get(key)?.slice() } : run;
+  const known = <Run extends KnownRun>(key: string, run: Run): Run =>
+    run.state === 'done' ? { ...run, answer: answers.get(key)?.slice() } : run;
+  const enter = (key: string, owner: string, run: KnownRun) => {
+    runs.set(key, run);
+    entries.set(key, { owner, at: monotonic() });
+  };
+  const isFull = (owner: string, state: KnownRun['state'], limit: number) => {
+    const own = [...entries].filter(([, entry]) => entry.owner === owner);
+    if (runs.size >= capacity || own.length >= capacity / 2) return true;
+    return state === 'void' && own.filter(([key]) => runs.get(key)?.state === 'void').length >= limit;
   };
 
   return {
     begin: (of, script, startedAt) => {
       const key = keyOf(of);
-      const run = known(key);
-      if (run !== undefined) return okAsync({ kind: 'known', run });
-      if (runs.size >= capacity) return okAsync({ kind: 'full' });
-      runs.set(key, { state: 'running', script, startedAt });
+      const run = runs.get(key);
+      if (run !== undefined) return okAsync({ kind: 'known', run: known(key, run) });
+      if (isFull(of.owner, 'running', voids)) return okAsync({ kind: 'full' });
+      enter(key, of.owner, { state: 'running', script, startedAt });
       return okAsync({ kind: 'begun' });
+    },
+
+    settle: (of) => {
+      const key = keyOf(of);
+      const run = runs.get(key);
+      if (run !== undefined && run.state !== 'void') return okAsync({ kind: 'known', run: known(key, run) });
+      if (run === undefined && isFull(of.owner, 'void', voids)) return okAsync({ kind: 'full' });
+      enter(key, of.owner, { state: 'void' });
+      const since = Math.max(openedAt, forgotten.get(of.owner) ?? openedAt);
+      return okAsync({ kind: 'void', completeFor: monotonic() - since });
     },
 
     end: (of, finishedAt, answer) => {
@@ -56,13 +90,21 @@ export const memoryAgentRuns = (
       return okAsync(undefined);
     },
 
-    find: (key) => okAsync(known(keyOf(key))),
+    find: (of) => {
+      const key = keyOf(of);
+      const run = runs.get(key);
+      return okAsync(run && known(key, run));
+    },
 
     purge: (startedBefore) => {
       let purged = 0;
       for (const [key, run] of runs) {
-        if (run.state === 'running' || run.startedAt >= startedBefore) continue;
+        const { owner, at } = entries.get(key) ?? { owner: '', at: openedAt };
+        if (run.state === 'void' ? monotonic() - at <= voidLife : run.startedAt >= startedBefore) continue;
+        if (run.state === 'running') continue;
+        if (run.state !== 'void') forgotten.set(owner, Math.max(forgotten.get(owner) ?? at, at));
         runs.delete(key);
+        entries.delete(key);
         drop(key);
         purged += 1;
       }

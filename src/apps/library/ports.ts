@@ -20,7 +20,15 @@ export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agen
 export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/trust/agent-standing.js';
 export type { Certificate, CertificateProfile, Usage } from '../../domain/trust/certificate.js';
 export type { RevocationList, RevokedCertificate } from '../../domain/trust/revocation-list.js';
-export type { AgentRunKey, AgentRuns, KnownRun, RunClaim } from '../../ports/agent-runs.js';
+export type {
+  AgentRunKey,
+  AgentRuns,
+  ClaimedRun,
+  KnownRun,
+  RunClaim,
+  SettledRun,
+  VoidRun,
+} from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CaddyAdmin, CaddyConfiguration, CaddyFailure } from '../../ports/caddy-admin.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';

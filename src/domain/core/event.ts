@@ -164,7 +164,7 @@ interface AgentEvents {
   };
   /** A request came from a trusted dispatcher, but its signature does not hold; nothing of it was read, queued or run. @remarks `refused` is what the caller was told, `reason` why. `signature required`: the caller is an older version, or not what it seems. `signature expired`: compare the clocks. `replayed`: a copy of a request that was here before; find out who can read between the two hosts. */
   'request-unverified': { ip: string; path: string; dispatcher: string; refused: string; reason: string };
-  /** A run was asked for a second time under the same request id, and not run again: the answer of before was given, or that it still runs. @remarks One is a repetition by the network or a person. Many are a dispatcher that reuses its ids. */
+  /** A run was asked for a second time under the same request id, and not run again: the answer of before was given, or that it still runs; or (`state` void) it came after its dispatcher had settled that it was not begun. @remarks One is a repetition by the network or a person. Many are a dispatcher that reuses its ids. */
   'run-repeated': { script: string; reqid: string; dispatcher: string; ip: string; state: string };
   /** A dispatcher announced its next certificate, which is trusted from now on. @remarks Nothing. */
   'serial-trusted': { dispatcher: string; serial: string; ip: string };
@@ -238,6 +238,8 @@ interface AgentEvents {
   'result-given': { reqid: string; script: string; dispatcher: string; ip: string; status: string };
   /** A dispatcher asked to stop a run; `status` is cancelling, done (it had ended) or unknown. @remarks Nothing: the end of the run follows. */
   'cancel-asked': { reqid: string; dispatcher: string; ip: string; status: string };
+  /** A dispatcher asked how a run of its own ended; `status` is that of the run, `void` (it was not begun and never will be) or unknown. @remarks Nothing. */
+  'settle-answered': { reqid: string; dispatcher: string; ip: string; status: string };
   /** A ping was answered. @remarks Nothing. */
   'ping-answered': { reqid: string | undefined; dispatcher: string; ip: string };
   /** A dispatcher was told the scripts and tags. @remarks Nothing. */

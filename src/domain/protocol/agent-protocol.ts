@@ -24,6 +24,11 @@ export const maxCapabilitiesAnswer = 8 * 1024 * 1024;
 const maxTags = 200;
 const maxScripts = 10_000;
 
+/** What this version of an agent can do that a legacy one cannot, in the words of the wire. */
+export const agentFeatures: readonly string[] = ['settle', 'cancel', 'stream', 'crl', 'new-key'];
+
+const maxFeatures = 100;
+
 /** Standard TCP port of agents. */
 export const agentPort = 7443;
 
@@ -118,6 +123,10 @@ export function readRunResult(body: Body, reqid: string): Result<RunAnswer, Answ
   });
 }
 
+const countOf = (body: Body, member: string): number | undefined => {
+  const value = body[member];
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
+};
 /** What was kept of a stream. The text is that of the bytes where both are there, whatever is said. Undefined: they are no base64. */
 function readStream(
   body: Body,
@@ -209,6 +218,35 @@ export function readRecordAnswer(
   });
 }
 
+/**
+ * What an agent answers that is asked how a run ended. `void`: it was not begun, and will not be; that it was never begun is proved
+ * where the agent's records are complete since well before it was asked for. `unknown`: it cannot say.
+ */
+export type SettleAnswer =
+  | RecordAnswer
+  | {
+      readonly status: 'void';
+      /** Epoch milliseconds of the agent's clock. */
+      readonly completeSince: number;
+    };
+
+export function readSettleAnswer(
+  status: number,
+  bytes: Uint8Array,
+  reqid: string,
+): Result<SettleAnswer, AnswerFailure> {
+  return accepted(status, bytes).andThen((body): Result<SettleAnswer, AnswerFailure> => {
+    const said = body['status'];
+    if (said !== 'void' && said !== 'unknown') return readRecordAnswer(status, bytes, reqid);
+    if (isAboutAnother(body, reqid)) return err(violation('it is about another request'));
+    if (said === 'unknown') return ok({ status: said });
+    const completeSince = countOf(body, 'complete_since');
+    return completeSince === undefined
+      ? err(violation('"complete_since" is no time'))
+      : ok({ status: said, completeSince });
+  });
+}
+
 /** What legacy agents make of a request to stop a run. */
 export const cancelUnknown = 'not known to legacy agents';
 
@@ -254,12 +292,14 @@ export interface PingAnswer {
   readonly crlNumber: number | undefined;
   /** A renewed certificate waits for the agent to be restarted; only legacy agents know that. */
   readonly staged: boolean;
+  /** What it can do beyond a legacy agent. */
+  readonly features: readonly string[];
 }
 
-const countOf = (body: Body, member: string): number | undefined => {
-  const value = body[member];
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
-};
+const readFeatures = (value: unknown): readonly string[] =>
+  (Array.isArray(value) ? value : [])
+    .filter((word: unknown): word is string => typeof word === 'string' && /^[a-z0-9-]{1,64}$/.test(word))
+    .slice(0, maxFeatures);
 
 export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAnswer, AnswerFailure> {
   return accepted(status, bytes).andThen((body) =>
@@ -270,6 +310,7 @@ export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAn
           expiry: printable(textOf(body, 'expiry') ?? ''),
           crlNumber: countOf(body, 'crl_number'),
           staged: body['staged'] === true || body['staged'] === 1,
+          features: readFeatures(body['features']),
         })
       : err(violation('"status" is not "ok"')),
   );
@@ -284,12 +325,16 @@ export interface AdvertisedScript {
   /** The sidecar, verbatim (wire-protocol 1.8). */
   readonly schema?: Readonly<Record<string, unknown>>;
   readonly schema_version?: string;
+  /** How many runs of it may go on at a time, where that is more than one. */
+  readonly concurrency?: number;
 }
 
 export interface Capabilities {
   readonly reportedHostname: string;
   readonly version: string;
   readonly tags: Readonly<Record<string, string>>;
+  /** What it can do beyond a legacy agent. */
+  readonly features: readonly string[];
   readonly scripts: readonly AdvertisedScript[];
 }
 
@@ -301,6 +346,7 @@ export function readCapabilities(status: number, bytes: Uint8Array): Result<Capa
       reportedHostname: hostNameOf(body),
       version: printable(textOf(body, 'version') ?? ''),
       tags: readTags(body['tags']),
+      features: readFeatures(body['features']),
       scripts: scripts.slice(0, maxScripts).flatMap((script: unknown) => readScript(script)),
     });
   });
@@ -324,6 +370,7 @@ function readScript(value: unknown): AdvertisedScript[] {
   const profile = textOf(body, 'profile');
   const version = textOf(body, 'schema_version');
   const schema = body['schema'];
+  const concurrency = countOf(body, 'concurrency') ?? 1;
   return [
     {
       name,
@@ -334,6 +381,7 @@ function readScript(value: unknown): AdvertisedScript[] {
         schema !== null &&
         !Array.isArray(schema) && { schema: schema as Body }),
       ...(version !== undefined && { schema_version: printable(version, 80) }),
+      ...(concurrency >= 2 && concurrency <= 1000 && { concurrency }),
     },
   ];
 }

@@ -70,6 +70,8 @@ export interface AgentSettings {
   readonly asyncTtl: number;
   /** Accept requests without a signature from dispatchers that never signed one. */
   readonly acceptLegacyDispatchers: boolean;
+  /** Let legacy dispatchers run a script that already runs. */
+  readonly legacyConcurrency: boolean;
   /** The `[tags]` section. */
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -141,6 +143,7 @@ export function agentSettings(
     asyncRunsDir: read('async_runs_dir', file, inDirectory(stateDir, 'runs')),
     asyncTtl: read('async_ttl', integer({ min: 1, max: 31_536_000, unit: 'seconds' }), 86_400),
     acceptLegacyDispatchers: read('accept_legacy_dispatchers', boolean, false),
+    legacyConcurrency: read('legacy_concurrency', boolean, true),
     tags: tagsOf(parsed?.tags?.entries),
   };
   return finish(settings, ['tags', 'pull', 'profile']);

@@ -1,4 +1,5 @@
 import { parseJsonObject } from '../../domain/core/json.js';
+import { agentFeatures } from '../../domain/protocol/agent-protocol.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import { concurrencyOf, isActionPath } from '../../domain/runs/action.js';
 import { opensslTime } from '../../domain/trust/certificate.js';
@@ -8,6 +9,12 @@ import type { Current } from './served.js';
 import type { AgentState } from './state.js';
 import type { CallingDispatcher } from './trust/recognise.js';
 import { crlNumber } from './trust/trust.js';
+
+/** What this agent can do beside the protocol's first version; `concurrency`: some of its scripts may run several times at once. */
+const featuresOf = ({ actions }: AgentContext): readonly string[] =>
+  Object.keys(actions.functions).some((name) => concurrencyOf(actions.functions, name) > 1)
+    ? [...agentFeatures, 'concurrency']
+    : agentFeatures;
 
 /** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
 export function answerPing(
@@ -29,6 +36,7 @@ export function answerPing(
     version: context.version,
     expiry: opensslTime(identity.certificate.notAfter),
     staged: false,
+    features: featuresOf(context),
     crl_number: crlNumber(context, state, caller.id),
     ...(reqid !== undefined && { reqid }),
   });
@@ -54,5 +62,12 @@ export async function capabilities(
       ...(schema && { schema, schema_version: schemaVersion }),
     };
   });
-  return jsonAnswer(200, { status: 'ok', host, version, tags: state.settings.tags, scripts });
+  return jsonAnswer(200, {
+    status: 'ok',
+    host,
+    version,
+    features: featuresOf(context),
+    tags: state.settings.tags,
+    scripts,
+  });
 }

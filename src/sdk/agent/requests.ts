@@ -18,6 +18,7 @@ import { answerCancel } from './runs/cancel.js';
 import { answerResult } from './runs/result.js';
 import { answerRun } from './runs/run-script.js';
 import type { Runs } from './runs/runs.js';
+import { answerSettle } from './runs/settle.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
 import { updateCas, updateRevocations } from './trust/authority-updates.js';
@@ -168,6 +169,8 @@ async function route(
       return renewals.begin(caller, body);
     case 'POST /renew-complete':
       return renewals.complete(caller, body);
+    case 'POST /v2/settle':
+      return answerSettle(context, current.state.settings, caller, runs, body);
     case 'POST /v2/cancel':
       return answerCancel(context, caller, runs, body);
     case 'POST /v2/crl':

@@ -6,6 +6,7 @@ import type { AgentContext } from './context.js';
 import { answerRequest, type Serving } from './requests.js';
 import { actionJobsOf, jobsWithActions } from './runs/actions.js';
 import { adoptJobs, purgeJobs } from './runs/jobs.js';
+import { purgeNowAndThen } from './runs/once.js';
 import { type Runs, runsOf } from './runs/runs.js';
 import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
@@ -80,6 +81,10 @@ function start(
     const jobs = actionJobs ? jobsWithActions(actionJobs, scriptJobs) : scriptJobs;
     const runs = runsOf(context.runs(settings), jobs);
     runs.onStopping(() => void actionJobs?.close());
+    // Opened now, not by the first run: from then on it is complete.
+    const remembered = await purgeNowAndThen(runs, clock.now());
+    if (remembered.isErr())
+      events.emit({ action: 'warning', level: 'warning', fields: { reason: remembered.error.message } });
     const bind = options.bind ?? settings.bind;
     let renewListener = (_: AgentIdentity) => {};
     const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
@@ -95,7 +100,9 @@ function start(
       signing: new Set(),
       notRemembered: new Set(),
     };
+    runs.adopted = adoptJobs(context, runs);
     const closeStores = async () => {
+      await runs.adopted;
       await admission.close();
       await replay.close();
       await runs.store.close();
@@ -127,13 +134,12 @@ function start(
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
     report();
-    const adopting = adoptJobs(context, runs);
     const stopPurging = purgeJobs(context, runs, () => holder.current().state.settings.asyncTtl);
     let closing: Promise<void> | undefined;
     const stop = async (grace: number) => {
       // A run goes on when its connection has gone.
       await Promise.all([listening.close(grace + killTime), settled(context, runs, grace + killTime)]);
-      await adopting;
+      await runs.adopted;
       await stopPurging();
       await closeStores();
       events.emit({ action: 'stopped', fields: { port: listening.port } });

@@ -110,4 +110,34 @@ describe('killed at any moment', () => {
       await successor.close();
     }
   });
+
+  it('no id is void and run', async () => {
+    const seed = Date.now() % 2 ** 31;
+    const random = randomOf(seed);
+    const directory = join(home, 'settled');
+    let complete = 0;
+    for (let round = 0; round < rounds; round += 1) {
+      const said = `round ${round}, seed ${seed}`;
+      const reported = await killedAfter(1 + Math.floor(random() * 1500), 'settle', directory, String(round));
+      const successor = fileAgentRuns({ directory });
+      for (const { owner, reqid, kind } of reported) {
+        // Told before it was written.
+        if (kind === 'known') continue;
+        const key = { owner: String(owner), reqid: String(reqid) };
+        const about = `${owner} ${reqid}, ${said}`;
+        const state = kind === 'void' ? 'void' : 'lost';
+        expect(value(await successor.begin(key, 'backup', 0)), about).toMatchObject({
+          kind: 'known',
+          run: { state },
+        });
+        expect(value(await successor.settle(key)).kind, about).toBe(kind === 'void' ? 'void' : 'known');
+      }
+      const probe = value(await successor.settle({ owner: 'probe', reqid: 'probe' }));
+      if (probe.kind !== 'void') throw new Error(probe.kind);
+      // Of one boot: the end of a process takes nothing away.
+      expect(probe.completeFor, said).toBeGreaterThanOrEqual(complete);
+      complete = probe.completeFor;
+      await successor.close();
+    }
+  });
 });

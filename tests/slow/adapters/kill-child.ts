@@ -54,6 +54,25 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
       }
     }
   },
+
+  /** Begins and settles the same ids at once, without end. */
+  settle: async () => {
+    const runs = fileAgentRuns({ directory });
+    for (let round = 0; ; round += 1) {
+      const work = Array.from({ length: 12 }, async (_, index) => {
+        const key = { owner: `dispatcher-${index}`, reqid: `${name}-${round}` };
+        const begin = async () => value(await runs.begin(key, 'backup', round)).kind;
+        const settle = async () => value(await runs.settle(key)).kind;
+        const both = (round + index) % 2 === 0 ? [begin, settle] : [settle, begin];
+        await Promise.all(
+          both.map(async (each) => {
+            report({ ...key, kind: await each() });
+          }),
+        );
+      });
+      await Promise.all(work);
+    }
+  },
 };
 
 await commands[command]?.();

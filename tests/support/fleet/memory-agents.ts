@@ -280,7 +280,7 @@ export async function agentContext(options: AgentOptions = {}) {
     heard.presented = value(crypto.readCertificate(certificate));
   };
   const replay = memoryReplayCache({ complete: true });
-  const runs = memoryAgentRuns();
+  const runs = memoryAgentRuns({ monotonic: clock.monotonic });
   const runner = memoryProcessRunner(options.programs ?? {});
   const { actions = {} } = options;
   const actsAs = actionRunner({ actions, events, killAfter: 50 });

@@ -144,7 +144,7 @@ function testAgent(
   });
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
   const replay = memoryReplayCache({ complete: true });
-  const runs = memoryAgentRuns();
+  const runs = memoryAgentRuns({ monotonic: clock.monotonic });
   const runner = memoryProcessRunner({
     '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
     '/opt/fail': () => processOutcome(3, '', 'broken'),

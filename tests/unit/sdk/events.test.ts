@@ -72,6 +72,7 @@ async function longRuns() {
   await agent.ask({ path: '/v2/cancel', body: { reqid: 'job' } });
   await vi.waitFor(() => expect(eventsOf(agent.events, 'job-end')).toHaveLength(1));
   await agent.ask({ method: 'GET', path: '/result/job' });
+  await agent.ask({ path: '/v2/settle', body: { reqid: 'job' } });
   const { answer } = await agent.hand(await agent.make({ body: { ...body, reqid: 'stream', stream: true } }));
   await answer.stream?.[Symbol.asyncIterator]().return?.();
   return agent.events.events;

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { replayWindow, secondOf } from '../../../domain/protocol/replay-window.js';
@@ -8,6 +7,7 @@ import { digestOf } from '../digest.js';
 import { holdLock, type Release } from '../held-lock.js';
 import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { removeAbandoned } from '../temporary.js';
+import { systemBootId } from './boot.js';
 import { createJournal, type Journal } from './journal.js';
 import {
   encodeEntry,
@@ -99,14 +99,6 @@ export const fileReplayCache = (options: FileReplayCacheOptions): ReplayCache =>
     },
   };
 };
-
-function systemBootId(): string | undefined {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  } catch {
-    return undefined;
-  }
-}
 
 interface OpenRecord {
   complete(now: number): boolean;

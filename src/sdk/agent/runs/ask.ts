@@ -3,6 +3,7 @@ import { parseJsonObject } from '../../../domain/core/json.js';
 import { isReqid } from '../../../domain/core/names.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../../ports/listener.js';
+import type { AgentContext } from '../context.js';
 import type { AgentState } from '../state.js';
 import type { CallingDispatcher } from '../trust/recognise.js';
 import type { Script } from './scripts.js';
@@ -35,6 +36,29 @@ export const notRun = ({ script, reqid, error }: NotRun): HttpAnswer =>
     exit: -1,
     error,
     ...(reqid !== undefined && { reqid }),
+  });
+
+const cannotRecord = 'the agent cannot record the run, so it was not begun';
+
+export function unrecorded({ events }: AgentContext, { script, reqid }: Ask, reason: string): HttpAnswer {
+  events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
+  return notRun({ script: script.name, reqid, error: cannotRecord });
+}
+
+const alreadyRunning = 'script already running';
+
+/** Another run of the script goes on; an async run is told in the form of legacy agents (wire-protocol 1.2). */
+export const busy = (script: string, reqid: string): HttpAnswer =>
+  jsonAnswer(409, { script, status: 'busy', reqid, error: alreadyRunning });
+
+export const busySync = (script: string, reqid: string | undefined): HttpAnswer =>
+  jsonAnswer(200, {
+    script,
+    exit: -1,
+    error: alreadyRunning,
+    ...(reqid !== undefined && { reqid }),
+    stdout: '',
+    stderr: '',
   });
 
 /** Reads what `POST /run` asks for, and judges it by its form and by the allowlist (wire-protocol 1.2). */

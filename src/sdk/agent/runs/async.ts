@@ -1,16 +1,15 @@
-import { ok } from 'neverthrow';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import { isActionPath } from '../../../domain/runs/action.js';
 import type { JobKey } from '../../../ports/jobs.js';
 import type { AgentContext } from '../context.js';
 import type { AgentState } from '../state.js';
 import type { CallingDispatcher } from '../trust/recognise.js';
-import { type Ask, notRun } from './ask.js';
+import { type Ask, busy, notRun } from './ask.js';
 import { followJob } from './jobs.js';
-import { accepted, begin, busy, repeated, unrecorded } from './once.js';
+import { accepted, begin, repeated } from './once.js';
 import { notExecuted } from './outcome.js';
 import { programOf } from './program.js';
-import { liveKey, type Place, type Runs } from './runs.js';
+import type { Place, Runs } from './runs.js';
 import { scriptPath } from './scripts.js';
 
 /**
@@ -25,54 +24,11 @@ export async function submit(
   ask: Ask,
   place: Place,
 ): Promise<HttpAnswer> {
+  const { clock, events } = context;
   const script = ask.script.name;
   const key = { owner: caller.id, reqid: ask.reqid ?? '' };
-  const name = liveKey(key.owner, key.reqid);
-  const isBusy = () => {
-    const reason = `${script} is still running`;
-    const { address: ip, id: dispatcher } = caller;
-    context.events.emit({
-      action: 'run-refused',
-      level: 'warning',
-      fields: { script, reqid: key.reqid, dispatcher, ip, reason },
-    });
-    return busy(script, key.reqid);
-  };
-  const before = await runs.jobs.find(key);
-  if (before.isErr()) return unrecorded(context, ask, before.error.message);
-  const recorded = before.value || caller.unsigned ? ok(undefined) : await runs.store.find(key);
-  if (recorded.isErr()) return unrecorded(context, ask, recorded.error.message);
-  const known = before.value ?? recorded.value;
-  if (known !== undefined) return repeated(context, caller, ask, known);
-  // From here until it is marked as being started nothing is waited for.
-  const other = runs.starting.get(script);
-  if (other === name) return jsonAnswer(409, { status: 'running', reqid: key.reqid });
-  if (other !== undefined) return isBusy();
-  runs.starting.set(script, name);
-  try {
-    const running = await runs.jobs.running();
-    if (running.isErr()) return unrecorded(context, ask, running.error.message);
-    const same = running.value.find((job) => job.script === script);
-    if (same && liveKey(same.owner, same.reqid) !== name) return isBusy();
-    return await start(context, state, caller, runs, ask, key, place);
-  } finally {
-    runs.starting.delete(script);
-  }
-}
-
-async function start(
-  context: AgentContext,
-  state: AgentState,
-  caller: CallingDispatcher,
-  runs: Runs,
-  ask: Ask,
-  key: JobKey,
-  place: Place,
-): Promise<HttpAnswer> {
-  const { clock, events } = context;
   const { owner, reqid } = key;
-  const script = ask.script.name;
-  const begun = await begin(context, caller, runs, ask);
+  const begun = await begin(context, state.settings, caller, runs, ask, place);
   if ('status' in begun) return begun;
   const ended = async (answer: HttpAnswer): Promise<HttpAnswer> => {
     begun.ended();
@@ -98,6 +54,7 @@ async function start(
       await ended(notRun({ script, reqid, error: 'too many async runs are kept' }));
       return jsonAnswer(503, { error: 'busy: too many async runs are kept' }, [['retry-after', '60']]);
     case 'accepted': {
+      begun.submitted();
       events.emit({
         action: 'run-accepted',
         fields: { script, reqid, dispatcher: owner, ip: caller.address, username: ask.username || undefined },

@@ -1,7 +1,7 @@
 import type { JobHeader } from '../../../ports/jobs.js';
 import type { AgentContext } from '../context.js';
 import { resultOfJob } from './outcome.js';
-import type { Runs } from './runs.js';
+import { liveKey, type Runs } from './runs.js';
 
 /** Resolves when the job has ended, or the agent no longer waits for it. */
 export async function followJob({ events }: AgentContext, { jobs }: Runs, header: JobHeader): Promise<void> {
@@ -20,7 +20,7 @@ export async function followJob({ events }: AgentContext, { jobs }: Runs, header
   });
 }
 
-/** Finds the jobs that an agent of before has left running: they hold their places on. */
+/** Finds the jobs that an agent of before has left running: they hold their places on, and run. */
 export async function adoptJobs(context: AgentContext, runs: Runs): Promise<void> {
   const found = await runs.jobs.running();
   if (found.isErr()) {
@@ -28,7 +28,12 @@ export async function adoptJobs(context: AgentContext, runs: Runs): Promise<void
     context.events.emit({ action: 'warning', level: 'warning', fields: { reason } });
     return;
   }
-  for (const header of found.value) runs.occupy(header.owner).holdUntil(followJob(context, runs, header));
+  for (const header of found.value) {
+    const place = runs.occupy(header.owner);
+    const name = liveKey(header.owner, header.reqid);
+    place.runs(header.script, { name, isAsync: true, isJob: true });
+    place.holdUntil(followJob(context, runs, header));
+  }
 }
 
 /** Milliseconds between two looks for records that are too old: nobody is shown one anyway. */

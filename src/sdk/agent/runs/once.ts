@@ -1,33 +1,47 @@
-import { okAsync } from 'neverthrow';
+import { ok, okAsync } from 'neverthrow';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import type { AgentRuns, KnownRun } from '../../../ports/agent-runs.js';
+import type { AgentSettings } from '../../../domain/settings/agent.js';
+import type { AgentRunKey, AgentRuns, ClaimedRun, KnownRun } from '../../../ports/agent-runs.js';
 import type { Job } from '../../../ports/jobs.js';
 import type { AgentContext } from '../context.js';
 import type { CallingDispatcher } from '../trust/recognise.js';
-import { type Ask, notRun } from './ask.js';
+import { activate } from './active.js';
+import { type Ask, busy, notRun, unrecorded } from './ask.js';
 import { resultOfJob } from './outcome.js';
-import { liveKey, type Runs } from './runs.js';
+import { liveKey, type Place, type Runs } from './runs.js';
 
 /** How long a request id is remembered, milliseconds. */
-const rememberedFor = 86_400_000;
+export const rememberedFor = 86_400_000;
 
 /** Milliseconds between two purges: each looks at every run that is remembered. */
 const purgeInterval = 60_000;
 
-function purgeNowAndThen(runs: Runs, now: number): ReturnType<AgentRuns['purge']> {
+export function purgeNowAndThen(runs: Runs, now: number): ReturnType<AgentRuns['purge']> {
   const { purgedAt, store } = runs;
   if (purgedAt !== undefined && Math.abs(now - purgedAt) < purgeInterval) return okAsync(0);
   runs.purgedAt = now;
   return store.purge(now - rememberedFor);
 }
 
-const cannotRecord = 'the agent cannot record the run, so it was not begun';
+const find = ({ clock }: AgentContext, runs: Runs, key: AgentRunKey): ReturnType<AgentRuns['find']> =>
+  purgeNowAndThen(runs, clock.now()).andThen(() => runs.store.find(key));
+
+/** What is known of a run; an id that nobody began is entered and never run. */
+export const settle = (
+  { clock }: AgentContext,
+  runs: Runs,
+  key: AgentRunKey,
+): ReturnType<AgentRuns['settle']> =>
+  // defence: void-is-never-run
+  purgeNowAndThen(runs, clock.now()).andThen(() => runs.store.settle(key));
 
 /** A run that was begun: what it answers is recorded for those who ask again. */
 export interface BegunRun {
   /** Aborted when the dispatcher cancels it; undefined: it has no id to cancel it by. */
   readonly cancelled: AbortSignal | undefined;
+  /** It is among the jobs. */
+  submitted(): void;
   /** Its program has ended. */
   ended(): void;
   /** Records the answer. The script has run: whatever becomes of the record, the answer may be given out. */
@@ -35,35 +49,47 @@ export interface BegunRun {
 }
 
 /** Without an id, or one of a legacy dispatcher, which is no promise of it, nothing is remembered. */
-const forgotten: BegunRun = {
+const forgotten: Omit<BegunRun, 'submitted'> = {
   cancelled: undefined,
   ended: () => undefined,
   end: () => Promise.resolve(),
 };
 
 /**
- * Claims a request id for a run: of all that its dispatcher ever asks for under it at most one is begun, sync, streamed or
+ * Begins a run where no other of its script goes on. Claims its request id first: of all that its dispatcher ever asks for under it at most one is begun, sync, streamed or
  * async, whatever goes down in between (wire-protocol 2.3). A job is looked for first, for where both know the id the other
  * record only says that the job was submitted; what is in neither when the other one claims it was never begun. Otherwise the
- * answer is that of before, or that it still runs.
+ * answer is that of before, or that it still runs. What is refused as busy has used up no id.
  */
 export async function begin(
   context: AgentContext,
+  settings: AgentSettings,
   caller: CallingDispatcher,
   runs: Runs,
   ask: Ask,
+  place: Place,
 ): Promise<BegunRun | HttpAnswer> {
   const { reqid, script } = ask;
-  if (/* defence: run-begins-once */ reqid === undefined || (caller.unsigned && ask.mode !== 'async'))
-    return forgotten;
+  const as = (name: string | undefined) => activate(context, settings, caller, runs, ask, place, name);
+  if (/* defence: run-begins-once */ reqid === undefined || (caller.unsigned && ask.mode !== 'async')) {
+    const active = await as(undefined);
+    return 'status' in active ? active : { ...forgotten, ...active };
+  }
   const key = { owner: caller.id, reqid };
   const job = await runs.jobs.find(key);
   if (job.isErr()) return unrecorded(context, ask, job.error.message);
   // defence: jobs-are-asked-before-runs
   if (job.value !== undefined) return repeated(context, caller, ask, job.value);
   // A legacy dispatcher's jobs are known by their own record alone.
-  if (caller.unsigned) return forgotten;
-  return claim(context, caller, runs, { ...ask, reqid }, script.name);
+  const known = caller.unsigned ? ok(undefined) : await find(context, runs, key);
+  if (known.isErr()) return unrecorded(context, ask, known.error.message);
+  if (known.value !== undefined) return repeated(context, caller, ask, known.value);
+  const active = await as(liveKey(key.owner, reqid));
+  if ('status' in active) return active;
+  const begun = caller.unsigned
+    ? forgotten
+    : await claim(context, caller, runs, { ...ask, reqid }, script.name);
+  return 'status' in begun ? begun : { ...begun, ...active };
 }
 
 async function claim(
@@ -72,13 +98,12 @@ async function claim(
   runs: Runs,
   ask: Ask & { readonly reqid: string },
   script: string,
-): Promise<BegunRun | HttpAnswer> {
+): Promise<Omit<BegunRun, 'submitted'> | HttpAnswer> {
   const { clock, events } = context;
   const { store, live, doomed } = runs;
   const key = { owner: /* defence: run-is-remembered-by-owner */ caller.id, reqid: ask.reqid };
   const name = liveKey(key.owner, key.reqid);
-  const now = clock.now();
-  const claimed = await purgeNowAndThen(runs, now).andThen(() => store.begin(key, script, now));
+  const claimed = await store.begin(key, script, clock.now());
   if (claimed.isErr()) {
     doomed.delete(name);
     return unrecorded(context, ask, claimed.error.message);
@@ -115,11 +140,6 @@ async function claim(
   }
 }
 
-export function unrecorded({ events }: AgentContext, { script, reqid }: Ask, reason: string): HttpAnswer {
-  events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
-  return notRun({ script: script.name, reqid, error: cannotRecord });
-}
-
 /** What a dispatcher is told that asks for a request id a second time. */
 export function repeated(
   { events }: AgentContext,
@@ -135,6 +155,7 @@ export function repeated(
     level: 'warning',
     fields: { script, reqid, dispatcher, ip, state },
   });
+  if ('state' in before && before.state === 'void') return jsonAnswer(401, { error: 'replayed' });
   if (before.script !== script)
     return notRun({ script, reqid, error: `this request id has run ${before.script} before` });
   return 'status' in before ? repetitionOfJob(ask, before) : repetition(before, script, reqid);
@@ -150,12 +171,9 @@ function repetitionOfJob({ mode, reqid }: Ask, job: Job): HttpAnswer {
 export const accepted = (script: string, reqid: string): HttpAnswer =>
   jsonAnswer(202, { script, status: 'accepted', reqid });
 
-export const busy = (script: string, reqid: string): HttpAnswer =>
-  jsonAnswer(409, { script, status: 'busy', reqid, error: 'script already running' });
-
 const notKept = 'it has run, but its output is not kept any more';
 
-function repetition(known: KnownRun, script: string, reqid: string): HttpAnswer {
+function repetition(known: ClaimedRun, script: string, reqid: string): HttpAnswer {
   if (known.state === 'running') return jsonAnswer(409, { status: 'running', reqid });
   if (known.state === 'lost')
     return notRun({ script, reqid, error: 'lost: the agent went down while the script ran' });

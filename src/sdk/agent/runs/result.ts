@@ -1,7 +1,7 @@
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { fittedForLegacy } from '../../../domain/legacy/answer.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import type { KnownRun } from '../../../ports/agent-runs.js';
+import type { ClaimedRun } from '../../../ports/agent-runs.js';
 import type { Job } from '../../../ports/jobs.js';
 import { timestamp } from '../../core/timestamp.js';
 import type { AgentContext } from '../context.js';
@@ -15,7 +15,7 @@ import type { Runs } from './runs.js';
 const unknown = (reqid: string): HttpAnswer => jsonAnswer(404, { status: 'unknown', reqid });
 
 /** What is known of a run: how far it is, and its result. */
-interface RunRecord {
+export interface RunRecord {
   readonly status: 'running' | 'done' | 'cancelled' | 'lost';
   readonly script: string;
   /** Epoch milliseconds. */
@@ -45,7 +45,7 @@ export async function answerResult(
   if (job.value === undefined) {
     const run = await runs.store.find(key);
     if (run.isErr()) return unrecordedRead(context, run.error.message);
-    record = run.value && recordOfRun(run.value);
+    record = run.value && run.value.state !== 'void' ? recordOfRun(run.value) : undefined;
   }
   if (record === undefined) return unknown(reqid);
   const { status } = record;
@@ -56,7 +56,7 @@ export async function answerResult(
   return jsonAnswer(200, caller.unsigned ? forLegacy(caller, reqid, record) : shown(caller, reqid, record));
 }
 
-function recordOfJob(job: Job, oldest: number): RunRecord | undefined {
+export function recordOfJob(job: Job, oldest: number): RunRecord | undefined {
   const { status, script, startedAt } = job;
   if (job.status === 'running') return { status, script, startedAt };
   // It may wait for its removal.
@@ -66,7 +66,7 @@ function recordOfJob(job: Job, oldest: number): RunRecord | undefined {
 }
 
 /** Undefined: an async run whose record is gone, or one whose output is. */
-function recordOfRun(run: KnownRun): RunRecord | undefined {
+export function recordOfRun(run: ClaimedRun): RunRecord | undefined {
   const { script, startedAt } = run;
   if (run.state === 'running') return { status: 'running', script, startedAt };
   if (run.state === 'lost') {
@@ -83,7 +83,7 @@ function recordOfRun(run: KnownRun): RunRecord | undefined {
   return { status, script, startedAt, finishedAt, result: result as unknown as RunResult };
 }
 
-const shown = (
+export const shown = (
   { id: owner }: CallingDispatcher,
   reqid: string,
   { status, script, startedAt, finishedAt, result }: RunRecord,

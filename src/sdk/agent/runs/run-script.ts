@@ -87,7 +87,7 @@ async function runScript(
   const refusal = await askHook(context, state, caller, ask);
   if (refusal) return refusal;
   if (ask.mode === 'async') return submit(context, state, caller, runs, ask, place);
-  const begun = await begin(context, caller, runs, ask);
+  const begun = await begin(context, state.settings, caller, runs, ask, place);
   if ('status' in begun) return begun;
   const run = (onOutput?: OutputSink) => {
     const running = execute(context, state, caller, runs, ask, begun, onOutput);

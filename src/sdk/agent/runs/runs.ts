@@ -8,8 +8,22 @@ interface LiveRun {
   ended: boolean;
 }
 
+/** A run as it counts against others of its script. */
+export interface ActiveRun {
+  /** By owner and request id; undefined: it is not known by one. */
+  readonly name: string | undefined;
+  readonly isAsync: boolean;
+  /** It is among the jobs by now, which know better whether it goes on. */
+  isJob: boolean;
+}
+
+/** How many runs of a script may go on at a time. */
+export const concurrencyOf = (_script: string): number => 1;
+
 /** A place among the runs that may be under way at a time. */
 export interface Place {
+  /** It counts as a run of this script until it is left. */
+  runs(script: string, run: ActiveRun): void;
   /** It is left when this is settled, whatever `leave` says. */
   holdUntil(done: Promise<unknown>): void;
   leave(): void;
@@ -33,8 +47,10 @@ export interface Runs {
   readonly live: Map<string, LiveRun>;
   /** To be cancelled as soon as their beginning is recorded. */
   readonly doomed: Set<string>;
-  /** Scripts that async runs are being started of, and of which run. */
-  readonly starting: Map<string, string>;
+  /** What runs of a script, or is about to. */
+  active(script: string): readonly ActiveRun[];
+  /** Settled when the jobs that an agent of before has left are among them. */
+  adopted: Promise<void>;
   /** Places that are taken. */
   taken(): number;
   /**
@@ -60,22 +76,37 @@ export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
   stopping.signal.addEventListener('abort', () => {
     for (const end of endings) end();
   });
+  const active = new Map<string, Set<ActiveRun>>();
   let all = 0;
+
+  const activate = (script: string, run: ActiveRun) => {
+    const others = active.get(script) ?? new Set();
+    active.set(script, others.add(run));
+    return () => {
+      others.delete(run);
+      if (others.size === 0 && active.get(script) === others) active.delete(script);
+    };
+  };
 
   const occupy = (owner: string): Place => {
     let taken = true;
     let holding = false;
+    let deactivate = () => {};
     all += 1;
     held.set(owner, (held.get(owner) ?? 0) + 1);
     const free = () => {
       if (!taken) return;
       taken = false;
       all -= 1;
+      deactivate();
       const left = (held.get(owner) ?? 1) - 1;
       if (left > 0) held.set(owner, left);
       else held.delete(owner);
     };
     return {
+      runs(script, run) {
+        deactivate = activate(script, run);
+      },
       holdUntil(done) {
         holding = true;
         done.then(free, free);
@@ -99,7 +130,8 @@ export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
     purgedAt: undefined,
     live: new Map(),
     doomed: new Set(),
-    starting: new Map(),
+    active: (script) => [...(active.get(script) ?? [])],
+    adopted: Promise.resolve(),
     taken: () => all,
     take: (owner, most, limit) =>
       all >= limit || (held.get(owner) ?? 0) >= most ? undefined : occupy(owner),

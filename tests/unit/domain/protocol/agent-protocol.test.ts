@@ -1,13 +1,16 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../../../src/domain/core/bytes.js';
 import {
+  agentFeatures,
   maxCapabilitiesAnswer,
   maxPingAnswer,
   maxRunAnswer,
   readCapabilities,
   readPingAnswer,
   readRunAnswer,
+  readSettleAnswer,
 } from '../../../../src/domain/protocol/agent-protocol.js';
 import { failure, value } from '../../../contract/result.js';
 
@@ -135,12 +138,14 @@ describe('the answer to /ping', () => {
       version: '0.9',
       expiry: 'Jun  7 16:28:00 2027 GMT',
       staged: false,
+      features: [],
     });
     expect(value(ping({ status: 'ok', version: 5 }))).toEqual({
       reportedHostname: '',
       version: '',
       expiry: '',
       staged: false,
+      features: [],
     });
   });
 
@@ -150,6 +155,81 @@ describe('the answer to /ping', () => {
 
   it.each([{}, { status: 'error' }, { status: true }, { status: ['ok'] }])('%j is not understood', (body) => {
     expect(failure(ping(body)).code).toBe('protocol_violation');
+  });
+});
+
+describe('the answer to a settle', () => {
+  const settle = (value: unknown, status = 200) => readSettleAnswer(status, json(value), reqid);
+
+  it('is that of a record where the run is known', () => {
+    expect(value(settle({ status: 'running', reqid }))).toEqual({ status: 'running' });
+    for (const status of ['done', 'cancelled', 'lost'])
+      expect(value(settle({ status, exit: 3, stdout: 'x', reqid }))).toMatchObject({
+        status,
+        answer: { exit: 3, stdout: 'x' },
+      });
+  });
+
+  it('is read as the vectors say', () => {
+    const vectors = JSON.parse(
+      readFileSync(new URL('../../../vectors/settle.json', import.meta.url), 'utf8'),
+    );
+    const read = (name: string) => {
+      const { status, body } = vectors[name];
+      return value(readSettleAnswer(status, utf8(body), 'a3f9b2c100010002'));
+    };
+    expect(read('void')).toEqual({ status: 'void', completeSince: vectors.void.complete_since });
+    expect(read('unknown')).toEqual({ status: 'unknown' });
+    expect(read('running')).toEqual({ status: 'running' });
+  });
+
+  it('is void since a moment, or unknown', () => {
+    expect(value(settle({ status: 'void', complete_since: 1_800_000_000_000, reqid }))).toEqual({
+      status: 'void',
+      completeSince: 1_800_000_000_000,
+    });
+    expect(value(settle({ status: 'unknown', reqid }))).toEqual({ status: 'unknown' });
+  });
+
+  it.each([
+    ...[undefined, -1, 1.5, '5', null, 2 ** 53].map((since) => ({ status: 'void', complete_since: since })),
+    { status: 'void', complete_since: 5, reqid: 'of another' },
+    { status: 'unknown', reqid: 'of another' },
+    { status: 'running', reqid: 'of another' },
+    { status: 'accepted' },
+    {},
+  ])('%j is not understood', (body) => {
+    expect(failure(settle(body)).code).toBe('protocol_violation');
+  });
+
+  it('of an agent that knows no settle, or refuses it, is a refusal', () => {
+    for (const status of [401, 403, 404, 503])
+      expect(failure(settle({ error: 'not found' }, status))).toMatchObject({ code: 'refused', status });
+    expect(failure(settle({ status: 'unknown' }, 404)).code).toBe('refused');
+  });
+});
+
+describe('features', () => {
+  const read = (features: unknown) => [
+    value(readPingAnswer(200, json({ status: 'ok', features }))).features,
+    value(readCapabilities(200, json({ scripts: [], features }))).features,
+  ];
+  const both = (features: readonly string[]) => [features, features];
+
+  it('are those of this agent', () => {
+    expect(read(agentFeatures)).toEqual(both(agentFeatures));
+  });
+
+  it.each([undefined, null, 5, 'settle', { settle: true }])('are none with %j', (features) => {
+    expect(read(features)).toEqual(both([]));
+  });
+
+  it('are the first 100 short words', () => {
+    const words = Array.from({ length: 150 }, (_, index) => `w${index}`);
+    expect(read(['', 'A', 'a b', 5, null, 'x'.repeat(65), '\u001b', ...words])).toEqual(
+      both(words.slice(0, 100)),
+    );
+    expect(read(['x'.repeat(64), 'new-key'])).toEqual(both(['x'.repeat(64), 'new-key']));
   });
 });
 
@@ -217,6 +297,13 @@ describe('capabilities', () => {
     for (const tags of [['a'], 'a', null, 5]) expect(value(read({ scripts: [], tags })).tags).toEqual({});
   });
 
+  it('say how many runs of a script may go on, where that is more than one', () => {
+    const given = [2, 1000, 1, 0, -2, 1001, 2.5, '2', null, undefined];
+    const scripts = given.map((concurrency) => ({ name: 'x', concurrency }));
+    const read_ = value(read({ scripts })).scripts.map(({ concurrency }) => concurrency);
+    expect(read_).toEqual([2, 1000, ...given.slice(2).map(() => undefined)]);
+  });
+
   it('members of every object are tags like others', () => {
     const { tags } = value(read({ scripts: [], tags: { constructor: 'x', toString: 'y' } }));
     expect(Object.entries(tags)).toEqual([
@@ -235,6 +322,7 @@ it('whatever bytes come with whatever status, each is a value or one line of err
         for (const outcome of [
           readRunAnswer(status, bytes, reqid),
           readPingAnswer(status, bytes),
+          readSettleAnswer(status, bytes, reqid),
           readCapabilities(status, bytes),
         ])
           if (outcome.isErr()) {

@@ -42,6 +42,7 @@ describe('agentSettings', () => {
       asyncRunsDir: '/h/state/runs',
       asyncTtl: 86_400,
       acceptLegacyDispatchers: false,
+      legacyConcurrency: true,
       tags: {},
     };
     expect(value(agentSettings(undefined, base))).toEqual({ settings: defaults, warnings: [] });
@@ -73,6 +74,7 @@ describe('agentSettings', () => {
       async_runs_dir: '/runs',
       async_ttl: '60',
       accept_legacy_dispatchers: '1',
+      legacy_concurrency: 'off',
       state_dir: '/s',
     };
     const text = `${Object.entries(all)
@@ -106,6 +108,7 @@ describe('agentSettings', () => {
       asyncRunsDir: '/runs',
       asyncTtl: 60,
       acceptLegacyDispatchers: true,
+      legacyConcurrency: false,
       tags: { env: 'prod', empty: '' },
     });
     expect(contains(allowedIps ?? [], '::ffff:10.9.9.9')).toBe(true);

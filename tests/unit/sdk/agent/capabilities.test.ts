@@ -21,6 +21,7 @@ describe('/capabilities', () => {
       status: 'ok',
       host: 'vm-7a3f',
       version: '1.2.3',
+      features: ['settle', 'cancel', 'stream', 'crl', 'new-key'],
       tags: { env: 'prod', role: 'a = b' },
     });
     expect(scripts).toEqual([

@@ -340,6 +340,7 @@ describe('max_runs', () => {
     let count = 0;
     const { ask, events } = await servingAgent({
       configuration: 'max_runs = 2\n',
+      scripts: 'r1 = /opt/greet\nr2 = /opt/greet\nr3 = /opt/greet\n',
       programs: {
         '/opt/greet': async () => {
           const mine = count++;
@@ -349,7 +350,7 @@ describe('max_runs', () => {
         },
       },
     });
-    const body = (reqid: string) => ({ script: 'greet', reqid });
+    const body = (reqid: string) => ({ script: reqid, reqid });
     const under = [ask({ body: body('r1') }), ask({ body: body('r2') })];
     await Promise.all(started.map(({ promise }) => promise));
     const refused = await ask({ body: body('r3') });

@@ -14,7 +14,7 @@ import {
   fileAgentRuns,
 } from '../../../../../src/adapters/files/journal/agent-runs.js';
 import { frame } from '../../../../../src/adapters/files/journal/frames.js';
-import type { AgentRuns } from '../../../../../src/ports/agent-runs.js';
+import { type AgentRuns, voidLife } from '../../../../../src/ports/agent-runs.js';
 import { failure, value } from '../../../../contract/result.js';
 import { temporaryDirectory } from '../identity/key-store-fixture.js';
 
@@ -191,6 +191,112 @@ describe('agent runs in files', () => {
       expect(await find(after, `r${round}-0`), `round ${round}`).toMatchObject({ state: 'lost' });
       expect(await answer(after, `r${round}-1`)).toBe(round < 117 ? undefined : `r${round}-1`);
     }
+  });
+
+  describe('voids, and since when the record is complete', () => {
+    let now: number;
+    let boot: string | undefined;
+    beforeEach(() => {
+      now = 5_000_000;
+      boot = 'one';
+    });
+    const next = () => restart({ monotonic: () => now, bootId: () => boot });
+    const settle = async (runs: AgentRuns, reqid: string) => value(await runs.settle(key(reqid)));
+    /** Milliseconds that pass before an agent is started anew, what comes between, and how long it is complete then. */
+    const completeAfter = async (passed: number, between = () => {}) => {
+      await open?.close();
+      now += passed;
+      between();
+      const settled = await settle(await next(), 'asked');
+      return settled.kind === 'void' ? settled.completeFor : settled.kind;
+    };
+
+    it('a void is none for a run of the next process, for its time', async () => {
+      expect(await settle(await next(), 'r1')).toEqual({ kind: 'void', completeFor: 0 });
+      now += voidLife - 1;
+      const after = await next();
+      value(await after.purge(0));
+      expect(await begin(after, 'r1')).toBe('known');
+      expect(await find(after, 'r1')).toEqual({ state: 'void' });
+      now += 2;
+      value(await after.purge(0));
+      expect(await begin(after, 'r1')).toBe('begun');
+    });
+
+    it('stays complete for the next process of the same boot', async () => {
+      await begin(await next(), 'r1');
+      expect(await completeAfter(700)).toBe(700);
+      expect(await completeAfter(700)).toBe(1400);
+    });
+
+    it('is complete from now on after a boot, and where no boot can be told', async () => {
+      await begin(await next(), 'r1');
+      expect(
+        await completeAfter(700, () => {
+          boot = 'two';
+        }),
+      ).toBe(0);
+      expect(await completeAfter(5)).toBe(5);
+      boot = undefined;
+      expect(await completeAfter(5)).toBe(0);
+      expect(await completeAfter(5)).toBe(0);
+    });
+
+    it('a clock of a further boot that is ahead or behind proves nothing', async () => {
+      await settle(await next(), 'v1');
+      boot = 'two';
+      now = 10;
+      expect(await completeAfter(0)).toBe(0);
+      const after = await next();
+      value(await after.purge(0));
+      expect(await find(after, 'v1')).toEqual({ state: 'void' });
+      now = 5;
+      expect(await completeAfter(0)).toBe(0);
+    });
+
+    it.each([
+      ['was damaged', () => appendFileSync(journal(), Buffer.alloc(4096))],
+      ['is gone', () => rmSync(journal())],
+      ['is empty', () => truncateSync(journal(), 0)],
+      ['was written by an older version', () => writeFileSync(journal(), frame(Buffer.from('["format",1]')))],
+      ['holds what is not understood', () => appendFileSync(journal(), frame(Buffer.from('["what"]')))],
+    ])('is complete from now on where the journal %s', async (_, damage) => {
+      await begin(await next(), 'r1');
+      expect(await completeAfter(700, damage)).toBe(0);
+      expect(await completeAfter(5)).toBe(5);
+    });
+
+    it('a last record that was cut off was never answered, and takes nothing away', async () => {
+      await begin(await next(), 'r1');
+      const cut = () => truncateSync(journal(), statSync(journal()).size - 3);
+      expect(await completeAfter(700, cut)).toBe(700);
+    });
+
+    it('what was purged counts for the next process, from the journal and from one that was written anew', async () => {
+      const runs = await next();
+      await settle(runs, 'asked');
+      now += 100;
+      await begin(runs, 'r1');
+      await end(runs, 'r1');
+      now += 50;
+      value(await runs.purge(5000));
+      expect(await completeAfter(7)).toBe(57);
+      expect(await completeAfter(7)).toBe(64);
+      const busy = await next();
+      for (let round = 0; round < 5000; round += 1) await settle(busy, 'again');
+      expect(statSync(journal()).size).toBeLessThan(1024 * 1024);
+      expect(await completeAfter(7)).toBe(71);
+    });
+  });
+
+  it('runs that an older version wrote are known', async () => {
+    const records = ['["format",1]', '["run","AAAAAAAAAAAAAAAAAAAAAA","backup",1000,"done",5,-1]'];
+    await begin(await restart(), 'r1');
+    await open?.close();
+    writeFileSync(journal(), Buffer.concat(records.map((record) => frame(Buffer.from(record)))));
+    const after = await restart();
+    expect(await begin(after, 'r1')).toBe('begun');
+    expect(value(await after.purge(1001))).toBe(1);
   });
 
   it('what is closed says so', async () => {
