@@ -662,6 +662,22 @@ export const defences = [
     without: { by: "okAsync({ kind: 'void' as const, completeFor: 0 })" },
   },
   {
+    threat: 'A run that has begun is taken for one that has not, because its agent forgot it',
+    stoppedBy: 'void proves something only where the records of the agent reach back behind the beginning',
+    test: 'unit/domain/runs/void.test.ts',
+    named: 'void proves nothing where the records of the agent begin too late',
+    defence: 'void-proves-nothing-by-itself',
+    without: { by: 'true' },
+  },
+  {
+    threat: 'A question about a run stops it, because its request is still on its way',
+    stoppedBy: 'an id is claimed only where nobody waits for its run any more',
+    test: 'unit/sdk/dispatcher/runs/async-runs.test.ts',
+    named: 'a submission that was interrupted is settled by what the agents know',
+    defence: 'only-the-left-is-claimed',
+    without: { by: 'true' },
+  },
+  {
     threat: 'A dispatcher is told that a run was not begun which is just beginning',
     stoppedBy: 'one claim of an id decides between both',
     test: 'contract/agent-runs.test.ts',

@@ -33,9 +33,11 @@ if (outcome.isErr()) {
 } else {
   const { reqid, results } = outcome.value;
   // To give up is to stop listening; scripts that were under way are ended as well.
-  const unheard = results.filter((result) => result.unheard).map(({ host }) => host);
-  if (unheard.length > 0) {
-    const cancelled = await fleet.cancel(reqid, { hosts: unheard });
+  const open = results
+    .filter(({ state }) => state === 'running' || state === 'unknown')
+    .map(({ host }) => host);
+  if (open.length > 0) {
+    const cancelled = await fleet.cancel(reqid, { hosts: open });
     if (cancelled.isErr()) console.error(cancelled.error.message);
     else
       for (const { host, status, error } of cancelled.value.results)

@@ -15,6 +15,7 @@ import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
+import { osPrincipal } from '../adapters/system/principal.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
 import { parseConfiguration } from '../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../domain/core/errors.js';
@@ -167,7 +168,7 @@ function dispatcherFactories(
       (adapter) =>
         adapter.openSqliteStores({
           path: join(settings.stateDir, 'ctrl-exec.db'),
-          locksDirectory: join(settings.stateDir, 'locks'),
+          sessionsDirectory: join(settings.stateDir, 'locks'),
         }),
     );
     onClose(async () => {
@@ -192,7 +193,8 @@ function dispatcherFactories(
         journal: join(settings.stateDir, 'identity.journal'),
       }),
     listener: tlsListener,
-    locks: () => deferred(() => stores().map(({ locks }) => locks)),
+    mutex: () => deferred(() => stores().map(({ mutex }) => mutex)),
+    principal: osPrincipal,
     pairingQueue: () => deferred(() => stores().map(({ pairingQueue }) => pairingQueue)),
     random: systemRandom,
     registry: () => deferred(() => stores().map(({ registry }) => registry)),

@@ -16,7 +16,7 @@ export interface JobKey {
 
 /** What is known of a job from its beginning. */
 export interface JobHeader extends JobKey {
-  /** Name in the allowlist: of the jobs of one name at most one runs at a time. */
+  /** Name in the allowlist. */
   readonly script: string;
   /** Epoch milliseconds, as `start` was told. */
   readonly startedAt: number;
@@ -50,12 +50,19 @@ export type JobState =
 /** A job and how it stands. */
 export type Job = JobHeader & JobState;
 
+/** A job that is to be started. */
+export interface NewJob extends JobHeader {
+  readonly program: Program;
+  /** Jobs of its script that may run at a time, this one included; where programs are processes it is one, whatever this says. Default 1. */
+  readonly concurrency?: number;
+}
+
 /** What became of a `start`. */
 export type JobStart =
   | { readonly kind: 'accepted' }
   /** This key was started before; nothing was started now. */
   | { readonly kind: 'known'; readonly job: Job }
-  /** A job of this script still runs: this one. */
+  /** No more jobs of this script may run at a time: this one does. */
   | { readonly kind: 'busy'; readonly running: JobHeader }
   /** `jobCapacity` jobs are kept. */
   | { readonly kind: 'full' };
@@ -77,7 +84,7 @@ export type JobStart =
  */
 export interface Jobs {
   /** Records a job and starts its program, whatever becomes of this process. */
-  start(job: JobHeader & { readonly program: Program }): JobAnswer<JobStart, 'spawn_failed'>;
+  start(job: NewJob): JobAnswer<JobStart, 'spawn_failed'>;
   /** The job with its output, as it is at this moment. */
   find(key: JobKey): JobAnswer<Job | undefined>;
   /** Those that run, of every owner, by `startedAt`. */

@@ -25,16 +25,16 @@ export interface PairingQueue {
     id: string,
     state: PairingState,
     change?: { readonly code?: string },
-  ): StoreResult<PairingRequest, 'request_unknown'>;
+  ): StoreResult<PairingRequest, 'pairing_unknown'>;
   /**
    * Records what an operator decided (a denial sets the state `denied` as well), if the request is `open`, undecided and not expired at `now` (epoch ms); else
-   * `request_not_ready` with its state (`decided` when somebody was faster).
+   * `not_ready` with its state (`decided` when somebody was faster).
    */
   decide(
     id: string,
     decision: PairingDecision,
     now: number,
-  ): StoreResult<PairingRequest, 'request_unknown' | 'request_not_ready'>;
+  ): StoreResult<PairingRequest, 'pairing_unknown' | 'not_ready'>;
   /** Sets `started` and `open` requests to `expired`: all of them, or those whose `expiresAt` has passed. */
   expire(before?: number): StoreResult<number>;
   /** Removes ended requests created before this moment (epoch ms). */

@@ -80,7 +80,7 @@ export function pairingQueueContract(
       expect(await find(queue, 'a')).toEqual(issued);
       expect(await find(queue, 'b')).toEqual(request('b'));
       const error = failure(await queue.advance(id('c'), 'open'));
-      expect(error).toMatchObject({ code: 'request_unknown', id: id('c') });
+      expect(error).toMatchObject({ code: 'pairing_unknown', id: id('c') });
     });
 
     it.each([
@@ -112,7 +112,7 @@ export function pairingQueueContract(
       const errors = outcomes.flatMap((outcome) => (outcome.isErr() ? [outcome.error] : []));
       expect(errors).toHaveLength(2);
       for (const error of errors) {
-        expect(error).toMatchObject({ code: 'request_not_ready', id: id('a'), state: 'decided' });
+        expect(error).toMatchObject({ code: 'not_ready', id: id('a'), state: 'decided' });
       }
       const [winner] = outcomes.flatMap((outcome) => (outcome.isOk() ? [outcome.value] : []));
       expect(await find(queue, 'a')).toEqual(winner);
@@ -123,7 +123,7 @@ export function pairingQueueContract(
       async (state) => {
         const queue = await withRequests(request('a', { state }));
         const error = failure(await queue.decide(id('a'), approve, 1500));
-        expect(error).toMatchObject({ code: 'request_not_ready', id: id('a'), state });
+        expect(error).toMatchObject({ code: 'not_ready', id: id('a'), state });
         expect((await find(queue, 'a'))?.decision).toBeUndefined();
       },
     );
@@ -131,9 +131,9 @@ export function pairingQueueContract(
     it('a request whose time has passed, or that is unknown, cannot be decided', async () => {
       const queue = await withRequests(request('a', open_));
       const late = failure(await queue.decide(id('a'), approve, 2000));
-      expect(late).toMatchObject({ code: 'request_not_ready', state: 'expired' });
+      expect(late).toMatchObject({ code: 'not_ready', state: 'expired' });
       const unknown = failure(await queue.decide(id('b'), approve, 0));
-      expect(unknown).toMatchObject({ code: 'request_unknown', id: id('b') });
+      expect(unknown).toMatchObject({ code: 'pairing_unknown', id: id('b') });
     });
 
     it('what waits expires, all of it or what is over, and what ended stays as it ended', async () => {

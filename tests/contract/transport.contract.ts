@@ -146,7 +146,7 @@ export function transportContract(name: string, open: () => Network): void {
     it('closes a kept connection whose peer is refused meanwhile, nothing being sent', async () => {
       const { ask, handled, connections } = await serve();
       expect((await ask()).isOk()).toBe(true);
-      const denied = errorOf('denied', 'not allowed', { reason: 'denied', hookCode: 1 });
+      const denied = errorOf('denied', 'not allowed', { who: 'hook', reason: 'denied', hookCode: 1 });
       const refused = await ask({}, { judge: () => errAsync(denied) });
       expect(failure(refused)).toBe(denied);
       expect([handled.length, connections()]).toEqual([1, 1]);
@@ -402,7 +402,7 @@ export function transportContract(name: string, open: () => Network): void {
       const { release, handle } = holding();
       const { ask } = await serve({ handle });
       const error: TransportError = failure(await ask({ answerTimeout: 50 }));
-      expect(error).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.05 });
+      expect(error).toMatchObject({ code: 'timed_out', phase: 'answer', timeoutMs: 50 });
       release.resolve();
       expect((await ask()).isOk()).toBe(true);
     });
@@ -693,7 +693,7 @@ export function transportContract(name: string, open: () => Network): void {
             return ok(undefined);
           },
         });
-        expect(failure(answer)).toMatchObject({ code: 'timed_out', phase: 'answer', seconds: 0.1 });
+        expect(failure(answer)).toMatchObject({ code: 'timed_out', phase: 'answer', timeoutMs: 100 });
         expect(textOf(parts)).toBe('head on time');
         never.resolve();
       });

@@ -1,15 +1,18 @@
 // Compiled by `npm run types`, never run: what holds of the types of ctrl-exec/errors.
-import { type CtrlExecError, type ErrorCode, failure } from 'ctrl-exec/errors';
+import { type CtrlExecError, type ErrorCode, failure, type Lock } from 'ctrl-exec/errors';
 import { expectTypeOf } from 'vitest';
 
 /** Every code, so that a new one breaks this file as it breaks the programs of users. */
 export function everyCode(error: CtrlExecError): string {
   switch (error.code) {
     case 'aborted':
+    case 'agent_denied':
     case 'agent_exists':
     case 'agent_unknown':
+    case 'busy':
     case 'ca_exists':
     case 'ca_missing':
+    case 'cancelled':
     case 'certificate_invalid':
     case 'codes_differ':
     case 'config_invalid':
@@ -20,21 +23,33 @@ export function everyCode(error: CtrlExecError): string {
     case 'deployment_failed':
     case 'downgrade_refused':
     case 'file_failed':
+    case 'forgotten':
+    case 'held':
     case 'host_unresolved':
+    case 'id_ambiguous':
     case 'idempotency_mismatch':
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':
     case 'listen_failed':
     case 'locked':
+    case 'lost':
+    case 'not_allowlisted':
+    case 'not_ready':
+    case 'overloaded':
     case 'pairing_denied':
     case 'pairing_expired':
+    case 'pairing_unknown':
     case 'protocol_violation':
     case 'refused':
-    case 'request_ambiguous':
-    case 'request_not_ready':
-    case 'request_unknown':
+    case 'replayed':
     case 'revoked':
+    case 'run_unknown':
+    case 'script_failed':
+    case 'script_timed_out':
+    case 'signature_refused':
+    case 'silent':
+    case 'skipped':
     case 'spawn_failed':
     case 'store_failed':
     case 'target_unknown':
@@ -53,10 +68,13 @@ export function everyCode(error: CtrlExecError): string {
 export function oneMissing(error: CtrlExecError): string {
   switch (error.code) {
     case 'aborted':
+    case 'agent_denied':
     case 'agent_exists':
     case 'agent_unknown':
+    case 'busy':
     case 'ca_exists':
     case 'ca_missing':
+    case 'cancelled':
     case 'certificate_invalid':
     case 'codes_differ':
     case 'config_invalid':
@@ -67,20 +85,32 @@ export function oneMissing(error: CtrlExecError): string {
     case 'deployment_failed':
     case 'downgrade_refused':
     case 'file_failed':
+    case 'forgotten':
+    case 'held':
     case 'host_unresolved':
+    case 'id_ambiguous':
     case 'idempotency_mismatch':
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':
     case 'listen_failed':
+    case 'lost':
+    case 'not_allowlisted':
+    case 'not_ready':
+    case 'overloaded':
     case 'pairing_denied':
     case 'pairing_expired':
+    case 'pairing_unknown':
     case 'protocol_violation':
     case 'refused':
-    case 'request_ambiguous':
-    case 'request_not_ready':
-    case 'request_unknown':
+    case 'replayed':
     case 'revoked':
+    case 'run_unknown':
+    case 'script_failed':
+    case 'script_timed_out':
+    case 'signature_refused':
+    case 'silent':
+    case 'skipped':
     case 'spawn_failed':
     case 'store_failed':
     case 'target_unknown':
@@ -101,7 +131,7 @@ export function neverLeft(error: CtrlExecError<'denied' | 'locked' | 'aborted'>)
       expectTypeOf(error).toEqualTypeOf<CtrlExecError<'denied'>>();
       return error.hookCode ?? 1;
     case 'locked':
-      expectTypeOf(error.conflicts).toEqualTypeOf<readonly string[]>();
+      expectTypeOf(error.conflicts).toEqualTypeOf<readonly Lock[]>();
       // @ts-expect-error another code's field
       error.hookCode;
       return 75;

@@ -43,12 +43,12 @@ export const memoryJobs = (options: MemoryJobsOptions): Jobs => {
   const running = (): Kept[] => [...shelf.values()].filter(({ state }) => state.status === 'running');
 
   return {
-    start: ({ program, owner, reqid, script, startedAt }) => {
+    start: ({ program, owner, reqid, script, startedAt, concurrency = 1 }) => {
       const header: JobHeader = { owner, reqid, script, startedAt };
       const known = shelf.get(keyOf(header));
       if (known !== undefined) return okAsync({ kind: 'known', job: jobOf(known) });
-      const same = running().find((each) => each.header.script === script);
-      if (same !== undefined) return okAsync({ kind: 'busy', running: same.header });
+      const same = running().filter((each) => each.header.script === script);
+      if (same[0] && same.length >= concurrency) return okAsync({ kind: 'busy', running: same[0].header });
       if (shelf.size >= capacity) return okAsync({ kind: 'full' });
       const cancel = new AbortController();
       const outcome = runner.run({ ...program, signal: cancel.signal });

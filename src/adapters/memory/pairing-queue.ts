@@ -4,7 +4,7 @@ import { decided, type PairingRequest, whyUndecidable } from '../../domain/pairi
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 
 const unknownRequest = (id: string) =>
-  failure('request_unknown', `there is no pairing request ${id}`, { id });
+  failure('pairing_unknown', `there is no pairing request ${id}`, { id });
 
 /** The pairing requests, for as long as the process lives. */
 export const memoryPairingQueue = (): PairingQueue => {
@@ -49,7 +49,7 @@ export const memoryPairingQueue = (): PairingQueue => {
       const state = whyUndecidable(request, now);
       if (state === undefined) return okAsync(keep(decided(request, decision)));
       const message = `pairing request ${id} cannot be decided: it is ${state}`;
-      return errAsync(failure('request_not_ready', message, { id, state }));
+      return errAsync(failure('not_ready', message, { id, state }));
     },
 
     expire: (before) => {

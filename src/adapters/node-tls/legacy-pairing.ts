@@ -23,7 +23,10 @@ const aborted = () => failure('aborted', 'the request was aborted', {});
 function timedOut(place: Place, phase: 'connect' | 'answer' | 'pairing', timeout: number) {
   const seconds = timeout / 1000;
   const what = phase === 'connect' ? 'no connection to' : 'no answer from';
-  return failure('timed_out', `${what} ${placeOf(place)} within ${seconds} s`, { phase, seconds });
+  return failure('timed_out', `${what} ${placeOf(place)} within ${seconds} s`, {
+    phase,
+    timeoutMs: seconds * 1000,
+  });
 }
 
 /** What Node and OpenSSL say before the request was sent. */

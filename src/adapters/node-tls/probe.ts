@@ -41,7 +41,7 @@ export const tlsProbe = (): TlsProbe => ({
         const timer = setTimeout(() => {
           const seconds = timeout / 1000;
           const message = `no TLS handshake with ${authority(host, port)} within ${seconds} s`;
-          settle(err(failure('timed_out', message, { phase: 'tls', seconds })));
+          settle(err(failure('timed_out', message, { phase: 'tls', timeoutMs: seconds * 1000 })));
         }, timeout);
         socket.once('secureConnect', () => {
           const { raw } = socket.getPeerCertificate();

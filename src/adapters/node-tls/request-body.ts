@@ -39,7 +39,12 @@ function collect(request: IncomingMessage, limit: number, timeout: number): Prom
     const timer = setTimeout(() => {
       const seconds = timeout / 1000;
       settle(
-        err(failure('timed_out', `the body did not come within ${seconds} s`, { phase: 'answer', seconds })),
+        err(
+          failure('timed_out', `the body did not come within ${seconds} s`, {
+            phase: 'answer',
+            timeoutMs: seconds * 1000,
+          }),
+        ),
       );
       request.socket.destroy();
     }, timeout);

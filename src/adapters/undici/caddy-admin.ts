@@ -81,7 +81,7 @@ function broken(api: string, thrown: unknown): CaddyFailure {
   if (name === 'TimeoutError')
     return failure('timed_out', `no answer from ${api} within ${patience / 1000} s`, {
       phase: 'answer',
-      seconds: patience / 1000,
+      timeoutMs: patience,
     });
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE')
     return failure('too_large', `the answer of ${api} is larger than ${largest} bytes`, {

@@ -41,7 +41,7 @@ export const callAborted = (): ControlPlaneError => failure('aborted', 'the call
 export function callTimedOut(server: ControlPlaneUrl, timeout: number): ControlPlaneError {
   const seconds = timeout / 1000;
   const message = `no complete answer from ${place(server)} within ${seconds} s`;
-  return failure('timed_out', message, { phase: 'answer', seconds });
+  return failure('timed_out', message, { phase: 'answer', timeoutMs: seconds * 1000 });
 }
 
 export const answerTooLarge = (server: ControlPlaneUrl, limit: number): ControlPlaneError =>
@@ -68,7 +68,7 @@ export function callFailed(server: ControlPlaneUrl, thrown: unknown): ControlPla
     case 'ETIMEDOUT':
       return failure('timed_out', `no connection to ${place(server)} in time`, {
         phase: 'connect',
-        seconds: 30,
+        timeoutMs: 30_000,
       });
     case 'UND_ERR_SOCKET':
     case 'ECONNRESET':

@@ -30,7 +30,10 @@ export function timedOut(
 ): TransportError {
   const seconds = timeout / 1000;
   const what = { connect: 'no connection to', tls: 'no TLS handshake with', answer: 'no answer from' }[phase];
-  return failure('timed_out', `${what} ${place(target)} within ${seconds} s`, { phase, seconds });
+  return failure('timed_out', `${what} ${place(target)} within ${seconds} s`, {
+    phase,
+    timeoutMs: seconds * 1000,
+  });
 }
 
 const otherCa = 'its certificate was issued by another CA than the one that is trusted here';

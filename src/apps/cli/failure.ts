@@ -9,7 +9,8 @@ export function refuse(error: CtrlExecError, json: boolean): ExitCode {
       complain(`Denied: ${error.reason}`);
       return exitCodes.failed;
     case 'locked':
-      for (const conflict of error.conflicts) complain(`Locked: already running: ${conflict}`);
+      for (const { host, script, runId } of error.conflicts)
+        complain(`Locked: already running: ${host}:${script} (run ${runId})`);
       return exitCodes.failed;
     case 'target_unknown':
       complain(`${error.message}; nothing was sent`);
@@ -32,7 +33,12 @@ function asJson(error: CtrlExecError) {
     case 'denied':
       return { ok: 0, error: error.reason, ...(error.hookCode !== undefined && { code: error.hookCode }) };
     case 'locked':
-      return { ok: 0, error: 'locked', code: 4, conflicts: error.conflicts };
+      return {
+        ok: 0,
+        error: 'locked',
+        code: 4,
+        conflicts: [...new Set(error.conflicts.map(({ host, script }) => `${host}:${script}`))],
+      };
     default:
       return { ok: 0, error: error.message };
   }

@@ -1,3 +1,4 @@
+import type { HostOutput } from '../../domain/runs/host-result.js';
 import type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
 import { visible } from './terminal-text.js';
 
@@ -10,17 +11,26 @@ type Stream = OutputPiece['stream'];
 const line = (host: string, stream: Stream, text: string): string =>
   `${host}${stream === 'stderr' ? ' STDERR' : ''}: ${visible(text)}\n`;
 
+const encoder = new TextEncoder();
+
+/** Bytes that a script has written in all. */
+const written = ({ truncated, stdout, stderr, stdoutBytes, stderrBytes }: HostOutput) => ({
+  stdout: truncated?.stdout ?? (stdoutBytes ?? encoder.encode(stdout)).length,
+  stderr: truncated?.stderr ?? (stderrBytes ?? encoder.encode(stderr)).length,
+});
+
 /** Makes whole lines, each with its host, of output that comes in pieces. */
 export function followedOutput() {
   const open = new Map<string, { readonly decoder: InstanceType<typeof TextDecoder>; rest: string }>();
-  const shown = new Set<string>();
   const keyOf = (host: string, stream: Stream) => `${stream} ${host}`;
+  const shown = new Map<string, number>();
+  const shownOf = (host: string, stream: Stream): number => shown.get(keyOf(host, stream)) ?? 0;
 
   return {
     /** The lines that a piece completes. */
     take({ host, stream, bytes }: OutputPiece): string {
-      if (bytes.length > 0) shown.add(host);
       const key = keyOf(host, stream);
+      shown.set(key, shownOf(host, stream) + bytes.length);
       const state = open.get(key) ?? { decoder: new TextDecoder('utf-8', { ignoreBOM: true }), rest: '' };
       open.set(key, state);
       const [...lines] = (state.rest + state.decoder.decode(bytes, { stream: true })).split('\n');
@@ -42,6 +52,11 @@ export function followedOutput() {
         .join('');
     },
     /** Whether anything of a host was shown. */
-    wasShown: (host: string): boolean => shown.has(host),
+    wasShown: (host: string): boolean => shownOf(host, 'stdout') + shownOf(host, 'stderr') > 0,
+    /** Whether as much was shown of a host as its script has written. */
+    isAllOf(host: string, output: HostOutput): boolean {
+      const { stdout, stderr } = written(output);
+      return shownOf(host, 'stdout') === stdout && shownOf(host, 'stderr') === stderr;
+    },
   };
 }

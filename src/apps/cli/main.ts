@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import { hostStates } from '../../domain/runs/host-result.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } from '../command-line.js';
 import { version } from '../version.js';
@@ -249,7 +250,7 @@ cli
   .option('--host <host>', 'on this host')
   .option('--script <script>', 'of this script')
   .option('--user <name>', 'of this user')
-  .option('--outcome <outcome>', 'running, succeeded or failed', oneOfWords('running', 'succeeded', 'failed'))
+  .option('--outcome <outcome>', 'only runs of which a host is in this state', oneOfWords(...hostStates))
   .option('--limit <number>', 'so many at most, up to 200 (default: 50)', wholeNumber(1, 200))
   .option('--json', 'print JSON')
   .action((options: RunsOptions) =>
@@ -303,11 +304,20 @@ tagged(cli.command('discovery'))
 
 cli
   .command('list-locks')
-  .description('show what runs now, and so cannot be started again')
+  .description('show what runs, or may, and so cannot be started again')
   .option('--json', 'print JSON')
   .action((options: { json?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/agents.js')).listLocks(dispatcher, options),
+    ),
+  );
+
+cli
+  .command('release-lock <host> <script>')
+  .description('give up a lock that nobody else settles, so that the script can be run there again')
+  .action((host: string, script: string) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/agents.js')).releaseLock(dispatcher, host, script),
     ),
   );
 

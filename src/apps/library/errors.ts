@@ -9,5 +9,6 @@ export {
   type ErrorCode,
   type ErrorFields,
   failure,
+  type Lock,
   type Verification,
 } from '../../domain/core/errors.js';

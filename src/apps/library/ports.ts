@@ -46,7 +46,7 @@ export type {
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
 export type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
-export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs } from '../../ports/jobs.js';
+export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs, NewJob } from '../../ports/jobs.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
 export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
 export type {
@@ -64,7 +64,7 @@ export type {
   ListenOptions,
   Preferred,
 } from '../../ports/listener.js';
-export type { HeldLock, LockKey, Locks } from '../../ports/locks.js';
+export type { Held, Mutex } from '../../ports/mutex.js';
 export type { PairingQueue } from '../../ports/pairing-queue.js';
 export type {
   CapturedStream,
@@ -82,7 +82,14 @@ export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/reg
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations } from '../../ports/revocations.js';
-export type { PurgeLimits, RunListing, RunNews, RunStart, RunStore } from '../../ports/run-store.js';
+export type {
+  HostStart,
+  PurgeLimits,
+  RunBegin,
+  RunListing,
+  RunStart,
+  RunStore,
+} from '../../ports/run-store.js';
 export type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 export type {
   AnswerHead,

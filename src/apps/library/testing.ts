@@ -26,7 +26,7 @@ export {
 export { type JobPrograms, type JobsSubject, jobsContract } from '../../../tests/contract/jobs.contract.js';
 export { joinTokensContract } from '../../../tests/contract/join-tokens.contract.js';
 export { type KeyStoreSubject, keyStoreContract } from '../../../tests/contract/key-store.contract.js';
-export { locksContract } from '../../../tests/contract/locks.contract.js';
+export { mutexContract } from '../../../tests/contract/mutex.contract.js';
 export { pairingQueueContract } from '../../../tests/contract/pairing-queue.contract.js';
 export {
   type ContractPrograms,

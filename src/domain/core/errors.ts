@@ -9,6 +9,16 @@ export interface Verification {
   readonly error?: string;
 }
 
+/** A script on a host that has begun and is not settled: it is not begun there a second time. */
+export interface Lock {
+  /** The registry name, or the host argument as given. */
+  readonly host: string;
+  readonly script: string;
+  /** The run that it is of. */
+  readonly runId: string;
+  readonly since: Date;
+}
+
 /** Each code with the fields that go with it, besides `code` and `message`. */
 export interface ErrorFields {
   /** An argument of a call or a command. */
@@ -41,18 +51,20 @@ export interface ErrorFields {
   unpinned: { name: string; found: string };
   /** A word that was to name a host: nobody is registered by it, and it does not resolve. Nothing was sent. */
   target_unknown: { word: string; closest: readonly string[] };
-  /** No pairing request, or no run, has this id. */
-  request_unknown: { id: string };
+  /** There is no record of this run. */
+  run_unknown: { id: string };
+  /** No pairing request has this id. */
+  pairing_unknown: { id: string };
   /** Several have an id that begins like this. */
-  request_ambiguous: { id: string; matches: readonly string[] };
+  id_ambiguous: { id: string; matches: readonly string[] };
   /** It is in a state in which this cannot be done with it. */
-  request_not_ready: { id: string; state: string };
+  not_ready: { id: string; state: string };
   /** The host name does not resolve. */
   host_unresolved: { host: string };
   /** Nothing listens there. */
   connection_refused: { host: string; port: number };
   /** `phase` tells what did not come in time. */
-  timed_out: { phase: 'connect' | 'tls' | 'answer' | 'pairing'; seconds: number };
+  timed_out: { phase: 'connect' | 'tls' | 'answer' | 'pairing'; timeoutMs: number };
   /** The TLS handshake failed; `reason` is OpenSSL's or Node's code (`CERT_HAS_EXPIRED`, …). */
   tls_failed: { host: string; reason: string };
   /** Somebody answered, but not who was asked for. Nothing was sent. */
@@ -70,11 +82,13 @@ export interface ErrorFields {
   /** The peer refused, in its own words. */
   refused: { status: number; reason: string };
   /** The hook said no, or there is none where one is needed. `hookCode`: its exit code, 1 to 3; undefined where it gave none. */
-  denied: { reason: string; hookCode: number | undefined };
+  denied: { who: 'identity' | 'policy' | 'hook'; reason: string; hookCode: number | undefined };
   /** A key was used before for another request; `field` is what differs, `caller` before anything else. */
   idempotency_mismatch: { field: string };
-  /** The script runs already; `conflicts` are `host:script`, sorted. */
-  locked: { conflicts: readonly string[] };
+  /** The script runs there already, or may; `conflicts` are sorted by host. */
+  locked: { conflicts: readonly Lock[] };
+  /** Exclusive work (pairing, maintenance, rotation) is done by somebody else. */
+  held: { what: string; by: string; since: Date };
   /** The operator has refused the request. */
   pairing_denied: { reason: string };
   /** Nobody decided in time. */
@@ -94,6 +108,32 @@ export interface ErrorFields {
     rolledBack: boolean;
     verification?: Verification;
   };
+  /** An agent does not name the script in its allowlist. */
+  not_allowlisted: { script: string };
+  /** The agent's own hook said no. */
+  agent_denied: { reason: string };
+  /** The script runs on the agent already. */
+  busy: { script: string };
+  /** The agent has too much to do. */
+  overloaded: { retryAfterMs: number | undefined };
+  /** The agent did not accept the request's signature. */
+  signature_refused: { reason: string };
+  /** The agent has seen this request before, or has been told that it never comes. */
+  replayed: Record<never, never>;
+  /** A script ended with another exit code than 0, or was killed. */
+  script_failed: { exit: number | undefined; signal: string | undefined };
+  /** The agent ended a script whose time was up. `timeoutMs` is 0 where the agent does not say it. */
+  script_timed_out: { timeoutMs: number };
+  /** A script was stopped by `cancel`. */
+  cancelled: Record<never, never>;
+  /** The agent's host went down while the script ran. */
+  lost: Record<never, never>;
+  /** A host was not asked: the run ended before its turn, or could not be prepared for it. */
+  skipped: { reason: string };
+  /** An agent that had begun a script has not been heard of since. */
+  silent: { since: Date };
+  /** The agent does not know the run, or not any more: nobody can say whether it has run. */
+  forgotten: Record<never, never>;
   /** A program could not be started; `reason` is the system's. */
   spawn_failed: { path: string; reason: string };
   /** The caller's `AbortSignal`, or `close`. */

@@ -54,11 +54,12 @@ interface DispatcherEvents {
   };
   /** A script was sent to hosts. @remarks Nothing: a `run-result` for each host follows. */
   run: { reqid: string; script: string; hosts: string; username: string | undefined };
-  /** What a host answered to a run; `exit` -1 means that there is no result, and `error` why. @remarks At `exit` -1 look for the REQID in the log of that host before you run it again: the script may have run all the same. */
+  /** How a run stands on a host when nobody waits for it any more; `exit` -1 means that there is no result, and `error` why. @remarks `state` says which: at `running` and `unknown` the script may go on, and `status` asks again; at `refused`, `denied`, `unreachable` and `skipped` it has not begun. */
   'run-result': {
     reqid: string;
     script: string;
     host: string;
+    state: string;
     exit: number;
     rtt: number;
     error: string | undefined;
@@ -67,17 +68,20 @@ interface DispatcherEvents {
   repeat: { reqid: string; script: string; username: string | undefined };
   /** A script was submitted to hosts, which run it by themselves. @remarks Nothing: a `submit-result` for each host follows. */
   submit: { reqid: string; script: string; hosts: string; username: string | undefined };
-  /** What a host answered to a submission: accepted, busy or error. @remarks At `error` look for the REQID in the log of that host before you submit it again: the script may have been begun all the same. */
+  /** What a host answered to a submission: accepted, busy or error. @remarks At `error` `state` says whether it was begun: at `unknown` it may have been, and `status` asks again. */
   'submit-result': {
     reqid: string;
     script: string;
     host: string;
+    state: string;
     status: string;
     rtt: number;
     error: string | undefined;
   };
-  /** The end of a run on a host was fetched from its agent: of an async run, or of one that was not waited for to the end. @remarks Nothing. `expired`: the agent does not know the run any more. */
-  'run-ended': { reqid: string; script: string; host: string; status: string; exit: number | undefined };
+  /** The end of a run on a host was fetched from its agent: of an async run, or of one that was not waited for to the end. @remarks Nothing. */
+  'run-ended': { reqid: string; script: string; host: string; state: string; exit: number };
+  /** A person has given up the lock of a host: the script may be begun there again. @remarks See on the host whether the script still runs. */
+  'lock-released': { reqid: string; script: string; host: string };
   /** A run is to be stopped on hosts. @remarks Nothing: a `cancel-result` for each host follows. */
   cancel: { reqid: string; script: string; hosts: string; username: string | undefined };
   /** What an agent answered to that: cancelling, done, unknown or error. @remarks At `error` the script may still run there. */

@@ -1,122 +1,141 @@
+import { type CtrlExecError, failure } from '../core/errors.js';
 import type { RecordAnswer } from '../protocol/agent-protocol.js';
-import { type HostResult, type HostState, isSettled, type RunRecord } from './record.js';
+import { cancelledEnd, endOf, goesOn, type HostEnd, lostEnd, notKnown } from './host-ends.js';
+import {
+  type HostResult,
+  isEnd,
+  knownFor,
+  lastSign,
+  mayBeLearnt,
+  mayHaveRun,
+  silentAfter,
+} from './host-result.js';
+import type { RunRecord } from './record.js';
 
-/** Why the agent of a host could not be asked now; what is known stands as it was. */
-interface Fetched {
-  readonly fetchError?: string;
-}
+/** How a host stands. `fetchError`: why its agent could not be asked now. */
+export type HostProgress = HostResult & { readonly fetchError?: string };
 
 /** How a run stands, host by host, in the order of its hosts. */
 export interface RunProgress {
   readonly record: RunRecord;
-  /** Of an async run, one per host. */
-  readonly states: readonly (HostState & Fetched)[];
-  /** Of a sync run; a host that was not heard of and not asked has none. */
-  readonly results: readonly (HostResult & Fetched)[];
+  readonly results: readonly HostProgress[];
   /** Hosts of which something may still be learnt. */
   readonly pending: readonly string[];
 }
 
 /** What an agent said of a run, or why it could not be asked. */
 export type News = { readonly host: string } & (
-  | { readonly said: RecordAnswer; readonly rtt: number }
+  | {
+      /** `void`: its agent did not know it, and never begins it from now on. */
+      readonly said: RecordAnswer | { readonly status: 'void'; readonly completeSince: number };
+      readonly rtt: number;
+    }
   | { readonly fetchError: string }
 );
 
-/** What else decides about news. */
-export interface Circumstances {
-  /** A process that waits for the answers of the hosts lives. */
-  readonly underWay: boolean;
-  /** So much time has passed that agents are not expected to know the run any more. */
-  readonly expired: boolean;
+const notAnswered = (reason: string): CtrlExecError =>
+  failure('connection_failed', reason, { host: '', reason });
+
+/** A host as it is to be shown now: an agent that has said nothing for too long is silent. */
+export function asOf(result: HostResult, { underWay }: Pick<RunRecord, 'underWay'>, now: number): HostResult {
+  const since = lastSign(result);
+  if (result.state !== 'running' || underWay || now - since <= silentAfter) return result;
+  const minutes = Math.floor((now - since) / 60_000);
+  const silent = failure('silent', `nothing was heard of it for ${minutes} min`, { since: new Date(since) });
+  return { ...result, ...notKnown(silent) };
 }
-
-const awaited = 'its answer has not come yet';
-const abandoned = 'the dispatcher was stopped before it had an answer';
-
-const withoutDoubt = <T extends HostState | HostResult>({ unheard: _, ...known }: T) => known;
 
 /** What is known without asking anybody. */
-export function progressOf(record: RunRecord, { underWay }: Pick<Circumstances, 'underWay'>): RunProgress {
-  const { hosts, mode, completedAt } = record;
-  if (mode === 'async') {
-    const error = underWay ? awaited : abandoned;
-    const states = hosts.map(
-      (host): HostState =>
-        record.states.find((state) => state.host === host) ?? { host, status: 'error', error, unheard: true },
-    );
-    return { record, states, results: [], pending: pendingOf(states) };
-  }
-  const pending = hosts.filter((host) => {
-    const result = record.results.find((each) => each.host === host);
-    return result === undefined ? completedAt === undefined : result.unheard;
-  });
-  return { record, states: [], results: record.results, pending };
+export function progressOf(record: RunRecord, now: number): RunProgress {
+  const results = record.results.map((result) => asOf(result, record, now));
+  return { record, results, pending: pendingOf(results) };
 }
 
-const pendingOf = (states: readonly HostState[]) =>
-  states.filter((state) => !isSettled(state)).map(({ host }) => host);
+const pendingOf = (results: readonly HostResult[]): readonly string[] =>
+  results.filter(mayBeLearnt).map(({ host }) => host);
 
 /** With what was learnt of hosts that were pending. */
-export function withNews(
-  progress: RunProgress,
-  news: readonly News[],
-  circumstances: Circumstances,
-): RunProgress {
+export function withNews(progress: RunProgress, news: readonly News[], now: number): RunProgress {
   const { record, pending } = progress;
   const about = new Map(news.map((each) => [each.host, each]));
-  if (record.mode === 'async') {
-    const states = progress.states.map((state) => {
-      const learnt = pending.includes(state.host) ? about.get(state.host) : undefined;
-      return learnt ? stateAfter(state, learnt, circumstances) : state;
-    });
-    return { ...progress, states, pending: pendingOf(states) };
-  }
-  const results = record.hosts.flatMap((host) => {
-    const before = progress.results.find((each) => each.host === host);
-    const learnt = pending.includes(host) ? about.get(host) : undefined;
-    const after = learnt ? resultAfter(record, before, learnt, circumstances) : before;
-    return after ? [after] : [];
+  const results = progress.results.map((result) => {
+    const learnt = pending.includes(result.host) ? about.get(result.host) : undefined;
+    return learnt ? afterNews(result, learnt, record, now) : result;
   });
-  const heard = new Set(results.filter(({ unheard }) => !unheard).map(({ host }) => host));
-  return { ...progress, results, pending: pending.filter((host) => !heard.has(host)) };
+  return { ...progress, results, pending: pendingOf(results) };
 }
 
-function stateAfter(
-  before: RunProgress['states'][number],
+/**
+ * Milliseconds by which an agent's records of ids must reach back behind the beginning of a run before `void` proves anything: so
+ * much may the clocks differ.
+ */
+const clockMargin = 60_000;
+
+/** A host after its agent was asked, or could not be. */
+export function afterNews(
+  before: HostResult,
   news: News,
-  { underWay, expired }: Circumstances,
-): RunProgress['states'][number] {
-  const { host } = before;
+  { underWay }: Pick<RunRecord, 'underWay'>,
+  now: number,
+): HostProgress {
   if ('fetchError' in news) {
     const { fetchError } = news;
-    return expired ? { host, status: 'expired', fetchError } : { ...before, fetchError };
+    // Nobody waits for it, and its agent has never said that it runs.
+    const doubtful = !underWay && before.state === 'running' && before.seenAt === undefined;
+    const after = doubtful
+      ? {
+          ...before,
+          ...notKnown(notAnswered(fetchError), 'the dispatcher was stopped before it had an answer'),
+        }
+      : before;
+    const tooLate = !underWay && now - lastSign(before) > knownFor;
+    return { ...after, ...(tooLate && { settledAt: now }), fetchError };
   }
-  const { said } = news;
-  if (said.status === 'running') return { host, status: 'running' };
-  if ('answer' in said) return { host, status: said.status, ...said.answer };
-  if (!before.unheard) return { host, status: 'expired' };
-  return underWay ? before : withoutDoubt(before);
+  const { said, rtt } = news;
+  const { error: _, failure: __, ...known } = before;
+  const after = (end: HostEnd): HostResult => ({
+    ...known,
+    ...end,
+    rtt,
+    seenAt: now,
+    ...(isEnd(end) && { settledAt: now }),
+  });
+  switch (said.status) {
+    case 'running':
+      return after(goesOn());
+    case 'done':
+      return after(endOf(said.answer, before.script));
+    case 'cancelled':
+      return after(cancelledEnd(said.answer));
+    case 'lost':
+      return after(lostEnd(said.answer));
+    case 'void': {
+      const { begunAt, seenAt } = before;
+      const proved =
+        seenAt === undefined &&
+        begunAt !== undefined &&
+        /* defence: void-proves-nothing-by-itself */ said.completeSince <= begunAt - clockMargin;
+      return { ...known, ...(proved ? neverCame(before) : forgotten()), settledAt: now };
+    }
+    case 'unknown':
+      return underWay ? before : { ...known, ...forgotten() };
+  }
 }
 
-function resultAfter(
-  { script, reqid }: RunRecord,
-  before: RunProgress['results'][number] | undefined,
-  news: News,
-  { underWay, expired }: Circumstances,
-): RunProgress['results'][number] | undefined {
-  const { host } = news;
-  const none = { host, script, reqid, exit: -1, stdout: '', stderr: '' };
-  const doubtful: HostResult = before ?? {
-    ...none,
-    error: underWay ? awaited : abandoned,
-    rtt: 0,
-    unheard: true,
+/** Proved not begun, and never to begin. */
+function neverCame({ error, failure: why }: HostResult): HostEnd {
+  const unreachable = why?.code === 'timed_out' || why?.code === 'connection_failed';
+  const reason = 'the request did not reach the agent in time, and is not accepted any more';
+  return {
+    state: 'unreachable',
+    ...{ exit: -1, stdout: '', stderr: '' },
+    error: error ?? reason,
+    failure: unreachable ? why : notAnswered(reason),
   };
-  if ('fetchError' in news)
-    return { ...(expired ? withoutDoubt(doubtful) : doubtful), fetchError: news.fetchError };
-  const { said, rtt } = news;
-  if (said.status === 'running') return before;
-  if ('answer' in said) return { ...none, rtt, ...said.answer };
-  return underWay ? before : withoutDoubt(doubtful);
 }
+
+const forgotten = (): HostEnd =>
+  notKnown(failure('forgotten', 'its agent has no record of it: nobody can say whether it has run', {}));
+
+/** Whether a person is to be told that it may go on there. */
+export const mayGoOn = (result: HostResult): boolean => mayHaveRun(result) && !isEnd(result);

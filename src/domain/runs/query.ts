@@ -1,8 +1,8 @@
 import { err, ok, type Result } from 'neverthrow';
 import { base64url, fromBase64url, utf8 } from '../core/bytes.js';
 import { type CtrlExecError, failure } from '../core/errors.js';
+import { type HostState, hostStates } from './host-result.js';
 import type { RunRecord } from './record.js';
-import type { RunOutcome } from './summary.js';
 
 /** Which runs are wanted: those that meet all that is given. */
 export interface RunQuery {
@@ -11,7 +11,8 @@ export interface RunQuery {
   readonly script?: string;
   /** Who asked, as claimed to the hook. */
   readonly username?: string;
-  readonly outcome?: RunOutcome;
+  /** A host of it is in this state. */
+  readonly outcome?: HostState;
   /** Epoch milliseconds: started then or later. */
   readonly startedAfter?: number;
   /** Epoch milliseconds: started earlier. */
@@ -37,7 +38,7 @@ const isWord = (value: string | undefined) =>
   value === undefined ||
   (typeof value === 'string' && value.length <= 1024 && !/\0|\p{Surrogate}/u.test(value));
 
-const outcomes: readonly (string | undefined)[] = [undefined, 'running', 'succeeded', 'failed'];
+const outcomes: readonly (string | undefined)[] = [undefined, ...hostStates];
 
 /** The form of a query, and where its page begins. */
 export function readRunQuery(
@@ -54,7 +55,7 @@ export function readRunQuery(
   for (const field of ['host', 'script', 'username'] as const)
     if (!isWord(query[field])) return invalid(field, 'a text of at most 1024 characters is expected');
   if (!outcomes.includes(query.outcome))
-    return invalid('outcome', 'running, succeeded or failed is expected');
+    return invalid('outcome', `one of ${hostStates.join(', ')} is expected`);
   if (cursor === undefined) return ok({ limit, behind: undefined });
   const behind = readCursor(cursor);
   return behind ? ok({ limit, behind }) : invalid('cursor', 'one that came with another page is expected');

@@ -1,9 +1,14 @@
-import { type HostResult, type HostState, isSettled, type RunMode, type RunRecord } from './record.js';
+import { type HostState, hostStates } from './host-result.js';
+import type { RunMode, RunRecord } from './record.js';
 
 /**
- * `running`: its end is not known yet, on some host at least. `failed`: it has ended, and not with exit 0 on every host.
+ * How a run stands as a whole. `running`: it may run on some host. `unknown`: it runs nowhere that is known, and the end of some
+ * host is not known. `succeeded`: exit 0 on every host. `failed`: all else.
  */
-export type RunOutcome = 'running' | 'succeeded' | 'failed';
+export type RunOutcome = 'running' | 'unknown' | 'succeeded' | 'failed';
+
+/** Hosts in each state; states without any are left out. */
+type HostCounts = Readonly<Partial<Record<HostState, number>>>;
 
 /** A run in a list: without arguments and output. */
 export interface RunSummary {
@@ -12,6 +17,8 @@ export interface RunSummary {
   readonly script: string;
   readonly hosts: readonly string[];
   readonly mode: RunMode;
+  /** Who the process that began it belongs to: `os:NAME`; undefined where it was not kept. */
+  readonly principal: string | undefined;
   /** Who asked, as claimed to the hook. */
   readonly username: string;
   /** Where from, as claimed to the hook; empty where it is not known. */
@@ -21,34 +28,46 @@ export interface RunSummary {
   /** Epoch milliseconds. */
   readonly completedAt?: number;
   readonly outcome: RunOutcome;
-  /** Hosts on which it failed, in the order of the hosts; while it runs, as far as that is known. */
+  readonly counts: HostCounts;
+  /** Hosts on which it did not succeed, as far as that is known, in the order of the hosts. */
   readonly failed: readonly string[];
   /** The run whose failed hosts it is for. */
   readonly retryOf?: string;
 }
 
-export type Verdict = 'succeeded' | 'failed';
+const open: ReadonlySet<HostState> = new Set(['waiting', 'queued', 'running']);
+const undecided: ReadonlySet<HostState> = new Set([...open, 'unknown', 'succeeded']);
 
-/** How a run ended on one host; undefined: that is not known. */
-export function verdictOf(entry: HostResult | HostState): Verdict | undefined {
-  const settled = 'status' in entry ? isSettled(entry) : !entry.unheard;
-  if (!settled) return undefined;
-  const done = !('status' in entry) || entry.status === 'done';
-  return done && entry.exit === 0 ? 'succeeded' : 'failed';
+/** What a run amounts to. */
+export function outcomeOf(states: readonly HostState[]): RunOutcome {
+  if (states.some((state) => open.has(state))) return 'running';
+  if (states.includes('unknown')) return 'unknown';
+  return states.every((state) => state === 'succeeded') ? 'succeeded' : 'failed';
 }
 
-/** @param verdicts by host, as far as there are any */
+function countsOf(states: readonly HostState[]): HostCounts {
+  const counts: Partial<Record<HostState, number>> = {};
+  for (const state of hostStates) {
+    const count = states.filter((each) => each === state).length;
+    if (count > 0) counts[state] = count;
+  }
+  return counts;
+}
+
+/** @param hosts with the state that each is in, in the order of the hosts */
 export function summaryOf(
-  record: Omit<RunRecord, 'args' | 'results' | 'states'>,
-  verdicts: ReadonlyMap<string, Verdict | undefined>,
+  record: Omit<RunRecord, 'args' | 'results' | 'underWay' | 'idempotency'>,
+  hosts: readonly { readonly host: string; readonly state: HostState }[],
 ): RunSummary {
-  const { reqid, script, hosts, mode, username, sourceIp, startedAt, completedAt, retryOf } = record;
-  const ended = completedAt !== undefined;
-  const failed = hosts.filter((host) => {
-    const verdict = verdicts.get(host);
-    return ended ? verdict !== 'succeeded' : verdict === 'failed';
-  });
-  const outcome = !ended ? 'running' : failed.length > 0 ? 'failed' : 'succeeded';
-  const asked = { reqid, script, hosts, mode, username, sourceIp, startedAt };
-  return { ...asked, ...(ended && { completedAt }), outcome, failed, ...(retryOf && { retryOf }) };
+  const { reqid, script, mode, principal, username, sourceIp, startedAt, completedAt, retryOf } = record;
+  const states = hosts.map(({ state }) => state);
+  return {
+    ...{ reqid, script, mode, principal, username, sourceIp, startedAt },
+    hosts: hosts.map(({ host }) => host),
+    ...(completedAt !== undefined && { completedAt }),
+    outcome: outcomeOf(states),
+    counts: countsOf(states),
+    failed: hosts.filter(({ state }) => !undecided.has(state)).map(({ host }) => host),
+    ...(retryOf && { retryOf }),
+  };
 }

@@ -15,7 +15,14 @@ export interface AgentStanding {
    * answer had none, and it is a legacy agent. Undefined: not known yet.
    */
   readonly speaks: 'signed' | 'unsigned' | undefined;
+  /** What it says it can do beside the protocol's first version (`settle`, …); undefined: it was not asked yet. */
+  readonly features?: readonly string[];
+  /** Scripts of which it runs several at a time, and how many. */
+  readonly concurrency?: Readonly<Record<string, number>>;
 }
+
+/** What an agent says about itself. */
+export type Abilities = Required<Pick<AgentStanding, 'features' | 'concurrency'>>;
 
 /** @param serials empty: it is not known what the agent trusts; the first contact shows */
 export const newStanding = (
@@ -39,6 +46,8 @@ export interface StandingChange {
   readonly lastContact?: number;
   /** `unsigned` changes nothing about an agent that has signed before. */
   readonly speaks?: 'signed' | 'unsigned';
+  readonly features?: readonly string[];
+  readonly concurrency?: Readonly<Record<string, number>>;
 }
 
 /** With the change: serials are added and taken away, never replaced, so that two writers do not undo each other. */
@@ -50,8 +59,17 @@ export function withChange(standing: AgentStanding, change: StandingChange): Age
     crlNumber: change.crlNumber ?? standing.crlNumber,
     lastContact: change.lastContact ?? standing.lastContact,
     speaks: standing.speaks === 'signed' ? 'signed' : (change.speaks ?? standing.speaks),
+    ...abilitiesOf({ ...standing, ...change }),
   };
 }
+
+const abilitiesOf = ({ features, concurrency }: Pick<StandingChange, 'features' | 'concurrency'>) => ({
+  ...(features && { features }),
+  ...(concurrency && { concurrency }),
+});
+
+const sameAbilities = (a: AgentStanding, b: AgentStanding): boolean =>
+  JSON.stringify(abilitiesOf(a)) === JSON.stringify(abilitiesOf(b));
 
 /** Milliseconds by which a kept `lastContact` may lag: it changes with every answer, and is not worth a write each time. */
 const contactLag = 60_000;
@@ -68,6 +86,7 @@ export function worthKeeping(standing: AgentStanding, change: StandingChange): A
     next.caSet === standing.caSet &&
     next.crlNumber === standing.crlNumber &&
     next.speaks === standing.speaks &&
+    sameAbilities(next, standing) &&
     (next.lastContact === standing.lastContact || lag < contactLag);
   return same ? undefined : next;
 }

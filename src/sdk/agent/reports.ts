@@ -10,12 +10,6 @@ import type { AgentState } from './state.js';
 import type { CallingDispatcher } from './trust/recognise.js';
 import { crlNumber } from './trust/trust.js';
 
-/** What this agent can do beside the protocol's first version; `concurrency`: some of its scripts may run several times at once. */
-const featuresOf = ({ actions }: AgentContext): readonly string[] =>
-  Object.keys(actions.functions).some((name) => concurrencyOf(actions.functions, name) > 1)
-    ? [...agentFeatures, 'concurrency']
-    : agentFeatures;
-
 /** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
 export function answerPing(
   context: AgentContext,
@@ -36,7 +30,7 @@ export function answerPing(
     version: context.version,
     expiry: opensslTime(identity.certificate.notAfter),
     staged: false,
-    features: featuresOf(context),
+    features: agentFeatures,
     crl_number: crlNumber(context, state, caller.id),
     ...(reqid !== undefined && { reqid }),
   });
@@ -66,7 +60,7 @@ export async function capabilities(
     status: 'ok',
     host,
     version,
-    features: featuresOf(context),
+    features: agentFeatures,
     tags: state.settings.tags,
     scripts,
   });

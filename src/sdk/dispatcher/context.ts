@@ -9,7 +9,7 @@ import type { FileSystem } from '../../ports/file-system.js';
 import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { KeyStore } from '../../ports/key-store.js';
 import type { Listener } from '../../ports/listener.js';
-import type { Locks } from '../../ports/locks.js';
+import type { Mutex } from '../../ports/mutex.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import type { Random } from '../../ports/random.js';
 import type { Registry } from '../../ports/registry.js';
@@ -29,7 +29,7 @@ export interface DispatcherPorts {
   readonly joinTokens: JoinTokens;
   readonly keyStore: KeyStore;
   readonly listener: Listener;
-  readonly locks: Locks;
+  readonly mutex: Mutex;
   readonly pairingQueue: PairingQueue;
   readonly random: Random;
   readonly registry: Registry;
@@ -40,6 +40,8 @@ export interface DispatcherPorts {
 
 export interface DispatcherContext extends DispatcherPorts {
   readonly settings: DispatcherSettings;
+  /** Whom this process belongs to, as runs record it: `os:NAME`. */
+  readonly principal: string;
   /** Where the configuration is, and is written by `setupDispatcher`. */
   readonly configurationFile: string;
 }

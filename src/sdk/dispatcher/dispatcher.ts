@@ -1,12 +1,11 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { type CtrlExecError, failure, type Lock } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { PairingRequest } from '../../domain/pairing/request.js';
 import type { RunQuery } from '../../domain/runs/query.js';
 import { matchesTags } from '../../domain/runs/tags.js';
 import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { AgentRecord } from '../../domain/trust/agent-record.js';
-import type { HeldLock } from '../../ports/locks.js';
 import type { Revocation } from '../../ports/revocations.js';
 import { once } from '../core/parallel.js';
 import { unfailing } from '../core/unfailing-events.js';
@@ -29,6 +28,7 @@ import { openPairingMode, type PairingMode, type PairingModeOptions } from './pa
 import { type Cancellation, type CancelOptions, cancel } from './runs/cancel.js';
 import { type FollowedRun, follow, type StreamRequest } from './runs/follow.js';
 import { listRuns, type RunPage } from './runs/list.js';
+import { releaseLock } from './runs/release-lock.js';
 import { type RetryOptions, type RetrySubmitOptions, retry, retryAsync } from './runs/retry.js';
 import { type Run, type RunRequest, run } from './runs/run.js';
 import { type SettledRuns, settleRuns } from './runs/settle.js';
@@ -96,7 +96,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** Pairing requests that wait. */
   pairingRequests(): Answer<readonly PairingRequest[]>;
   /**
-   * Lets the host pair that shows this request. `request_not_ready` when it was decided or has ended, `codes_differ`
+   * Lets the host pair that shows this request. `not_ready` when it was decided or has ended, `codes_differ`
    * for another code.
    */
   approve(approval: Approval): Answer<PairingRequest>;
@@ -135,7 +135,7 @@ export interface Dispatcher extends AsyncDisposable {
   runs(query?: RunQuery): Answer<RunPage>;
   /**
    * The same script with the same arguments once more, on the hosts where it did not end with exit 0; a run of its own.
-   * `request_not_ready` while it may still run somewhere, `invalid_argument` where it failed nowhere.
+   * `not_ready` while it may still run somewhere, `invalid_argument` where it failed nowhere.
    */
   retry(reqid: string, options?: RetryOptions & { readonly async?: false }): Answer<Run>;
   /** The same, and the agents run it by themselves. */
@@ -169,8 +169,13 @@ export interface Dispatcher extends AsyncDisposable {
   readmit(name: string, options?: Governed): Answer<Renewal>;
   /** Replaces the CA without visiting an agent; maintenance goes on with what cannot be done at once. */
   rotateCa(options?: RotateOptions): Answer<CaRollover>;
-  /** Locks that are held now. */
-  locks(): Answer<readonly HeldLock[]>;
+  /** Scripts that run somewhere, or may: hosts of runs that have begun and are not settled. */
+  locks(): Answer<readonly Lock[]>;
+  /**
+   * Gives up a lock that nobody else settles: the run is `unknown` on that host then, and the script may be begun there again.
+   * `invalid_argument`: there is no such lock.
+   */
+  releaseLock(lock: { readonly host: string; readonly script: string }): Answer<readonly Lock[]>;
   /** Resolves once nothing is under way. */
   settled(): Promise<void>;
   /** Closes connections and stores; requests under way end as `aborted`. */
@@ -285,7 +290,8 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     readmit: (name, options) =>
       governed('readmit', options, (context) => readmit(context, name, options?.signal)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),
-    locks: () => within((context) => context.locks.list()),
+    locks: () => within(({ clock, runStore }) => runStore.locks(clock.now())),
+    releaseLock: (lock) => within((context) => releaseLock(context, lock)),
     settled,
     close,
     [Symbol.asyncDispose]: close,

@@ -31,18 +31,23 @@ describe('one file and several processes', () => {
     const children = ['a', 'b', 'c', 'd'].map((name) => start('hammer', directory, name, rounds));
     const reports = (await Promise.all(children.map((child) => child.next()))) as {
       decided: number;
-      locked: number;
+      exclusive: number;
+      begun: number;
     }[];
     await Promise.all(children.map((child) => child.ended()));
-    const sum = (field: 'decided' | 'locked') => reports.reduce((total, report) => total + report[field], 0);
+    const sum = (field: 'decided' | 'exclusive' | 'begun') =>
+      reports.reduce((total, report) => total + report[field], 0);
     expect(sum('decided')).toBe(rounds);
-    expect(sum('locked')).toBeGreaterThan(0);
+    expect(sum('exclusive')).toBeGreaterThan(0);
+    expect(sum('begun')).toBeGreaterThan(0);
     const names = value(await stores.registry.list()).map(({ name }) => name);
     const expected = ['a', 'b', 'c', 'd'].flatMap((child) =>
       Array.from({ length: rounds }, (_, round) => `${child}-${round}`),
     );
     expect(names).toEqual(expected.sort());
-    expect(value(await stores.locks.list())).toEqual([]);
+    const runs = value(await stores.runStore.list({ now: 3000, limit: 1000 }));
+    expect(runs.map(({ outcome }) => outcome)).toEqual(Array(sum('begun')).fill('succeeded'));
+    expect(value(await stores.runStore.locks(3000))).toEqual([]);
     expect(readdirSync(join(directory, 'locks'))).toEqual([]);
   });
 });

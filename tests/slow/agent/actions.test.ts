@@ -160,7 +160,7 @@ describe('an agent with functions', () => {
     await eventually(() => expect(log()).toContain(`begun ${reqid}`));
     expect((await control().command('cancel', reqid)).code).toBe(0);
     const { stdout } = await following.ended;
-    expect(stdout).toMatch(/\[FAIL {2}exit:126 .*\n {4}ERROR: cancelled/);
+    expect(stdout).toMatch(/\[FAIL {2}exit:-1 .*\n {4}ERROR: cancelled/);
     expect(log().at(-1)).toBe('told AbortError');
   });
 
@@ -184,10 +184,14 @@ describe('an agent with functions', () => {
     await eventually(() => expect(log()).toEqual([`begun ${first}`]));
     expect(await statusOf(first)).toMatchObject({ status: 'running' });
     const second = await control().command('run', '--async', at(agent), 'heeds');
-    expect(second.stdout).toContain('already running');
+    expect(second.stderr).toContain('Locked: already running');
+    // The agent has the last word, whoever asks.
+    expect(await ask(agent, 'heeds', [], { async: true })).toMatchObject({
+      ...{ status: 'busy', error: 'script already running' },
+    });
     expect((await control().command('cancel', first)).code).toBe(0);
     await control().command('wait', first);
-    expect(await statusOf(first)).toMatchObject({ status: 'cancelled', exit: 126 });
+    expect(await statusOf(first)).toMatchObject({ status: 'cancelled', state: 'cancelled', exit: -1 });
     open();
     const third = await submit(agent, 'chatty');
     expect((await control().command('wait', third)).code).toBe(0);

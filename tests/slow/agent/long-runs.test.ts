@@ -271,16 +271,18 @@ it('run_timeout ends an async run, and what a run leaves behind is named', async
 it('a followed run whose child goes on writing ends with its end line', async () => {
   const agent = await fresh();
   const writer = '(i=0; while [ $i -lt 60 ]; do echo x; sleep 0.05; i=$((i+1)); done) &';
-  agent.script('writer', `#!/bin/sh\n${writer}\necho started\nexit 0\n`);
+  // An agent runs a script once at a time: each of those at once has a name of its own.
+  const names = Array.from({ length: 6 }, (_, index) => `writer-${index}`);
+  for (const name of names) agent.script(name, `#!/bin/sh\n${writer}\necho started\nexit 0\n`);
   await agent.serve();
-  const once = async () => {
-    const { lines, ended, socket } = await follow(agent, 'writer', newId());
+  const once = async (name: string) => {
+    const { lines, ended, socket } = await follow(agent, name, newId());
     const end = await ended;
     expect(end).toMatchObject({ exit: 0, left_behind: { pids: expect.any(Array) } });
     expect(outputOf(lines, 'stdout').toString()).toBe(end?.['stdout']);
     socket.destroy();
   };
-  await Promise.all(Array.from({ length: 6 }, once));
+  await Promise.all(names.map(once));
 }, 60_000);
 
 it.each(['SIGTERM', 'SIGKILL'] as const)(

@@ -51,7 +51,7 @@ describe('limits', () => {
     });
   });
 
-  it('read_timeout: the dispatcher gives up, says after how long, and lets go of the lock', async () => {
+  it('read_timeout: the dispatcher gives up, says after how long, and the script stays locked until its end', async () => {
     const control = host.control();
     const agent = await fresh();
     const busy = gate();
@@ -60,10 +60,14 @@ describe('limits', () => {
     const conf = join(temporaryDirectory(), 'ctrl-exec.conf');
     writeFileSync(conf, 'dispatcher_id = control\nread_timeout = 1\n');
     const { code, stdout } = await control.command('--config', conf, 'run', at(agent), 'busy');
-    expect(stdout).toContain('ERROR: read timeout after 1 s\n');
+    expect(stdout).toMatch(/\[RUNNING {2}exit:-1 .*\]\n {4}ERROR: read timeout after 1s\n$/);
     expect(code).toBe(1);
-    expect((await control.command('list-locks', '--json')).stdout).toBe('{"ok":1,"locks":[]}\n');
+    const [, reqid = ''] = /req:([0-9a-f]{16})/.exec(stdout) ?? [];
+    const locks = async () => JSON.parse((await control.command('list-locks', '--json')).stdout).locks;
+    expect(await locks()).toMatchObject([{ host: at(agent), script: 'busy', reqid }]);
     busy.open();
+    expect((await control.command('wait', reqid)).code).toBe(0);
+    expect(await locks()).toEqual([]);
   });
 });
 
@@ -96,6 +100,7 @@ describe('raw requests', () => {
       expiry: expect.stringMatching(/^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} GMT$/),
       staged: false,
       crl_number: 0,
+      features: expect.arrayContaining(['settle']),
       reqid: '00b2',
     });
     expect(ping.statusLine).toBe('HTTP/1.0 200 OK');

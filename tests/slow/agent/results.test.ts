@@ -65,6 +65,9 @@ describe('exit codes', () => {
       {
         host: 'web-01',
         script: 'exit',
+        ...(code === 0
+          ? { state: 'succeeded' }
+          : { state: 'failed', failure: { code: 'script_failed', exit: code, may_have_run: true } }),
         exit: code,
         stdout: 'out\n',
         stderr: 'err\n',
@@ -355,7 +358,9 @@ describe('a run that does not start', () => {
     expect(locked).toMatchObject({
       code: 1,
       stdout: '',
-      stderr: `Locked: already running: ${at(agent)}:busy\n`,
+      stderr: expect.stringMatching(
+        new RegExp(`^Locked: already running: ${at(agent)}:busy \\(run [0-9a-f]{16}\\)\\n$`),
+      ),
     });
     const json = await control.command('run', '--json', at(agent), 'busy');
     expect(JSON.parse(json.stdout)).toEqual({

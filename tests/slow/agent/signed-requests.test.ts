@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
+import { value } from '../../contract/result.js';
 import { atEnd, shared } from '../../support/commands/commands.js';
 import { agentCredentials, dispatcherCredentials, gate } from '../../support/fleet/fleet.js';
 import { ran, servingFleet } from '../../support/fleet/lifecycle-fleet.js';
@@ -183,10 +184,11 @@ describe('answers', () => {
   it('that were altered on the way are no result, whoever could read them', async () => {
     const { control, library } = fleet();
     let kept = '';
-    let alteration: Alteration = (answer) => {
+    const honest: Alteration = (answer) => {
       kept = answer;
       return answer;
     };
+    let alteration = honest;
     const port = await between('web-01', () => alteration);
     const through = () => ran(library, `127.0.0.1:${port}`, 'count');
     const before = fleet().counted('web-01');
@@ -206,15 +208,23 @@ describe('answers', () => {
         changed ||= after !== answer;
         return after;
       };
-      const { exit, error, stdout } = await through();
-      expect({ what, changed, exit, error, stdout }).toEqual({
+      const { reqid, state, exit, error, stdout } = await through();
+      expect({ what, changed, state, exit, error, stdout }).toEqual({
         what,
         changed: true,
+        state: 'unknown',
         exit: -1,
         error: 'unverified result',
         stdout: '',
       });
+      const again = await library.run({ hosts: [`127.0.0.1:${port}`], script: 'count' });
+      expect(again.isErr() && again.error.code).toBe('locked');
+      alteration = honest;
+      expect(value(await library.status(reqid)).results).toMatchObject([
+        { state: 'succeeded', stdout: 'counted\n' },
+      ]);
     }
+    alteration = () => earlier;
     const said = await control.command('run', `127.0.0.1:${port}`, 'count');
     expect(said.code).toBe(1);
     expect(said.stdout).toContain('ERROR: unverified result');

@@ -32,6 +32,9 @@ const fleet = shared(async () => {
     greet: '#!/bin/sh\necho "hello $1"\necho oops >&2\n',
     counted: counted.script,
     bad: '#!/bin/sh\nexit 3\n',
+    leaves:
+      '#!/bin/sh\n(i=0; while [ $i -lt 40 ]; do echo x; sleep 0.05; i=$((i+1)); done) & echo started; exit 0\n',
+    binary: "#!/bin/sh\nprintf 'a\\377b'\n",
   };
   const web = { name: 'web-01', conf: '[tags]\nenv = prod\n', scripts, serves: true };
   const { control } = await pairedFleet({ web }, 'api_auth_default = allow\n');
@@ -68,8 +71,10 @@ describe('the client of a real API', () => {
     const found = value(await api.discover()).hosts['web-01'];
     expect(found?.status === 'ok' && found.scripts.map(({ name }) => name)).toEqual([
       'bad',
+      'binary',
       'counted',
       'greet',
+      'leaves',
     ]);
     expect(value(await api.agents({ tags: 'env=prod', limit: 5 })).agents).toHaveLength(1);
     expect(value(await api.agent('web-01')).agent.name).toBe('web-01');
@@ -112,6 +117,25 @@ describe('the client of a real API', () => {
     expect(text.join('')).toBe('hello you\n');
     expect(seen[0]?.event).toBe('begin');
     expect(seen.at(-1)).toMatchObject({ event: 'end', data: { failed: [] } });
+  });
+
+  it('follows a script that leaves a writer behind to a result that is vouched for', async () => {
+    const seen: RunStreamEvent[] = [];
+    for await (const event of client().stream({ hosts: ['web-01'], script: 'leaves' })) seen.push(event);
+    const results = seen.flatMap((each) => (each.event === 'result' ? [each.data] : []));
+    expect(results).toMatchObject([
+      {
+        state: 'succeeded',
+        exit: 0,
+        left_behind: { pids: expect.arrayContaining([expect.any(Number)]) },
+      },
+    ]);
+    expect(seen.at(-1)).toMatchObject({ event: 'end', data: { failed: [] } });
+  });
+
+  it('has the bytes of output that is not UTF-8', async () => {
+    const { results } = value(await client().run({ hosts: ['web-01'], script: 'binary' }));
+    expect(results).toMatchObject([{ stdout: 'a\ufffdb', stdout_base64: 'Yf9i' }]);
   });
 
   it('speaks over a Unix socket', async () => {

@@ -46,7 +46,7 @@ describe('the requests that the document shows', () => {
         route.id === 'unpairAgent' ? { name: 'web-02' } : params;
       const key = headers['idempotency-key'] === undefined ? {} : { 'idempotency-key': route.id };
       const path = route.path.replaceAll(/\{(\w+)\}/g, (_all, name: string) => given[name] ?? '');
-      const { status, text } = await api.ask(
+      const { status, text, json } = await api.ask(
         route.method.toUpperCase(),
         `${path}?${new URLSearchParams(query)}`,
         { ...(body && { body }), headers: { ...headers, ...key } },
@@ -56,6 +56,11 @@ describe('the requests that the document shows', () => {
       expect(status).toBeLessThan(500);
       const ofThisFleet = !/\{(reqid|id)\}/.test(route.path);
       if (ofThisFleet) expect(status).toBeLessThan(300);
+      // The next example finds no lock.
+      if (status === 202)
+        await eventually(async () =>
+          expect((await api.get(`/v1/runs/${json.reqid}`)).json).toMatchObject({ complete: true }),
+        );
     },
   );
 });
@@ -122,8 +127,8 @@ describe('over real agents', () => {
       (await control.command('run', '--json', '--async', 'web-01', 'held')).stdout,
     );
     await held.started();
-    const busy = await api.post('/run', { hosts: ['web-01'], script: 'held', async: true });
-    expect(busy.json.results).toMatchObject([{ status: 'busy' }]);
+    const again = await api.post('/run', { hosts: ['web-01'], script: 'held', async: true });
+    expect([again.status, again.json.conflicts]).toEqual([409, ['web-01:held']]);
     const watched = api.open('GET', `/v1/runs/${submitted.reqid}/events`);
     await eventually(() => expect(watched.soFar()).toContain('event: status'));
     held.open();

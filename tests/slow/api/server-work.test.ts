@@ -168,17 +168,19 @@ describe('GET /metrics', () => {
     for (const script of ['hello', 'hello', 'fail']) await run(script);
     await api.ask('/run', { body: { hosts: [], script: 'hello' } });
     await api.ask('/status/0000000000000000');
+    // Of runs that other tests have left.
+    const { locks } = (await api.ask('/v1/locks')).json;
     const { text, headers } = await api.ask('/metrics');
     expect(headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/);
     for (const line of [
-      'ctrl_exec_runs_total{mode="sync",outcome="ok"} 2',
+      'ctrl_exec_runs_total{mode="sync",outcome="succeeded"} 2',
       'ctrl_exec_runs_total{mode="sync",outcome="failed"} 1',
       'ctrl_exec_run_duration_seconds_count{mode="sync"} 3',
-      'ctrl_exec_host_results_total{result="ok"} 2',
-      'ctrl_exec_host_results_total{result="failed"} 1',
+      'ctrl_exec_host_results_total{state="succeeded"} 2',
+      'ctrl_exec_host_results_total{state="failed"} 1',
       'ctrl_exec_api_requests_total{method="POST",route="/run",status="200"} 3',
       'ctrl_exec_agents{state="current"} 1',
-      'ctrl_exec_locks_held 0',
+      `ctrl_exec_locks_held ${locks.length}`,
       'ctrl_exec_pairing_requests_waiting 0',
       'ctrl_exec_scrape_failures 0',
     ])

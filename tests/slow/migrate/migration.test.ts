@@ -69,6 +69,8 @@ it.each(['0.8', '0.12'] as const)(
       await one.startOld();
       expect(await hello(one)).toEqual(['unverified result']);
       fine(await command('edit-agent', one.name, '--legacy'));
+      // It has run, and nobody can ask it how that ended.
+      fine(await command('release-lock', one.name, 'hello'));
       expect(await hello(one, two)).toEqual([ok, ok]);
       expect(await old().ping('127.0.0.1', one.port)).toMatchObject({ status: 'ok' });
       await move();

@@ -110,7 +110,7 @@ describe('ci-pipeline', () => {
     const { code, stdout, stderr } = await rollout('stuck', 'web-01', 'db-01');
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
     expect(stdout).toMatch(/^db-01\texit 3: no\t/m);
-    expect(stdout).toMatch(/^web-01\texit -1: the request was aborted\t/m);
+    expect(stdout).toMatch(/^web-01\texit -1: stopped by the caller\t/m);
     expect(stdout).toMatch(/^web-01\tcancelling$/m);
     expect(stdout).toMatch(/: 0 of 2 done\n$/);
     const pid = readFileSync(fleet().begun, 'utf8').trim();

@@ -26,7 +26,7 @@ const short = (peer: PairingPeer) => peer.id().slice(0, 8);
 async function queued(control: PairingDispatcher, ...ids: readonly string[]) {
   const state = join(control.home, 'state');
   const stores = value(
-    await openSqliteStores({ path: join(state, 'ctrl-exec.db'), locksDirectory: join(state, 'locks') }),
+    await openSqliteStores({ path: join(state, 'ctrl-exec.db'), sessionsDirectory: join(state, 'locks') }),
   );
   const now = Date.now();
   for (const id of ids) {

@@ -32,13 +32,16 @@ const json = async (...words: string[]) => {
 };
 
 describe('a run that the agents do by themselves', () => {
-  it('that is busy or cannot be reached on one host is accepted on the other', async () => {
-    const { control, two, job, daemons } = await serving();
-    quick(two, 'job2', 'exit 3');
+  it('that runs already is locked, and where its lock was released its agent is busy', async () => {
+    const { control, job, daemons } = await serving();
     const first = await submitted('web-01', 'job');
     await job.started(1);
     const [, second] = daemons;
     await second?.stop();
+    const locked = await control.command('run', '--async', ...both, 'job');
+    const stderr = `Locked: already running: web-01:job (run ${first})\n`;
+    expect(locked).toMatchObject({ code: 1, stdout: '', stderr });
+    expect((await control.command('release-lock', 'web-01', 'job')).code).toBe(0);
     const again = await control.command('run', '--async', ...both, 'job');
     expect(again.code).toBe(1);
     expect(again.stdout).toMatch(/^Submitted: [0-9a-f]{16}\n/);
@@ -48,11 +51,15 @@ describe('a run that the agents do by themselves', () => {
     const status = await json('status', id);
     expect(status).toMatchObject({
       complete: true,
-      hosts: { 'web-01': { status: 'busy' }, 'web-02': { status: 'error' } },
+      hosts: {
+        'web-01': { status: 'busy', state: 'refused' },
+        'web-02': { status: 'error', state: 'unreachable' },
+      },
     });
     expect((await control.command('wait', id)).code).toBe(1);
     job.open();
-    expect((await control.command('wait', first)).code).toBe(0);
+    expect(job.starts()).toBe(1);
+    expect((await json('status', first)).hosts).toMatchObject({ 'web-01': { state: 'unknown' } });
   });
 
   it('is stopped from another terminal, on one host and then on all', async () => {
@@ -63,15 +70,18 @@ describe('a run that the agents do by themselves', () => {
     expect(one).toMatchObject({ code: 0, ok: 1, results: [{ host: 'web-02', status: 'cancelling' }] });
     await eventually(async () =>
       expect((await json('status', reqid)).hosts).toMatchObject({
-        'web-01': { status: 'running' },
-        'web-02': { status: 'cancelled' },
+        'web-01': { status: 'running', state: 'running' },
+        'web-02': { status: 'cancelled', state: 'cancelled', exit: -1 },
       }),
     );
     const rest = await json('cancel', reqid);
     expect(rest.results).toMatchObject([{ status: 'cancelling' }, { status: 'done' }]);
     const waited = await control.command('wait', reqid);
     expect(waited.code).toBe(1);
-    expect(waited.stdout).toContain('==> web-01  [CANCELLED');
+    for (const host of both)
+      expect(waited.stdout).toMatch(
+        new RegExp(`^==> ${host} {2}\\[FAIL {2}exit:-1 .*\\n {4}ERROR: cancelled$`, 'm'),
+      );
     expect((await json('cancel', reqid, 'web-09')).error).toContain('"web-09" is no host of run');
   });
 
@@ -99,7 +109,7 @@ describe('a run that the agents do by themselves', () => {
     const reqid = await submitted('web-01', 'job');
     await job.started(1);
     const waiting = control.start('wait', reqid);
-    await daemons[0]?.shows(/ACTION=result-given/, 'stderr');
+    await daemons[0]?.shows(/ACTION=settle-answered .*STATUS=running/, 'stderr');
     const interrupted = await waiting.stop('SIGINT');
     expect(interrupted.code).toBe(130);
     expect(interrupted.stderr).toBe(
@@ -115,18 +125,22 @@ describe('a run whose end was not waited for', () => {
     const { control, job } = await serving();
     const gaveUp = await control.command('run', 'web-01', 'job');
     expect(gaveUp.code).toBe(1);
-    expect(gaveUp.stdout).toContain('    ERROR: read timeout after 2 s\n');
+    expect(gaveUp.stdout).toMatch(
+      /^==> web-01 {2}\[RUNNING {2}exit:-1 .*\n {4}ERROR: read timeout after 2s\n$/,
+    );
     const reqid = /req:([0-9a-f]{16})/.exec(gaveUp.stdout)?.[1] ?? '';
     expect(gaveUp.stderr).toContain(`"ctrl-exec status ${reqid}" asks again`);
     const before = await json('status', reqid);
-    expect(before).toMatchObject({ mode: 'sync', complete: true, pending: ['web-01'] });
-    expect(before.results).toMatchObject([{ exit: -1, error: 'read timeout after 2 s' }]);
+    expect(before).toMatchObject({ mode: 'sync', complete: false, pending: ['web-01'] });
+    expect(before.results).toMatchObject([{ state: 'running', exit: -1 }]);
+    expect((await json('list-locks')).locks).toMatchObject([{ host: 'web-01', script: 'job', reqid }]);
     job.open();
     const waited = await control.command('wait', reqid);
     expect([waited.code, waited.stdout]).toEqual([0, expect.stringContaining('done\n')]);
     const after = await json('status', reqid);
-    expect(after.results).toMatchObject([{ host: 'web-01', exit: 0, stdout: 'done\n', reqid }]);
-    expect(after).toMatchObject({ pending: [], completed: expect.any(Number) });
+    expect(after.results).toMatchObject([{ state: 'succeeded', exit: 0, stdout: 'done\n', reqid }]);
+    expect(after).toMatchObject({ complete: true, pending: [], completed: expect.any(Number) });
+    expect((await json('list-locks')).locks).toEqual([]);
   });
 
   it('is fetched by status, and can be stopped, after the command was killed', async () => {
@@ -136,12 +150,14 @@ describe('a run whose end was not waited for', () => {
     const held = await json('list-locks');
     const reqid = held.locks[0].reqid;
     const during = await json('status', reqid);
-    expect(during).toMatchObject({ mode: 'sync', complete: false, pending: ['web-01'], results: [] });
+    expect(during).toMatchObject({ mode: 'sync', complete: false, pending: ['web-01'] });
+    expect(during.results).toMatchObject([{ state: 'running', exit: -1 }]);
     await running.stop('SIGKILL');
     expect(await json('cancel', reqid)).toMatchObject({ results: [{ status: 'cancelling' }] });
     expect((await control.command('wait', reqid)).code).toBe(1);
     const after = await json('status', reqid);
-    expect(after).toMatchObject({ complete: true, pending: [], results: [{ host: 'web-01' }] });
+    expect(after).toMatchObject({ complete: true, pending: [] });
+    expect(after.results).toMatchObject([{ host: 'web-01', state: 'cancelled', exit: -1 }]);
   });
 
   it('ends by the timeout of the script, which its agent keeps', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { freePort, type Started, shared } from '../../support/commands/commands.js';
-import { gate, pairedFleet } from '../../support/fleet/fleet.js';
+import { configure, gate, pairedFleet } from '../../support/fleet/fleet.js';
+import { stallingProxy } from '../../support/network/holding-proxy.js';
 
 const fleet = shared(() => pairedFleet({ one: 'web-01', two: 'web-02' }));
 
@@ -46,6 +47,20 @@ describe('a run that is followed', () => {
     await one.serve();
     const { code, stdout } = await control.command('run', '--follow', 'web-01', 'writer');
     expect([code, stdout]).toEqual([0, expect.stringContaining('web-01: started')]);
+    expect(stdout).not.toContain('UNVERIFIED');
+  });
+
+  it('is all of its output where the result has head and tail of it, or bytes that are no text', async () => {
+    const { control, one } = fleet();
+    one.script('long', "#!/bin/sh\nhead -c 2000000 /dev/zero | tr '\\0' x\nprintf '\\377' >&2\n");
+    configure(one, 'max_output = 1001\n');
+    await one.serve();
+    const { code, stdout } = await control.command('run', '--follow', 'web-01', 'long');
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringContaining('TRUNCATED: stdout: head and tail of 2000000'),
+    ]);
+    expect(stdout).not.toContain('UNVERIFIED');
   });
 
   it('that loses its agent says that the output was not authenticated, and keeps nothing of it', async () => {
@@ -56,18 +71,21 @@ describe('a run that is followed', () => {
     await daemons[0].stop('SIGKILL');
     const { code, stdout, stderr } = await following.ended;
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: no answer from .*closed/m);
+    expect(stdout).toMatch(/^==> web-01 {2}\[UNKNOWN {2}exit:-1 .*\n {4}ERROR: no answer from .*closed/m);
     expect(stdout).toMatch(/^ {4}UNVERIFIED: the output of web-01 above was never authenticated$/m);
     expect(stderr).toContain(
-      `No end was heard of web-01, where the script may go on: "ctrl-exec status ${reqid}"`,
+      `No end is known of web-01, where the script may go on: "ctrl-exec status ${reqid}"`,
     );
     const recorded = JSON.parse((await control.command('status', reqid, '--json')).stdout);
     expect(recorded.results).toMatchObject([
-      { exit: -1, stdout: '', stderr: '', fetch_error: expect.stringContaining('nothing listens') },
+      {
+        ...{ state: 'unknown', exit: -1, stdout: '', stderr: '' },
+        fetch_error: expect.stringContaining('nothing listens'),
+      },
     ]);
     await one.serve();
     const after = await control.command('status', reqid);
-    expect(after.stdout).toContain('lost');
+    expect(after.stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: lost: /m);
     jobs[0].open();
   });
 
@@ -77,9 +95,11 @@ describe('a run that is followed', () => {
     const following = control.start('run', '--follow', down, 'web-01', 'job');
     const reqid = await idOf(following);
     await following.shows(/^web-01: some$/m);
-    const { code, stderr } = await following.stop('SIGINT');
+    const { code, stdout, stderr } = await following.stop('SIGINT');
     expect(code).toBe(130);
-    expect(stderr).toContain('No end was heard of web-01, where the script may go on');
+    expect(stdout).toMatch(/^==> web-01 {2}\[RUNNING {2}exit:-1 .*\n {4}ERROR: stopped by the caller\n/m);
+    expect(stdout).toMatch(/^ {4}UNVERIFIED: the output of web-01 above was never authenticated$/m);
+    expect(stderr).toContain('Interrupted: what has begun goes on.');
     expect(stderr).toContain(`"ctrl-exec cancel ${reqid}" stops it`);
     jobs[0].open();
     const waited = await control.command('wait', reqid);
@@ -99,6 +119,28 @@ describe('a run that is followed', () => {
       expect(waited.stdout).toMatch(new RegExp(`^==> ${host} {2}\\[OK`, 'm'));
   });
 
+  it('whose stream breaks before its end, which its agent can tell, does not pass a part of the output off as all', async () => {
+    const { control, one, jobs, daemons } = await serving('echo some');
+    const proxy = await stallingProxy(one.port);
+    const move = (port: number) => control.command('edit-agent', 'web-01', '--agent-port', String(port));
+    expect((await move(proxy.port)).code).toBe(0);
+    const following = control.start('run', '--follow', 'web-01', 'job');
+    const reqid = await idOf(following);
+    await following.shows(/^web-01: some$/m);
+    proxy.stall();
+    jobs[0].open();
+    await daemons[0].shows(new RegExp(`ACTION=run-end .*REQID=${reqid}`), 'stderr');
+    proxy.cut();
+    const { code, stdout } = await following.ended;
+    await move(one.port);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^==> web-01 {2}\[OK {2}exit:0 /m);
+    expect(stdout).toContain(
+      `    UNVERIFIED: the output of web-01 above was never authenticated: "ctrl-exec status ${reqid}" shows what is\n`,
+    );
+    expect((await control.command('status', reqid)).stdout).toContain('\nsome\ndone\n');
+  });
+
   it('can be stopped from another terminal', async () => {
     const { control } = await serving('echo some');
     const following = control.start('run', '--follow', 'web-01', 'job');
@@ -107,8 +149,7 @@ describe('a run that is followed', () => {
     expect((await control.command('cancel', reqid)).code).toBe(0);
     const { code, stdout } = await following.ended;
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:126 /m);
-    expect(stdout).toContain('    ERROR: ');
+    expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: cancelled\n$/m);
   });
 
   it('is not also async, nor JSON', async () => {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import Libsql from 'libsql';
 import { describe, expect, it } from 'vitest';
 import { type AgentOnDisk, type DispatcherOnDisk, shared } from '../../support/commands/commands.js';
-import { at, type Gate, gate, pairedFleet, runOne, twin } from '../../support/fleet/fleet.js';
+import { at, eventually, type Gate, gate, pairedFleet, runOne, twin } from '../../support/fleet/fleet.js';
 
 /** Agents that are paired and do not serve: their twins do. */
 const fleet = shared(() => pairedFleet({ web: 'web-01', db: 'db-01' }));
@@ -31,17 +31,18 @@ describe('locks', () => {
         host,
         script: 'busy',
         reqid: expect.stringMatching(/^[0-9a-f]{16}$/),
-        pid: running.child.pid,
         since: expect.stringMatching(/Z$/),
       },
     ]);
     const [header = '', dashes = '', line = ''] = (await control.command('list-locks')).stdout.split('\n');
-    expect(header).toMatch(/^HOST +SCRIPT +REQID +PID +SINCE$/);
+    expect(header).toMatch(/^HOST +SCRIPT +REQID +SINCE$/);
     expect(dashes).toMatch(/^-+$/);
-    expect(line).toMatch(new RegExp(`^${host} +busy +[0-9a-f]{16} +${running.child.pid} +\\d{4}-`));
+    expect(line).toMatch(new RegExp(`^${host} +busy +[0-9a-f]{16} +\\d{4}-`));
 
     const refused = await control.command('run', host, 'busy');
-    expect(refused).toMatchObject({ code: 1, stderr: `Locked: already running: ${host}:busy\n` });
+    const { reqid } = (await locks(control))[0];
+    const stderr = `Locked: already running: ${host}:busy (run ${reqid})\n`;
+    expect(refused).toMatchObject({ code: 1, stdout: '', stderr });
     expect(await runOne(control, host, 'other')).toMatchObject({ exit: 0, stdout: 'other\n' });
 
     busy.open();
@@ -50,18 +51,24 @@ describe('locks', () => {
     expect(busy.starts()).toBe(1);
   });
 
-  it('a command that was killed holds nothing', async () => {
+  it('what a command that was killed has begun stays locked as long as it runs, and no longer', async () => {
     const { control, web } = fleet();
     const busy = gate();
     const host = await busyTwin(web, busy);
     const killed = control.start('run', host, 'busy');
     await busy.started();
     await killed.stop('SIGKILL');
-    expect(await locks(control)).toEqual([]);
-    const next = control.start('run', host, 'busy');
-    await busy.started(2);
+    const [{ reqid }] = await locks(control);
+    expect(await locks(control)).toMatchObject([{ host, script: 'busy', reqid }]);
+    const refused = await control.command('run', host, 'busy');
+    const stderr = `Locked: already running: ${host}:busy (run ${reqid})\n`;
+    expect(refused).toMatchObject({ code: 1, stdout: '', stderr });
     busy.open();
-    expect((await next.ended).code).toBe(0);
+    // Nobody has asked for its end: whoever finds the lock in the way does.
+    await eventually(async () => expect((await control.command('run', host, 'busy')).code).toBe(0));
+    expect(busy.starts()).toBe(2);
+    expect(await locks(control)).toEqual([]);
+    expect((await control.command('wait', reqid)).stdout).toMatch(/\[OK {2}exit:0 .*\]\ndone\n$/);
   });
 
   it('of several hosts are taken all or not at all', async () => {
@@ -72,8 +79,10 @@ describe('locks', () => {
     const running = control.start('run', first, 'busy');
     await one.started();
     const both = await control.command('run', second, first, 'busy');
-    expect(both).toMatchObject({ code: 1, stdout: '', stderr: `Locked: already running: ${first}:busy\n` });
-    expect((await locks(control)).map(({ host }: { host: string }) => host)).toEqual([first]);
+    const [{ reqid }, ...others] = await locks(control);
+    const stderr = `Locked: already running: ${first}:busy (run ${reqid})\n`;
+    expect(both).toMatchObject({ code: 1, stdout: '', stderr });
+    expect(others).toEqual([]);
     expect(two.starts()).toBe(0);
 
     const alone = control.start('run', second, 'busy');
@@ -99,7 +108,7 @@ describe('locks', () => {
   });
 });
 
-it('an agent that dies while a script runs is reported, and its lock is free', async () => {
+it('an agent that dies while a script runs is reported, and its lock stays until it has said what became of it', async () => {
   const { control, web } = fleet();
   const busy = gate();
   const mortal = await twin(web);
@@ -110,10 +119,12 @@ it('an agent that dies while a script runs is reported, and its lock is free', a
   await daemon.stop('SIGKILL');
   const { code, stdout } = await running.ended;
   expect(JSON.parse(stdout).results).toMatchObject([
-    { host: 'web-01', exit: -1, error: expect.stringContaining('nothing listens on') },
     {
-      host: at(mortal),
-      exit: -1,
+      ...{ host: 'web-01', state: 'unreachable', exit: -1 },
+      error: expect.stringContaining('nothing listens on'),
+    },
+    {
+      ...{ host: at(mortal), state: 'unknown', exit: -1 },
       stdout: '',
       error: expect.stringContaining(
         `no answer from ${at(mortal)}: the connection broke before an answer came`,
@@ -121,7 +132,15 @@ it('an agent that dies while a script runs is reported, and its lock is free', a
     },
   ]);
   expect(code).toBe(1);
-  expect(JSON.parse((await control.command('list-locks', '--json')).stdout).locks).toEqual([]);
+  const locks = async () => JSON.parse((await control.command('list-locks', '--json')).stdout).locks;
+  expect(await locks()).toMatchObject([{ host: at(mortal), script: 'busy' }]);
+  const refused = await control.command('run', at(mortal), 'busy');
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('Locked: already running')]);
+  await mortal.serve();
+  busy.open();
+  expect((await control.command('run', at(mortal), 'busy')).code).toBe(0);
+  expect(busy.starts()).toBe(2);
+  expect(await locks()).toEqual([]);
 });
 
 it('what a script answered is shown also where it cannot be recorded', async () => {

@@ -146,7 +146,7 @@ export async function aged(
   const state = join(control.home, 'state');
   const opened = await openSqliteStores({
     path: join(state, 'ctrl-exec.db'),
-    locksDirectory: join(state, 'locks'),
+    sessionsDirectory: join(state, 'locks'),
   });
   const { registry, close } = value(opened);
   const now = Date.now();

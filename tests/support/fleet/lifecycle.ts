@@ -1,5 +1,5 @@
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
-import { memoryLocks } from '../../../src/adapters/memory/locks.js';
+import { memoryMutex } from '../../../src/adapters/memory/mutex.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
@@ -84,7 +84,7 @@ function controlOver(
     ...ports,
     keyStore,
     authority: x509CertificateAuthority({ keyStore, random: ports.random, crypto }),
-    locks: memoryLocks(),
+    mutex: memoryMutex(),
     transport: lossy(network.transport('192.0.2.1'), state),
   };
   const dispatcher = createDispatcher(() =>
@@ -249,6 +249,8 @@ export async function runFails(
   argument = 'you',
 ): Promise<string | undefined> {
   const outcome = await dispatcher.run({ hosts: [name], script: 'greet', args: [argument] });
+  // Somebody else runs it there at this moment: that is no failure of the fleet.
+  if (outcome.isErr() && outcome.error.code === 'locked') return undefined;
   if (outcome.isErr()) return outcome.error.message;
   const [result] = outcome.value.results;
   if (!result) return 'no result';

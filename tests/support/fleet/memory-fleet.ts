@@ -7,7 +7,7 @@ import { memoryFileSystem } from '../../../src/adapters/memory/file-system.js';
 import { memoryJobs } from '../../../src/adapters/memory/jobs.js';
 import { memoryJoinTokens } from '../../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
-import { memoryLocks } from '../../../src/adapters/memory/locks.js';
+import { memoryMutex } from '../../../src/adapters/memory/mutex.js';
 import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
 import { memoryPairingQueue } from '../../../src/adapters/memory/pairing-queue.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
@@ -105,8 +105,9 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     joinTokens: memoryJoinTokens(),
     keyStore,
     listener: network.listener(host),
-    locks: memoryLocks(),
+    mutex: memoryMutex(),
     pairingQueue: memoryPairingQueue(),
+    principal: 'os:tester',
     random,
     registry: memoryRegistry(),
     revocations: memoryRevocations(),

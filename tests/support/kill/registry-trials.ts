@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { start } from '../commands/commands.js';
+import { eventually } from '../fleet/fleet.js';
 import { control, copy, noLocks, type Row, refuses, rowsOf, succeeds, type Templates } from './fleet.js';
 import { leftovers } from './looks.js';
 import type { Outcome, Round, Trial } from './rounds.js';
@@ -108,7 +109,7 @@ export function registryTrials(templates: () => Templates): readonly Trial[] {
   ];
 }
 
-/** The dispatcher's side of a run is killed; the script has run once or not at all. */
+/** The dispatcher's side of a run is killed; the script has run once or not at all, and its lock is in the way no longer than it runs. */
 async function killedRun(place: string, templates: Templates): Promise<Round> {
   const home = copy(templates.paired, place, 'dispatcher');
   const agentHome = copy(templates.agent, place, 'agent');
@@ -126,13 +127,13 @@ async function killedRun(place: string, templates: Templates): Promise<Round> {
     writes: [join(home, 'state')],
     begin: (options) => ({ command: start('ctrl-exec', args, { home, ...options }) }),
     judge: async () => {
-      await noLocks(home);
       killed = runs();
       if (killed > 1) throw new Error('the script ran twice');
       return killed === 1 ? 'new' : 'old';
     },
     again: async () => {
-      await succeeds(control(home, ...args));
+      await eventually(async () => void (await succeeds(control(home, ...args))));
+      await noLocks(home);
       // What was on its way when the dispatcher died may have arrived since.
       if (![killed + 1, 2].includes(runs())) throw new Error(`${runs()} runs in all`);
       await daemon.stop();

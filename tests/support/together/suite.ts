@@ -90,7 +90,9 @@ export function testTogether(seconds: number): void {
       asked.reduce((all, count) => all + count, 0),
     );
     expect(numberIn(database, 'SELECT count(*) FROM runs WHERE completed_at IS NULL')).toBe(0);
-    expect(numberIn(database, 'SELECT count(*) FROM locks')).toBe(0);
+    expect(
+      numberIn(database, 'SELECT count(*) FROM run_hosts WHERE begun_at IS NOT NULL AND settled_at IS NULL'),
+    ).toBe(0);
     const paired = "SELECT count(*) FROM pairing_requests WHERE state = 'active'";
     expect(numberIn(database, paired)).toBe(names.length + 1 + (work[3]?.counts['pairings'] ?? 0));
     expect(numberIn(database, 'SELECT count(*) FROM pairing_requests')).toBe(numberIn(database, paired));

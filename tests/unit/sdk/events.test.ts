@@ -13,6 +13,7 @@ import type { KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing/options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { failure, value } from '../../contract/result.js';
+import { holdLock } from '../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../support/fleet/events.js';
 import { gatedProgram } from '../../support/fleet/gated-programs.js';
 import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/fleet/lifecycle.js';
@@ -193,6 +194,8 @@ async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: 
   const { reqid } = value(await dispatcher.submit(order));
   value(await fleet.settle(dispatcher.wait(reqid, { caller })));
   value(await dispatcher.cancel(reqid, { caller }));
+  await holdLock(control, 'web-01', 'left');
+  value(await dispatcher.releaseLock({ host: 'web-01', script: 'left' }));
 
   control.hook = { kind: 'exited', code: 2 };
   for (const outcome of await ask()) expect(failure(outcome).code).toBe('denied');
@@ -232,7 +235,7 @@ async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: 
   await ask();
 
   const full = errorOf('store_failed', 'disk full', { operation: 'run.complete', reason: 'ENOSPC' });
-  Object.assign(control.context.runStore, { complete: () => errAsync(full) });
+  Object.assign(control.context.runStore, { settle: () => errAsync(full) });
   await ask();
 
   value(await dispatcher.editAgent('web-01', { rename: 'web-09', port: 8443 }));

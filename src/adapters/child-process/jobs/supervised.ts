@@ -211,7 +211,8 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
   };
 
   return {
-    start: ({ program, ...header }) =>
+    // Programs run one at a time of a script.
+    start: ({ program, concurrency: _, ...header }) =>
       new ResultAsync(
         start(header, program).catch((thrown) => err(fileFailed(directory, 'record a job in', thrown))),
       ),

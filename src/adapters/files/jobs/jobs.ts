@@ -72,9 +72,9 @@ export const fileJobs = (options: FileJobsOptions): Jobs => {
     return opened;
   };
   return {
-    start: ({ program, ...header }) =>
+    start: ({ program, concurrency, ...header }) =>
       open().andThen((jobs) =>
-        closing ? closedJobs(directory) : new ResultAsync(jobs.start(header, program)),
+        closing ? closedJobs(directory) : new ResultAsync(jobs.start(header, program, concurrency)),
       ),
     find: (key) => open().andThen((jobs) => ResultAsync.fromSafePromise(jobs.find(key))),
     running: () => open().map((jobs) => jobs.running()),
@@ -93,7 +93,11 @@ const closedJobs = (directory: string): ResultAsync<never, FileFailure> =>
   new ResultAsync(Promise.resolve(err(systemFailure(directory, 'write', 'EBADF', 'it was closed'))));
 
 interface OpenJobs {
-  start(header: JobHeader, program: Program): Promise<Result<JobStart, FileFailure>>;
+  start(
+    header: JobHeader,
+    program: Program,
+    concurrency: number | undefined,
+  ): Promise<Result<JobStart, FileFailure>>;
   find(key: JobKey): Promise<Job | undefined>;
   running(): readonly JobHeader[];
   wait(key: JobKey, signal?: AbortSignal): Promise<Job | undefined>;
@@ -184,12 +188,16 @@ function jobsOn(
     await conclude(directory, kept, endOf(outcome, why, now()));
   };
 
-  const start = async (header: JobHeader, program: Program): Promise<Result<JobStart, FileFailure>> => {
+  const start = async (
+    header: JobHeader,
+    program: Program,
+    concurrency = 1,
+  ): Promise<Result<JobStart, FileFailure>> => {
     const name = nameOf(header);
     const known = await jobOf(name, header);
     if (known !== undefined) return ok({ kind: 'known', job: known });
-    const same = living().find((each) => each.header.script === header.script);
-    if (same !== undefined) return ok({ kind: 'busy', running: same.header });
+    const same = living().filter((each) => each.header.script === header.script);
+    if (same[0] && same.length >= concurrency) return ok({ kind: 'busy', running: same[0].header });
     if (shelf.size >= capacity) return ok({ kind: 'full' });
     const recorded = await write(directory, header, { status: 'running' });
     if (recorded.isErr()) {
@@ -237,7 +245,7 @@ function jobsOn(
   };
 
   return {
-    start: (header, program) => inTurn(() => start(header, program)),
+    start: (header, program, concurrency) => inTurn(() => start(header, program, concurrency)),
     find: (key) => jobOf(nameOf(key), key),
     running: () =>
       living()

@@ -69,7 +69,10 @@ export const memoryLegacyPairing = (
         const onGone = () => settle(err(failed ?? aborted()));
         const seconds = timeout / 1000;
         const message = `no answer from ${host}:${port} within ${seconds} s`;
-        const timer = setTimeout(() => hangUp(failure('timed_out', message, { phase, seconds })), timeout);
+        const timer = setTimeout(
+          () => hangUp(failure('timed_out', message, { phase, timeoutMs: seconds * 1000 })),
+          timeout,
+        );
         const settle = (answered: Answered) => {
           clearTimeout(timer);
           gone.signal.removeEventListener('abort', onGone);

@@ -185,7 +185,7 @@ export const memoryTransport = (
       if (done.aborted) return;
       const seconds = request.answerTimeout / 1000;
       const message = `no answer from ${place} within ${seconds} s`;
-      const late = failure('timed_out', message, { phase: 'answer', seconds });
+      const late = failure('timed_out', message, { phase: 'answer', timeoutMs: seconds * 1000 });
       timer = setTimeout(() => giveUp(late), request.answerTimeout);
     };
     done.addEventListener('abort', stopClock);

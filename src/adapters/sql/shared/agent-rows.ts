@@ -11,6 +11,8 @@ interface StoredStanding {
   readonly crlNumber: number;
   readonly lastContact?: number;
   readonly speaks?: 'signed' | 'unsigned';
+  readonly features?: readonly string[];
+  readonly concurrency?: Readonly<Record<string, number>>;
 }
 
 interface AgentRow {
@@ -47,7 +49,13 @@ const isEndpoint = shape<AgentEndpoint>(
 
 const isStanding = shape<StoredStanding>(
   { serials: listOf(text), crlNumber: integer },
-  { caSet: text, lastContact: integer, speaks: oneOf('signed', 'unsigned') },
+  {
+    caSet: text,
+    lastContact: integer,
+    speaks: oneOf('signed', 'unsigned'),
+    features: listOf(text),
+    concurrency: dictionaryOf(integer),
+  },
 );
 
 const isAgentRow = shape<AgentRow>(
@@ -92,13 +100,11 @@ export const pinOf = (row: PinRow): KeyPin => ({
   ...(row.renewal === 0 ? {} : { renewal: true as const }),
 });
 
-const standingOf = ({ serials, caSet, crlNumber, lastContact, speaks }: StoredStanding): AgentStanding => ({
-  serials,
-  caSet,
-  crlNumber,
-  lastContact,
-  speaks,
-});
+const standingOf = (stored: StoredStanding): AgentStanding => {
+  const { serials, caSet, crlNumber, lastContact, speaks, features, concurrency } = stored;
+  const abilities = { ...(features && { features }), ...(concurrency && { concurrency }) };
+  return { serials, caSet, crlNumber, lastContact, speaks, ...abilities };
+};
 
 const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({
   name: row.name,

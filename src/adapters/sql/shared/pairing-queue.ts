@@ -88,10 +88,10 @@ const find = (tx: Transaction, id: string): Result<PairingRequest | undefined, S
 const known = (
   tx: Transaction,
   id: string,
-): Result<PairingRequest, CtrlExecError<'request_unknown'> | StoreFailed> =>
+): Result<PairingRequest, CtrlExecError<'pairing_unknown'> | StoreFailed> =>
   find(tx, id).andThen((request) =>
     request === undefined
-      ? err(failure('request_unknown', `there is no pairing request ${id}`, { id }))
+      ? err(failure('pairing_unknown', `there is no pairing request ${id}`, { id }))
       : ok(request),
   );
 
@@ -149,7 +149,7 @@ export const sqlitePairingQueue = (database: Database): PairingQueue => ({
         const state = whyUndecidable(request, now);
         if (state === undefined) return replace(tx, decided(request, decision));
         const message = `pairing request ${id} cannot be decided: it is ${state}`;
-        return err(failure('request_not_ready', message, { id, state }));
+        return err(failure('not_ready', message, { id, state }));
       }),
     ),
 

@@ -1,90 +1,57 @@
+import { sql } from 'kysely';
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import { failure } from '../../../domain/core/errors.js';
+import { failure, type Lock } from '../../../domain/core/errors.js';
+import { knownFor, lastSign, later } from '../../../domain/runs/host-result.js';
+import type { RunMode, RunRecord } from '../../../domain/runs/record.js';
+import type { HostStart, RunBegin, RunStart, RunStore } from '../../../ports/run-store.js';
 import {
-  type HostResult,
-  type HostState,
-  laterResult,
-  laterState,
-  type RunMode,
-  type RunRecord,
-  type Submission,
-} from '../../../domain/runs/record.js';
-import { verdictOf } from '../../../domain/runs/summary.js';
-import type { RunStart, RunStore } from '../../../ports/run-store.js';
-import { listRuns } from './run-list.js';
-import { type Guard, integer, listOf, oneOf, orNull, quantity, shape, text } from './shape.js';
-import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';
+  columnsOf,
+  endRun,
+  hostResultOf,
+  hostsOfRun,
+  lockOf,
+  lockRows,
+  settledAs,
+  writeHost,
+} from './run-hosts.js';
+import { listRuns, liveSessions } from './run-list.js';
+import type { Sessions } from './sessions.js';
+import { integer, listOf, oneOf, orNull, shape, text } from './shape.js';
+import type { Database, StoreFailed, Transaction } from './transaction.js';
 
 interface RunRow {
   readonly reqid: string;
   readonly script: string;
-  readonly hosts: readonly string[];
   readonly username: string;
+  readonly principal: string | null;
+  readonly session: string | null;
   readonly started_at: number;
   readonly completed_at: number | null;
   readonly mode: RunMode;
   readonly source_ip: string;
   readonly args: readonly string[] | null;
-  readonly submissions: readonly Submission[] | null;
   readonly retry_of: string | null;
   readonly idempotency_key: string | null;
   readonly caller_digest: string | null;
+  readonly token_mac: string | null;
 }
-
-const isSubmission = shape<Submission>(
-  {
-    host: text,
-    status: oneOf('accepted', 'busy', 'error'),
-    rtt: quantity,
-    reqid: text,
-  },
-  { error: text },
-);
 
 const isRunRow = shape<RunRow>(
   {
     reqid: text,
     script: text,
-    hosts: listOf(text),
     username: text,
+    principal: orNull(text),
+    session: orNull(text),
     started_at: integer,
     completed_at: orNull(integer),
     mode: oneOf('sync', 'async'),
     source_ip: text,
     args: orNull(listOf(text)),
-    submissions: orNull(listOf(isSubmission)),
     retry_of: orNull(text),
     idempotency_key: orNull(text),
     caller_digest: orNull(text),
-  },
-  {},
-);
-
-const always: Guard<true> = (value): value is true => value === true;
-
-const isTruncated = shape<NonNullable<HostResult['truncated']>>({}, { stdout: quantity, stderr: quantity });
-
-/** One row a host and JSON within: output may hold any character, and all of it together outgrows one string. */
-const isResultRow = shape<{ result: HostResult }>(
-  {
-    result: shape<HostResult>(
-      { host: text, script: text, exit: quantity, stdout: text, stderr: text, rtt: quantity, reqid: text },
-      { error: text, truncated: isTruncated, reportedHostname: text, unheard: always },
-    ),
-  },
-  {},
-);
-
-/** The same for a run whose mode is async. */
-const isStateRow = shape<{ result: HostState }>(
-  {
-    result: shape<HostState>(
-      {
-        host: text,
-        status: oneOf('accepted', 'running', 'done', 'expired', 'busy', 'error', 'cancelled', 'lost'),
-      },
-      { exit: quantity, stdout: text, stderr: text, truncated: isTruncated, error: text, unheard: always },
-    ),
+    token_mac: orNull(text),
   },
   {},
 );
@@ -95,160 +62,205 @@ const findRun = (
   value: string,
 ): Result<RunRow | undefined, StoreFailed> =>
   tx
-    .rows(tx.query.selectFrom('runs').selectAll().where(column, '=', value), isRunRow, [
-      'hosts',
-      'args',
-      'submissions',
-    ])
+    .rows(tx.query.selectFrom('runs').selectAll().where(column, '=', value), isRunRow, ['args'])
     .map(([row]) => row);
 
-const entriesOf = (tx: Transaction, reqid: string) =>
-  tx.query.selectFrom('run_results').select('result').where('reqid', '=', reqid).orderBy('position');
-
-const recordOf = (tx: Transaction, row: RunRow | undefined): Result<RunRecord | undefined, StoreFailed> =>
+const recordOf = (
+  tx: Transaction,
+  sessions: Sessions,
+  row: RunRow | undefined,
+): Result<RunRecord | undefined, StoreFailed> =>
   safeTry(function* () {
     if (row === undefined) return ok(undefined);
-    const { reqid, mode, submissions, retry_of, idempotency_key: key, caller_digest } = row;
-    const entries = entriesOf(tx, reqid);
-    const results = mode === 'sync' ? yield* tx.rows(entries, isResultRow, ['result']) : [];
-    const states = mode === 'async' ? yield* tx.rows(entries, isStateRow, ['result']) : [];
+    const { reqid, retry_of, idempotency_key: key, caller_digest, token_mac: tokenMac } = row;
+    const hosts = yield* hostsOfRun(tx, reqid);
+    const underWay = row.session !== null && (yield* sessions.isAlive(row.session));
     return ok({
       reqid,
       script: row.script,
-      hosts: row.hosts,
       args: row.args ?? undefined,
-      mode,
+      mode: row.mode,
+      principal: row.principal ?? undefined,
       username: row.username,
       sourceIp: row.source_ip,
       startedAt: row.started_at,
       completedAt: row.completed_at ?? undefined,
-      results: results.map(({ result }) => result),
-      states: states.map(({ result }) => result),
-      ...(submissions && { submissions }),
+      underWay,
+      results: hosts.map(hostResultOf),
       ...(retry_of !== null && { retryOf: retry_of }),
-      ...(key !== null && { idempotency: { key, callerDigest: caller_digest ?? '' } }),
+      ...(key !== null && {
+        idempotency: { key, callerDigest: caller_digest ?? '', ...(tokenMac !== null && { tokenMac }) },
+      }),
     });
   });
 
-const unknown = (reqid: string) => err(failure('request_unknown', `there is no run ${reqid}`, { id: reqid }));
-
-const rowOf = (entry: HostResult | HostState) => ({
-  result: JSON.stringify(entry),
-  verdict: verdictOf(entry) ?? null,
-});
-
-/** Puts what was learnt in the place of what is kept, host by host. */
-const mergeRows = <T extends HostResult | HostState>(
-  tx: Transaction,
-  { reqid, hosts }: RunRow,
-  learnt: readonly T[],
-  guard: Guard<{ result: T }>,
-  later: (known: T | undefined, learnt: T) => T,
-): Result<void, StoreFailed> =>
-  safeTry(function* () {
-    for (const news of learnt) {
-      const position = hosts.indexOf(news.host);
-      if (position < 0) continue;
-      const before = entriesOf(tx, reqid).where('position', '=', position);
-      const [known] = yield* tx.rows(before, guard, ['result']);
-      const kept = later(known?.result, news);
-      if (kept === known?.result) continue;
-      const row = rowOf(kept);
-      yield* tx.change(
-        tx.query
-          .insertInto('run_results')
-          .values({ reqid, position, ...row })
-          .onConflict((conflict) => conflict.columns(['reqid', 'position']).doUpdateSet(row)),
-      );
-    }
-    return ok(undefined);
-  });
-
-const newRow = (run: RunStart) => ({
+const newRow = (run: RunStart, session: string) => ({
   reqid: run.reqid,
   script: run.script,
-  hosts: JSON.stringify(run.hosts),
   username: run.username,
+  principal: run.principal,
+  session,
   started_at: run.startedAt,
   completed_at: null,
   mode: run.mode,
   source_ip: run.sourceIp,
   args: JSON.stringify(run.args),
-  submissions: null,
   retry_of: run.retryOf ?? null,
   idempotency_key: run.idempotency?.key ?? null,
   caller_digest: run.idempotency?.callerDigest ?? null,
+  token_mac: run.idempotency?.tokenMac ?? null,
 });
 
-/** The runs, over one SQLite file. */
-export const sqliteRunStore = (database: Database): RunStore => ({
-  start: (run) =>
-    database.write('run.start', (tx) =>
-      safeTry(function* () {
-        if ((yield* findRun(tx, 'reqid', run.reqid)) !== undefined) {
-          return err(storeFailed('run.start', 'exists', `there is a run ${run.reqid} already`));
-        }
-        const key = run.idempotency?.key;
-        if (key !== undefined && (yield* findRun(tx, 'idempotency_key', key)) !== undefined) return ok(false);
-        yield* tx.change(tx.query.insertInto('runs').values(newRow(run)));
-        return ok(true);
-      }),
-    ),
+const silentForADay = failure('aborted', 'nothing was heard of it for 24 h', {});
 
-  complete: (reqid, results, completedAt) =>
-    database.write('run.complete', (tx) =>
+/** A place for each host that has one, and the locks that are in the way of the others. */
+const placesFor = (
+  tx: Transaction,
+  sessions: Sessions,
+  script: string,
+  hosts: ReadonlyMap<string, HostStart>,
+  now: number,
+): Result<{ slots: ReadonlyMap<string, number>; conflicts: readonly Lock[] }, StoreFailed> =>
+  safeTry(function* () {
+    const taken = new Map<string, Map<number, Lock>>();
+    for (const row of yield* lockRows(tx, { script, hosts: [...hosts.keys()] })) {
+      const result = hostResultOf(row);
+      const waits = row.session !== null && (yield* sessions.isAlive(row.session));
+      if (!waits && now - lastSign(result) > knownFor) {
+        yield* settledAs(tx, row, silentForADay, now);
+        continue;
+      }
+      const ofHost = taken.get(row.host) ?? new Map<number, Lock>();
+      taken.set(row.host, ofHost.set(row.slot, lockOf(row)));
+    }
+    const slots = new Map<string, number>();
+    const conflicts: Lock[] = [];
+    for (const [host, { concurrency = 1 }] of hosts) {
+      const ofHost = taken.get(host) ?? new Map<number, Lock>();
+      if (ofHost.size >= concurrency) conflicts.push(...ofHost.values());
+      let slot = 0;
+      while (ofHost.has(slot)) slot += 1;
+      slots.set(host, slot);
+    }
+    const byHost = (a: Lock, b: Lock) => (a.host < b.host ? -1 : a.host > b.host ? 1 : 0);
+    return ok({ slots, conflicts: conflicts.sort(byHost) });
+  });
+
+const begin = (
+  tx: Transaction,
+  sessions: Sessions,
+  run: RunStart,
+  now: number,
+): Result<RunBegin, StoreFailed> =>
+  safeTry(function* () {
+    const { reqid, script, idempotency } = run;
+    const known =
+      (yield* findRun(tx, 'reqid', reqid)) ??
+      (idempotency && (yield* findRun(tx, 'idempotency_key', idempotency.key)));
+    const repeated = yield* recordOf(tx, sessions, known);
+    if (repeated) return ok({ kind: 'repeated', run: repeated } as const);
+    const session = yield* sessions.own(tx);
+    const hosts = new Map(run.hosts.map((each) => [each.host, each]));
+    const { slots, conflicts } = yield* placesFor(tx, sessions, script, hosts, now);
+    if (conflicts.length > 0) return ok({ kind: 'locked', conflicts } as const);
+    yield* tx.change(tx.query.insertInto('runs').values(newRow(run, session)));
+    for (const [position, host] of [...hosts.keys()].entries()) {
+      const started = { host, script, reqid, state: 'running', begunAt: now } as const;
+      const columns = columnsOf({ ...started, exit: -1, stdout: '', stderr: '', rtt: 0 });
+      const row = { reqid, position, host, script, slot: slots.get(host) ?? 0, ...columns };
+      yield* tx.change(tx.query.insertInto('run_hosts').values(row));
+    }
+    return ok({ kind: 'begun' } as const);
+  });
+
+/** Runs, their hosts and the locks that these are, over a database. */
+export const sqlRunStore = (database: Database, sessions: Sessions): RunStore => ({
+  begin: (run, now) => database.write('run.begin', (tx) => begin(tx, sessions, run, now)),
+
+  settle: (reqid, hosts, now, left) =>
+    database.write('run.settle', (tx) =>
       safeTry(function* () {
-        const ended = tx.query
-          .updateTable('runs')
-          .set({ completed_at: completedAt })
-          .where('reqid', '=', reqid);
-        if ((yield* tx.change(ended)) === 0) return unknown(reqid);
-        yield* tx.change(tx.query.deleteFrom('run_results').where('reqid', '=', reqid));
-        for (const [position, result] of results.entries()) {
-          const row = { reqid, position, ...rowOf(result) };
-          yield* tx.change(tx.query.insertInto('run_results').values(row));
+        if ((yield* findRun(tx, 'reqid', reqid)) === undefined)
+          return err(failure('run_unknown', `there is no run ${reqid}`, { id: reqid }));
+        const news = new Map(hosts.map((each) => [each.host, each]));
+        for (const row of news.size > 0 ? yield* hostsOfRun(tx, reqid) : []) {
+          const learnt = news.get(row.host);
+          if (learnt === undefined) continue;
+          const known = hostResultOf(row);
+          const kept = later(known, learnt);
+          if (kept !== known) yield* writeHost(tx, row, kept);
         }
+        if (left)
+          yield* tx.change(tx.query.updateTable('runs').set({ session: null }).where('reqid', '=', reqid));
+        yield* endRun(tx, reqid, now);
         return ok(undefined);
       }),
     ),
 
-  note: (reqid, { results = [], states = [], submissions, completedAt }) =>
-    database.write('run.note', (tx) =>
+  // As a writer, so that no session comes or goes while they are looked at.
+  locks: (now) =>
+    database.write('run.locks', (tx) =>
       safeTry(function* () {
-        const row = yield* findRun(tx, 'reqid', reqid);
-        if (row === undefined) return unknown(reqid);
-        if (row.mode === 'sync') yield* mergeRows(tx, row, results, isResultRow, laterResult);
-        else yield* mergeRows(tx, row, states, isStateRow, laterState);
-        const once = {
-          ...(completedAt !== undefined && row.completed_at === null && { completed_at: completedAt }),
-          ...(submissions &&
-            row.mode === 'async' &&
-            !row.submissions && { submissions: JSON.stringify(submissions) }),
-        };
-        if (Object.keys(once).length > 0)
-          yield* tx.change(tx.query.updateTable('runs').set(once).where('reqid', '=', reqid));
-        return ok(undefined);
+        const locks: Lock[] = [];
+        for (const row of yield* lockRows(tx)) {
+          const waits = row.session !== null && (yield* sessions.isAlive(row.session));
+          if (waits || now - lastSign(hostResultOf(row)) <= knownFor) locks.push(lockOf(row));
+        }
+        return ok(locks);
+      }),
+    ),
+
+  release: (host, script, now) =>
+    database.write('run.release', (tx) =>
+      safeTry(function* () {
+        const locks: Lock[] = [];
+        const released = failure('aborted', 'its lock was released: nobody waits for it any more', {});
+        for (const row of yield* lockRows(tx, { script, hosts: [host] })) {
+          yield* settledAs(tx, row, released, now);
+          locks.push(lockOf(row));
+        }
+        return ok(locks);
       }),
     ),
 
   find: (reqid) =>
-    database.read('run.find', (tx) => findRun(tx, 'reqid', reqid).andThen((row) => recordOf(tx, row))),
+    database.read('run.find', (tx) =>
+      findRun(tx, 'reqid', reqid).andThen((row) => recordOf(tx, sessions, row)),
+    ),
 
   findByIdempotencyKey: (key) =>
     database.read('run.find', (tx) =>
-      findRun(tx, 'idempotency_key', key).andThen((row) => recordOf(tx, row)),
+      findRun(tx, 'idempotency_key', key).andThen((row) => recordOf(tx, sessions, row)),
     ),
 
-  list: (listing) => database.read('run.list', (tx) => listRuns(tx, listing)),
+  list: (listing) => database.read('run.list', (tx) => listRuns(tx, sessions, listing)),
 
-  purge: ({ endedBefore, startedBefore }) =>
+  purge: ({ endedBefore, startedBefore, silentBefore }) =>
     database.write('run.purge', (tx) =>
-      tx.change(
-        tx.query
+      safeTry(function* () {
+        const live = yield* liveSessions(tx, sessions);
+        const old = tx.query
           .deleteFrom('runs')
           .where((run) =>
             run.or([run('completed_at', '<', endedBefore), run('started_at', '<', startedBefore)]),
-          ),
-      ),
+          )
+          .where(({ not, exists, selectFrom }) =>
+            not(
+              exists(
+                selectFrom('run_hosts')
+                  .select('position')
+                  .whereRef('run_hosts.reqid', '=', 'runs.reqid')
+                  .where('begun_at', 'is not', null)
+                  .where('settled_at', 'is', null)
+                  .where(sql<boolean>`max(begun_at, coalesce(seen_at, 0)) >= ${silentBefore}`),
+              ),
+            ),
+          );
+        const idle =
+          live.length === 0
+            ? old
+            : old.where((run) => run.or([run('session', 'is', null), run('session', 'not in', live)]));
+        return tx.change(idle);
+      }),
     ),
 });

@@ -1,4 +1,4 @@
-import type { Verdict } from '../../../domain/runs/summary.js';
+import type { HostState } from '../../../domain/runs/host-result.js';
 
 /** The tables as they are written; what is read back is checked with a `Guard`. */
 export interface Tables {
@@ -52,29 +52,41 @@ export interface Tables {
   runs: {
     reqid: string;
     script: string;
-    hosts: string;
     username: string;
+    /** Null: not kept by the version that wrote the row; so are `args`. */
+    principal: string | null;
+    /** Who waits for its agents; null: nobody any more. */
+    session: string | null;
     started_at: number;
     completed_at: number | null;
     mode: 'sync' | 'async';
     source_ip: string;
-    /** Null: not kept by the version that wrote the row. */
     args: string | null;
-    submissions: string | null;
     retry_of: string | null;
     idempotency_key: string | null;
     caller_digest: string | null;
+    token_mac: string | null;
   };
-  /** One row a host, `position` being its place among the hosts; `result` is what the mode of the run says. */
-  run_results: {
+  /** One row a host. It is a lock where it has begun and is not settled: of one host, script and slot there is one. */
+  run_hosts: {
     reqid: string;
     position: number;
+    host: string;
+    script: string;
+    state: HostState;
+    begun_at: number | null;
+    settled_at: number | null;
+    seen_at: number | null;
+    /** 1: something may still be learnt of it. */
+    open: number;
+    /** Which of the runs of this script that its agent allows at a time, from 0. */
+    slot: number;
+    /** The rest as JSON. */
     result: string;
-    /** What `result` says of the end, as `verdictOf` reads it, so that lists need not look into results. */
-    verdict: Verdict | null;
   };
   revocations: { serial: string; name: string | null; revoked_at: number };
   /** One row. */
   revocation_revision: { id: number; revision: number };
-  locks: { host: string; script: string; reqid: string; owner: string; pid: number; since: number };
+  /** Exclusive work; `session` null: nobody does it. */
+  mutexes: { name: string; session: string | null; pid: number; since: number; term: number };
 }

@@ -143,6 +143,87 @@ const migrations: readonly string[] = [
     WHERE json_valid(result);
   CREATE INDEX run_results_by_verdict ON run_results (reqid, verdict, position);
   `,
+  `
+  CREATE TABLE run_hosts (
+    reqid TEXT NOT NULL REFERENCES runs (reqid) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    script TEXT NOT NULL,
+    state TEXT NOT NULL,
+    begun_at INTEGER,
+    settled_at INTEGER,
+    seen_at INTEGER,
+    open INTEGER NOT NULL CHECK (open IN (0, 1)),
+    slot INTEGER NOT NULL DEFAULT 0,
+    result TEXT NOT NULL,
+    PRIMARY KEY (reqid, position)
+  ) STRICT;
+  INSERT INTO run_hosts (reqid, position, host, script, state, seen_at, open, result)
+    WITH kept AS (
+      SELECT reqid, position, result AS written, CASE WHEN json_valid(result) THEN result END AS result
+        FROM run_results
+    ), told AS (
+      SELECT runs.reqid, hosts.key AS position, hosts.value AS host, runs.script, runs.started_at, runs.completed_at,
+        kept.written, kept.result,
+        json_extract(kept.result, '$.status') AS status,
+        json_extract(kept.result, '$.exit') AS exit,
+        json_extract(kept.result, '$.error') AS error,
+        CASE
+          WHEN kept.written IS NULL THEN runs.completed_at IS NULL
+          ELSE coalesce(json_extract(kept.result, '$.unheard'), 0)
+            OR coalesce(json_extract(kept.result, '$.status'), '') IN ('accepted', 'running')
+        END AS open
+        FROM runs, json_each(CASE WHEN json_valid(runs.hosts) THEN runs.hosts ELSE '[]' END) AS hosts
+        LEFT JOIN kept ON kept.reqid = runs.reqid AND kept.position = hosts.key
+    )
+    SELECT reqid, position, host, script,
+      CASE
+        WHEN written IS NULL AND completed_at IS NULL THEN 'running'
+        WHEN result IS NULL OR json_extract(result, '$.unheard') OR status = 'expired' THEN 'unknown'
+        WHEN status IN ('accepted', 'running') THEN 'running'
+        WHEN status IN ('busy', 'error') THEN 'refused'
+        WHEN status IN ('cancelled', 'lost') THEN status
+        WHEN exit = 0 THEN 'succeeded'
+        WHEN exit = 126 AND error GLOB 'cancelled*' THEN 'cancelled'
+        WHEN exit > 0 THEN 'failed'
+        WHEN error GLOB 'lost' OR error GLOB 'lost[^a-z]*' THEN 'lost'
+        WHEN error GLOB 'read timeout*' THEN 'unknown'
+        ELSE 'refused'
+      END,
+      CASE WHEN open THEN started_at END,
+      open,
+      CASE status
+        WHEN 'busy' THEN json_set(result, '$.failure',
+          json_object('code', 'busy', 'message', 'script already running', 'script', script))
+        WHEN 'expired' THEN json_set(result, '$.failure',
+          json_object('code', 'forgotten', 'message', 'its agent has no record of it'))
+        ELSE coalesce(written, '{}')
+      END
+    FROM told;
+  UPDATE run_hosts SET settled_at = (SELECT coalesce(completed_at, started_at) FROM runs WHERE runs.reqid = run_hosts.reqid)
+    WHERE open = 0;
+  UPDATE runs SET completed_at = CASE
+    WHEN EXISTS (SELECT 1 FROM run_hosts WHERE run_hosts.reqid = runs.reqid AND open = 1) THEN NULL
+    ELSE coalesce(completed_at, started_at) END;
+  CREATE UNIQUE INDEX run_locks ON run_hosts (host, script, slot) WHERE begun_at IS NOT NULL AND settled_at IS NULL;
+  CREATE INDEX run_hosts_by_host ON run_hosts (host);
+  CREATE INDEX run_hosts_by_state ON run_hosts (state, reqid);
+  DROP TABLE run_results;
+  DROP TABLE locks;
+  ALTER TABLE runs DROP COLUMN hosts;
+  ALTER TABLE runs DROP COLUMN submissions;
+  ALTER TABLE runs ADD COLUMN principal TEXT;
+  ALTER TABLE runs ADD COLUMN session TEXT;
+  ALTER TABLE runs ADD COLUMN token_mac TEXT;
+  CREATE INDEX runs_by_session ON runs (session) WHERE session IS NOT NULL;
+  CREATE TABLE mutexes (
+    name TEXT PRIMARY KEY,
+    session TEXT,
+    pid INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    term INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /** The schema that this program reads and writes. */

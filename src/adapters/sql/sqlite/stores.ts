@@ -1,18 +1,19 @@
 import type { ResultAsync } from 'neverthrow';
 import type { JoinTokens } from '../../../ports/join-tokens.js';
-import type { Locks } from '../../../ports/locks.js';
+import type { Mutex } from '../../../ports/mutex.js';
 import type { PairingQueue } from '../../../ports/pairing-queue.js';
 import type { Registry } from '../../../ports/registry.js';
 import type { Revocations } from '../../../ports/revocations.js';
 import type { RunStore } from '../../../ports/run-store.js';
 import { sqliteJoinTokens } from '../shared/join-tokens.js';
+import { sqlMutex } from '../shared/mutex.js';
 import { sqlitePairingQueue } from '../shared/pairing-queue.js';
 import { sqliteRegistry } from '../shared/registry.js';
 import { sqliteRevocations } from '../shared/revocations.js';
-import { sqliteRunStore } from '../shared/run-store.js';
+import { sqlRunStore } from '../shared/run-store.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { openDatabase } from './database.js';
-import { sqliteLocks } from './locks.js';
+import { sqliteSessions } from './sessions.js';
 
 /** Everything that a dispatcher keeps, in one SQLite file. */
 export interface SqliteStores {
@@ -21,33 +22,33 @@ export interface SqliteStores {
   readonly revocations: Revocations;
   readonly runStore: RunStore;
   readonly joinTokens: JoinTokens;
-  readonly locks: Locks;
-  /** Lets go of the locks and closes the file; calls after it are `store_failed`. */
+  readonly mutex: Mutex;
+  /** Ends this session and closes the file; calls after it are `store_failed`. */
   close(): Promise<void>;
 }
 
 /**
- * Opens `path`, creating it when there is none; any number of processes may have it open. `locksDirectory` is where
- * holders of locks show that they live: a local directory that nothing else cleans up.
+ * Opens `path`, creating it when there is none; any number of processes may have it open. `sessionsDirectory` is where
+ * sessions show that they live: a local directory that nothing else cleans up.
  */
 export const openSqliteStores = (options: {
   readonly path: string;
-  readonly locksDirectory: string;
+  readonly sessionsDirectory: string;
 }): ResultAsync<SqliteStores, StoreFailed> =>
   openDatabase(options.path).map((database) => {
-    const locks = sqliteLocks(database, options.locksDirectory);
+    const sessions = sqliteSessions(database, options.sessionsDirectory);
     return {
       registry: sqliteRegistry(database),
       pairingQueue: sqlitePairingQueue(database),
       revocations: sqliteRevocations(database),
-      runStore: sqliteRunStore(database),
+      runStore: sqlRunStore(database, sessions),
       joinTokens: sqliteJoinTokens(database),
-      locks,
+      mutex: sqlMutex(database, sessions),
       close: async () => {
-        await locks.close();
+        await sessions.close();
         database.close();
-        // An acquire that was still waiting may have come in between.
-        await locks.close();
+        // A call that was still waiting may have come in between.
+        await sessions.close();
       },
     };
   });

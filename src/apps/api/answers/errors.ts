@@ -6,16 +6,20 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   target_unknown: 400,
   denied: 403,
   agent_unknown: 404,
-  request_unknown: 404,
+  run_unknown: 404,
+  pairing_unknown: 404,
   agent_exists: 409,
   ca_exists: 409,
   codes_differ: 409,
   downgrade_refused: 409,
   identity_exists: 409,
+  held: 409,
   locked: 409,
+  busy: 409,
+  cancelled: 409,
   pairing_denied: 409,
-  request_ambiguous: 409,
-  request_not_ready: 409,
+  id_ambiguous: 409,
+  not_ready: 409,
   unpinned: 409,
   pairing_expired: 410,
   too_large: 413,
@@ -35,6 +39,17 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   revoked: 502,
   tls_failed: 502,
   unverified: 502,
+  agent_denied: 502,
+  forgotten: 502,
+  lost: 502,
+  not_allowlisted: 502,
+  overloaded: 502,
+  replayed: 502,
+  script_failed: 502,
+  script_timed_out: 502,
+  signature_refused: 502,
+  silent: 502,
+  skipped: 502,
   wrong_identity: 502,
   deployment_failed: 502,
   aborted: 503,
@@ -42,6 +57,11 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   identity_missing: 503,
   timed_out: 504,
 };
+
+/** The locks in the way as every interface has them. */
+const conflictsOf = ({ conflicts }: CtrlExecError<'locked'>): readonly string[] => [
+  ...new Set(conflicts.map(({ host, script }) => `${host}:${script}`)),
+];
 
 /** The body of every answer that is not a success. */
 export interface FailureBody {
@@ -72,7 +92,7 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
     case 'denied':
       return { status, body: generic ? forbidden : denial(error) };
     case 'locked':
-      return { status, body: { ok: false, error: 'locked', code: 4, conflicts: error.conflicts } };
+      return { status, body: { ok: false, error: 'locked', code: 4, conflicts: conflictsOf(error) } };
     case 'invalid_argument':
     case 'idempotency_mismatch':
       return {

@@ -1,37 +1,21 @@
 import type { z } from 'zod';
-import type { HostResult, HostState, Submission } from '../../../domain/runs/record.js';
+import type { Submission } from '../../../domain/runs/host-words.js';
+import type { HostProgress } from '../../../domain/runs/progress.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
-
-import type { hostResult, hostState, submission } from '../document/schemas.js';
-import { epochSeconds } from '../document/schemas.js';
-
-type Fetched = { readonly fetchError?: string };
+import * as json from '../../host-json.js';
+import { epochSeconds, type hostResult, type hostState, type submission } from '../document/schemas.js';
 
 export const millisecondsText = (rtt: number): string => `${rtt}ms`;
 
 /** A host of a run. Where there is no result at all, only why. */
-export function resultJson(result: HostResult & Fetched): z.input<typeof hostResult> {
-  const { host, script, exit, stdout, stderr, error, truncated, reportedHostname, fetchError, rtt, reqid } =
-    result;
-  const nothing = exit === -1 && stdout === '' && stderr === '' && error !== undefined;
-  return {
-    host,
-    ...(!nothing && { script }),
-    exit,
-    ...(!nothing && { stdout, stderr }),
-    ...(error !== undefined && { error }),
-    ...(truncated && { truncated }),
-    ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-    ...(fetchError !== undefined && { fetch_error: fetchError }),
-    rtt: millisecondsText(rtt),
-    reqid,
-  };
+export function resultJson(result: HostProgress): z.input<typeof hostResult> {
+  const whole = json.resultJson(result);
+  const { script: _, stdout, stderr, ...rest } = whole;
+  const nothing = rest.exit === -1 && stdout === '' && stderr === '' && rest.error !== undefined;
+  return nothing ? rest : whole;
 }
 
-function stateJson(state: HostState & Fetched): z.input<typeof hostState> {
-  const { host: _, unheard: __, fetchError, ...known } = state;
-  return { ...known, ...(fetchError !== undefined && { fetch_error: fetchError }) };
-}
+const stateJson = (result: HostProgress): z.input<typeof hostState> => json.stateJson(result);
 
 export const submissionJson = ({ rtt, ...told }: Submission): z.input<typeof submission> => ({
   ...told,
@@ -40,7 +24,7 @@ export const submissionJson = ({ rtt, ...told }: Submission): z.input<typeof sub
 
 /** How a run stands, in the two forms that there are. */
 export function statusJson(status: RunStatus) {
-  const { reqid, script, hosts, complete, completedAt, pending, results, states } = status;
+  const { reqid, script, hosts, complete, completedAt, pending, results } = status;
   const completed = completedAt !== undefined && { completed: epochSeconds(completedAt) };
   if (status.mode === 'async')
     return {
@@ -51,7 +35,7 @@ export function statusJson(status: RunStatus) {
       complete,
       pending: [...pending],
       ...completed,
-      hosts: Object.fromEntries(states.map((state) => [state.host, stateJson(state)])),
+      hosts: Object.fromEntries(results.map((result) => [result.host, stateJson(result)])),
     };
   return {
     ok: true as const,

@@ -41,17 +41,11 @@ export const runEvents = {
   result: {
     description:
       'A host has ended. A host that does not stream (a legacy agent) gives its output here alone.',
-    schema: hostResult
-      .extend({
-        unheard: z
-          .literal(true)
-          .optional()
-          .meta({ description: 'The end was not heard: nobody vouches for the output of this host.' }),
-      })
-      .meta({ id: 'ResultEvent' }),
+    schema: hostResult,
     example: {
       host: 'web-01',
       script: 'backup',
+      state: 'succeeded',
       exit: 0,
       stdout: 'backing up…\n',
       stderr: '',
@@ -64,7 +58,7 @@ export const runEvents = {
     schema: z
       .object({
         reqid,
-        failed: z.array(z.string()).meta({ description: 'Hosts where `exit` is not 0.' }),
+        failed: z.array(z.string()).meta({ description: 'Hosts whose state is not `succeeded`.' }),
         incomplete: z.literal(true).optional().meta({
           description:
             'Events are missing, for none were taken for 20 s: the status of the run has the results.',
@@ -104,7 +98,7 @@ export async function follow(
 
 const endOf = ({ reqid: id, results }: Run) => ({
   reqid: id,
-  failed: results.filter(({ exit }) => exit !== 0).map(({ host }) => host),
+  failed: results.filter(({ state }) => state !== 'succeeded').map(({ host }) => host),
 });
 
 function eventsOf(
@@ -121,7 +115,7 @@ function eventsOf(
     case 'result': {
       const { result } = event;
       const rest = text.end(result.host).map((output) => ['output', output] as const);
-      return [...rest, ['result', { ...resultJson(result), ...(result.unheard && { unheard: true }) }]];
+      return [...rest, ['result', resultJson(result)]];
     }
     case 'end':
       return [['end', endOf(event.run)]];

@@ -75,7 +75,7 @@ const details: Partial<Record<ErrorCode, string>> = {
   invalid_argument: 'hosts: expected array, received string',
   agent_unknown: 'no agent of that name is registered: web-1',
   agent_exists: 'an agent of that name is registered already: web-02',
-  request_unknown: 'no pairing request 0f1e2d3c is waiting',
+  pairing_unknown: 'no pairing request 0f1e2d3c is waiting',
 };
 
 /** Every failure that a route may answer, by status. */

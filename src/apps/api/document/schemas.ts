@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { agentName } from '../../../domain/core/names.js';
+import { hostStates } from '../../../domain/runs/host-result.js';
+import { hostStatuses } from '../../../domain/runs/host-words.js';
 
 /** What several routes have in common. `id` makes a schema a component of the document. */
 
@@ -67,6 +69,26 @@ const fetchError = z.string().meta({ description: 'Why the agent could not be as
 const reportedHostname = z.string().meta({ description: 'How the agent names itself, where that differs.' });
 const exit = z.int().min(-1).max(255);
 
+export const hostStateWord = z.enum(hostStates).meta({
+  description:
+    'How the run stands on this host. `running` and `unknown`: the script may go on. `refused`, `denied`, `unreachable`, `skipped`: it has not begun.',
+});
+
+/** What every form of a host has beside its legacy words. */
+const beside = {
+  state: hostStateWord,
+  stdout_base64: z.string().optional().meta({ description: 'The exact bytes, where they are not UTF-8.' }),
+  stderr_base64: z.string().optional().meta({ description: 'The exact bytes, where they are not UTF-8.' }),
+  left_behind: z
+    .object({ count: z.int().optional(), pids: z.array(z.int()) })
+    .optional()
+    .meta({ description: 'Processes of the script that live on; without `count` they cannot be seen.' }),
+  failure: z
+    .looseObject({ code: z.string(), may_have_run: z.boolean() })
+    .optional()
+    .meta({ description: 'Why the state is not `succeeded`: a code and its fields.' }),
+};
+
 /** What a script on one host has come to, or why there is nothing. */
 export const hostResult = z
   .object({
@@ -78,6 +100,7 @@ export const hostResult = z
     stdout: z.string().optional(),
     stderr: z.string().optional(),
     error: z.string().optional().meta({ description: 'Why `exit` is -1 or 126.' }),
+    ...beside,
     truncated: truncated.optional(),
     reported_hostname: reportedHostname.optional(),
     fetch_error: fetchError.optional(),
@@ -92,11 +115,12 @@ export const hostResult = z
 /** How one host stands in an async run. */
 export const hostState = z
   .object({
-    status: z.enum(['accepted', 'running', 'done', 'expired', 'busy', 'error', 'cancelled', 'lost']),
+    status: z.enum(hostStatuses),
     exit: exit.optional(),
     stdout: z.string().optional(),
     stderr: z.string().optional(),
     error: z.string().optional(),
+    ...beside,
     truncated: truncated.optional(),
     fetch_error: fetchError.optional(),
   })
@@ -109,6 +133,7 @@ export const hostState = z
 export const submission = z
   .object({
     host: z.string(),
+    state: hostStateWord,
     status: z.enum(['accepted', 'busy', 'error']),
     error: z.string().optional(),
     reqid,

@@ -1,6 +1,7 @@
 import type { Result } from 'neverthrow';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { outcomeOf } from '../../../domain/runs/summary.js';
 import type { EventLog } from '../../../ports/event-log.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Run } from '../../../sdk/dispatcher/runs/run.js';
@@ -37,7 +38,7 @@ export function apiMetrics() {
   });
   const runs = new Counter({
     name: 'ctrl_exec_runs_total',
-    help: `Runs asked for ${here}: mode sync or async; outcome ok (every host exited 0, or accepted), failed, or the code of what kept it from being begun (denied, locked, ...).`,
+    help: `Runs asked for ${here}: mode sync or async; outcome succeeded (every host exited 0), running or unknown (some may go on; an async one that was accepted), failed, or the code of what kept it from being begun (denied, locked, ...).`,
     labelNames: ['mode', 'outcome'] as const,
     registers,
   });
@@ -50,8 +51,8 @@ export function apiMetrics() {
   });
   const hostResults = new Counter({
     name: 'ctrl_exec_host_results_total',
-    help: `What hosts answered to runs ${here}: ok, failed (the script's exit was not 0), error (no result), accepted, busy.`,
-    labelNames: ['result'] as const,
+    help: `Hosts of runs ${here}, by the state in which they were left.`,
+    labelNames: ['state'] as const,
     registers,
   });
   const errors = new Counter({
@@ -90,17 +91,18 @@ export function apiMetrics() {
   const runEnded = (outcome: Result<Run, CtrlExecError>, seconds: number) =>
     outcome.match(
       ({ results }) => {
-        for (const { exit } of results)
-          hostResults.inc({ result: exit === 0 ? 'ok' : exit === -1 ? 'error' : 'failed' });
-        ran('sync', results.every(({ exit }) => exit === 0) ? 'ok' : 'failed', seconds, true);
+        const states = results.map(({ state }) => state);
+        for (const state of states) hostResults.inc({ state });
+        ran('sync', outcomeOf(states), seconds, true);
       },
       ({ code }) => ran('sync', code, seconds, false),
     );
   const submitEnded = (outcome: Result<Submitted, CtrlExecError>, seconds: number) =>
     outcome.match(
       ({ results }) => {
-        for (const { status } of results) hostResults.inc({ result: status });
-        ran('async', results.every(({ status }) => status === 'accepted') ? 'ok' : 'failed', seconds, true);
+        const states = results.map(({ state }) => state);
+        for (const state of states) hostResults.inc({ state });
+        ran('async', outcomeOf(states), seconds, true);
       },
       ({ code }) => ran('async', code, seconds, false),
     );

@@ -105,9 +105,9 @@ const decision = {
 
 const decisionErrors = [
   'invalid_argument',
-  'request_unknown',
-  'request_ambiguous',
-  'request_not_ready',
+  'pairing_unknown',
+  'id_ambiguous',
+  'not_ready',
   'store_failed',
 ] as const;
 

@@ -27,7 +27,7 @@ export const retryRun = route({
   answers: { 200: runAnswers[200], 202: runAnswers[202], 404: notFoundAnswer },
   errors: [
     'invalid_argument',
-    'request_not_ready',
+    'not_ready',
     'locked',
     'idempotency_mismatch',
     'identity_missing',

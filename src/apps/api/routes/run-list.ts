@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { epochSeconds, ok, reqid, seconds, secondsOrNull } from '../document/schemas.js';
+import { epochSeconds, hostStateWord, ok, reqid, seconds, secondsOrNull } from '../document/schemas.js';
 import { route, success } from '../route.js';
 import { exampleReqid } from './status.js';
 
@@ -13,7 +13,14 @@ const runSummary = z
     source_ip: z.string(),
     started_at: seconds('When it was begun.'),
     completed_at: z.int().nullable().meta({ description: 'When it had ended. Seconds since 1970.' }),
-    outcome: z.enum(['running', 'succeeded', 'failed']),
+    outcome: z.enum(['running', 'unknown', 'succeeded', 'failed']),
+    counts: z
+      .partialRecord(hostStateWord, z.int())
+      .meta({ description: 'Hosts in each state; states without any are left out.' }),
+    principal: z
+      .string()
+      .optional()
+      .meta({ description: 'Whom the process belongs to that began it, such as `os:root`.' }),
     failed: z.array(z.string()).meta({ description: 'Hosts where it did not end with 0.' }),
   })
   .meta({ id: 'RunSummary' });
@@ -47,7 +54,7 @@ export const listRuns = route({
         .regex(/^[^\0]*$/, 'expected a text without NUL')
         .optional()
         .meta({ description: 'Only runs of whom the hook was told by this name.' }),
-      outcome: z.enum(['running', 'succeeded', 'failed']).optional(),
+      outcome: hostStateWord.optional().meta({ description: 'Only runs of which a host is in this state.' }),
       started_after: instant('Only runs that were begun then or later. Seconds since 1970.'),
       started_before: instant('Only runs that were begun before. Seconds since 1970.'),
       limit: z.coerce.number().int().min(1).max(200).optional().meta({ description: 'Default: 50.' }),
@@ -80,6 +87,8 @@ export const listRuns = route({
               started_at: 1_780_000_000,
               completed_at: 1_780_000_012,
               outcome: 'failed',
+              counts: { succeeded: 1, failed: 1 },
+              principal: 'os:root',
               failed: ['web-02'],
             },
           ],
@@ -113,6 +122,8 @@ export const listRuns = route({
             started_at: epochSeconds(run.startedAt),
             completed_at: secondsOrNull(run.completedAt),
             outcome: run.outcome,
+            counts: run.counts,
+            ...(run.principal !== undefined && { principal: run.principal }),
             failed: [...run.failed],
           })),
           ...(nextCursor !== undefined && { next_cursor: nextCursor }),

@@ -55,6 +55,8 @@ const failedHost = {
   host: 'web-02',
   exit: -1,
   error: 'nothing listens on 10.0.0.2:7443',
+  state: 'unreachable' as const,
+  failure: { code: 'connection_refused', host: '10.0.0.2', port: 7443, may_have_run: false },
   rtt: '1ms',
   reqid: 'eab1731a91c588ee',
 };
@@ -83,6 +85,7 @@ export const runAnswers = {
             exit: 0,
             stdout: 'done\n',
             stderr: '',
+            state: 'succeeded' as const,
             rtt: '148ms',
             reqid: 'eab1731a91c588ee',
           },
@@ -106,9 +109,16 @@ export const runAnswers = {
         async: true as const,
         reqid: 'eab1731a91c588ee',
         results: [
-          { host: 'web-01', status: 'accepted' as const, reqid: 'eab1731a91c588ee', rtt: '14ms' },
+          {
+            host: 'web-01',
+            state: 'running' as const,
+            status: 'accepted' as const,
+            reqid: 'eab1731a91c588ee',
+            rtt: '14ms',
+          },
           {
             host: 'web-02',
+            state: 'refused' as const,
             status: 'busy' as const,
             error: 'script already running',
             reqid: 'eab1731a91c588ee',

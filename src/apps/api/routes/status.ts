@@ -29,7 +29,7 @@ export const hidden = <T>(
 ): ResultAsync<T | Unknown, CtrlExecError> =>
   outcome.orElse((error): Result<Unknown, CtrlExecError> => {
     const { code } = error;
-    const unknown = code === 'request_unknown' || code === 'denied';
+    const unknown = code === 'run_unknown' || code === 'denied';
     if (!unknown && !(code === 'invalid_argument' && !isReqid(params.reqid))) return err(error);
     const detail = `no result for reqid ${printable(params.reqid, 80)}`;
     return fine({ status: 404, body: { ok: false, error: 'not found', detail } });
@@ -41,7 +41,7 @@ const syncStatus = z
   .object({
     ...common,
     mode: z.literal('sync'),
-    complete: z.boolean().meta({ description: 'The dispatcher has waited for its answers to the end.' }),
+    complete: z.boolean().meta({ description: 'Nothing more is to be learnt of any host.' }),
     pending: z.array(z.string()).optional(),
     hosts: z.array(z.string()),
     completed: seconds('When it had ended.').optional(),
@@ -70,8 +70,8 @@ export const statusExample = {
   complete: false,
   pending: ['web-02'],
   hosts: {
-    'web-01': { status: 'done' as const, exit: 0, stdout: 'done\n', stderr: '' },
-    'web-02': { status: 'running' as const },
+    'web-01': { status: 'done' as const, state: 'succeeded' as const, exit: 0, stdout: 'done\n', stderr: '' },
+    'web-02': { status: 'running' as const, state: 'running' as const },
   },
 };
 

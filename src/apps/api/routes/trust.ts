@@ -151,7 +151,7 @@ export const listLocks = route({
   path: '/v1/locks',
   id: 'listLocks',
   tag: 'running',
-  summary: 'Locks that are held: what runs where just now',
+  summary: 'Locks: what runs where, or may',
   permission: { action: 'locks', askedBy: 'route' },
   input: {},
   examples: { all: { summary: 'All of them' } },
@@ -165,7 +165,6 @@ export const listLocks = route({
             host: z.string(),
             script: z.string(),
             reqid: z.string(),
-            pid: z.int().meta({ description: 'Process of the dispatcher that holds it.' }),
             since: seconds('When it was taken.'),
           }),
         ),
@@ -173,9 +172,7 @@ export const listLocks = route({
       examples: {
         one: {
           ok: true,
-          locks: [
-            { host: 'web-01', script: 'backup', reqid: 'eab1731a91c588ee', pid: 4711, since: 1_780_000_000 },
-          ],
+          locks: [{ host: 'web-01', script: 'backup', reqid: 'eab1731a91c588ee', since: 1_780_000_000 }],
         },
       },
     },
@@ -184,12 +181,11 @@ export const listLocks = route({
   handle: ({ dispatcher }) =>
     dispatcher.locks().map((locks) =>
       success(200, {
-        locks: locks.map(({ host, script, reqid, pid, since }) => ({
+        locks: locks.map(({ host, script, runId, since }) => ({
           host,
           script,
-          reqid,
-          pid,
-          since: epochSeconds(since),
+          reqid: runId,
+          since: epochSeconds(since.getTime()),
         })),
       }),
     ),

@@ -1,6 +1,7 @@
 import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { statusOf } from '../../../domain/runs/host-words.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 import { resultJson, statusJson } from '../answers/results.js';
 import { errorEvent } from '../answers/run-events.js';
@@ -18,9 +19,9 @@ export const stateEvents = {
     description: 'A host has ended whose end was not known at the beginning.',
     schema: z
       .object({
+        ...hostResult.partial().shape,
+        status: hostState.shape.status,
         host: z.string(),
-        status: hostState.shape.status.optional(),
-        ...hostResult.partial().omit({ host: true }).shape,
       })
       .meta({ id: 'HostEvent' }),
     example: { host: 'web-02', status: 'done', exit: 0, stdout: '', stderr: '' },
@@ -64,7 +65,7 @@ async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Resu
     signal: gone,
     onResult: (ended) => {
       if (known.has(ended.host)) return;
-      const data = 'reqid' in ended ? resultJson(ended) : hostEvent(ended);
+      const data = { ...resultJson(ended), status: statusOf(ended) };
       sent = sent.then(() => stream.send('host', data));
     },
   });
@@ -79,8 +80,3 @@ async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Resu
 }
 
 const endedIn = ({ hosts, pending }: RunStatus) => hosts.filter((host) => !pending.includes(host));
-
-const hostEvent = ({ unheard: _, fetchError, ...state }: RunStatus['states'][number]) => ({
-  ...state,
-  ...(fetchError !== undefined && { fetch_error: fetchError }),
-});

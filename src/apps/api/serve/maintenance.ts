@@ -43,7 +43,7 @@ export function keepMaintained(parts: {
     const done = await dispatcher().maintain({ signal: stopping.signal, alone: true });
     passing = false;
     if (done.isOk()) maintained();
-    else if (done.error.code !== 'locked') {
+    else if (done.error.code !== 'held') {
       if (!stopping.signal.aborted)
         events.emit({
           action: 'maintenance-failed',

@@ -120,18 +120,22 @@ export function listLocks(dispatcher: Dispatcher, options: { json?: boolean }): 
   return dispatcher.locks().match((locks) => {
     process.stdout.write(
       options.json
-        ? `${JSON.stringify({ ok: 1, locks: locks.map((lock) => ({ ...lock, since: new Date(lock.since).toISOString() })) })}\n`
+        ? `${JSON.stringify({ ok: 1, locks: locks.map(({ runId: reqid, ...lock }) => ({ ...lock, reqid })) })}\n`
         : table(
-            ['HOST', 'SCRIPT', 'REQID', 'PID', 'SINCE'],
-            locks.map(({ host, script, reqid, pid, since }) => [
-              host,
-              script,
-              reqid,
-              String(pid),
-              moment(since),
-            ]),
+            ['HOST', 'SCRIPT', 'REQID', 'SINCE'],
+            locks.map(({ host, script, runId, since }) => [host, script, runId, moment(since.getTime())]),
           ),
     );
+    return exitCodes.ok;
+  }, report);
+}
+
+export function releaseLock(dispatcher: Dispatcher, host: string, script: string): Promise<ExitCode> {
+  return dispatcher.releaseLock({ host, script }).match((freed) => {
+    for (const lock of freed)
+      say(
+        `Released ${lock.host}:${lock.script}, held by run ${lock.runId}: see on the host whether it still runs`,
+      );
     return exitCodes.ok;
   }, report);
 }

@@ -3,11 +3,12 @@ import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
+import { resultJson, stateJson } from '../../host-json.js';
 import { refuse, refuseRun } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking, type Ordered } from '../options.js';
 import { withProgress } from '../progress.js';
-import { resultJson, resultText, stateJson, stateText } from '../result-text.js';
+import { showResult } from '../result-text.js';
 import { table } from '../table.js';
 
 /** `wait`: the time was up. */
@@ -53,30 +54,21 @@ export function submitted(
   if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(shownRtt) }));
   else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
   const all = results.every(({ status }) => status === 'accepted');
-  // Of one that is not accepted it is not known here whether its agent was reached; of one that is busy it is.
-  const somewhere = results.some(({ status }) => status !== 'busy');
-  return interruption.interrupted(reqid, somewhere) ?? (all ? exitCodes.ok : exitCodes.failed);
+  const open = results.some(({ state }) => state === 'running' || state === 'unknown');
+  return interruption.interrupted(reqid, open) ?? (all ? exitCodes.ok : exitCodes.failed);
 }
 
 const statusJson = (status: RunStatus) => {
-  const { reqid, script, mode, hosts, complete, completedAt, pending, results, states } = status;
+  const { reqid, script, mode, hosts, complete, completedAt, pending, results } = status;
   const common = { reqid, script, mode, complete, pending };
   if (mode === 'async')
-    return { ...common, hosts: Object.fromEntries(states.map((state) => [state.host, stateJson(state)])) };
+    return { ...common, hosts: Object.fromEntries(results.map((each) => [each.host, stateJson(each)])) };
   const completed = completedAt !== undefined && { completed: Math.floor(completedAt / 1000) };
   return { ...common, hosts, ...completed, results: results.map(resultJson) };
 };
 
-/** One host of a run, whatever is known of it. */
-function hostText({ reqid, results, states }: RunStatus, host: string): string {
-  const result = results.find((each) => each.host === host);
-  if (result) return resultText(result);
-  const state = states.find((each) => each.host === host);
-  return stateText(state ?? { host, status: 'running' }, reqid);
-}
-
-const unfetched = ({ results, states }: RunStatus): boolean =>
-  [...results, ...states].some(({ fetchError }) => fetchError !== undefined);
+const unfetched = ({ results }: RunStatus): boolean =>
+  results.some(({ fetchError }) => fetchError !== undefined);
 
 export async function status(dispatcher: Dispatcher, reqid: string, options: AskOptions): Promise<ExitCode> {
   const { json = false } = options;
@@ -86,7 +78,7 @@ export async function status(dispatcher: Dispatcher, reqid: string, options: Ask
     .match(
       (found) => {
         if (json) say(JSON.stringify({ ok: 1, ...statusJson(found) }));
-        else for (const host of found.hosts) process.stdout.write(hostText(found, host));
+        else for (const result of found.results) showResult(result);
         return interruption.code() ?? (unfetched(found) ? exitCodes.failed : exitCodes.ok);
       },
       (error) => refuse(error, json),
@@ -108,16 +100,14 @@ export async function wait(
         signal: interruption.signal,
         ...(timeout !== undefined && { timeout }),
         ...(!json && {
-          onResult: (ended) => {
-            process.stdout.write('status' in ended ? stateText(ended, reqid) : resultText(ended));
-          },
+          onResult: showResult,
         }),
       }),
     )
     .match(
       ({ outcome, status: found }) => {
         if (json) say(JSON.stringify({ ok: 1, outcome, ...statusJson(found) }));
-        else for (const host of found.pending) process.stdout.write(hostText(found, host));
+        else for (const each of found.results) if (found.pending.includes(each.host)) showResult(each);
         return { fine: exitCodes.ok, failed: exitCodes.failed, 'timed-out': timedOut }[outcome];
       },
       (error) =>

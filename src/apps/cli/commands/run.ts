@@ -1,16 +1,17 @@
 import { printable } from '../../../domain/core/names.js';
-import type { HostResult } from '../../../domain/runs/record.js';
+import type { HostResult } from '../../../domain/runs/host-result.js';
+import { mayGoOn } from '../../../domain/runs/progress.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { Run } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
+import { resultJson } from '../../host-json.js';
 import { refuseRun } from '../failure.js';
 import { followedOutput } from '../followed-output.js';
 import { interruptible } from '../interrupt.js';
-import { mayGoOn } from '../may-have-run.js';
 import { asking, type Ordered, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
-import { headText, resultJson, resultText } from '../result-text.js';
+import { headText, showResult } from '../result-text.js';
 import { submit } from './async.js';
 
 export type RunOptions = TargetOptions & {
@@ -74,7 +75,7 @@ function plain(
     dispatcher.run({
       ...ordered,
       ...asked,
-      onResult: ({ host, exit, rtt }) => done(host, exit !== 0, rtt),
+      onResult: ({ host, state, rtt }) => done(host, state !== 'succeeded', rtt),
     }),
   ).match(
     (ran) => shown(ran, json, interruption),
@@ -86,7 +87,7 @@ function plain(
 export function shown(ran: Run, json: boolean, interruption: Interruption): ExitCode {
   const { reqid, results } = ran;
   if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(resultJson) }));
-  else for (const result of results) process.stdout.write(resultText(result));
+  else for (const result of results) showResult(result);
   return ended(ran, interruption);
 }
 
@@ -100,9 +101,9 @@ function follow(
 ): Promise<ExitCode> {
   const output = followedOutput();
   const encoder = new TextEncoder();
-  const wholly = ({ host, stdout, stderr }: HostResult) =>
-    output.take({ host, stream: 'stdout', bytes: encoder.encode(stdout) }) +
-    output.take({ host, stream: 'stderr', bytes: encoder.encode(stderr) });
+  const wholly = ({ host, stdout, stderr, stdoutBytes, stderrBytes }: HostResult) =>
+    output.take({ host, stream: 'stdout', bytes: stdoutBytes ?? encoder.encode(stdout) }) +
+    output.take({ host, stream: 'stderr', bytes: stderrBytes ?? encoder.encode(stderr) });
   return dispatcher
     .run({
       ...ordered,
@@ -110,12 +111,16 @@ function follow(
       onBegin: (reqid) => complain(`Following run ${reqid}`),
       onOutput: (piece) => written(output.take(piece)),
       onResult: (result) => {
-        const { host, unheard } = result;
+        const { host, reqid } = result;
         const wasShown = output.wasShown(host);
         // A host that does not stream.
         const late = wasShown ? '' : wholly(result);
-        const doubt =
-          wasShown && unheard ? `    UNVERIFIED: the output of ${host} above was never authenticated\n` : '';
+        const unverified = `    UNVERIFIED: the output of ${host} above was never authenticated`;
+        let doubt = '';
+        if (wasShown && mayGoOn(result)) doubt = `${unverified}\n`;
+        // Its agent was asked for the end, because the stream had none.
+        else if (wasShown && !output.isAllOf(host, result))
+          doubt = `${unverified}: "ctrl-exec status ${reqid}" shows what is\n`;
         process.stdout.write(late + output.end(host) + headText(result) + doubt);
       },
     })
@@ -134,11 +139,12 @@ const written = (text: string): Promise<void> =>
 
 function ended({ reqid, results, warnings }: Run, interruption: Interruption): ExitCode {
   for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
-  const open = mayGoOn(results);
+  const open = results.filter(mayGoOn).map(({ host }) => host);
+  const code = interruption.interrupted(reqid, open.length > 0);
+  if (code !== undefined) return code;
   if (open.length > 0)
     complain(
-      `No end was heard of ${open.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
+      `No end is known of ${open.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
     );
-  const all = results.every(({ exit }) => exit === 0);
-  return interruption.interrupted(reqid, open.length > 0) ?? (all ? exitCodes.ok : exitCodes.failed);
+  return results.every(({ state }) => state === 'succeeded') ? exitCodes.ok : exitCodes.failed;
 }

@@ -25,17 +25,25 @@ export function listRuns(dispatcher: Dispatcher, options: RunsOptions): Promise<
 const asTable = (runs: readonly RunSummary[]): string =>
   table(
     ['REQID', 'STARTED', 'SCRIPT', 'MODE', 'USER', 'OUTCOME', 'HOSTS', 'FAILED'],
-    runs.map(({ reqid, startedAt, script, mode, username, outcome, hosts, failed }) => [
+    runs.map(({ reqid, startedAt, script, mode, username, outcome, hosts, counts, failed }) => [
       reqid,
       moment(startedAt),
       script,
       mode,
       username || '-',
       outcome,
-      String(hosts.length),
+      describeCounts(hosts.length, counts),
       failed.join(',') || '-',
     ]),
   );
+
+const describeCounts = (all: number, counts: RunSummary['counts']): string => {
+  const [[state, count] = ['', 0], ...more] = Object.entries(counts);
+  if (more.length === 0 && count === all) return `${all} ${state}`;
+  return Object.entries(counts)
+    .map(([each, some]) => `${some} ${each}`)
+    .join(', ');
+};
 
 const asJson = ({ sourceIp, startedAt, completedAt, retryOf, ...run }: RunSummary) => ({
   ...run,

@@ -1,10 +1,11 @@
 import { ok } from 'neverthrow';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import { concurrencyOf } from '../../../domain/runs/action.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { AgentContext } from '../context.js';
 import type { CallingDispatcher } from '../trust/recognise.js';
 import { type Ask, busy, busySync, unrecorded } from './ask.js';
-import { type ActiveRun, concurrencyOf, liveKey, type Place, type Runs } from './runs.js';
+import { type ActiveRun, liveKey, type Place, type Runs } from './runs.js';
 
 /**
  * Counts a run among those of its script, for as long as its place is held, or says why not: whoever asks, of one script no more
@@ -30,7 +31,7 @@ export async function activate(
   const itself = () => name !== undefined && others().some((run) => run.name === name);
   const isBusy = () => {
     const counted = isTolerant ? others().filter((run) => isAsync && run.isAsync) : others();
-    return itself() || counted.length >= concurrencyOf(script);
+    return itself() || counted.length >= concurrencyOf(context.actions.functions, script);
   };
   if (isBusy()) {
     // A job may have ended without this agent having noticed yet.

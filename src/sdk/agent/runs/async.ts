@@ -1,5 +1,5 @@
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import { isActionPath } from '../../../domain/runs/action.js';
+import { concurrencyOf, isActionPath } from '../../../domain/runs/action.js';
 import type { JobKey } from '../../../ports/jobs.js';
 import type { AgentContext } from '../context.js';
 import type { AgentState } from '../state.js';
@@ -39,7 +39,8 @@ export async function submit(
   if (path.isErr()) return ended(jsonAnswer(200, { script, reqid, ...notExecuted(path.error.message) }));
   const header = { owner, reqid, script, startedAt: clock.now() };
   const program = { ...programOf(context, state, caller, ask), path: path.value };
-  const started = await runs.jobs.start({ ...header, program });
+  const concurrency = concurrencyOf(context.actions.functions, script);
+  const started = await runs.jobs.start({ ...header, program, concurrency });
   if (started.isErr()) {
     events.emit({ action: 'internal-error', level: 'error', fields: { reason: started.error.message } });
     return ended(notRun({ script, reqid, error: `it was not begun: ${started.error.message}` }));

@@ -1,6 +1,6 @@
 import { base64 } from '../../../domain/core/bytes.js';
+import { keptText } from '../../../domain/core/kept-text.js';
 import { maxLeftBehind } from '../../../domain/protocol/agent-protocol.js';
-import { keptText } from '../../../domain/runs/kept-text.js';
 import type { Job } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessOutcome } from '../../../ports/process-runner.js';
 

@@ -17,9 +17,6 @@ export interface ActiveRun {
   isJob: boolean;
 }
 
-/** How many runs of a script may go on at a time. */
-export const concurrencyOf = (_script: string): number => 1;
-
 /** A place among the runs that may be under way at a time. */
 export interface Place {
   /** It counts as a run of this script until it is left. */

@@ -48,7 +48,7 @@ const inline =
   ({ settings }: DispatcherContext) =>
   (error: CtrlExecError<'denied'>): CtrlExecError<'denied'> =>
     settings.authDenyGeneric
-      ? failure('denied', 'forbidden', { reason: 'forbidden', hookCode: undefined })
+      ? failure('denied', 'forbidden', { who: 'hook', reason: 'forbidden', hookCode: undefined })
       : error;
 
 /** The hook knows agents by their names: whoever is meant by another spelling is asked about by name as well. */
@@ -119,12 +119,6 @@ export function prepareAgain(
       })),
     );
 }
-
-/** The inline text for a host that gave no result. */
-export const hostError = (error: CtrlExecError): string =>
-  error.code === 'timed_out' && error.phase === 'answer'
-    ? `read timeout after ${error.seconds} s`
-    : error.message;
 
 /** What the log holds of a host's error. It may be in the words of a peer, which was told the caller's token. */
 export const loggedError = (error: string | undefined, { caller }: Asking): string | undefined =>

@@ -57,6 +57,8 @@ export function authorise(
         reason: verdict.reason,
       },
     });
-    return err(failure('denied', verdict.reason, { reason: verdict.reason, hookCode: verdict.code }));
+    return err(
+      failure('denied', verdict.reason, { who: 'hook', reason: verdict.reason, hookCode: verdict.code }),
+    );
   });
 }

@@ -10,7 +10,7 @@ import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { TransportAnswer } from '../../../ports/transport.js';
 import type { DispatcherContext } from '../context.js';
 import { spkiDigest } from '../trust/agent-key.js';
-import { type AgentRequest, type ContactError, sendSigned } from '../trust/agent-request.js';
+import { type AgentRequest, type ContactError, notSent, sendSigned } from '../trust/agent-request.js';
 import { type Addressed, destinationOf, hasKey, target } from '../trust/agent-target.js';
 import { confirmed } from '../trust/first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from '../trust/identity.js';
@@ -86,14 +86,15 @@ export function exchange(
       )
     : okAsync(undefined);
   return ready
+    .mapErr((error): ContactError => notSent(error))
     .andThen(() => attempt())
     .mapErr((error) => (record ? error : ofStranger(addressed.host, error)))
     .andThen((first) =>
       // It has not begun anything.
       isMismatch(first.answer)
-        ? acquainted(context, identity, addressed, first, signal).andThen((as) =>
-            as ? attempt(as) : okAsync(first),
-          )
+        ? acquainted(context, identity, addressed, first, signal)
+            .mapErr((error): ContactError => notSent(error))
+            .andThen((as) => (as ? attempt(as) : okAsync(first)))
         : okAsync(first),
     );
 }

@@ -5,13 +5,15 @@ import {
   maxCapabilitiesAnswer,
   readCapabilities,
 } from '../../../domain/protocol/agent-protocol.js';
+import { hostError } from '../../../domain/runs/host-ends.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
 import { freshReqid } from '../trust/agent-request.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
-import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
+import { keepAbilities } from './abilities.js';
+import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
 import { exchange } from './contact.js';
 
 export interface DiscoveryRequest extends Asking {
@@ -110,7 +112,7 @@ async function discoverOne(
 
 /** Keeps the tags; an agent that was unpaired meanwhile has nothing to keep them in. */
 const remember = (context: DispatcherContext, name: string, capabilities: Capabilities) =>
-  context.registry
-    .update(name, { tags: capabilities.tags })
+  keepAbilities(context, name, capabilities.features, capabilities.scripts)
+    .andThen(() => context.registry.update(name, { tags: capabilities.tags }))
     .map(() => capabilities)
     .orElse((error) => (error.code === 'agent_unknown' ? okAsync(capabilities) : errAsync(error)));

@@ -1,6 +1,7 @@
 import { ok, ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../../domain/protocol/agent-protocol.js';
+import { hostError } from '../../../domain/runs/host-ends.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import { renewalDue } from '../../../domain/trust/lifecycle.js';
 import { guarded } from '../../core/callback.js';
@@ -10,7 +11,7 @@ import { freshReqid } from '../trust/agent-request.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
 import { renewAgent } from '../trust/renewal.js';
-import { type AskFailure, type Asking, hostError, loggedError, prepare } from './ask.js';
+import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
 import { exchange } from './contact.js';
 
 /** Whom to ping. */
@@ -82,14 +83,14 @@ function lookAfter(
   identity: DispatcherIdentity,
   name: string,
   peer: Certificate,
-  { crlNumber }: PingAnswer,
+  { crlNumber, features }: PingAnswer,
 ): ResultAsync<void, never> {
   const { clock, registry, revocations } = context;
   return safeTry<void, CtrlExecError>(async function* () {
     const record = yield* registry.find(name);
     if (!record) return ok(undefined);
-    if (crlNumber !== undefined && crlNumber !== record.standing.crlNumber)
-      yield* registry.note(name, { crlNumber });
+    const lists = crlNumber !== undefined && crlNumber !== record.standing.crlNumber && { crlNumber };
+    yield* registry.note(name, { ...lists, ...(features.length > 0 && { features }) });
     // A list of before this state was restored from a backup; a number that no fleet comes to is an agent's invention.
     const { revision } = identity;
     if (crlNumber !== undefined && crlNumber > revision && crlNumber - revision <= farAhead)

@@ -94,9 +94,10 @@ export function unpairAgent(
         .remove(known)
         .orElse((error) => (error.code === 'agent_unknown' ? unknown(context, known) : errAsync(error))),
     )
-    .map((record) => {
+    .andThen((record) => {
       context.events.emit({ action: 'unpaired', fields: { host: record.name } });
-      return record;
+      // Nobody can ask it any more how a script ended there.
+      return context.runStore.release(record.name, undefined, context.clock.now()).map(() => record);
     });
 }
 

@@ -28,9 +28,9 @@ type DecisionFailure = CtrlExecError<
   | 'codes_differ'
   | 'downgrade_refused'
   | 'invalid_argument'
-  | 'request_ambiguous'
-  | 'request_not_ready'
-  | 'request_unknown'
+  | 'id_ambiguous'
+  | 'not_ready'
+  | 'pairing_unknown'
   | 'store_failed'
 >;
 
@@ -47,7 +47,7 @@ function findRequest(
   id: string,
 ): ResultAsync<
   PairingRequest,
-  CtrlExecError<'invalid_argument' | 'request_ambiguous' | 'request_unknown' | 'store_failed'>
+  CtrlExecError<'invalid_argument' | 'id_ambiguous' | 'pairing_unknown' | 'store_failed'>
 > {
   const prefix = id.toLowerCase();
   if (!/^[0-9a-f]{8,32}$/.test(prefix))
@@ -65,10 +65,10 @@ function findRequest(
     const matches = requests.filter((request) => request.id.startsWith(prefix));
     const [first, second] = matches;
     if (!first)
-      return err(failure('request_unknown', `no pairing request ${prefix} is waiting`, { id: prefix }));
+      return err(failure('pairing_unknown', `no pairing request ${prefix} is waiting`, { id: prefix }));
     if (second)
       return err(
-        failure('request_ambiguous', `${prefix} names ${matches.length} requests: give more digits`, {
+        failure('id_ambiguous', `${prefix} names ${matches.length} requests: give more digits`, {
           id: prefix,
           matches: matches.map((request) => request.id),
         }),
@@ -115,14 +115,10 @@ function judgeCode(
 ): ResultAsync<PairingRequest, DecisionFailure> {
   if (request.state !== 'open' || request.code === undefined)
     return errAsync(
-      failure(
-        'request_not_ready',
-        `${request.id.slice(0, 8)} is not ready: the agent has not shown its code yet`,
-        {
-          id: request.id,
-          state: request.state,
-        },
-      ),
+      failure('not_ready', `${request.id.slice(0, 8)} is not ready: the agent has not shown its code yet`, {
+        id: request.id,
+        state: request.state,
+      }),
     );
   if (/* defence: operator-compares-codes */ code === undefined || code === request.code)
     return okAsync(request);

@@ -74,7 +74,7 @@ export type PairingModeFailure = CtrlExecError<
   | 'file_failed'
   | 'identity_missing'
   | 'listen_failed'
-  | 'locked'
+  | 'held'
   | 'store_failed'
 >;
 
@@ -87,12 +87,17 @@ export function openPairingMode(
   const bind = options.bind ?? settings.pairingBind;
   const allowV1 = options.allowV1 ?? settings.allowLegacyPairing;
   return loadPairing(context)
-    .andThen((loaded) => alone(context).map(() => loaded))
-    .andThen((loaded) => pairingQueue.expire().map(() => loaded))
-    .andThen((loaded) => pairingQueue.purge(clock.now() - enrolmentLifetime).map(() => loaded))
-    .andThen((loaded) => dropLapsed(context).map(() => loaded))
     .mapErr((error): PairingModeFailure => error)
-    .andThen(({ tlsSpki, credentials }) => {
+    .andThen((loaded) => alone(context).map((held) => ({ ...loaded, held })))
+    .andThen((loaded) =>
+      pairingQueue
+        .expire()
+        .andThen(() => pairingQueue.purge(clock.now() - enrolmentLifetime))
+        .andThen(() => dropLapsed(context))
+        .map(() => loaded)
+        .orElse((error) => loaded.held.release().andThen(() => err(error))),
+    )
+    .andThen(({ tlsSpki, credentials, held }) => {
       let stop: (reason: 'wrong codes') => void = () => undefined;
       const ended = new Promise<'wrong codes'>((resolve) => {
         stop = resolve;
@@ -134,30 +139,24 @@ export function openPairingMode(
               .endLegacy()
               .andThen(closePort)
               .andThen(() => sessions.end())
-              .andThen(() => context.locks.release(lockId));
+              .andThen(() => held.release());
           const dispose = async () => {
             const closed = await close();
             if (closed.isErr()) throw new Error(closed.error.message, { cause: closed.error });
           };
           return { port, bind, allowV1, ended, close, [Symbol.asyncDispose]: dispose };
         })
-        .orElse((error) => context.locks.release(lockId).andThen(() => err(error)));
+        .orElse((error) => held.release().andThen(() => err(error)));
     });
 }
 
-/** The lock of pairing mode. No agent has this name. */
-const lock = { host: '*', script: 'pairing-mode' };
-const lockId = 'pairing-mode';
-
 /** One pairing mode at a time: what another one left behind, because it was killed, is nobody's any more. */
-const alone = ({ clock, locks }: DispatcherContext) =>
-  locks.acquire([lock], lockId, clock.now()).mapErr((error) =>
-    error.code === 'locked'
-      ? failure('locked', 'pairing mode is running already: list-locks shows its process', {
-          conflicts: error.conflicts,
-        })
-      : error,
-  );
+const alone = ({ clock, mutex }: DispatcherContext) =>
+  mutex
+    .acquire('pairing', clock.now())
+    .mapErr((error) =>
+      error.code === 'held' ? { ...error, message: `pairing mode is running already: ${error.by}` } : error,
+    );
 
 function pairingSessions(
   context: DispatcherContext,

@@ -2,9 +2,11 @@ import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import { printable } from '../../../domain/core/names.js';
 import { cancelUnknown, readCancelAnswer } from '../../../domain/protocol/agent-protocol.js';
+import { hostError } from '../../../domain/runs/host-ends.js';
+import { hostsOf } from '../../../domain/runs/record.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { type Asking, hostError, loggedError, type Prepared, prepareAgain } from '../fleet/ask.js';
+import { type Asking, loggedError, type Prepared, prepareAgain } from '../fleet/ask.js';
 import { exchange } from '../fleet/contact.js';
 import { shortRequest } from '../trust/agent-request.js';
 import { lookUp } from './lookup.js';
@@ -44,15 +46,16 @@ export function cancel(
     const { record, question } = yield* lookUp(context, 'cancel', reqid, options);
     const { script } = record;
     const asked = new Set<string>();
-    for (const text of options.hosts ?? record.hosts) {
-      const host = record.hosts.find((each) => each === text || each === text.toLowerCase());
+    const all = hostsOf(record);
+    for (const text of options.hosts ?? all) {
+      const host = all.find((each) => each === text || each === text.toLowerCase());
       if (host === undefined) {
-        const reason = `"${printable(text, 80)}" is no host of run ${reqid}, expected ${record.hosts.slice(0, 5).join(', ')}`;
+        const reason = `"${printable(text, 80)}" is no host of run ${reqid}, expected ${all.slice(0, 5).join(', ')}`;
         return err(failure('invalid_argument', `hosts: ${reason}`, { field: 'hosts', reason }));
       }
       asked.add(host);
     }
-    const hosts = record.hosts.filter((host) => asked.has(host));
+    const hosts = all.filter((host) => asked.has(host));
     events.emit({
       action: 'cancel',
       fields: { reqid, script, hosts: hosts.join(','), username: options.caller?.username || undefined },

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { HostResult } from '../../../domain/runs/record.js';
+import type { HostResult } from '../../../domain/runs/host-result.js';
 import type { Clock } from '../../../ports/clock.js';
 import type { Run, RunRequest } from './run.js';
 import type { OutputPiece } from './streamed-answer.js';

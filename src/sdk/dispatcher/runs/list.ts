@@ -14,17 +14,24 @@ export interface RunPage {
 
 /** Runs as they are recorded, the latest first; no agent is asked. */
 export function listRuns(
-  { runStore }: DispatcherContext,
+  { clock, runStore }: DispatcherContext,
   query: RunQuery = {},
 ): ResultAsync<RunPage, CtrlExecError<'invalid_argument' | 'store_failed'>> {
   return readRunQuery(query)
     .mapErr((error): CtrlExecError<'invalid_argument' | 'store_failed'> => error)
     .asyncAndThen(({ limit, behind }) => {
-      const { limit: _limit, cursor: _cursor, host, ...rest } = query;
+      const { limit: _limit, cursor: _cursor, host, outcome: state, ...rest } = query;
       // A registered name is recorded in lower case, another argument as it was given.
       const hosts = host !== undefined && { hosts: [...new Set([host, host.toLowerCase()])] };
       return runStore
-        .list({ ...rest, ...hosts, ...(behind && { behind }), limit: limit + 1 })
+        .list({
+          ...rest,
+          ...hosts,
+          ...(state && { state }),
+          ...(behind && { behind }),
+          now: clock.now(),
+          limit: limit + 1,
+        })
         .map((found): RunPage => {
           const runs = found.slice(0, limit);
           const last = found.length > limit && runs.at(-1);

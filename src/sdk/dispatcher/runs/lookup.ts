@@ -1,12 +1,12 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { isReqid, printable } from '../../../domain/core/names.js';
-import type { RunRecord } from '../../../domain/runs/record.js';
+import { hostsOf, type RunRecord } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
 import type { Asking } from '../fleet/ask.js';
 import { authorise, type Question } from '../fleet/authorise.js';
 
-export type LookupFailure = CtrlExecError<'invalid_argument' | 'request_unknown' | 'denied' | 'store_failed'>;
+export type LookupFailure = CtrlExecError<'invalid_argument' | 'run_unknown' | 'denied' | 'store_failed'>;
 
 /** A run that may be asked about, and what the hook was asked about it. */
 export interface Found {
@@ -27,10 +27,10 @@ export function lookUp(
       return err(failure('invalid_argument', reason, { field: 'reqid', reason }));
     }
     const record = yield* context.runStore.find(reqid);
-    if (!record) return err(failure('request_unknown', `no result for reqid ${reqid}`, { id: reqid }));
-    const { script, hosts, username, sourceIp } = record;
+    if (!record) return err(failure('run_unknown', `no result for reqid ${reqid}`, { id: reqid }));
+    const { script, username, sourceIp } = record;
     const run = { reqid, submitter: username, submitterIp: sourceIp };
-    const question = { action, script, hosts, run };
+    const question = { action, script, hosts: hostsOf(record), run };
     // defence: lookup-is-authorised
     yield* authorise(context, question, caller, withoutHook);
     return ok({ record, question });

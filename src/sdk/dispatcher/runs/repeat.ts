@@ -1,12 +1,13 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex, lengthPrefixed } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import type { HostResult, HostState, RunMode, RunRecord, Submission } from '../../../domain/runs/record.js';
+import type { HostResult } from '../../../domain/runs/host-result.js';
+import { type Submission, submissionOf } from '../../../domain/runs/host-words.js';
+import { hostsOf, type RunMode, type RunRecord } from '../../../domain/runs/record.js';
 import { wait } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
 import type { Prepared } from '../fleet/ask.js';
 import type { Caller } from '../fleet/authorise.js';
-import { recordFailed } from '../fleet/contact.js';
 import type { Found } from './lookup.js';
 import type { ScriptRequest } from './request.js';
 import { look, type StatusFailure } from './status.js';
@@ -47,7 +48,7 @@ export function sameRequest(
     mode: first.mode !== mode,
     script: first.script !== script,
     hosts: !same(
-      first.hosts,
+      hostsOf(first),
       hosts.map(({ host }) => host),
     ),
     args: !same(first.args ?? [], args),
@@ -60,7 +61,7 @@ export function sameRequest(
 }
 
 /** What ends a wait for a run of another call. */
-export function waitSignal({
+function waitSignal({
   signal,
   repeatSignal,
 }: Pick<ScriptRequest, 'signal' | 'repeatSignal'>): AbortSignal | undefined {
@@ -73,33 +74,31 @@ const intervals = { first: 20, last: 500, growth: 1.5 };
 
 /** The record of a run once nobody waits for its agents any more: it has ended, or the process that had begun it has. */
 function onceLeft(
-  { clock, locks, runStore }: DispatcherContext,
-  id: string,
+  { clock, runStore }: DispatcherContext,
+  first: RunRecord,
   signal: AbortSignal | undefined,
 ): ResultAsync<RunRecord, RepeatFailure> {
+  const { reqid: id } = first;
   return safeTry<RunRecord, RepeatFailure>(async function* () {
+    let record: RunRecord | undefined = first;
     for (let interval = intervals.first; ; interval = Math.min(interval * intervals.growth, intervals.last)) {
-      // Before the record is read: what is recorded last is recorded before the locks go.
-      const underWay = (yield* locks.list()).some(({ reqid }) => reqid === id);
-      if (!underWay) {
-        const record = yield* runStore.find(id);
-        if (record) return ok(record);
-        return err(failure('request_unknown', `run ${id} is not recorded any more`, { id }));
-      }
+      if (!record) return err(failure('run_unknown', `run ${id} is not recorded any more`, { id }));
+      if (!record.underWay) return ok(record);
       yield* wait(clock, interval, signal);
+      record = yield* runStore.find(id);
     }
   });
 }
 
 const asFound = (record: RunRecord): Found => {
-  const { script, hosts, args = [] } = record;
-  return { record, question: { action: 'run', script, hosts, args } };
+  const { script, args = [] } = record;
+  return { record, question: { action: 'run', script, hosts: hostsOf(record), args } };
 };
 
 /**
- * The results of a sync run that another call has begun, once that has ended. Where its process died, the agents say what became of
- * it: a host that does not know the run has not begun it and never will.
- * @param patience milliseconds to wait for agents that know no end yet; a host is `unheard` then
+ * The results of a sync run that another call has begun, once nobody waits for it any more. Where its process died, the agents say
+ * what became of it: a host that does not know the run has not begun it and never will.
+ * @param patience milliseconds to wait for agents that know no end yet
  */
 export function resultsOf(
   context: DispatcherContext,
@@ -107,50 +106,28 @@ export function resultsOf(
   request: ScriptRequest,
   patience: number,
 ): ResultAsync<readonly HostResult[], RepeatFailure> {
-  const { reqid, script } = first;
   const signal = waitSignal(request);
   return safeTry<readonly HostResult[], RepeatFailure>(async function* () {
-    const record = yield* onceLeft(context, reqid, signal);
+    const record = yield* onceLeft(context, first, signal);
     if (record.completedAt !== undefined) return ok(record.results);
     const { port } = request;
     const asking = { ...(port !== undefined && { port }), ...(signal && { signal }) };
     const { status } = yield* waitFor(context, asFound(record), { ...asking, timeout: patience / 1000 });
-    const none = { script, reqid, exit: -1, stdout: '', stderr: '', rtt: 0, unheard: true } as const;
-    const error = `no end was heard within ${Math.round(patience / 1000)} s`;
-    return ok(
-      record.hosts.map((host): HostResult => {
-        const { fetchError: _, ...known } = status.results.find((each) => each.host === host) ?? {};
-        return 'exit' in known ? known : { host, ...none, error };
-      }),
-    );
+    return ok(status.results.map(({ fetchError: _, ...known }) => known));
   });
 }
 
-/** What the caller was told who submitted an async run; where its process died before that, what its agents say. */
+/** What the caller was told who submitted an async run, as far as its agents can say that now. */
 export function submissionsOf(
   context: DispatcherContext,
   first: RunRecord,
   request: ScriptRequest,
 ): ResultAsync<readonly Submission[], RepeatFailure> {
-  const { reqid } = first;
   const signal = waitSignal(request);
   return safeTry<readonly Submission[], RepeatFailure>(async function* () {
-    const record = yield* onceLeft(context, reqid, signal);
-    if (record.submissions) return ok(record.submissions);
-    const { states } = yield* look(context, asFound(record), { ...request, ...(signal && { signal }) });
+    const record = yield* onceLeft(context, first, signal);
+    const { results } = yield* look(context, asFound(record), { ...request, ...(signal && { signal }) });
     if (signal?.aborted) return err(failure('aborted', 'stopped by the caller', {}));
-    const submissions = states.map((state) => submissionOf(state, reqid));
-    if (states.every(({ unheard }) => !unheard)) {
-      const noted = await context.runStore.note(reqid, { submissions });
-      if (noted.isErr()) recordFailed(context, noted.error.message, reqid);
-    }
-    return ok(submissions);
+    return ok(results.map(submissionOf));
   });
-}
-
-/** As its agent said at the submission, as far as that can be told from how it stands now. */
-function submissionOf({ host, status: now, error }: HostState, reqid: string): Submission {
-  const status = now === 'busy' || now === 'error' ? now : 'accepted';
-  const why = status !== 'accepted' && error !== undefined && { error };
-  return { host, status, ...why, rtt: 0, reqid };
 }

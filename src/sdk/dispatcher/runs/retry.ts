@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import type { RunProgress } from '../../../domain/runs/progress.js';
-import { verdictOf } from '../../../domain/runs/summary.js';
+import { progressOf, type RunProgress } from '../../../domain/runs/progress.js';
+import { hostsOf } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
 import type { Asking } from '../fleet/ask.js';
 import { lookUp } from './lookup.js';
@@ -17,11 +17,11 @@ export type RetryOptions = Omit<RunRequest, 'hosts' | 'script' | 'args'>;
 /** As `RetryOptions`, for agents that run it by themselves. */
 export type RetrySubmitOptions = Omit<SubmitRequest, 'hosts' | 'script' | 'args'>;
 
-export type RetryFailure = StatusFailure | RunFailure | CtrlExecError<'request_not_ready' | 'aborted'>;
+export type RetryFailure = StatusFailure | RunFailure | CtrlExecError<'not_ready' | 'aborted'>;
 
 /**
  * The same script with the same arguments once more, as a run of its own, on the hosts where it did not end with exit 0. Agents
- * whose end is not known are asked first; as long as it may still run anywhere that is `request_not_ready`. `invalid_argument`: it
+ * whose end is not known are asked first; as long as it may still run anywhere that is `not_ready`. `invalid_argument`: it
  * failed nowhere. The hook is asked as for `status` of the run, and as for a run of the caller.
  */
 export function retry(
@@ -66,20 +66,22 @@ function failedPart(
         ? undefined
         : yield* context.runStore.findByIdempotencyKey(ownKey(context, key, caller));
     // The same retry again: what has been learnt since does not make it another one.
-    if (earlier?.retryOf === reqid) return ok({ hosts: earlier.hosts, script, args });
-    const held = (yield* context.locks.list()).filter((lock) => lock.reqid === reqid);
-    if (held.length > 0) return notReady(reqid, 'running', held.map(({ host }) => host).join(', '));
+    if (earlier?.retryOf === reqid) return ok({ hosts: hostsOf(earlier), script, args });
+    const { record } = found;
+    if (record.underWay)
+      return notReady(reqid, 'running', progressOf(record, context.clock.now()).pending.join(', '));
     const progress = yield* look(context, found, asking);
     if (asking.signal?.aborted) return err(failure('aborted', 'stopped by the caller', {}));
-    if (progress.pending.length > 0) return notReady(reqid, 'unheard', describe(progress));
+    const runs = progress.results.some(({ state }) => state === 'running');
+    if (progress.pending.length > 0) return notReady(reqid, runs ? 'running' : 'unknown', describe(progress));
     const hosts = failedHosts(progress);
     return hosts.length > 0 ? ok({ hosts, script, args }) : invalid(`run ${reqid} failed on no host`);
   });
 }
 
-const notReady = (id: string, state: 'running' | 'unheard', hosts: string) =>
+const notReady = (id: string, state: 'running' | 'unknown', hosts: string) =>
   err(
-    failure('request_not_ready', `run ${id} may still run on ${hosts}: wait for its end, or cancel it`, {
+    failure('not_ready', `run ${id} may still run on ${hosts}: wait for its end, or cancel it`, {
       id,
       state,
     }),
@@ -88,17 +90,13 @@ const notReady = (id: string, state: 'running' | 'unheard', hosts: string) =>
 /** Hosts that are shown in a message. */
 const maxNamed = 5;
 
-function describe({ pending, results, states }: RunProgress): string {
+function describe({ pending, results }: RunProgress): string {
   const named = pending.slice(0, maxNamed).map((host) => {
-    const why = [...results, ...states].find((each) => each.host === host)?.fetchError;
+    const why = results.find((each) => each.host === host)?.fetchError;
     return why === undefined ? host : `${host} (${why})`;
   });
   return named.join(', ') + (pending.length > maxNamed ? ', …' : '');
 }
 
-function failedHosts({ record, results, states }: RunProgress): readonly string[] {
-  const fine = new Set(
-    [...results, ...states].filter((each) => verdictOf(each) === 'succeeded').map(({ host }) => host),
-  );
-  return record.hosts.filter((host) => !fine.has(host));
-}
+const failedHosts = ({ results }: RunProgress): readonly string[] =>
+  results.filter(({ state }) => state !== 'succeeded').map(({ host }) => host);

@@ -1,23 +1,22 @@
 import type { ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../../domain/core/errors.js';
-import {
-  maxRunAnswer,
-  type RunAnswer,
-  readRunAnswer,
-  readRunResult,
-} from '../../../domain/protocol/agent-protocol.js';
+import { failure } from '../../../domain/core/errors.js';
+import { maxRunAnswer, readRunAnswer, readRunResult } from '../../../domain/protocol/agent-protocol.js';
 import { idleInterval } from '../../../domain/protocol/output-stream.js';
-import type { HostResult } from '../../../domain/runs/record.js';
+import { endOf, skipped } from '../../../domain/runs/host-ends.js';
+import type { HostResult } from '../../../domain/runs/host-result.js';
+import { exitOf } from '../../../domain/runs/host-words.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { hostError, loggedError } from '../fleet/ask.js';
+import { loggedError } from '../fleet/ask.js';
 import { exchange } from '../fleet/contact.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
+import { givenUp } from './given-up.js';
 import { type RunFailure, recorded } from './record.js';
 import { resultsOf } from './repeat.js';
 import { runBody, type ScriptRequest } from './request.js';
+import { settling } from './settling.js';
 import { followed, type OutputPiece } from './streamed-answer.js';
 
 /** What is run, where, and who follows it. */
@@ -26,7 +25,7 @@ export interface RunRequest extends ScriptRequest {
   readonly onResult?: (result: HostResult) => void;
   /**
    * Called with what the scripts write as it comes; of one host the next piece is asked for when what this returns has resolved,
-   * and a slow one slows the script. Nothing of it is authenticated before the host's result is there: where that is `unheard`
+   * and a slow one slows the script. Nothing of it is authenticated before the host's result is there: where that is `unknown`
    * nobody vouches for what was given. A host that does not stream (a legacy agent) gives its result alone.
    */
   readonly onOutput?: (piece: OutputPiece) => void | PromiseLike<void>;
@@ -45,8 +44,8 @@ export interface Run {
 
 /**
  * Runs a script on hosts: asks the hook, takes the locks of all hosts or none, and reports every host inline. A host that
- * fails spoils nothing; only what concerns the run as a whole is an error. Where the end is not heard in time the script goes
- * on, and `status` can still fetch it. A throw of the caller's own callback is passed on at the end.
+ * fails spoils nothing; only what concerns the run as a whole is an error. Where the end does not come in time, or the signal is
+ * aborted, the agent is asked once how it stands; a script that runs goes on, and `status` can still fetch its end. A throw of the caller's own callback is passed on at the end.
  * @param retryOf the run whose failed hosts it is for
  */
 export function run(
@@ -54,8 +53,8 @@ export function run(
   request: RunRequest,
   retryOf?: string,
 ): ResultAsync<Run, RunFailure> {
-  const { clock, events, runStore, settings } = context;
-  const { script } = request;
+  const { clock, events, settings } = context;
+  const { script, signal } = request;
   const callback = guarded(request.onResult);
   const output = request.onOutput && guarded(request.onOutput);
   return recorded<Pick<Run, 'reqid' | 'results'>>(context, request, {
@@ -66,23 +65,33 @@ export function run(
         for (const result of results) callback.tell(result);
         return { reqid: first.reqid, results };
       }),
-    work: async ({ reqid, hosts, identity }) => {
-      const results = await parallel(hosts, settings.maxParallel, async (host) => {
-        const result = await runOn(context, identity, host, request, reqid, output?.tellAndWait);
-        const { exit, rtt, error } = result;
+    work: async ({ reqid, hosts, identity, begunAt }) => {
+      const records = settling(context, reqid, hosts.length);
+      const results = await parallel(hosts, settings.maxParallel, async (addressed) => {
+        const { host } = addressed;
+        const base: HostResult = { host, script, reqid, state: 'running', begunAt, ...nothingYet };
+        const result = signal?.aborted
+          ? { ...base, ...skipped('stopped by the caller before its turn'), settledAt: clock.now() }
+          : await runOn(context, identity, addressed, request, base, output?.tellAndWait);
+        records.add(result);
+        const { state, rtt, error } = result;
         events.emit({
           action: 'run-result',
-          level: exit === 0 ? 'info' : 'warning',
-          fields: { reqid, script, host: host.host, exit, rtt, error: loggedError(error, request) },
+          level: state === 'succeeded' ? 'info' : 'warning',
+          fields: {
+            reqid,
+            script,
+            host,
+            state,
+            exit: exitOf(result),
+            rtt,
+            error: loggedError(error, request),
+          },
         });
         callback.tell(result);
         return result;
       });
-      const completed = await runStore.complete(reqid, results, clock.now());
-      return {
-        outcome: { reqid, results },
-        unrecorded: completed.isErr() ? [completed.error.message] : [],
-      };
+      return { outcome: { reqid, results }, unrecorded: await records.left() };
     },
   }).map(({ outcome: { reqid, results }, warnings }) => {
     callback.rethrow();
@@ -91,30 +100,11 @@ export function run(
   });
 }
 
+const nothingYet = { exit: -1, stdout: '', stderr: '', rtt: 0 } as const;
+
 /** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
 const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
   Math.max(settings.readTimeout, timeout === undefined ? 0 : timeout + 5) * 1000;
-
-const unheardCodes: ReadonlySet<CtrlExecError['code']> = new Set([
-  'connection_failed',
-  'aborted',
-  'unverified',
-  'protocol_violation',
-  'too_large',
-]);
-
-/** Whether the script may have been begun although this was the outcome: its agent knows. */
-export const mayHaveBegun = (error: CtrlExecError): boolean =>
-  unheardCodes.has(error.code) ||
-  (error.code === 'timed_out' && error.phase === 'answer') ||
-  (error.code === 'refused' && error.status === 409);
-
-/** A host's result as its agent told it. */
-const resultOf = (
-  base: Pick<HostResult, 'host' | 'script' | 'reqid' | 'rtt'>,
-  answer: RunAnswer,
-  name = base.host,
-): HostResult => ({ ...base, ...answer, ...(name !== base.host && { reportedHostname: name }) });
 
 /** Milliseconds of silence that are borne from a run that is followed, at least: it says something every 15 s. */
 const leastSilence = 3 * idleInterval;
@@ -124,14 +114,13 @@ async function runOn(
   identity: DispatcherIdentity,
   addressed: Addressed,
   request: RunRequest,
-  reqid: string,
+  base: HostResult,
   give: ((piece: OutputPiece) => Promise<void>) | undefined,
 ): Promise<HostResult> {
   const { clock } = context;
-  const { host } = addressed;
-  const { script, timeout } = request;
+  const { host, script, reqid } = base;
+  const { timeout } = request;
   const started = clock.monotonic();
-  const base = { host, script, reqid };
   const stream = give && followed(context, (piece) => give({ host, ...piece }));
   const longest = patience(context, timeout);
   const limit = stream && timeout !== undefined ? deadline(context, longest, request.signal) : undefined;
@@ -146,21 +135,31 @@ async function runOn(
   }).andThen(({ answer, rtt, name }) => {
     const end = stream?.result();
     const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
-    return told.map((read) => resultOf(/* defence: result-is-of-asked-host */ { ...base, rtt }, read, name));
+    return told
+      .map((read): HostResult => {
+        const now = clock.now();
+        const ended = endOf(read, script);
+        return {
+          .../* defence: result-is-of-asked-host */ base,
+          ...ended,
+          ...(name !== host && { reportedHostname: name }),
+          seenAt: now,
+          settledAt: now,
+          rtt,
+        };
+      })
+      .mapErr((error) => ({ ...error, sent: true as const }));
   });
   limit?.stop();
-  return outcome.match(
-    (result) => result,
-    (error): HostResult => ({
-      ...base,
-      exit: -1,
-      stdout: '',
-      stderr: '',
-      error: limit?.passed() ? `read timeout after ${longest / 1000} s` : hostError(error),
-      rtt: Math.round(clock.monotonic() - started),
-      ...(mayHaveBegun(error) && { unheard: true }),
-    }),
-  );
+  if (outcome.isOk()) return outcome.value;
+  const { sent } = outcome.error as { readonly sent?: true };
+  const tooLate = failure('timed_out', `no answer from ${host} within ${longest / 1000} s`, {
+    phase: 'answer',
+    timeoutMs: longest,
+  });
+  const error = limit?.passed() ? { ...tooLate, ...(sent && { sent }) } : outcome.error;
+  const rtt = Math.round(clock.monotonic() - started);
+  return givenUp(context, identity, addressed, { ...base, rtt }, error);
 }
 
 /** A signal that is aborted after so many milliseconds, or by another one. */

@@ -1,5 +1,6 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { hostsOf } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
 import { look } from './status.js';
 
@@ -29,8 +30,9 @@ export function settleRuns(
   const { clock, registry, runStore } = context;
   return safeTry<SettledRuns, CtrlExecError>(async function* () {
     const open = yield* runStore.list({
-      outcome: 'running',
+      open: true,
       startedBefore: clock.now() - youngest,
+      now: clock.now(),
       limit: most,
     });
     if (open.length === 0) return ok({ settled: [], failed: [] });
@@ -42,9 +44,9 @@ export function settleRuns(
       if (signal?.aborted) break;
       const record = yield* runStore.find(reqid);
       if (!record) continue;
-      const { script, hosts, username, sourceIp } = record;
+      const { script, username, sourceIp } = record;
       const run = { reqid, submitter: username, submitterIp: sourceIp };
-      const question = { action: 'status', script, hosts, run };
+      const question = { action: 'status', script, hosts: hostsOf(record), run };
       const looked = await look(context, { record, question }, { ...(signal && { signal }) }, (host) =>
         askable.has(host),
       );
@@ -52,9 +54,8 @@ export function settleRuns(
         failed.push({ reqid, reason: looked.error.message });
         continue;
       }
-      const { states, results, pending } = looked.value;
-      for (const { host, fetchError } of [...states, ...results])
-        if (fetchError !== undefined) askable.delete(host);
+      const { results, pending } = looked.value;
+      for (const { host, fetchError } of results) if (fetchError !== undefined) askable.delete(host);
       if (pending.length === 0) settled.push(reqid);
     }
     return ok({ settled, failed });

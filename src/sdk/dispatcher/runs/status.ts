@@ -1,13 +1,20 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { maxRunAnswer, readRecordAnswer } from '../../../domain/protocol/agent-protocol.js';
-import { type News, progressOf, type RunProgress, withNews } from '../../../domain/runs/progress.js';
-import type { HostResult, HostState, RunMode } from '../../../domain/runs/record.js';
+import { type HostResult, isEnd } from '../../../domain/runs/host-result.js';
+import { exitOf } from '../../../domain/runs/host-words.js';
+import {
+  type HostProgress,
+  type News,
+  progressOf,
+  type RunProgress,
+  withNews,
+} from '../../../domain/runs/progress.js';
+import { hostsOf, type RunMode } from '../../../domain/runs/record.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { type AskFailure, type Asking, hostError, type Prepared, prepareAgain } from '../fleet/ask.js';
-import { exchange, recordFailed } from '../fleet/contact.js';
+import { type AskFailure, type Asking, prepareAgain } from '../fleet/ask.js';
+import { recordFailed } from '../fleet/contact.js';
+import { askRecord } from './ask-record.js';
 import { type Found, type LookupFailure, lookUp } from './lookup.js';
-import { knownFor } from './retention.js';
 
 export type StatusFailure = AskFailure | LookupFailure;
 
@@ -18,21 +25,19 @@ export interface RunStatus {
   readonly mode: RunMode;
   /** One each, in the order of the request. */
   readonly hosts: readonly string[];
-  /** Sync: the dispatcher has waited for its answers to the end. Async: nothing more is to be learnt of any host. */
+  /** Nothing more is to be learnt of any host. */
   readonly complete: boolean;
   /** Epoch milliseconds of that, as far as it is recorded. */
   readonly completedAt: number | undefined;
   /** Hosts of which something may still be learnt: it runs there, or its agent could not be asked. */
   readonly pending: readonly string[];
-  /** Of a sync run, as far as there are any; `fetchError`: why its agent could not be asked about an end that was not heard. */
-  readonly results: readonly (HostResult & { readonly fetchError?: string })[];
-  /** Of an async run; `fetchError`: why its agent could not be asked now. */
-  readonly states: readonly (HostState & { readonly fetchError?: string })[];
+  /** One per host, in the order of the request; `fetchError`: why its agent could not be asked now. */
+  readonly results: readonly HostProgress[];
 }
 
 /**
  * How a run stands: what is recorded, and what agents say of hosts whose end is not known; that is recorded, so that
- * nobody is asked twice. A host that cannot be asked is reported inline. `request_unknown`: there is no record.
+ * nobody is asked twice. A host that cannot be asked is reported inline. `run_unknown`: there is no record.
  */
 export function status(
   context: DispatcherContext,
@@ -45,14 +50,15 @@ export function status(
     .map(statusOf);
 }
 
-export const statusOf = ({ record, states, results, pending }: RunProgress): RunStatus => {
-  const { reqid, script, mode, hosts, completedAt } = record;
-  const complete = mode === 'sync' && completedAt !== undefined ? true : pending.length === 0;
-  return { reqid, script, mode, hosts, complete, completedAt, pending, results, states };
+export const statusOf = ({ record, results, pending }: RunProgress): RunStatus => {
+  const { reqid, script, mode, completedAt } = record;
+  const complete = pending.length === 0;
+  return { reqid, script, mode, hosts: hostsOf(record), complete, completedAt, pending, results };
 };
 
 /**
- * Asks the agents of hosts whose end is not known, and keeps what they say; what the store cannot take is logged.
+ * Asks the agents of hosts whose end is not known, and keeps what they say; what the store cannot take is logged. Where nobody waits
+ * for the run any more, to be asked is to be told that it does not begin now.
  * @param due whose agents are asked now. Default: all that are pending
  */
 export function look(
@@ -61,19 +67,22 @@ export function look(
   asking: Asking,
   due: (host: string) => boolean = () => true,
 ): ResultAsync<RunProgress, StatusFailure> {
-  const { clock, locks, settings } = context;
+  const { clock, settings } = context;
   return safeTry<RunProgress, StatusFailure>(async function* () {
-    // Before the agents are asked: a run that ends meanwhile is not taken for one that nobody waits for.
-    const underWay = (yield* locks.list()).some(({ reqid }) => reqid === record.reqid);
-    const before = progressOf(record, { underWay });
+    const before = progressOf(record, clock.now());
     const asked = before.pending.filter(due);
     if (asked.length === 0) return ok(before);
-    const prepared = yield* prepareAgain(context, question, asked, asking);
-    const news = await parallel(prepared.hosts, settings.maxParallel, (addressed) =>
-      askRecord(context, prepared, addressed, record.reqid, asking),
+    const { hosts, identity } = yield* prepareAgain(context, question, asked, asking);
+    const { reqid, underWay } = record;
+    const questioned = {
+      reqid,
+      claim: /* defence: only-the-left-is-claimed */ !underWay,
+      signal: asking.signal,
+    };
+    const news = await parallel(hosts, settings.maxParallel, (addressed) =>
+      askRecord(context, identity, addressed, questioned),
     );
-    const expired = clock.now() - record.startedAt > knownFor && !underWay;
-    const after = withNews(before, named(asked, news), { underWay, expired });
+    const after = withNews(before, named(asked, news), clock.now());
     return ok(await kept(context, before, after));
   });
 }
@@ -85,31 +94,7 @@ const named = (hosts: readonly string[], news: readonly News[]): readonly News[]
     return found ? [{ ...found, host }] : [];
   });
 
-function askRecord(
-  context: DispatcherContext,
-  { identity }: Prepared,
-  addressed: Prepared['hosts'][number],
-  reqid: string,
-  { signal }: Asking,
-): Promise<News> {
-  const { host } = addressed;
-  return exchange(context, identity, addressed, {
-    method: 'GET',
-    path: `/result/${reqid}`,
-    answerTimeout: context.settings.readTimeout * 1000,
-    maxAnswer: maxRunAnswer,
-    signal,
-  })
-    .andThen(({ answer, rtt }) =>
-      readRecordAnswer(answer.status, answer.body, reqid).map((said) => ({ host, said, rtt })),
-    )
-    .match(
-      (heard): News => heard,
-      (error): News => ({ host, fetchError: hostError(error) }),
-    );
-}
-
-/** Records what is new; what was not heard of an agent itself is not recorded. */
+/** Records what is new. */
 async function kept(
   context: DispatcherContext,
   before: RunProgress,
@@ -117,25 +102,27 @@ async function kept(
 ): Promise<RunProgress> {
   const { clock, events, runStore } = context;
   const { reqid, script, completedAt } = after.record;
-  const states = after.states.filter((state) => !state.fetchError && !before.states.includes(state));
-  const results = after.results.filter((result) => !result.fetchError && !before.results.includes(result));
-  const certain = [...after.states, ...after.results].every(({ fetchError }) => fetchError === undefined);
-  const ended = after.pending.length === 0 && certain && completedAt === undefined ? clock.now() : undefined;
-  for (const { host, exit, status } of [
-    ...states.filter(({ host }) => !after.pending.includes(host)),
-    ...results.map((result) => ({ ...result, status: 'done' })),
-  ])
+  const news = after.results.flatMap(({ fetchError: _, ...result }, index): HostResult[] => {
+    const known = before.results[index];
+    const same =
+      known?.state === result.state && known.settledAt === result.settledAt && known.seenAt === result.seenAt;
+    return same ? [] : [result];
+  });
+  for (const result of news.filter(isEnd)) {
+    const { host, state } = result;
     events.emit({
       action: 'run-ended',
-      level: exit === 0 ? 'info' : 'warning',
-      fields: { reqid, script, host, status, exit },
+      level: state === 'succeeded' ? 'info' : 'warning',
+      fields: { reqid, script, host, state, exit: exitOf(result) },
     });
-  if (states.length === 0 && results.length === 0 && ended === undefined) return after;
-  const news = { states, results, ...(ended !== undefined && { completedAt: ended }) };
-  const noted = await runStore.note(reqid, news);
+  }
+  if (news.length === 0) return after;
+  const now = clock.now();
+  const noted = await runStore.settle(reqid, news, now);
   if (noted.isErr()) {
     recordFailed(context, noted.error.message, reqid);
     return after;
   }
+  const ended = after.pending.length === 0 ? now : undefined;
   return { ...after, record: { ...after.record, completedAt: completedAt ?? ended } };
 }

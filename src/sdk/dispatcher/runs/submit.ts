@@ -1,21 +1,25 @@
 import type { ResultAsync } from 'neverthrow';
+import { failure } from '../../../domain/core/errors.js';
 import {
   maxRunAnswer,
   readSubmitAnswer,
   type SubmitAnswer,
 } from '../../../domain/protocol/agent-protocol.js';
-import { type HostState, isSettled, type Submission } from '../../../domain/runs/record.js';
+import { endOf, goesOn, type HostEnd } from '../../../domain/runs/host-ends.js';
+import { type HostResult, isEnd } from '../../../domain/runs/host-result.js';
+import { type Submission, submissionOf } from '../../../domain/runs/host-words.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { hostError, loggedError } from '../fleet/ask.js';
+import { loggedError } from '../fleet/ask.js';
 import { exchange } from '../fleet/contact.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
+import { givenUp } from './given-up.js';
 import { type RunFailure, recorded } from './record.js';
 import { submissionsOf } from './repeat.js';
 import { runBody, type ScriptRequest } from './request.js';
-import { mayHaveBegun } from './run.js';
+import { settling } from './settling.js';
 
 /** What agents are to run by themselves, and who follows the submission. */
 export interface SubmitRequest extends ScriptRequest {
@@ -35,8 +39,8 @@ export interface Submitted {
 }
 
 /**
- * Has hosts run a script by themselves: as in a run, but each agent only says that it has begun. The locks are held until
- * the last agent has answered; from then on each agent sees to it that the script does not run twice.
+ * Has hosts run a script by themselves: as in a run, but each agent only says that it has begun. The locks are held until the ends
+ * are known: `status` and `wait` ask for them, and so does whoever finds such a lock in the way.
  * @param retryOf the run whose failed hosts it is for
  */
 export function submit(
@@ -44,7 +48,7 @@ export function submit(
   request: SubmitRequest,
   retryOf?: string,
 ): ResultAsync<Submitted, RunFailure> {
-  const { clock, events, runStore, settings } = context;
+  const { events, settings } = context;
   const { script } = request;
   const callback = guarded(request.onResult);
   return recorded<Pick<Submitted, 'reqid' | 'results'>>(context, request, {
@@ -55,30 +59,24 @@ export function submit(
         for (const result of results) callback.tell(result);
         return { reqid: first.reqid, results };
       }),
-    work: async ({ reqid, hosts, identity }) => {
-      const unrecorded: string[] = [];
-      const submitted = await parallel(hosts, settings.maxParallel, async (host) => {
-        const { state, submission } = await submitTo(context, identity, host, request, reqid);
-        const { status, rtt, error } = submission;
-        // At once: whoever looks on from elsewhere, or after this process was killed, knows as much as possible.
-        const noted = await runStore.note(reqid, { states: [state] });
-        if (noted.isErr()) unrecorded.push(noted.error.message);
+    work: async ({ reqid, hosts, identity, begunAt }) => {
+      const records = settling(context, reqid, hosts.length);
+      const results = await parallel(hosts, settings.maxParallel, async (addressed) => {
+        const { host } = addressed;
+        const base = { host, script, reqid, state: 'running', begunAt, ...nothingYet } as const;
+        const result = await submitTo(context, identity, addressed, request, base);
+        records.add(result);
+        const submission = submissionOf(result);
+        const { state, status, rtt, error } = submission;
         events.emit({
           action: 'submit-result',
           level: status === 'accepted' ? 'info' : 'warning',
-          fields: { reqid, script, host: host.host, status, rtt, error: loggedError(error, request) },
+          fields: { reqid, script, host, state, status, rtt, error: loggedError(error, request) },
         });
         callback.tell(submission);
-        return { state, submission };
+        return submission;
       });
-      const results = submitted.map(({ submission }) => submission);
-      const settled = submitted.every(({ state }) => isSettled(state));
-      const noted = await runStore.note(reqid, {
-        submissions: results,
-        ...(settled && { completedAt: clock.now() }),
-      });
-      if (noted.isErr()) unrecorded.push(noted.error.message);
-      return { outcome: { reqid, results }, unrecorded };
+      return { outcome: { reqid, results }, unrecorded: await records.left() };
     },
   }).map(({ outcome: { reqid, results }, warnings }) => {
     callback.rethrow();
@@ -86,46 +84,51 @@ export function submit(
   });
 }
 
-/** What is kept of an answer. An agent that knows no async runs has run the script, or refused to. */
-function stateOf(host: string, said: SubmitAnswer): HostState {
-  if (said.status !== 'ran') return { host, ...said };
-  const { exit, error } = said.answer;
-  const refused = exit === -1 && error !== undefined;
-  return refused ? { host, status: 'error', error } : { host, status: 'done', ...said.answer };
+const nothingYet = { exit: -1, stdout: '', stderr: '', rtt: 0 } as const;
+
+/** What an agent made of a submission. One that knows no async runs has run the script, or refused to. */
+function endOfSubmission(said: SubmitAnswer, script: string): HostEnd {
+  switch (said.status) {
+    case 'accepted':
+      return goesOn();
+    case 'busy':
+      return {
+        ...nothingYet,
+        state: 'refused',
+        error: said.error,
+        failure: failure('busy', said.error, { script }),
+      };
+    case 'ran':
+      return endOf(said.answer, script);
+  }
 }
 
-function submitTo(
+async function submitTo(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   addressed: Addressed,
   request: SubmitRequest,
-  reqid: string,
-): Promise<{ state: HostState; submission: Submission }> {
-  const { host } = addressed;
-  const started = context.clock.monotonic();
-  return exchange(context, identity, addressed, {
+  base: HostResult,
+): Promise<HostResult> {
+  const { clock } = context;
+  const { reqid, script } = base;
+  const started = clock.monotonic();
+  const rtt = () => Math.round(clock.monotonic() - started);
+  const outcome = await exchange(context, identity, addressed, {
     method: 'POST',
     path: '/run',
     body: runBody(request, reqid, { async: true }),
     answerTimeout: context.settings.readTimeout * 1000,
     maxAnswer: maxRunAnswer,
     signal: request.signal,
-  })
-    .andThen(({ answer }) => readSubmitAnswer(answer.status, answer.body, reqid))
-    .match(
-      (said) => stateOf(host, said),
-      (error): HostState => ({
-        host,
-        status: 'error',
-        error: hostError(error),
-        ...(mayHaveBegun(error) && { unheard: true }),
-      }),
-    )
-    .then((state) => {
-      const rtt = Math.round(context.clock.monotonic() - started);
-      const { error } = state;
-      const status = state.status === 'busy' || state.status === 'error' ? state.status : 'accepted';
-      const why = status !== 'accepted' && error !== undefined && { error };
-      return { state, submission: { host, status, ...why, rtt, reqid } };
-    });
+  }).andThen(({ answer }) =>
+    readSubmitAnswer(answer.status, answer.body, reqid).mapErr((error) => ({
+      ...error,
+      sent: true as const,
+    })),
+  );
+  if (outcome.isErr()) return givenUp(context, identity, addressed, { ...base, rtt: rtt() }, outcome.error);
+  const end = endOfSubmission(outcome.value, script);
+  const now = clock.now();
+  return { ...base, ...end, rtt: rtt(), seenAt: now, ...(isEnd(end) && { settledAt: now }) };
 }

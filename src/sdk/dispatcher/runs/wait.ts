@@ -1,6 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { RunProgress } from '../../../domain/runs/progress.js';
+import { hostsOf } from '../../../domain/runs/record.js';
 import { guarded } from '../../core/callback.js';
 import { wait } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
@@ -16,7 +17,7 @@ export interface WaitOptions extends Asking {
 }
 
 /** How a run ended on one host. */
-export type EndedHost = RunStatus['results'][number] | RunStatus['states'][number];
+export type EndedHost = RunStatus['results'][number];
 
 export type WaitFailure = StatusFailure | CtrlExecError<'aborted'>;
 
@@ -60,7 +61,7 @@ export function waitFor(
   const callback = guarded(options.onResult);
   const told = new Set<string>();
   const tell = (progress: RunProgress) => {
-    for (const host of [...progress.states, ...progress.results]) {
+    for (const host of progress.results) {
       if (told.has(host.host) || progress.pending.includes(host.host)) continue;
       told.add(host.host);
       callback.tell(host);
@@ -78,7 +79,7 @@ export function waitFor(
   return safeTry<Waited, WaitFailure>(async function* () {
     let found = known;
     for (let interval = intervals.first; ; interval = Math.min(interval * intervals.growth, intervals.last)) {
-      const legacy = yield* legacyAmong(found.record.hosts);
+      const legacy = yield* legacyAmong(hostsOf(found.record));
       const now = clock.monotonic();
       const progress = yield* look(context, found, options, (host) => {
         const since = now - (lastAsked.get(host) ?? Number.NEGATIVE_INFINITY);
@@ -97,14 +98,11 @@ export function waitFor(
       }
       yield* wait(clock, Math.min(interval, left), signal);
       const record = yield* runStore.find(reqid);
-      if (!record) return err(failure('request_unknown', `no result for reqid ${reqid}`, { id: reqid }));
+      if (!record) return err(failure('run_unknown', `no result for reqid ${reqid}`, { id: reqid }));
       found = { ...found, record };
     }
   });
 }
 
-const outcomeOf = ({ states, results, record }: RunProgress): 'fine' | 'failed' => {
-  const ends = record.mode === 'async' ? states : results;
-  const fine = ends.length === record.hosts.length && ends.every(({ exit }) => exit === 0);
-  return fine && states.every(({ status }) => status === 'done') ? 'fine' : 'failed';
-};
+const outcomeOf = ({ results }: RunProgress): 'fine' | 'failed' =>
+  results.every(({ state }) => state === 'succeeded') ? 'fine' : 'failed';

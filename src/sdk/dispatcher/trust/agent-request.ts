@@ -11,8 +11,14 @@ import type { AgentTarget } from './agent-target.js';
 import type { Presence } from './identity.js';
 import { signsFromNowOn, whyUnacceptable } from './unsigned-answers.js';
 
-/** What contact with an agent can meet; `refused`: it said no to something that had to come first. */
-export type ContactError = TransportError | CtrlExecError<'refused'>;
+/**
+ * What contact with an agent can meet; `refused`: it said no to something that had to come first. `sent`: the request may have
+ * reached the agent; without it, it certainly has not.
+ */
+export type ContactError = (TransportError | CtrlExecError<'refused'>) & { readonly sent?: true };
+
+/** The error of something that came before the request itself. */
+export const notSent = ({ sent: _, ...error }: ContactError): ContactError => error as ContactError;
 
 /** Milliseconds for TCP, TLS and the check of the certificate together. */
 const connectTimeout = 10_000;
@@ -53,7 +59,7 @@ export function sendSigned(
   { signer }: Presence,
   target: AgentTarget,
   request: AgentRequest,
-): ResultAsync<TransportAnswer, TransportError> {
+): ResultAsync<TransportAnswer, TransportError & { readonly sent?: true }> {
   const { clock, crypto, random, transport } = context;
   const { wouldRefuse } = target;
   if (wouldRefuse !== undefined)
@@ -111,7 +117,8 @@ export function sendSigned(
       return verdict.isOk()
         ? signsFromNowOn(context, target.record, head.peer).map(() => answer)
         : errAsync(refuse(head.status, verdict.error));
-    });
+    })
+    .mapErr((error) => (sent === onWire ? error : { ...error, sent: true as const }));
 }
 
 const isStream = ({ status, headers }: AnswerHead): boolean =>

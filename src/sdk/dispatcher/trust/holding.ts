@@ -1,34 +1,29 @@
 import { ok, ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { LockKey } from '../../../ports/locks.js';
 import type { DispatcherContext } from '../context.js';
-import { freshReqid } from './agent-request.js';
 
 /**
- * Holds a lock while `work` goes on, and lets go of it whatever comes of that. `locked`: somebody else has it.
- * @param work is given the request id under which the lock is listed
+ * Does work that nobody else does at the same time, and lets go of it whatever comes of that. `held`: somebody else does it.
+ * @param name what is done: `identity`, `maintain`, `pairing`, `renew:NAME`
  */
 export function holding<T>(
-  context: DispatcherContext,
-  key: LockKey,
-  work: (reqid: string) => ResultAsync<T, CtrlExecError>,
+  { clock, events, mutex }: DispatcherContext,
+  name: string,
+  work: () => ResultAsync<T, CtrlExecError>,
 ): ResultAsync<T, CtrlExecError> {
-  const { clock, events, locks } = context;
-  const reqid = freshReqid(context);
-  const release = () =>
-    locks.release(reqid).orElse((error) => {
-      events.emit({ action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } });
-      return ok(undefined);
-    });
-  return locks
-    .acquire([key], reqid, clock.now())
+  return mutex
+    .acquire(name, clock.now())
     .mapErr((error): CtrlExecError => error)
-    .andThen(
-      () =>
-        new ResultAsync(
-          Promise.resolve()
-            .then(() => work(reqid))
-            .finally(release),
-        ),
-    );
+    .andThen((held) => {
+      const release = () =>
+        held.release().orElse((error) => {
+          events.emit({
+            action: 'record-failed',
+            level: 'error',
+            fields: { reqid: undefined, reason: error.message },
+          });
+          return ok(undefined);
+        });
+      return new ResultAsync(Promise.resolve().then(work).finally(release));
+    });
 }

@@ -40,12 +40,9 @@ export interface Maintenance {
 export interface MaintainOptions {
   /** Gives up, as `aborted`; what was begun is left consistent. */
   readonly signal?: AbortSignal | undefined;
-  /** Whether the pass is `locked` while another one with this option goes on, also of another process. Default false. */
+  /** Whether the pass is `held` while another one with this option goes on, also of another process. Default false. */
   readonly alone?: boolean;
 }
-
-/** The lock of a pass that is to be the only one. */
-const passLock = { host: '*', script: '/maintain' } as const;
 
 /**
  * One maintenance pass (wire-protocol 2.4): rotates the dispatcher's identity when that is due or was begun, gives up the one
@@ -58,7 +55,7 @@ export function maintain(
   context: DispatcherContext,
   { signal, alone = false }: MaintainOptions = {},
 ): ResultAsync<Maintenance, CtrlExecError> {
-  return alone ? holding(context, passLock, () => pass(context, signal)) : pass(context, signal);
+  return alone ? holding(context, 'maintain', () => pass(context, signal)) : pass(context, signal);
 }
 
 function pass(
@@ -127,7 +124,7 @@ function pass(
 
 /** What another process is doing at this moment need not be done here. */
 const unlessLocked = <T>(work: ResultAsync<T, CtrlExecError>): ResultAsync<T | undefined, CtrlExecError> =>
-  work.orElse((error) => (error.code === 'locked' ? ok(undefined) : err(error)));
+  work.orElse((error) => (error.code === 'held' ? ok(undefined) : err(error)));
 
 /** The pairing port's certificate concerns no agent: it is simply made anew. */
 function renewPairing(
@@ -174,7 +171,7 @@ function visit(
         const outcome = await renewAgent(context, identity, record, { ...(signal && { signal }) });
         if (outcome.isOk()) renewed.push(name);
         // Somebody else is at it.
-        else if (outcome.error.code !== 'locked') failed.push({ name, reason: outcome.error.message });
+        else if (outcome.error.code !== 'held') failed.push({ name, reason: outcome.error.message });
       } else if (!isUpToDate(identity, standing)) {
         const outcome = await tellAll(context, identity, agent);
         if (outcome.isOk()) told.push(name);

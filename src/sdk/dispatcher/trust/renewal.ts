@@ -11,7 +11,7 @@ import {
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { agentUri, type Certificate } from '../../../domain/trust/certificate.js';
 import type { DispatcherContext } from '../context.js';
-import { sendSigned, shortRequest } from './agent-request.js';
+import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
 import { destinationOf, target } from './agent-target.js';
 import { confirmed } from './first-contact.js';
 import { holding } from './holding.js';
@@ -30,7 +30,6 @@ export interface Renewal {
 }
 
 /** Nobody else renews the same agent meanwhile: the lock's name is no script's. */
-const renewalLock = '/renew';
 
 /**
  * Renews an agent's certificate over a fresh key (wire-protocol 2.4). The new key is pinned beside the old one before the
@@ -44,8 +43,9 @@ export function renewAgent(
   options: { readonly allowExpired?: boolean; readonly signal?: AbortSignal } = {},
 ): ResultAsync<Renewal, CtrlExecError> {
   const { events } = context;
-  const key = { host: record.name, script: renewalLock };
-  return holding(context, key, (reqid) => renewed(context, identity, record, options, reqid))
+  return holding(context, `renew:${record.name}`, () =>
+    renewed(context, identity, record, options, freshReqid(context)),
+  )
     .map((renewal) => {
       const { name: host, serial, notAfter } = renewal;
       events.emit({

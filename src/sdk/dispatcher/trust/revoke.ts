@@ -65,6 +65,8 @@ export function revoke(
       level: 'warning',
       fields: { serials: serials.join(','), host: name, number },
     });
+    // Nobody asks it any more how a script ended there.
+    if (name !== undefined && asked.byName) yield* context.runStore.release(name, undefined, clock.now());
     const latest = yield* readDispatcherIdentity(context);
     const told: string[] = [];
     const pending: Untold[] = [];

@@ -38,21 +38,17 @@ export interface Rotation {
   readonly refused: readonly Untold[];
 }
 
-/** The lock of whatever replaces this dispatcher's identity or its CA. */
-const identityLock = { host: '*', script: '/identity' } as const;
-
 /** Whatever replaces this dispatcher's identity or its CA, one at a time. */
 export const exclusively = <T>(
   context: DispatcherContext,
   work: () => ResultAsync<T, CtrlExecError>,
 ): ResultAsync<T, CtrlExecError> =>
-  holding(context, identityLock, work).mapErr((error) =>
-    error.code === 'locked' && error.conflicts.includes(`${identityLock.host}:${identityLock.script}`)
-      ? failure(
-          'locked',
-          'another command is replacing the identity or the CA of this dispatcher: list-locks shows it',
-          { conflicts: error.conflicts },
-        )
+  holding(context, 'identity', work).mapErr((error) =>
+    error.code === 'held' && error.what === 'identity'
+      ? {
+          ...error,
+          message: `another command (${error.by}) is replacing the identity or the CA of this dispatcher`,
+        }
       : error,
   );
 

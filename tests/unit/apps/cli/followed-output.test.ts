@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { followedOutput } from '../../../../src/apps/cli/followed-output.js';
+import { Bytes } from '../../../../src/domain/runs/host-result.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -24,6 +25,19 @@ describe('output that is followed', () => {
     expect(output.wasShown('web-01')).toBe(false);
     output.take({ host: 'web-01', stream: 'stdout', bytes: bytes('a') });
     expect([output.wasShown('web-01'), output.wasShown('web-02')]).toEqual([true, false]);
+  });
+
+  it('knows whether as much was shown as was written, in bytes, also of output that was cut', () => {
+    const output = followedOutput();
+    output.take({ host: 'h', stream: 'stdout', bytes: bytes('é\n') });
+    output.take({ host: 'h', stream: 'stderr', bytes: Uint8Array.of(0xff) });
+    const all = { exit: 0, stdout: 'é\n', stderr: '\ufffd', stderrBytes: Bytes.of(0xff) as Bytes };
+    expect(output.isAllOf('h', all)).toBe(true);
+    expect(output.isAllOf('h', { ...all, stdout: 'é\nb' })).toBe(false);
+    expect(output.isAllOf('h', { ...all, stderrBytes: Bytes.of(0xff, 0xff) as Bytes })).toBe(false);
+    expect(output.isAllOf('h', { ...all, stdout: 'é', truncated: { stdout: 3 } })).toBe(true);
+    expect(output.isAllOf('h', { ...all, truncated: { stdout: 4 } })).toBe(false);
+    expect(output.isAllOf('other', { exit: 0, stdout: '', stderr: '' })).toBe(true);
   });
 
   it('puts characters together that came in pieces, and shows what is no text as such', () => {

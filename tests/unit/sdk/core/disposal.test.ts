@@ -1,6 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
 import { failure } from '../../../../src/domain/core/errors.js';
+import type { Mutex } from '../../../../src/ports/mutex.js';
 import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import { lifecycle } from '../../../support/fleet/lifecycle.js';
@@ -45,7 +46,7 @@ it('a pairing mode that is disposed of has closed its port, and another one can 
   for (let time = 1; time <= 2; time += 1) {
     const mode = value(await control.dispatcher.openPairing());
     expect(await control.dispatcher.openPairing().mapErr(({ code }) => code)).toMatchObject({
-      error: 'locked',
+      error: 'held',
     });
     await mode[Symbol.asyncDispose]();
     expect(eventsOf(control.events, 'pairing-mode-closed')).toHaveLength(time);
@@ -56,10 +57,12 @@ it('where the store fails as a pairing mode is disposed of, that is thrown with 
   const { control } = await identifiedFleet();
   const { context } = control;
   const broken = failure('store_failed', 'the disk is full', { operation: 'release', reason: 'ENOSPC' });
-  const dispatcher = dispatcherOver({
-    ...context,
-    locks: { ...context.locks, release: () => errAsync(broken) },
-  });
+  const mutex: Mutex = {
+    ...context.mutex,
+    acquire: (name, now) =>
+      context.mutex.acquire(name, now).map((held) => ({ ...held, release: () => errAsync(broken) })),
+  };
+  const dispatcher = dispatcherOver({ ...context, mutex });
   const mode = value(await dispatcher.openPairing());
   await expect(mode[Symbol.asyncDispose]()).rejects.toMatchObject({ message: broken.message, cause: broken });
 });

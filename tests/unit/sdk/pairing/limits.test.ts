@@ -73,7 +73,7 @@ describe('a pairing session', () => {
     expect((await peer.confirm()).status).toBe(202);
     await clock.advance(1);
     const late = await dispatcher.approve({ id: peer.id() });
-    expect(failure(late).code).toBe('request_unknown');
+    expect(failure(late).code).toBe('pairing_unknown');
     expect(await peer.confirm()).toMatchObject(expired);
     expect(await listed()).toEqual([]);
   });

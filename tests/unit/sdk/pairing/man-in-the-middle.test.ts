@@ -322,7 +322,7 @@ describe('a man in the middle at pairing', () => {
     expect(relay.paths).toEqual(steps('start', 'nonce', 'nonce'));
     expect(await waiting()).toEqual([]);
     const late = await control.dispatcher.approve({ id: String(request) });
-    expect(failure(late).code).toBe('request_unknown');
+    expect(failure(late).code).toBe('pairing_unknown');
     await nobodyPaired();
   });
 

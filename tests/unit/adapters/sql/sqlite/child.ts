@@ -3,7 +3,9 @@
 import { closeSync, openSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { openSqliteStores, type SqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
+import type { HostResult } from '../../../../../src/domain/runs/host-result.js';
 import type { Enrolment } from '../../../../../src/ports/registry.js';
+import type { RunStart } from '../../../../../src/ports/run-store.js';
 import { value } from '../../../../contract/result.js';
 
 const [command = '', directory = '', name = '', count = '0'] = process.argv.slice(2);
@@ -11,7 +13,10 @@ const report = (value: unknown): void => void process.stdout.write(`${JSON.strin
 
 const open = async (): Promise<SqliteStores> =>
   value(
-    await openSqliteStores({ path: join(directory, 'state.db'), locksDirectory: join(directory, 'locks') }),
+    await openSqliteStores({
+      path: join(directory, 'state.db'),
+      sessionsDirectory: join(directory, 'locks'),
+    }),
   );
 
 const enrolment = (agent: string): Enrolment => ({
@@ -24,9 +29,26 @@ const enrolment = (agent: string): Enrolment => ({
   at: 1,
 });
 
+const deploy = (reqid: string): RunStart => ({
+  reqid,
+  script: 'deploy',
+  hosts: [{ host: 'web-01' }],
+  args: [],
+  mode: 'sync',
+  principal: 'os:root',
+  username: 'ann',
+  sourceIp: '',
+  startedAt: 1000,
+});
+
+const done = (reqid: string): HostResult => ({
+  ...{ host: 'web-01', script: 'deploy', reqid, state: 'succeeded' },
+  ...{ exit: 0, stdout: '', stderr: '', rtt: 1, settledAt: 2000 },
+});
+
 /** Fails when somebody else is inside. */
-const insideAlone = (): void => {
-  const marker = join(directory, 'inside');
+const insideAlone = (what: string): void => {
+  const marker = join(directory, `inside ${what}`);
   closeSync(openSync(marker, 'wx'));
   unlinkSync(marker);
 };
@@ -46,29 +68,37 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
   hammer: async () => {
     const stores = await open();
     let decided = 0;
-    let locked = 0;
+    let exclusive = 0;
+    let begun = 0;
     for (let round = 0; round < Number(count); round++) {
       value(await stores.registry.enrol(enrolment(`${name}-${round}`)));
       const decision = { verdict: 'deny', reason: name } as const;
       const outcome = await stores.pairingQueue.decide(`request ${round}`, decision, 0);
       if (outcome.isOk()) decided++;
-      else if (outcome.error.code !== 'request_not_ready') throw new Error(outcome.error.message);
-      const lock = await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 0);
-      if (lock.isOk()) {
-        locked++;
-        insideAlone();
-        value(await stores.locks.release(name));
-      } else if (lock.error.code !== 'locked') throw new Error(lock.error.message);
+      else if (outcome.error.code !== 'not_ready') throw new Error(outcome.error.message);
+      const held = await stores.mutex.acquire('maintain', 0);
+      if (held.isOk()) {
+        exclusive++;
+        insideAlone('maintain');
+        value(await held.value.release());
+      } else if (held.error.code !== 'held') throw new Error(held.error.message);
+      const reqid = `${name}-${round}`;
+      if (value(await stores.runStore.begin(deploy(reqid), 1000)).kind === 'begun') {
+        begun++;
+        insideAlone('deploy');
+        value(await stores.runStore.settle(reqid, [done(reqid)], 2000, 'left'));
+      }
       value(await stores.registry.list());
     }
     await stores.close();
-    report({ decided, locked });
+    report({ decided, exclusive, begun });
   },
 
-  /** Takes the lock and keeps it. */
+  /** Does exclusive work, runs a script, and ends neither. */
   hold: async () => {
     const stores = await open();
-    value(await stores.locks.acquire([{ host: 'web-01', script: 'deploy' }], name, 1000));
+    value(await stores.mutex.acquire('pairing', 1000));
+    value(await stores.runStore.begin(deploy(name), 1000));
     report('held');
     await new Promise(() => setInterval(() => {}, 60_000));
   },

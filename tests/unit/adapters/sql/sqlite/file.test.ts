@@ -15,6 +15,7 @@ import Libsql from 'libsql';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openSqliteStores } from '../../../../../src/adapters/sql/sqlite/stores.js';
 import type { Enrolment } from '../../../../../src/ports/registry.js';
+import type { RunStart } from '../../../../../src/ports/run-store.js';
 import { failure, value } from '../../../../contract/result.js';
 import { openStores, storeOptions, temporaryDirectory } from './temporary-stores.js';
 
@@ -26,6 +27,18 @@ const enrolment = (name: string): Enrolment => ({
   replace: false,
   standing: { serials: ['d1'], caSet: undefined, crlNumber: 0, lastContact: undefined, speaks: undefined },
   at: 1,
+});
+
+const runOn = (...hosts: readonly string[]): RunStart => ({
+  reqid: 'r',
+  script: 's',
+  hosts: hosts.map((host) => ({ host })),
+  args: [],
+  mode: 'sync',
+  principal: 'os:root',
+  username: 'u',
+  sourceIp: '',
+  startedAt: 0,
 });
 
 const modeOf = (path: string): number => lstatSync(path).mode & 0o777;
@@ -52,7 +65,7 @@ describe('the file', () => {
   it('is made for its owner alone, side files and missing directories included', async () => {
     const directory = join(temporaryDirectory(), 'var', 'state');
     const stores = await openStores(directory);
-    value(await stores.locks.acquire([{ host: 'h', script: 's' }], 'r', 0));
+    value(await stores.mutex.acquire('pairing', 0));
     for (const folder of [join(directory, '..'), directory, join(directory, 'locks')]) {
       expect(modeOf(folder)).toBe(0o700);
     }
@@ -201,18 +214,21 @@ describe('the file', () => {
       code: 'store_failed',
       reason: 'closed',
     });
-    expect((await stores.locks.acquire([{ host: 'h', script: 's' }], 'r', 0)).isErr()).toBe(true);
+    expect(failure(await stores.mutex.acquire('pairing', 0))).toMatchObject({ reason: 'closed' });
+    expect(failure(await stores.runStore.begin(runOn('h'), 0))).toMatchObject({ reason: 'closed' });
   });
 
   it('takes no text that would come back as another', async () => {
-    const { registry, locks } = await openStores();
+    const { registry, mutex, runStore } = await openStores();
     for (const name of ['web\0-01', 'web\ud800']) {
       const error = failure(await registry.enrol(enrolment(name)));
       expect(error).toMatchObject({ code: 'store_failed', reason: 'text_not_storable' });
-      expect((await locks.acquire([{ host: name, script: 's' }], 'r', 0)).isErr()).toBe(true);
+      expect((await mutex.acquire(name, 0)).isErr()).toBe(true);
+      expect((await runStore.begin(runOn('h', name), 0)).isErr()).toBe(true);
     }
     expect(value(await registry.list())).toEqual([]);
-    expect(value(await locks.list())).toEqual([]);
+    expect(value(await runStore.locks(0))).toEqual([]);
+    expect(value(await runStore.find('r'))).toBeUndefined();
   });
 });
 
@@ -249,32 +265,17 @@ describe('a file system in trouble', () => {
     const directory = mounted('-o', 'size=512k');
     const { registry, runStore } = await openStores(directory);
     value(await registry.enrol(enrolment('web-01')));
-    value(
-      await runStore.start({
-        reqid: 'r',
-        script: 's',
-        hosts: ['h'],
-        args: [],
-        mode: 'sync',
-        username: 'u',
-        sourceIp: '',
-        startedAt: 0,
-      }),
-    );
+    value(await runStore.begin(runOn('h'), 0));
     const result = {
-      host: 'h',
-      script: 's',
-      exit: 0,
-      stdout: 'x'.repeat(600_000),
-      stderr: '',
-      rtt: 1,
-      reqid: 'r',
+      ...{ host: 'h', script: 's', reqid: 'r', state: 'succeeded' as const },
+      ...{ exit: 0, stdout: 'x'.repeat(600_000), stderr: '', rtt: 1, settledAt: 1 },
     };
-    const error = failure(await runStore.complete('r', [result], 1));
-    expect(error).toMatchObject({ code: 'store_failed', operation: 'run.complete', reason: 'SQLITE_FULL' });
+    const error = failure(await runStore.settle('r', [result], 1));
+    expect(error).toMatchObject({ code: 'store_failed', operation: 'run.settle', reason: 'SQLITE_FULL' });
     expect(error.message).toMatch(/state\.db: the disk is full; free some space$/);
     expect(value(await registry.list())).toHaveLength(1);
-    expect(value(await runStore.find('r'))?.completedAt).toBeUndefined();
+    const found = value(await runStore.find('r'));
+    expect(found).toMatchObject({ completedAt: undefined, results: [{ state: 'running' }] });
   });
 
   it.skipIf(!mayMount)(`a read-only file system is said${reason}`, async () => {

@@ -14,7 +14,7 @@ export function temporaryDirectory(): string {
 
 export const storeOptions = (directory: string) => ({
   path: join(directory, 'state.db'),
-  locksDirectory: join(directory, 'locks'),
+  sessionsDirectory: join(directory, 'locks'),
 });
 
 /** Stores that are closed after the test. */

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { jsonPieces } from '../../../../../src/apps/api/answers/json-text.js';
-import type { HostResult } from '../../../../../src/domain/runs/record.js';
+import type { HostResult } from '../../../../../src/domain/runs/host-result.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
 import { apiOver } from '../../../../support/api/api.js';
 import { memoryApi } from '../../../../support/api/memory-api.js';
@@ -49,6 +49,7 @@ async function longRuns(hosts: number, characters: number, character = 'x') {
     (_, index): HostResult => ({
       host: `web-${index}`,
       script: 'long',
+      state: 'succeeded',
       exit: 0,
       stdout,
       stderr: '',

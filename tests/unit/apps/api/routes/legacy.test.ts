@@ -55,8 +55,15 @@ describe('the routes of the legacy API answer as they did', () => {
         ok: true,
         reqid,
         results: [
-          { host: 'web-01', script: 'greet', exit: 0, stdout: 'hello you', stderr: '', rtt, reqid },
-          { host: 'nobody', exit: -1, error: unresolved, rtt, reqid },
+          {
+            ...{ host: 'web-01', script: 'greet', exit: 0, stdout: 'hello you', stderr: '', rtt, reqid },
+            state: 'succeeded',
+          },
+          {
+            ...{ host: 'nobody', exit: -1, error: unresolved, rtt, reqid },
+            state: 'unreachable',
+            failure: { code: 'host_unresolved', host: 'nobody', may_have_run: false },
+          },
         ],
       },
     ]);
@@ -67,14 +74,24 @@ describe('the routes of the legacy API answer as they did', () => {
     const { post, serve } = await memoryApi();
     await serve('web-01');
     const { json } = await post('/run', { hosts: ['web-01'], script: 'format-disk' });
-    expect(json.results).toEqual([{ host: 'web-01', exit: -1, error: 'script not permitted', rtt, reqid }]);
+    expect(json.results).toEqual([
+      {
+        ...{ host: 'web-01', exit: -1, error: 'script not permitted', rtt, reqid },
+        state: 'refused',
+        failure: { code: 'not_allowlisted', script: 'format-disk', may_have_run: false },
+      },
+    ]);
   });
 
   it('a lock that is held is 409 with code 4 and whose it is', async () => {
     const { post, serve, control } = await memoryApi();
     await serve('web-01');
-    const held = { host: 'web-01', script: 'greet' };
-    value(await control.context.locks.acquire([held], '00000000000000aa', 0));
+    const { clock, runStore } = control.context;
+    const first = {
+      ...{ reqid: '00000000000000aa', script: 'greet', hosts: [{ host: 'web-01' }], args: [] },
+      ...{ mode: 'sync' as const, principal: 'os:root', username: '', sourceIp: '', startedAt: clock.now() },
+    };
+    expect(value(await runStore.begin(first, clock.now()))).toEqual({ kind: 'begun' });
     const { status, json } = await post('/run', { hosts: ['web-01'], script: 'greet' });
     expect([status, json]).toEqual([
       409,
@@ -99,8 +116,8 @@ describe('the routes of the legacy API answer as they did', () => {
           async: true,
           reqid,
           results: [
-            { host: 'web-01', status: 'accepted', reqid, rtt },
-            { host: 'nobody', status: 'error', error: unresolved, reqid, rtt },
+            { host: 'web-01', state: 'running', status: 'accepted', reqid, rtt },
+            { host: 'nobody', state: 'unreachable', status: 'error', error: unresolved, reqid, rtt },
           ],
         },
       ]);
@@ -113,8 +130,11 @@ describe('the routes of the legacy API answer as they did', () => {
         completed: expect.any(Number),
         pending: [],
         hosts: {
-          'web-01': { status: 'done', exit: 0, stdout: 'hello ', stderr: '' },
-          nobody: { status: 'error', error: unresolved },
+          'web-01': { status: 'done', state: 'succeeded', exit: 0, stdout: 'hello ', stderr: '' },
+          nobody: {
+            ...{ status: 'error', state: 'unreachable', error: unresolved },
+            failure: { code: 'host_unresolved', host: 'nobody', may_have_run: false },
+          },
         },
       });
     },
@@ -142,7 +162,19 @@ describe('the routes of the legacy API answer as they did', () => {
       hosts: ['web-01'],
       completed: Math.floor(fleet.clock.now() / 1000),
       results: [
-        { host: 'web-01', script: 'fail', exit: 3, stdout: '', stderr: 'broken', rtt, reqid: json.reqid },
+        {
+          ...{
+            host: 'web-01',
+            script: 'fail',
+            exit: 3,
+            stdout: '',
+            stderr: 'broken',
+            rtt,
+            reqid: json.reqid,
+          },
+          state: 'failed',
+          failure: { code: 'script_failed', exit: 3, may_have_run: true },
+        },
       ],
     });
   });

@@ -206,22 +206,19 @@ describe('a host that is not registered', () => {
 
   it('locks under the text that was given', async () => {
     const keys: unknown[] = [];
-    const { locks } = control.context;
+    const { runStore } = control.context;
     const context = withPorts(control, {
-      locks: {
-        ...locks,
-        acquire: (asked, ...rest) => {
-          keys.push(...asked);
-          return locks.acquire(asked, ...rest);
+      runStore: {
+        ...runStore,
+        begin: (start, now) => {
+          keys.push(...start.hosts);
+          return runStore.begin(start, now);
         },
       },
     });
     await scriptedAgent(fleet, control, 'web-01', success);
     await run(context, { hosts: ['WEB-01', 'web-01:7443'], script: 'greet' });
-    expect(keys).toEqual([
-      { host: 'web-01', script: 'greet' },
-      { host: 'web-01:7443', script: 'greet' },
-    ]);
+    expect(keys).toEqual([{ host: 'web-01' }, { host: 'web-01:7443' }]);
   });
 });
 
@@ -354,7 +351,9 @@ describe('the second question to the hook', () => {
     fleet.clock.after(3_000, () => stop.abort());
     const hosts = ['alias.test'];
     const ran = await fleet.settle(run(context, { hosts, script: 'greet', signal: stop.signal }));
-    expect(value(ran).results).toMatchObject([{ exit: -1, error: 'stopped by the caller' }]);
+    expect(value(ran).results).toMatchObject([
+      { state: 'skipped', exit: -1, error: 'stopped by the caller before it was sent' },
+    ]);
     expect(seen).toEqual([]);
   });
 });
@@ -363,8 +362,8 @@ describe('a host that cannot be reached', () => {
   const refused: readonly CtrlExecError<'host_unresolved' | 'connection_refused' | 'timed_out'>[] = [
     failure('host_unresolved', 'the host name x does not resolve', { host: 'x' }),
     failure('connection_refused', 'nothing listens on x:1', { host: 'x', port: 1 }),
-    failure('timed_out', 'no TCP connection within 10 s', { phase: 'connect', seconds: 10 }),
-    failure('timed_out', 'no TLS within 10 s', { phase: 'tls', seconds: 10 }),
+    failure('timed_out', 'no TCP connection within 10 s', { phase: 'connect', timeoutMs: 10_000 }),
+    failure('timed_out', 'no TLS within 10 s', { phase: 'tls', timeoutMs: 10_000 }),
   ];
   it.each(refused)('is reported in the words of the transport: $message', async (error) => {
     const { transport } = control.context;

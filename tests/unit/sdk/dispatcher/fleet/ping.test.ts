@@ -6,6 +6,7 @@ import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { opensslTime } from '../../../../../src/domain/trust/certificate.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { failure, value } from '../../../../contract/result.js';
+import { holdLock } from '../../../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import { type Answering, enrol, scriptedAgent, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
@@ -54,7 +55,7 @@ describe('ping', () => {
 
   it('sends its reqid, and takes no lock: a running script is not in its way', async () => {
     const { seen } = await scriptedAgent(fleet, control, 'web-01', alive);
-    value(await control.context.locks.acquire([{ host: 'web-01', script: 'x' }], 'other', 0));
+    await holdLock(control, 'web-01', 'x');
     const { reqid } = value(await ping(control.context, { hosts: ['web-01'] }));
     expect(seen).toMatchObject([{ method: 'POST', path: '/ping', body: { reqid } }]);
   });

@@ -4,6 +4,7 @@ import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js'
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../../../src/domain/trust/agent-standing.js';
+import type { RunStart } from '../../../../../src/ports/run-store.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
 import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
@@ -40,11 +41,13 @@ function agentWith({
   run = ({ body }: Seen): HttpAnswer => jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] }),
   results = [] as readonly (object | undefined)[],
   cancel = { status: 'cancelling' } as object,
+  features = ['settle'],
 } = {}): Answering {
   const left = [...results];
   return (request) => {
     if (request.path === '/run') return run(request);
     if (request.path === '/v2/cancel') return jsonAnswer(200, cancel);
+    if (request.path === '/capabilities') return jsonAnswer(200, { scripts: [], features });
     const answer = left.length > 1 ? left.shift() : left[0];
     return answer ? jsonAnswer(200, answer) : jsonAnswer(404, { status: 'unknown' });
   };
@@ -54,14 +57,16 @@ const done = { status: 'done', exit: 0, stdout: 'out', stderr: '' };
 const running = { status: 'running' };
 const agent = (name: string, answering: Answering, options: Parameters<typeof scriptedAgent>[4] = {}) =>
   scriptedAgent(fleet, control, name, answering, options);
-const paths = ({ seen }: { readonly seen: readonly Seen[] }) => seen.map(({ path }) => path);
+/** What an agent was asked, but for what it can do, which is asked once. */
+const paths = ({ seen }: { readonly seen: readonly Seen[] }) =>
+  seen.map(({ path }) => path).filter((path) => path !== '/capabilities');
 const statusOf = async (reqid: string) => value(await dispatcher.status(reqid));
 const submitted = async () => value(await dispatcher.submit(order));
-const held = async () => value(await control.context.locks.list());
+const held = async () => value(await dispatcher.locks());
 const gone = errorOf('connection_failed', 'no answer: closed', { host: 'web-02', reason: 'closed' });
 
 describe('a submission', () => {
-  it('tells each agent to run by itself, and holds the locks until the last has answered', async () => {
+  it('tells each agent to run by itself, and its locks are held until the ends are known', async () => {
     const late = deferred();
     const locked: string[][] = [];
     const one = await agent('web-01', agentWith());
@@ -83,9 +88,12 @@ describe('a submission', () => {
     expect(one.seen[0]?.body).toMatchObject({ script: 'job', args: ['a'], reqid, async: true, timeout: 90 });
     expect(told).toEqual(['web-01', 'web-02']);
     expect(locked).toEqual([['web-01', 'web-02']]);
-    expect(await held()).toEqual([]);
+    expect((await held()).map(({ host }) => host)).toEqual(['web-01', 'web-02']);
     expect(results).toEqual(
-      order.hosts.map((host) => ({ host, status: 'accepted', rtt: expect.any(Number), reqid })),
+      order.hosts.map((host) => ({
+        ...{ host, state: 'running', status: 'accepted', reqid },
+        rtt: expect.any(Number),
+      })),
     );
   });
 
@@ -94,63 +102,81 @@ describe('a submission', () => {
     control.hook = { kind: 'exited', code: 1 };
     expect(failure(await dispatcher.submit(order)).code).toBe('denied');
     control.hook = { kind: 'none' };
-    value(await control.context.locks.acquire([{ host: 'web-02', script: 'job' }], 'other', 0));
+    value(await control.context.runStore.begin(begun({ hosts: [{ host: 'web-02' }] }), 0));
     expect(failure(await dispatcher.submit(order)).code).toBe('locked');
     expect(one.seen).toEqual([]);
   });
 
   it.each([
-    ['busy', jsonAnswer(409, { status: 'busy', error: 'script already running' }), 'busy', 'busy'],
-    ['its own request, twice', jsonAnswer(409, { status: 'running' }), 'accepted', 'accepted'],
-    ['refused', jsonAnswer(200, { exit: -1, error: 'script not permitted' }), 'error', 'error'],
-    ['run at once', jsonAnswer(200, { exit: 3, stdout: 'x', stderr: '' }), 'accepted', 'done'],
-    ['overloaded', jsonAnswer(503, { error: 'busy: 64 runs are under way' }), 'error', 'error'],
-    ['about another', jsonAnswer(202, { status: 'accepted', reqid: 'other' }), 'error', 'error'],
-    ['not understood', jsonAnswer(202, 'accepted'), 'error', 'error'],
+    ['busy', jsonAnswer(409, { status: 'busy', error: 'script already running' }), 'busy', 'refused'],
+    ['its own request, twice', jsonAnswer(409, { status: 'running' }), 'accepted', 'running'],
+    ['refused', jsonAnswer(200, { exit: -1, error: 'script not permitted' }), 'error', 'refused'],
+    ['run at once', jsonAnswer(200, { exit: 3, stdout: 'x', stderr: '' }), 'accepted', 'failed'],
+    ['overloaded', jsonAnswer(503, { error: 'busy: 64 runs are under way' }), 'error', 'refused'],
+    ['about another', jsonAnswer(202, { status: 'accepted', reqid: 'other' }), 'error', 'unknown'],
+    ['not understood', jsonAnswer(202, 'accepted'), 'error', 'unknown'],
   ])('that is %s is told and kept as such', async (_what, answer, status, kept) => {
     await agent('web-01', agentWith({ run: () => answer }));
     const { reqid, results } = value(await dispatcher.submit({ ...order, hosts: ['web-01'] }));
     expect(results).toMatchObject([{ status }]);
-    expect(value(await control.context.runStore.find(reqid))?.states).toMatchObject([
-      { host: 'web-01', status: kept },
+    expect(value(await control.context.runStore.find(reqid))?.results).toMatchObject([
+      { host: 'web-01', state: kept },
     ]);
   });
 
-  it('of which nothing was heard is asked about, and settled by the answer', async () => {
+  it('of which nothing was heard is asked about at once, and the answer decides', async () => {
+    const since = { status: 'void', complete_since: fleet.clock.now() - 120_000 };
     await agent('web-01', agentWith({ results: [done] }));
-    await agent('web-02', agentWith({ results: [undefined] }));
+    await agent('web-02', agentWith({ results: [since] }));
+    await agent('web-03', agentWith({ results: [running] }));
+    await agent('web-04', agentWith({ results: [{ ...since, complete_since: fleet.clock.now() }] }));
     losingAnswers();
-    const { reqid, results } = value(await dispatcher.submit(order));
-    expect(results).toMatchObject([{ status: 'error' }, { status: 'error', error: gone.message }]);
-    const status = await statusOf(reqid);
-    expect(status).toMatchObject({
-      complete: true,
-      states: [
-        { host: 'web-01', ...done },
-        { host: 'web-02', status: 'error', error: gone.message },
-      ],
-    });
-    expect(status.states[1]).not.toHaveProperty('unheard');
+    const hosts = ['web-01', 'web-02', 'web-03', 'web-04'];
+    const { reqid, results } = value(await dispatcher.submit({ ...order, hosts }));
+    expect(results).toMatchObject([
+      { state: 'succeeded', status: 'accepted' },
+      { state: 'unreachable', status: 'error', error: gone.message },
+      { state: 'running', status: 'accepted' },
+      { state: 'unknown', status: 'error', error: gone.message },
+    ]);
+    const stored = value(await control.context.runStore.find(reqid));
+    expect(stored?.results).toMatchObject([
+      { state: 'succeeded', stdout: 'out' },
+      { state: 'unreachable', failure: { code: 'connection_failed' } },
+      { state: 'running' },
+      { state: 'unknown', failure: { code: 'forgotten' } },
+    ]);
+    expect((await held()).map(({ host }) => host)).toEqual(['web-03']);
   });
 
   it('that was interrupted is settled by what the agents know', async () => {
     const one = await agent('web-01', agentWith({ results: [done] }));
-    await agent('web-02', agentWith());
-    const { hosts, args } = order;
-    const run = { reqid: 'a'.repeat(16), script: 'job', hosts, args, username: '', sourceIp: '' };
-    const record = { ...run, mode: 'async', startedAt: fleet.clock.now() } as const;
-    value(await control.context.runStore.start(record));
-    const keys = order.hosts.map((host) => ({ host, script: 'job' }));
-    value(await control.context.locks.acquire(keys, run.reqid, 0));
-    // Somebody still submits it: an agent that does not know it yet may do so in a moment.
+    const two = await agent('web-02', agentWith());
+    const run = begun();
+    value(await control.context.runStore.begin(run, fleet.clock.now()));
+    // Somebody still submits it: an agent that does not know it yet may do so in a moment, and is not told that it must not.
     expect(await statusOf(run.reqid)).toMatchObject({ complete: false, pending: ['web-02'] });
-    value(await control.context.locks.release(run.reqid));
+    value(await control.context.runStore.settle(run.reqid, [], fleet.clock.now(), 'left'));
+    await two.listening.close(0);
+    const since = { status: 'void', complete_since: fleet.clock.now() - 120_000 };
+    await agent('web-02', agentWith({ results: [since] }), { registered: false, issued: two.issued });
     expect(await statusOf(run.reqid)).toMatchObject({
       complete: true,
-      states: [{ status: 'done' }, { status: 'error', error: expect.stringContaining('was stopped') }],
+      results: [
+        { state: 'succeeded' },
+        { state: 'unreachable', error: expect.stringContaining('did not reach') },
+      ],
     });
     expect(paths(one)).toEqual([`/result/${run.reqid}`]);
   });
+});
+
+/** A run as it begins. */
+const begun = (change: Partial<RunStart> = {}): RunStart => ({
+  ...{ reqid: 'a'.repeat(16), script: 'job', args: order.args, mode: 'async', principal: 'os:tester' },
+  ...{ hosts: order.hosts.map((host) => ({ host })), username: '', sourceIp: '' },
+  startedAt: fleet.clock.now(),
+  ...change,
 });
 
 /** From now on what agents answer to a run is lost on its way. */
@@ -175,14 +201,14 @@ describe('the status of an async run', () => {
     const two = await agent('web-02', agentWith({ results: [running, { ...done, exit: 3, error: 'x' }] }));
     const { reqid } = await submitted();
     const first = await statusOf(reqid);
-    expect(first).toMatchObject({ mode: 'async', complete: false, pending: ['web-02'], results: [] });
-    expect(first.states).toEqual([
-      { host: 'web-01', ...done },
-      { host: 'web-02', status: 'running' },
+    expect(first).toMatchObject({ mode: 'async', complete: false, pending: ['web-02'] });
+    expect(first.results).toMatchObject([
+      { host: 'web-01', state: 'succeeded', exit: 0, stdout: 'out' },
+      { host: 'web-02', state: 'running', exit: -1, seenAt: fleet.clock.now() },
     ]);
     const second = await statusOf(reqid);
     expect(second).toMatchObject({ complete: true, pending: [], completedAt: fleet.clock.now() });
-    expect(second.states[1]).toEqual({ host: 'web-02', ...done, exit: 3, error: 'x' });
+    expect(second.results[1]).toMatchObject({ state: 'failed', exit: 3, stdout: 'out', error: 'x' });
     expect(await statusOf(reqid)).toEqual(second);
     expect([paths(one).length, paths(two).length]).toEqual([2, 3]);
     const ends = eventsOf(control.events, 'run-ended').map(({ fields }) => [fields.host, fields.exit]);
@@ -193,18 +219,19 @@ describe('the status of an async run', () => {
   });
 
   it.each([
-    ['expired', undefined, { status: 'expired' }],
+    ['unknown', { status: 'void', complete_since: 0 }, { failure: { code: 'forgotten' } }],
     ['cancelled', { status: 'cancelled', exit: 126, stdout: 'a', stderr: '' }, { exit: 126, stdout: 'a' }],
     ['cancelled', { status: 'cancelled' }, { exit: -1 }],
     ['lost', { status: 'lost', error: 'the machine went down' }, { error: 'the machine went down' }],
-  ])('says that it is %s, once and for all', async (status, said, more) => {
+  ])('says that it is %s, once and for all', async (state, said, more) => {
     await agent('web-01', agentWith({ results: [said] }));
     const two = await agent('web-02', agentWith({ results: [said] }));
     const { reqid } = await submitted();
-    expect((await statusOf(reqid)).states).toMatchObject([
-      { status, ...more },
-      { status, ...more },
+    expect((await statusOf(reqid)).results).toMatchObject([
+      { state, ...more },
+      { state, ...more },
     ]);
+    expect(await held()).toEqual([]);
     await statusOf(reqid);
     expect(paths(two)).toHaveLength(2);
   });
@@ -218,37 +245,44 @@ describe('the status of an async run', () => {
     await agent('web-01', agentWith({ results: [said] }));
     await agent('web-02', agentWith({ results: [done] }));
     const { reqid } = await submitted();
-    const { states, pending } = await statusOf(reqid);
-    expect(states).toMatchObject([
-      { status: 'accepted', fetchError: expect.stringContaining('not understood') },
-      { status: 'done' },
+    const { results, pending } = await statusOf(reqid);
+    expect(results).toMatchObject([
+      { state: 'running', fetchError: expect.stringContaining('not understood') },
+      { state: 'succeeded' },
     ]);
     expect(pending).toEqual(['web-01']);
     const stored = value(await control.context.runStore.find(reqid));
-    expect(stored?.states[0]).toEqual({ host: 'web-01', status: 'accepted' });
+    expect(stored?.results[0]).toMatchObject({ host: 'web-01', state: 'running' });
   });
 
   it('takes no answer that is not signed by the agent', async () => {
     await agent('web-01', agentWith({ results: [done] }), { sign: (answer) => answer });
     const one = value(await dispatcher.submit({ ...order, hosts: ['web-01'] }));
-    expect(one.results).toMatchObject([{ status: 'error', error: 'unverified result' }]);
-    expect((await statusOf(one.reqid)).states).toMatchObject([
-      { status: 'error', fetchError: 'unverified result' },
+    expect(one.results).toMatchObject([{ state: 'unknown', status: 'error', error: 'unverified result' }]);
+    expect((await statusOf(one.reqid)).results).toMatchObject([
+      { state: 'unknown', fetchError: 'unverified result' },
     ]);
   });
 
-  it('is expired where an agent cannot be asked and a day has passed, but only as long as it cannot', async () => {
+  it('is unknown where an agent says nothing for 15 minutes, and is given up after a day', async () => {
     await agent('web-01', agentWith({ results: [done] }));
     const two = await agent('web-02', agentWith({ results: [done] }));
     const { reqid } = await submitted();
     await two.listening.close(0);
     expect(await statusOf(reqid)).toMatchObject({ pending: ['web-02'] });
+    await fleet.clock.advance(15 * 60_000 + 1);
+    expect(await statusOf(reqid)).toMatchObject({
+      pending: ['web-02'],
+      results: [{ state: 'succeeded' }, { state: 'unknown', failure: { code: 'silent' } }],
+    });
+    expect(await held()).toMatchObject([{ host: 'web-02' }]);
     await fleet.clock.advance(24 * hour + 1);
     const late = await statusOf(reqid);
-    expect(late).toMatchObject({ complete: true, states: [{ status: 'done' }, { status: 'expired' }] });
-    expect(late.states[1]?.fetchError).toContain('nothing listens');
+    expect(late).toMatchObject({ complete: true, results: [{ state: 'succeeded' }, { state: 'unknown' }] });
+    expect(late.results[1]?.fetchError).toContain('nothing listens');
     const stored = value(await control.context.runStore.find(reqid));
-    expect(stored).toMatchObject({ completedAt: undefined, states: [{}, { status: 'accepted' }] });
+    expect(stored).toMatchObject({ completedAt: fleet.clock.now() });
+    expect(await held()).toEqual([]);
   });
 
   it('asks at most max_parallel agents at a time', async () => {
@@ -273,12 +307,13 @@ describe('the status of an async run', () => {
     await agent('web-01', agentWith({ results: [done] }));
     await agent('web-02', agentWith({ results: [done] }));
     const { reqid } = await submitted();
-    const full = errorOf('store_failed', 'disk full', { operation: 'run.note', reason: 'FULL' });
+    const full = errorOf('store_failed', 'disk full', { operation: 'run.settle', reason: 'FULL' });
     const { runStore } = control.context;
     const over = dispatcherOver(
-      withPorts(control, { runStore: { ...runStore, note: () => errAsync(full) } }),
+      withPorts(control, { runStore: { ...runStore, settle: () => errAsync(full) } }),
     );
-    expect(value(await over.status(reqid)).states).toMatchObject([done, done]);
+    const ended = { state: 'succeeded', stdout: 'out' };
+    expect(value(await over.status(reqid)).results).toMatchObject([ended, ended]);
     expect(eventsOf(control.events, 'record-failed')).toMatchObject([
       { fields: { reqid, reason: 'disk full' } },
     ]);
@@ -311,7 +346,7 @@ describe('the status of an async run', () => {
     const over = dispatcherOver(withPorts(control, { hook }));
     const unknown = '0'.repeat(16);
     for (const outcome of [await over.status(unknown), await over.wait(unknown), await over.cancel(unknown)])
-      expect(failure(outcome)).toMatchObject({ code: 'request_unknown', id: unknown });
+      expect(failure(outcome)).toMatchObject({ code: 'run_unknown', id: unknown });
     const odd = failure(await over.status('a/../b'));
     expect(odd.code).toBe('invalid_argument');
     expect(hook.asked).toEqual([]);
@@ -333,7 +368,7 @@ describe('waiting for a run', () => {
     await agent('web-01', agentWith({ results: [done] }));
     const asked: number[] = [];
     await agent('web-02', (request) => {
-      if (request.path !== '/run') asked.push(fleet.clock.monotonic());
+      if (request.path === '/v2/settle') asked.push(fleet.clock.monotonic());
       return agentWith({ results: [running] })(request);
     });
     const { reqid } = await submitted();

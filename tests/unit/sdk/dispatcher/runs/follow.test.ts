@@ -5,7 +5,8 @@ import { endLine, outputLine, streamType } from '../../../../../src/domain/proto
 import type { RunEvent } from '../../../../../src/sdk/dispatcher/runs/follow.js';
 import { signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
 import { failure, value } from '../../../../contract/result.js';
-import { issueAgent, scriptedAgent, signerOf } from '../../../../support/fleet/memory-agents.js';
+import { locksOf, settling } from '../../../../support/fleet/begun-runs.js';
+import { issueAgent, scriptedAgent, signedBy, signerOf } from '../../../../support/fleet/memory-agents.js';
 import {
   crypto,
   identifiedFleet,
@@ -32,13 +33,18 @@ async function streaming(name: string, count: number, before: (line: number) => 
     fleet,
     control,
     name,
-    (request) => {
-      reqid = request.body['reqid'];
-      return jsonAnswer(200, {});
-    },
+    settling(
+      (request) => {
+        reqid = request.body['reqid'];
+        return jsonAnswer(200, {});
+      },
+      () => ({ status: 'running' }),
+    ),
     {
       issued,
-      sign: (_, request): HttpAnswer => {
+      sign: (plain, request): HttpAnswer => {
+        if (request.path !== '/run')
+          return signedBy(signerOf(issued.credentials), () => fleet.clock.now())(plain, request);
         async function* lines() {
           const all: Uint8Array[] = [];
           for (let line = 0; line < count; line += 1) {
@@ -65,7 +71,7 @@ const shown = (event: RunEvent): string => {
   if (event.kind === 'result') return `result ${event.result.host} ${event.result.exit}`;
   return event.kind;
 };
-const held = async () => value(await control.context.locks.list());
+const held = () => locksOf(control);
 
 describe('a run that is followed by a loop', () => {
   it('tells its beginning, its output, its results and its end, and is what its outcome says', async () => {
@@ -160,11 +166,11 @@ describe('a run that is followed by a loop', () => {
     await fleet.clock.advance(1000);
     stop.abort();
     const { results } = value(await followed.outcome);
-    expect(results).toMatchObject([{ exit: -1, unheard: true }]);
+    expect(results).toMatchObject([{ state: 'running', exit: -1, failure: { code: 'aborted' } }]);
     const kinds: string[] = [];
     for await (const { kind } of followed) kinds.push(kind);
     expect(kinds.slice(-2)).toEqual(['result', 'end']);
-    expect(await held()).toEqual([]);
+    expect(await held()).toEqual(['web-01:job']);
   });
 
   it('ends with the dispatcher, although nobody reads', async () => {
@@ -172,7 +178,7 @@ describe('a run that is followed by a loop', () => {
     const followed = control.dispatcher.stream(order);
     await fleet.clock.advance(1000);
     await control.dispatcher.close();
-    expect(value(await followed.outcome).results).toMatchObject([{ exit: -1 }]);
+    expect(value(await followed.outcome).results).toMatchObject([{ state: 'unknown', exit: -1 }]);
   });
 
   it('that cannot begin ends without a word but in its outcome', async () => {

@@ -34,31 +34,37 @@ const caller = { username: 'ann', token: 's3cret' };
 const order = { hosts: ['web-01'], script: 'job', args: ['a'], caller, idempotencyKey: 'order 66' };
 
 /** An agent that counts the scripts that it ran. */
-async function counting(name: string, result: (request: Seen) => HttpAnswer | Promise<HttpAnswer> = unknown) {
+async function counting(
+  name: string,
+  result: (request: Seen) => HttpAnswer | Promise<HttpAnswer> = unknown,
+  ready: Promise<unknown> = Promise.resolve(),
+) {
   let runs = 0;
-  const answer: Answering = (request) => {
+  const answer: Answering = async (request) => {
     const { path, body } = request;
+    if (path === '/capabilities') return jsonAnswer(200, { scripts: [], features: ['settle'] });
     if (path !== '/run') return result(request);
     runs += 1;
+    await ready;
     if (body['async']) return jsonAnswer(202, { status: 'accepted', reqid: body['reqid'] });
     return jsonAnswer(200, { exit: runs, stdout: `run ${runs}\n`, stderr: '', reqid: body['reqid'] });
   };
   await scriptedAgent(fleet, control, name, answer);
   return { runs: () => runs };
 }
-const unknown = () => jsonAnswer(404, { status: 'unknown' });
+const unknown = () => jsonAnswer(200, { status: 'void', complete_since: fleet.clock.now() - 120_000 });
 
 /** What a process leaves behind that is killed once its run is recorded. */
 async function killedAfterRecording(mode: 'sync' | 'async' = 'sync'): Promise<string> {
   const died = deferred();
-  const { locks, runStore } = control.context;
+  const { runStore } = control.context;
   const context = withPorts(control, {
     runStore: {
       ...runStore,
-      start: (run) =>
-        runStore.start(run).andThen((started) => {
+      begin: (run, now) =>
+        runStore.begin(run, now).andThen((begun) => {
           died.resolve();
-          return new Promise<never>(() => started) as never;
+          return new Promise<never>(() => begun) as never;
         }),
     },
   });
@@ -69,7 +75,7 @@ async function killedAfterRecording(mode: 'sync' | 'async' = 'sync'): Promise<st
   ) ?? {
     reqid: '',
   };
-  value(await locks.release(reqid));
+  value(await runStore.settle(reqid, [], 0, 'left'));
   return reqid;
 }
 
@@ -96,7 +102,9 @@ describe('a request that comes again under its idempotency key', () => {
     const agent = await counting('web-01', () => jsonAnswer(200, done));
     const first = value(await dispatcher.submit(order));
     value(await dispatcher.status(first.reqid));
-    expect(value(await dispatcher.submit(order))).toEqual(first);
+    const again = value(await dispatcher.submit(order));
+    expect(again.results).toMatchObject([{ host: 'web-01', status: 'accepted', state: 'succeeded' }]);
+    expect(again.reqid).toBe(first.reqid);
     expect(agent.runs()).toBe(1);
   });
 
@@ -125,16 +133,16 @@ describe('a request that comes again under its idempotency key', () => {
 
   it('any number at once: one is run, and all have its answer', async () => {
     const agent = await counting('web-01');
-    const { locks, runStore } = control.context;
-    // Some see the locks of one that is not recorded yet, some lose the race for the record.
+    const { runStore } = control.context;
     const slow = dispatcherOver(
       withPorts(control, {
         runStore: {
           ...runStore,
           purge: (limits) =>
-            runStore.purge(limits).andThen((n) => fleet.clock.advance(0).then(() => n) as never),
+            runStore
+              .purge(limits)
+              .andThen((n) => ResultAsync.fromSafePromise(fleet.clock.advance(0).then(() => n))),
         },
-        locks: { ...locks },
       }),
     );
     const all = [slow, dispatcher, slow, dispatcher].map((each) => each.run(order));
@@ -143,7 +151,7 @@ describe('a request that comes again under its idempotency key', () => {
     expect(agent.runs()).toBe(1);
   });
 
-  it('while the first has its locks and no record yet, is not told that they are taken', async () => {
+  it('before the first is recorded is itself the first, and both have its answer', async () => {
     const agent = await counting('web-01');
     const [locked, goOn] = [deferred(), deferred()];
     const { runStore } = control.context;
@@ -229,8 +237,8 @@ describe('a request that comes again under its idempotency key', () => {
     const { reqid } = value(await dispatcher.run({ ...once, hosts: ['web-01', 'web-02'] }));
     const options = { caller, idempotencyKey: 'again' };
     const first = value(await dispatcher.retry(reqid, options));
-    const fine = first.results.map((result) => ({ ...result, exit: 0 }));
-    value(await control.context.runStore.complete(reqid, fine, 1));
+    const fine = first.results.map((result) => ({ ...result, state: 'succeeded', exit: 0, reqid }) as const);
+    value(await control.context.runStore.settle(reqid, fine, 1));
     expect(value(await dispatcher.retry(reqid, options))).toEqual(first);
     expect(agent.runs()).toBe(2);
   });
@@ -258,22 +266,19 @@ describe('a key', () => {
   );
 
   it('is not used by what was denied, locked or malformed', async () => {
-    const agent = await counting('web-01');
+    const late = deferred();
+    const agent = await counting('web-01', unknown, late.promise);
     control.hook = { kind: 'exited', code: 3 };
     expect(failure(await dispatcher.run(order)).code).toBe('denied');
     control.hook = { kind: 'none' };
     expect(failure(await dispatcher.run({ ...order, timeout: 0 })).code).toBe('invalid_argument');
     const { idempotencyKey: _, ...other } = order;
     const begun = deferred();
-    const late = deferred();
-    const busy = dispatcher.run({
-      ...other,
-      onBegin: () => begun.resolve(),
-      onResult: () => void late.resolve(),
-    });
+    const busy = dispatcher.run({ ...other, onBegin: () => begun.resolve() });
     await begun.promise;
     const locked = await fleet.settle(dispatcher.run(order));
     expect(failure(locked).code).toBe('locked');
+    late.resolve();
     await busy;
     expect((await dispatcher.run({ ...order, script: 'other' })).isOk()).toBe(true);
     expect(agent.runs()).toBe(2);
@@ -293,7 +298,13 @@ describe('a key', () => {
   it('is free again when its run is forgotten', async () => {
     const agent = await counting('web-01');
     value(await dispatcher.run(order));
-    value(await control.context.runStore.purge({ endedBefore: 0, startedBefore: fleet.clock.now() + 1 }));
+    value(
+      await control.context.runStore.purge({
+        endedBefore: 0,
+        startedBefore: fleet.clock.now() + 1,
+        silentBefore: 0,
+      }),
+    );
     value(await dispatcher.run(order));
     expect(agent.runs()).toBe(2);
   });
@@ -306,9 +317,8 @@ describe('a first process that was killed', () => {
     const again = value(await fleet.settle(dispatcher.run(order)));
     expect(again).toMatchObject({
       reqid,
-      results: [{ host: 'web-01', exit: -1, error: expect.stringContaining('was stopped') }],
+      results: [{ host: 'web-01', state: 'unreachable', error: expect.stringContaining('did not reach') }],
     });
-    expect(again.results[0]).not.toHaveProperty('unheard');
     expect(value(await dispatcher.run(order))).toEqual(again);
     expect(agent.runs()).toBe(0);
     // What the caller does who knows that: a retry, or a fresh key.
@@ -328,7 +338,7 @@ describe('a first process that was killed', () => {
     expect(agent.runs()).toBe(0);
   });
 
-  it('where no agent can tell, its host is unheard in the end, and told of when it is heard', async () => {
+  it('where no agent can tell, its host is unknown in the end, and told of when it is heard', async () => {
     const gone = errorOf('connection_refused', 'nobody there', { host: 'web-01', port: 7443 });
     const { transport } = control.context;
     await killedAfterRecording();
@@ -336,7 +346,7 @@ describe('a first process that was killed', () => {
       withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
     );
     const { results } = value(await fleet.settle(cut.run(order)));
-    expect(results).toMatchObject([{ host: 'web-01', exit: -1, unheard: true }]);
+    expect(results).toMatchObject([{ host: 'web-01', exit: -1, state: 'unknown' }]);
     expect(results[0]).not.toHaveProperty('fetchError');
     await counting('web-01', () => jsonAnswer(200, { status: 'done', exit: 0, stdout: '', stderr: '' }));
     expect(value(await dispatcher.run(order)).results).toMatchObject([{ exit: 0 }]);
@@ -346,7 +356,10 @@ describe('a first process that was killed', () => {
     const agent = await counting('web-01');
     const reqid = await killedAfterRecording('async');
     const again = value(await fleet.settle(dispatcher.submit(order)));
-    expect(again).toMatchObject({ reqid, results: [{ host: 'web-01', status: 'error', rtt: 0 }] });
+    expect(again).toMatchObject({
+      reqid,
+      results: [{ host: 'web-01', state: 'unreachable', status: 'error' }],
+    });
     expect(value(await dispatcher.submit(order))).toEqual(again);
     expect(agent.runs()).toBe(0);
   });

@@ -6,6 +6,7 @@ import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { signAnswer } from '../../../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../../../contract/result.js';
+import { locksOf, settling } from '../../../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   type Answering,
@@ -92,7 +93,7 @@ const bad: readonly (readonly [what: string, reason: RegExp, sign: () => Signing
 ];
 
 describe.each(bad)('an answer that %s', (what, reason, sign) => {
-  it('is no result: exit -1, nothing of it is shown, it is logged, and the run is not repeated', async () => {
+  it('is no result: nothing of it is shown, it is logged, nothing is run again, and the lock stays', async () => {
     const { seen, failures } = await scriptedAgent(fleet, control, 'web-01', success, {
       issued,
       sign: await sign(),
@@ -102,28 +103,32 @@ describe.each(bad)('an answer that %s', (what, reason, sign) => {
       {
         host: 'web-01',
         script: 'greet',
+        state: 'unknown',
+        begunAt: now(),
         exit: -1,
         stdout: '',
         stderr: '',
         error: 'unverified result',
         rtt: 0,
         reqid: expect.stringMatching(/^[0-9a-f]{16}$/),
-        unheard: true,
+        failure: { code: 'unverified', message: 'unverified result', reason: expect.stringMatching(reason) },
       },
     ]);
-    expect(seen.map(({ path }) => path)).toEqual(['/run']);
-    expect(eventsOf(control.events, 'result-unverified')).toEqual([
-      {
+    // What it can say of the run is asked, and is no more to be believed.
+    const paths = ['/run', '/capabilities'];
+    expect(seen.map(({ path }) => path)).toEqual(paths);
+    expect(eventsOf(control.events, 'result-unverified')).toEqual(
+      paths.map((path) => ({
         action: 'result-unverified',
         level: 'error',
         fields: {
           host: 'web-01:7443',
-          path: '/run',
+          path,
           status: what.includes('another status') ? 202 : 200,
           reason: expect.stringMatching(reason),
         },
-      },
-    ]);
+      })),
+    );
     expect(eventsOf(control.events, 'run-result').map(({ fields }) => [fields.exit, fields.error])).toEqual([
       [-1, 'unverified result'],
     ]);
@@ -131,7 +136,7 @@ describe.each(bad)('an answer that %s', (what, reason, sign) => {
     const [{ reqid } = { reqid: '' }] = results;
     const stored = value(await control.context.runStore.find(reqid));
     expect(stored?.results).toMatchObject([{ host: 'web-01', exit: -1, error: 'unverified result' }]);
-    expect(value(await control.context.locks.list())).toEqual([]);
+    expect(await locksOf(control)).toEqual(['web-01:greet']);
   });
 
   it('to a ping or a discovery is an error, and nothing of it is used', async () => {
@@ -177,8 +182,8 @@ describe('an answer that was given before', () => {
     );
     expect(await ran()).toMatchObject([{ exit: 0, stdout: 'shown' }]);
     expect(await ran()).toMatchObject([{ exit: -1, stdout: '', error: 'unverified result' }]);
-    expect(seen).toHaveLength(2);
-    expect(eventsOf(control.events, 'result-unverified')).toHaveLength(1);
+    expect(seen.map(({ path }) => path)).toEqual(['/run', '/run', '/capabilities']);
+    expect(eventsOf(control.events, 'result-unverified')).toHaveLength(2);
   });
 
   it('by another agent of the same run is no result of this one', async () => {
@@ -202,8 +207,10 @@ describe('an answer that was given before', () => {
       { host: 'web-01', exit: 0, stdout: 'of web-01' },
       { host: 'web-02', exit: -1, stdout: '', error: 'unverified result' },
     ]);
-    expect(eventsOf(control.events, 'result-unverified').map(({ fields }) => fields.reason)).toEqual([
-      'keyid is of another certificate',
+    const refused = eventsOf(control.events, 'result-unverified').map(({ fields }) => fields);
+    expect(refused.map(({ path, reason }) => [path, reason])).toEqual([
+      ['/run', 'keyid is of another certificate'],
+      ['/capabilities', 'keyid is of another certificate'],
     ]);
   });
 });
@@ -242,7 +249,11 @@ describe('a refusal', () => {
 });
 
 it('pins of an issued key stay as they are until an answer verifies', async () => {
-  const plain: Answering = () => jsonAnswer(200, { exit: 0 });
+  const done = { status: 'done', exit: 0, stdout: '', stderr: '' };
+  const plain = settling(
+    () => jsonAnswer(200, { exit: 0 }),
+    () => done,
+  );
   let sign: Signing = (answer) => answer;
   await scriptedAgent(fleet, control, 'web-01', plain, {
     issued,

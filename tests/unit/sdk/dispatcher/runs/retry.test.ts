@@ -1,10 +1,12 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { memoryRunStore, runTable } from '../../../../../src/adapters/memory/run-store.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
 import { failure, value } from '../../../../contract/result.js';
+import { settling } from '../../../../support/fleet/begun-runs.js';
 import {
   type Answering,
   dispatcherOver,
@@ -64,10 +66,11 @@ describe('a retry', () => {
   });
 
   it('can be left to the agents, and follows a run that was', async () => {
-    const accepting =
-      (result: object): Answering =>
-      ({ path, body: { reqid } }) =>
-        path === '/run' ? jsonAnswer(202, { status: 'accepted', reqid }) : jsonAnswer(200, result);
+    const accepting = (result: object) =>
+      settling(
+        ({ body: { reqid } }) => jsonAnswer(202, { status: 'accepted', reqid }),
+        () => result,
+      );
     const done = { stdout: '', stderr: '' };
     await agent('web-01', accepting({ ...done, status: 'done', exit: 0 }));
     await agent('web-02', accepting({ ...done, status: 'done', exit: 1 }));
@@ -87,12 +90,14 @@ describe('a retry', () => {
       return exiting(1)(request);
     });
     const begun = deferred<string>();
-    const { locks } = control.context;
-    const running = dispatcher.run({ ...order, hosts: ['web-01'], onBegin: begun.resolve });
+    const table = runTable();
+    const process = () => dispatcherOver(withPorts(control, { runStore: memoryRunStore(table) }));
+    const first = process();
+    const running = first.run({ ...order, hosts: ['web-01'], onBegin: begun.resolve });
     const reqid = await begun.promise;
-    const other = where === 'here' ? dispatcher : dispatcherOver(withPorts(control, { locks: { ...locks } }));
+    const other = where === 'here' ? first : process();
     const error = failure(await other.retry(reqid));
-    expect(error).toMatchObject({ code: 'request_not_ready', id: reqid, state: 'running' });
+    expect(error).toMatchObject({ code: 'not_ready', id: reqid, state: 'running' });
     late.resolve();
     await running;
     expect((await other.retry(reqid)).isOk()).toBe(true);
@@ -100,11 +105,12 @@ describe('a retry', () => {
 
   it('is refused while a script goes on of which no end was heard, or nobody can tell', async () => {
     let said: object = { status: 'running' };
-    const { seen } = await agent('web-01', ({ path }) =>
-      path === '/run' ? jsonAnswer(200, { nonsense: true }) : jsonAnswer(200, said),
-    );
-    const { reqid } = value(await dispatcher.run({ ...order, hosts: ['web-01'] }));
-    const notReady = { code: 'request_not_ready', id: reqid, state: 'unheard' };
+    const nonsense = () => jsonAnswer(200, { nonsense: true });
+    const answering = settling(nonsense, () => said);
+    const { seen } = await agent('web-01', answering);
+    const { reqid, results } = value(await dispatcher.run({ ...order, hosts: ['web-01'] }));
+    expect(results).toMatchObject([{ state: 'running', failure: { code: 'protocol_violation' } }]);
+    const notReady = { code: 'not_ready', id: reqid, state: 'running' };
     expect(failure(await dispatcher.retry(reqid))).toMatchObject(notReady);
     const gone = errorOf('connection_refused', 'web-01 refuses', { host: 'web-01', port: 7443 });
     const { transport } = control.context;
@@ -122,7 +128,7 @@ describe('a retry', () => {
 
   it('needs a run that is known, with its arguments', async () => {
     const unknown = failure(await dispatcher.retry('a'.repeat(16)));
-    expect(unknown.code).toBe('request_unknown');
+    expect(unknown.code).toBe('run_unknown');
     expect(failure(await dispatcher.retry('../x')).code).toBe('invalid_argument');
     await agent('web-01', exiting(1));
     const { reqid } = value(await dispatcher.run({ ...order, hosts: ['web-01'] }));

@@ -5,6 +5,7 @@ import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { failure, value } from '../../../../contract/result.js';
+import { holdLock, locksOf, settling } from '../../../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import { type Answering, enrol, scriptedAgent, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
@@ -29,7 +30,7 @@ const success: Answering = ({ body }) =>
 /** The context with a note of every step that matters to the order. */
 function noting() {
   const steps: string[] = [];
-  const { hook, locks, runStore, transport } = control.context;
+  const { hook, runStore, transport } = control.context;
   const note =
     <A extends unknown[], R>(step: string, call: (...args: A) => R) =>
     (...args: A): R => {
@@ -38,11 +39,10 @@ function noting() {
     };
   const context = withPorts(control, {
     hook: { ask: note('hook', hook.ask) },
-    locks: { ...locks, acquire: note('locks', locks.acquire), release: note('release', locks.release) },
     runStore: {
       ...runStore,
-      start: note('start', runStore.start),
-      complete: note('complete', runStore.complete),
+      begin: note('begin', runStore.begin),
+      settle: note('settle', runStore.settle),
     },
     transport: { ...transport, request: note('contact', transport.request) },
   });
@@ -50,11 +50,11 @@ function noting() {
 }
 
 describe('the order of a run', () => {
-  it('is hook, locks, record, contact, record, release', async () => {
+  it('is hook, record with its locks, contact, record of what became of it', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { context, steps } = noting();
     value(await run(context, { hosts: ['web-01'], script: 'greet' }));
-    expect(steps).toEqual(['hook', 'locks', 'start', 'contact', 'complete', 'release']);
+    expect(steps).toEqual(['hook', 'begin', 'contact', 'settle']);
   });
 
   it.each([
@@ -88,32 +88,31 @@ describe('the order of a run', () => {
     const { context, steps } = noting();
     control.hook = outcome;
     const refused = failure(await run(context, { hosts: ['web-01'], script: 'greet' }));
-    expect(refused).toEqual(errorOf('denied', reason, { reason, hookCode }));
+    expect(refused).toEqual(errorOf('denied', reason, { who: 'hook', reason, hookCode }));
     expect(steps).toEqual(['hook']);
     expect(seen).toEqual([]);
   });
 
-  it('a lock that somebody holds stops it before any contact, and takes no other lock', async () => {
+  it('a lock that somebody holds stops it before anything is run, and takes no other lock', async () => {
     const agents = [
-      await scriptedAgent(fleet, control, 'web-01', success),
-      await scriptedAgent(fleet, control, 'web-02', success),
+      await scriptedAgent(fleet, control, 'web-01', settling(success)),
+      await scriptedAgent(fleet, control, 'web-02', settling(success)),
     ];
-    const { locks } = control.context;
-    value(await locks.acquire([{ host: 'web-02', script: 'greet' }], 'other', 0));
+    await holdLock(control, 'web-02', 'greet');
     const refused = await run(control.context, { hosts: ['web-01', 'web-02'], script: 'greet' });
     expect(failure(refused)).toMatchObject({
       code: 'locked',
-      conflicts: ['web-02:greet'],
+      conflicts: [{ host: 'web-02', script: 'greet', runId: 'f'.repeat(16) }],
       message: 'already running: web-02:greet',
     });
-    expect(agents.flatMap(({ seen }) => seen)).toEqual([]);
-    expect(value(await control.context.locks.list())).toMatchObject([{ host: 'web-02', reqid: 'other' }]);
+    // The agent that is in the way may allow more than one at a time.
+    expect(agents.map(({ seen }) => seen.map(({ path }) => path))).toEqual([[], ['/capabilities']]);
+    expect(await locksOf(control)).toEqual(['web-02:greet']);
   });
 
   it('another script on the same host is not in its way', async () => {
     await scriptedAgent(fleet, control, 'web-01', success);
-    const { locks } = control.context;
-    value(await locks.acquire([{ host: 'web-01', script: 'other' }], 'other', 0));
+    await holdLock(control, 'web-01', 'other');
     value(await run(control.context, { hosts: ['web-01'], script: 'greet' }));
   });
 
@@ -121,7 +120,7 @@ describe('the order of a run', () => {
     const bare = memoryFleet().dispatcher();
     const refused = await run(bare.context, { hosts: ['web-01'], script: 'greet' });
     expect(failure(refused).code).toBe('ca_missing');
-    expect(value(await bare.context.locks.list())).toEqual([]);
+    expect(await locksOf(bare)).toEqual([]);
   });
 
   it('where no hook is configured, the caller decides what that means', async () => {
@@ -266,32 +265,36 @@ describe('results', () => {
   });
 
   it('of an agent that does not answer in time say so with the time that was waited', async () => {
-    await scriptedAgent(fleet, control, 'web-01', success);
+    const { issued } = await scriptedAgent(fleet, control, 'web-01', settling(success));
     const { transport } = control.context;
     let answerTimeout = 0;
     const context = withPorts(control, {
       transport: {
         ...transport,
-        request: (_target, request) => {
+        request: (target, request) => {
+          if (request.path !== '/run') return transport.request(target, request);
+          request.sign?.(issued.certificate);
           answerTimeout = request.answerTimeout;
-          return errAsync(errorOf('timed_out', 'no answer', { phase: 'answer', seconds: 60 }));
+          return errAsync(errorOf('timed_out', 'no answer', { phase: 'answer', timeoutMs: 60_000 }));
         },
       },
     });
     const { results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(answerTimeout).toBe(60_000);
-    expect(results).toMatchObject([{ exit: -1, error: 'read timeout after 60 s' }]);
+    expect(results).toMatchObject([{ state: 'unknown', exit: -1, error: 'read timeout after 60s' }]);
   });
 
   it.each([
-    ['in a run that is no longer known', errorOf('request_unknown', 'purged', { id: 'x' })],
+    ['in a run that is no longer known', errorOf('run_unknown', 'purged', { id: 'x' })],
     ['in a store that fails', errorOf('store_failed', 'disk full', { operation: 'write', reason: 'FULL' })],
   ])('are not lost when they cannot be recorded %s, and the log says so', async (_what, error) => {
     await scriptedAgent(fleet, control, 'web-01', success);
     const { runStore } = control.context;
-    const context = withPorts(control, { runStore: { ...runStore, complete: () => errAsync(error) } });
-    const { reqid, results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
+    const context = withPorts(control, { runStore: { ...runStore, settle: () => errAsync(error) } });
+    const outcome = await run(context, { hosts: ['web-01'], script: 'greet' });
+    const { reqid, results, warnings } = value(outcome);
     expect(results).toMatchObject([{ exit: 0 }]);
+    expect(warnings).toEqual([error.message]);
     expect(eventsOf(control.events, 'record-failed')).toEqual([
       { action: 'record-failed', level: 'error', fields: { reqid, reason: error.message } },
     ]);
@@ -305,7 +308,11 @@ describe('results', () => {
       await run(control.context, { hosts: ['web-01'], script: 'greet', args: ['a', 'b'] }),
     );
     expect(results).toEqual([
-      { host: 'web-01', script: 'greet', exit: 0, stdout: 'hello a b', stderr: '', rtt: 0, reqid },
+      {
+        ...{ host: 'web-01', script: 'greet', reqid, state: 'succeeded' },
+        ...{ begunAt: fleet.clock.now(), seenAt: fleet.clock.now(), settledAt: fleet.clock.now() },
+        ...{ exit: 0, stdout: 'hello a b', stderr: '', rtt: 0 },
+      },
     ]);
     const logged = (events: typeof agent.events) =>
       events.events

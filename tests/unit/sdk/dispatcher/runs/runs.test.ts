@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { RunQuery } from '../../../../../src/domain/runs/query.js';
 import { failure, value } from '../../../../contract/result.js';
+import { otherRun } from '../../../../support/fleet/begun-runs.js';
 import { scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 import {
   identifiedFleet,
@@ -18,9 +19,8 @@ beforeEach(async () => {
 });
 
 const record = async (digit: string, startedAt: number) => {
-  const asked = { script: 'job', hosts: ['web-01'], args: ['a'], username: 'ann', sourceIp: '' };
-  const start = { ...asked, reqid: digit.repeat(16), mode: 'sync', startedAt } as const;
-  value(await control.context.runStore.start(start));
+  const asked = { args: ['a'], username: 'ann', sourceIp: '', reqid: digit.repeat(16), startedAt };
+  value(await control.context.runStore.begin(otherRun(`web-${digit}`, 'job', asked), startedAt));
 };
 const runs = async (query?: RunQuery) => value(await control.dispatcher.runs(query));
 const digits = async (query?: RunQuery) => (await runs(query)).runs.map(({ reqid }) => reqid[0]).join('');
@@ -41,11 +41,13 @@ describe('runs', () => {
           script: 'job',
           hosts: ['web-01'],
           mode: 'sync',
+          principal: 'os:tester',
           username: 'ann',
           sourceIp: '127.0.0.1',
           startedAt: expect.any(Number),
           completedAt: expect.any(Number),
           outcome: 'failed',
+          counts: { failed: 1 },
           failed: ['web-01'],
         },
       ],
@@ -68,8 +70,7 @@ describe('runs', () => {
   it('are 50 unless more or fewer are asked for', async () => {
     for (let at = 0; at < 60; at += 1) {
       const reqid = at.toString(16).padStart(16, '0');
-      const asked = { script: 'job', hosts: ['web-01'], args: [], username: '', sourceIp: '' };
-      value(await control.context.runStore.start({ ...asked, reqid, mode: 'sync', startedAt: at }));
+      value(await control.context.runStore.begin(otherRun(`web-${at}`, 'job', { reqid, startedAt: at }), at));
     }
     const first = await runs();
     expect(first.runs).toHaveLength(50);
@@ -85,7 +86,7 @@ describe('runs', () => {
     ['startedAfter', { startedAfter: 0.5 }],
     ['startedBefore', { startedBefore: Number.POSITIVE_INFINITY }],
     ['startedBefore', { startedBefore: '2026' }],
-    ['outcome', { outcome: 'lost' }],
+    ['outcome', { outcome: 'unheard' }],
     ['outcome', { outcome: '__proto__' }],
     ['host', { host: 'a\0b' }],
     ['script', { script: '\ud800' }],
@@ -116,8 +117,12 @@ describe('runs', () => {
 
   it('are forgotten run_ttl after their end by maintenance, and by the next run', async () => {
     const { runStore } = control.context;
-    const end = async (digit: string) =>
-      value(await runStore.complete(digit.repeat(16), [], fleet.clock.now()));
+    const end = async (digit: string) => {
+      const { results = [] } = value(await runStore.find(digit.repeat(16))) ?? {};
+      const settledAt = fleet.clock.now();
+      const ended = results.map((host) => ({ ...host, state: 'succeeded' as const, exit: 0, settledAt }));
+      value(await runStore.settle(digit.repeat(16), ended, settledAt, 'left'));
+    };
     await record('1', fleet.clock.now());
     await record('2', fleet.clock.now());
     await end('1');

@@ -11,12 +11,14 @@ import type { IncomingRequest } from '../../../../../src/ports/listener.js';
 import type { OutputPiece } from '../../../../../src/sdk/dispatcher/runs/streamed-answer.js';
 import { type Signer, signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../../../contract/result.js';
+import { locksOf, settling } from '../../../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
   enrol,
   issueAgent,
   scriptedAgent,
+  signedBy,
   signerOf,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
@@ -62,18 +64,25 @@ async function streamingAgent(
 ) {
   const issued = await issueAgent(control, name);
   const signer = signerOf(issued.credentials);
-  return scriptedAgent(fleet, control, name, () => jsonAnswer(200, {}), {
-    issued,
-    sign: (_, request) => {
-      const { body } = made.seen.at(-1) ?? { body: {} };
-      const result = { script: 'job', exit: 0, stdout: 'all\n', stderr: '', reqid: body['reqid'] };
-      const streaming: Streaming = {
-        request,
-        end: (lines, more = {}) => endOf(signer, request, lines, { ...result, ...more }),
-      };
-      return answer(streaming) as HttpAnswer;
+  return scriptedAgent(
+    fleet,
+    control,
+    name,
+    settling(() => jsonAnswer(200, {})),
+    {
+      issued,
+      sign: (plain, request) => {
+        if (request.path !== '/run') return signedBy(signer, () => fleet.clock.now())(plain, request);
+        const { body } = made.seen.at(-1) ?? { body: {} };
+        const result = { script: 'job', exit: 0, stdout: 'all\n', stderr: '', reqid: body['reqid'] };
+        const streaming: Streaming = {
+          request,
+          end: (lines, more = {}) => endOf(signer, request, lines, { ...result, ...more }),
+        };
+        return answer(streaming) as HttpAnswer;
+      },
     },
-  }).then((agent) => {
+  ).then((agent) => {
     made.seen = agent.seen;
     return agent;
   });
@@ -121,7 +130,7 @@ describe('a run that is followed', () => {
     expect(text(pieces)).toEqual(['stdout:a\n', 'stderr:\ufffd\n', 'stdout:b']);
     expect(pieces.every(({ host }) => host === 'web-01')).toBe(true);
     expect(result).toMatchObject({ exit: 0, stdout: 'all\n', stderr: '' });
-    expect(result).not.toHaveProperty('unheard');
+    expect(result).toMatchObject({ state: 'succeeded' });
     expect(stored).toEqual(result);
   });
 
@@ -194,7 +203,7 @@ describe('a run that is followed', () => {
     expect(calls).toBe(1);
     const [ended] = eventsOf(control.events, 'run-result');
     expect(ended?.fields).toMatchObject({ exit: 0 });
-    expect(value(await control.context.locks.list())).toEqual([]);
+    expect(await locksOf(control)).toEqual([]);
   });
 });
 
@@ -230,9 +239,10 @@ describe('a stream that nobody vouches for is no result, and nothing of it is ke
     expect(result).toMatchObject({
       exit: -1,
       error: 'unverified result',
+      failure: { code: 'forgotten' },
       stdout: '',
       stderr: '',
-      unheard: true,
+      state: 'unknown',
     });
     expect(stored).toEqual(result);
     const logged = eventsOf(control.events, 'result-unverified');
@@ -265,7 +275,7 @@ describe('a stream that nobody vouches for is no result, and nothing of it is ke
     expect(result).toMatchObject({
       exit: -1,
       error: expect.stringContaining('another request'),
-      unheard: true,
+      state: 'unknown',
     });
   });
 
@@ -284,7 +294,7 @@ describe('a stream that nobody vouches for is no result, and nothing of it is ke
     await streamingAgent(() => streamOf(broken()));
     const { pieces, result, stored } = await follow();
     expect(pieces).toHaveLength(3);
-    expect(result).toMatchObject({ exit: -1, stdout: '', unheard: true });
+    expect(result).toMatchObject({ exit: -1, stdout: '', state: 'unknown' });
     expect(result?.error).toContain('closed');
     expect(stored).toEqual(result);
   });
@@ -310,5 +320,5 @@ it('a run with a timeout is given up when that has passed, however busy its stre
   }
   await streamingAgent(() => streamOf(endless()));
   const { result } = await fleet.settle(follow(control.context, { timeout: 60 }), 100);
-  expect(result).toMatchObject({ exit: -1, error: 'read timeout after 65 s', unheard: true });
+  expect(result).toMatchObject({ exit: -1, error: 'read timeout after 65s', state: 'unknown' });
 });

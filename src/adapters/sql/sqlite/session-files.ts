@@ -7,25 +7,25 @@ import { createPrivateFile } from './connection.js';
 import { failureOf, isContention, sqliteCode } from './failures.js';
 
 /** Shows to every other process that this one lives: an exclusive lock on a file of its own. */
-export interface LockOwner {
+export interface SessionFile {
   readonly id: string;
-  /** False once somebody deleted the file: nobody could tell any more that this owner lives. */
+  /** False once somebody deleted the file: nobody could tell any more that this session lives. */
   isVisible(): boolean;
   /** Idempotent. When only the file could not be removed, the lock on it is gone all the same. */
   release(): Result<void, StoreFailed>;
 }
 
 /**
- * The owners of locks, each with a small SQLite file that it keeps locked as long as it lives. The kernel lets go when
+ * The sessions, each with a small SQLite file that it keeps locked as long as it lives. The kernel lets go when
  * the process dies, whatever killed it, and nothing depends on process ids. Files come and go only within a write
  * transaction of the main database, so nobody takes a file that is about to be locked for one that was left behind.
  */
-export interface LockOwners {
-  claim(id: string): Result<LockOwner, StoreFailed>;
+export interface SessionFiles {
+  claim(id: string): Result<SessionFile, StoreFailed>;
   isAlive(id: string): Result<boolean, StoreFailed>;
-  /** Removes what a dead owner left. */
+  /** Removes what a dead session left. */
   forget(id: string): Result<void, StoreFailed>;
-  /** Every owner that has a file. */
+  /** Every session that has a file. */
   ids(): Result<readonly string[], StoreFailed>;
 }
 
@@ -34,14 +34,14 @@ const notADatabase = 26;
 /** A connection that is collected as garbage lets go of its lock, so each is held here until it is released. */
 const held = new Set<Libsql.Database>();
 
-export const lockOwners = (directory: string): LockOwners => {
+export const sessionFiles = (directory: string): SessionFiles => {
   const fileOf = (id: string): string => resolve(join(directory, `owner-${id}.db`));
 
   const attempt = <T>(path: string, action: () => T): Result<T, StoreFailed> => {
     try {
       return ok(action());
     } catch (thrown) {
-      return err(failureOf('locks.owner', path, thrown));
+      return err(failureOf('session', path, thrown));
     }
   };
 
@@ -49,7 +49,7 @@ export const lockOwners = (directory: string): LockOwners => {
     if (!existsSync(path)) return false;
     const connection = new Libsql(path);
     try {
-      // A shared lock: it meets the owner's exclusive one, and not those of others who look at the same time.
+      // A shared lock: it meets the exclusive one of its session, and not those of others who look at the same time.
       connection.exec('SELECT 1 FROM sqlite_schema');
       return false;
     } catch (thrown) {

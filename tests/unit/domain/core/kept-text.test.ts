@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { keptText } from '../../../../src/domain/runs/kept-text.js';
+import { keptText } from '../../../../src/domain/core/kept-text.js';
 import { outputCapture } from '../../../../src/domain/runs/output-capture.js';
 
 const kept = (bytes: Uint8Array, limit: number) => {
