@@ -16,6 +16,7 @@ export interface AgentRunKey {
  */
 export type KnownRun = VoidRun | ClaimedRun;
 
+/** An id under which nothing was begun, and nothing will be. */
 export interface VoidRun {
   readonly state: 'void';
 }

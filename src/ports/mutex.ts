@@ -21,5 +21,6 @@ export interface Held {
 export interface Mutex {
   /** `held` names the holder as a person finds it (`process 1234`). @param now epoch milliseconds, for `since` */
   acquire(name: string, now: number): ResultAsync<Held, CtrlExecError<'held' | 'store_failed'>>;
+  /** Releases what this instance holds. */
   close(): ResultAsync<void, CtrlExecError<'store_failed'>>;
 }

@@ -66,8 +66,10 @@ const unknown = (host: string, change: Partial<HostResult> = {}): HostResult => 
 };
 
 /** One opening of the store, and how its process ends. */
-interface Opened {
+export interface Opened {
+  /** The store. */
   readonly store: RunStore;
+  /** Ends its process. */
   readonly end: () => void | Promise<void>;
 }
 

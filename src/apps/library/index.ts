@@ -14,12 +14,19 @@ export type { EventLevel, LogEvent } from '../../domain/core/event.js';
 export type { ImportItem, ImportReport } from '../../domain/legacy/import-report.js';
 export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing/request.js';
 export type { AdvertisedScript } from '../../domain/protocol/agent-protocol.js';
-export type { Bytes, HostOutput, HostResult, HostState, LeftBehind } from '../../domain/runs/host-result.js';
+export {
+  type Bytes,
+  type HostOutput,
+  type HostResult,
+  type HostState,
+  hostStates,
+  type LeftBehind,
+} from '../../domain/runs/host-result.js';
 export type { Submission } from '../../domain/runs/host-words.js';
 export type { HostProgress } from '../../domain/runs/progress.js';
 export type { RunQuery } from '../../domain/runs/query.js';
 export type { RunMode } from '../../domain/runs/record.js';
-export type { RunOutcome, RunSummary } from '../../domain/runs/summary.js';
+export type { HostCounts, RunOutcome, RunSummary } from '../../domain/runs/summary.js';
 export type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 export type { AgentStanding, SerialState } from '../../domain/trust/agent-standing.js';

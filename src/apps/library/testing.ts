@@ -40,4 +40,4 @@ export {
 } from '../../../tests/contract/replay-cache.contract.js';
 export { revocationListsContract, type TestCa } from '../../../tests/contract/revocation-lists.contract.js';
 export { revocationsContract } from '../../../tests/contract/revocations.contract.js';
-export { runStoreContract } from '../../../tests/contract/run-store.contract.js';
+export { type Opened, runStoreContract } from '../../../tests/contract/run-store.contract.js';

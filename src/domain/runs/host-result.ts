@@ -23,10 +23,12 @@ export const hostStates = [
   'lost',
   'skipped',
 ] as const;
+/** One of `hostStates`. */
 export type HostState = (typeof hostStates)[number];
 
 /** Bytes that JSON has as base64. */
 export class Bytes extends Uint8Array {
+  /** Base64. */
   toJSON(): string {
     return base64(this);
   }

@@ -8,7 +8,7 @@ import type { RunMode, RunRecord } from './record.js';
 export type RunOutcome = 'running' | 'unknown' | 'succeeded' | 'failed';
 
 /** Hosts in each state; states without any are left out. */
-type HostCounts = Readonly<Partial<Record<HostState, number>>>;
+export type HostCounts = Readonly<Partial<Record<HostState, number>>>;
 
 /** A run in a list: without arguments and output. */
 export interface RunSummary {

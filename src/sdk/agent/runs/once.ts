@@ -56,8 +56,8 @@ const forgotten: Omit<BegunRun, 'submitted'> = {
 };
 
 /**
- * Begins a run where no other of its script goes on. Claims its request id first: of all that its dispatcher ever asks for under it at most one is begun, sync, streamed or
- * async, whatever goes down in between (wire-protocol 2.3). A job is looked for first, for where both know the id the other
+ * Begins a run where no other of its script goes on, and claims its request id: of all that its dispatcher ever asks for under it
+ * at most one is begun, sync, streamed or async, whatever goes down in between (wire-protocol 2.3). A job is looked for first, for where both know the id the other
  * record only says that the job was submitted; what is in neither when the other one claims it was never begun. Otherwise the
  * answer is that of before, or that it still runs. What is refused as busy has used up no id.
  */
