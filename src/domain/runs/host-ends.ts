@@ -1,6 +1,6 @@
 import { type CtrlExecError, failure } from '../core/errors.js';
 import type { RunAnswer } from '../protocol/agent-protocol.js';
-import { bytesFrom, type HostOutput, type HostState } from './host-result.js';
+import { bytesFrom, type HostOutput, type HostState, noOutput } from './host-result.js';
 
 /** How a host ended, as far as its agent or an error tells. */
 export interface HostEnd extends Partial<HostOutput> {
@@ -8,8 +8,6 @@ export interface HostEnd extends Partial<HostOutput> {
   readonly error?: string;
   readonly failure?: CtrlExecError;
 }
-
-const withoutOutput = { exit: -1, stdout: '', stderr: '' } as const;
 
 function outputOf({ exit, stdout, stderr, ...more }: RunAnswer): HostOutput {
   const { stdoutBase64, stderrBase64, truncated, leftBehind } = more;
@@ -40,7 +38,7 @@ export function endOf(answer: RunAnswer, script: string): HostEnd {
   if (exit === 0) return { state: 'succeeded', ...output, ...(error !== undefined && { error }) };
   if (error !== undefined && exit === -1) {
     if (/^lost\b/.test(error)) return { ...lostEnd(answer), error };
-    return { state: 'refused', ...withoutOutput, error, failure: refusalIn(error, script) };
+    return { state: 'refused', ...noOutput, error, failure: refusalIn(error, script) };
   }
   const why = error !== undefined && { error };
   if (exit === 126 && error !== undefined && /^cancelled\b/.test(error)) return cancelledEnd(answer);
@@ -92,7 +90,7 @@ function refusedBy({ status, reason, message }: CtrlExecError<'refused'>): CtrlE
 
 /** Why a host was not begun, where that is certain: nothing was sent, or its agent said no. */
 export function notBegun(error: CtrlExecError): HostEnd {
-  const inline = { ...withoutOutput, error: hostError(error) };
+  const inline = { ...noOutput, error: hostError(error) };
   switch (error.code) {
     case 'denied':
       return { state: 'denied', ...inline, failure: error };
@@ -126,7 +124,7 @@ export function notBegun(error: CtrlExecError): HostEnd {
 
 export const skipped = (reason: string): HostEnd => ({
   state: 'skipped',
-  ...withoutOutput,
+  ...noOutput,
   error: reason,
   failure: failure('skipped', reason, { reason }),
 });
@@ -134,7 +132,7 @@ export const skipped = (reason: string): HostEnd => ({
 /** It was sent, and nobody can say now how it ended. */
 export const notKnown = (error: CtrlExecError, text = hostError(error)): HostEnd => ({
   state: 'unknown',
-  ...withoutOutput,
+  ...noOutput,
   error: text,
   failure: error,
 });
@@ -142,6 +140,6 @@ export const notKnown = (error: CtrlExecError, text = hostError(error)): HostEnd
 /** Its agent runs it. @param error why nobody waits for it any more */
 export const goesOn = (error?: CtrlExecError, text?: string): HostEnd => ({
   state: 'running',
-  ...withoutOutput,
+  ...noOutput,
   ...(error && { error: text ?? hostError(error), failure: error }),
 });

@@ -61,6 +61,9 @@ export interface HostOutput {
   readonly leftBehind?: LeftBehind;
 }
 
+/** Of a host without a result of the script. */
+export const noOutput = { exit: -1, stdout: '', stderr: '' } as const;
+
 /** One host of a run: one type for runs that are waited for, submitted or followed. */
 export interface HostResult extends HostOutput {
   /** The registry name, or the host argument as given. */

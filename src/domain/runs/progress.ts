@@ -8,6 +8,7 @@ import {
   lastSign,
   mayBeLearnt,
   mayHaveRun,
+  noOutput,
   silentAfter,
 } from './host-result.js';
 import type { RunRecord } from './record.js';
@@ -128,7 +129,7 @@ function neverCame({ error, failure: why }: HostResult): HostEnd {
   const reason = 'the request did not reach the agent in time, and is not accepted any more';
   return {
     state: 'unreachable',
-    ...{ exit: -1, stdout: '', stderr: '' },
+    ...noOutput,
     error: error ?? reason,
     failure: unreachable ? why : notAnswered(reason),
   };

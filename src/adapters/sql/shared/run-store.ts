@@ -65,6 +65,12 @@ const findRun = (
     .rows(tx.query.selectFrom('runs').selectAll().where(column, '=', value), isRunRow, ['args'])
     .map(([row]) => row);
 
+/** Whether the process that began a run lives, and waits for its agents. */
+const isWaiting = (
+  sessions: Sessions,
+  { session }: { readonly session: string | null },
+): Result<boolean, StoreFailed> => (session === null ? ok(false) : sessions.isAlive(session));
+
 const recordOf = (
   tx: Transaction,
   sessions: Sessions,
@@ -74,7 +80,7 @@ const recordOf = (
     if (row === undefined) return ok(undefined);
     const { reqid, retry_of, idempotency_key: key, caller_digest, token_mac: tokenMac } = row;
     const hosts = yield* hostsOfRun(tx, reqid);
-    const underWay = row.session !== null && (yield* sessions.isAlive(row.session));
+    const underWay = yield* isWaiting(sessions, row);
     return ok({
       reqid,
       script: row.script,
@@ -125,7 +131,7 @@ const placesFor = (
     const taken = new Map<string, Map<number, Lock>>();
     for (const row of yield* lockRows(tx, { script, hosts: [...hosts.keys()] })) {
       const result = hostResultOf(row);
-      const waits = row.session !== null && (yield* sessions.isAlive(row.session));
+      const waits = yield* isWaiting(sessions, row);
       if (!waits && now - lastSign(result) > knownFor) {
         yield* settledAs(tx, row, silentForADay, now);
         continue;
@@ -203,7 +209,7 @@ export const sqlRunStore = (database: Database, sessions: Sessions): RunStore =>
       safeTry(function* () {
         const locks: Lock[] = [];
         for (const row of yield* lockRows(tx)) {
-          const waits = row.session !== null && (yield* sessions.isAlive(row.session));
+          const waits = yield* isWaiting(sessions, row);
           if (waits || now - lastSign(hostResultOf(row)) <= knownFor) locks.push(lockOf(row));
         }
         return ok(locks);

@@ -96,7 +96,7 @@ export function prepare(
     .andThen((hosts) =>
       permit(hosts.map(({ host }) => host))
         .mapErr((error): AskFailure => error)
-        // Which names are registered learns nobody who may not ask them.
+        // After the hook: whoever may not ask these hosts does not learn which names are registered.
         .andThen(() => (asking.onUnknown === 'refuse' ? refuseUnknown(context, hosts) : okAsync(undefined)))
         .andThen(() => loadIdentity(context))
         .map((identity) => ({ identity, hosts: withPermit(context, hosts, permit) })),

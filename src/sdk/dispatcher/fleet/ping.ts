@@ -2,6 +2,7 @@ import { ok, ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../../domain/protocol/agent-protocol.js';
 import { hostError } from '../../../domain/runs/host-ends.js';
+import { worthKeeping } from '../../../domain/trust/agent-standing.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import { renewalDue } from '../../../domain/trust/lifecycle.js';
 import { guarded } from '../../core/callback.js';
@@ -90,7 +91,8 @@ function lookAfter(
     const record = yield* registry.find(name);
     if (!record) return ok(undefined);
     const lists = crlNumber !== undefined && crlNumber !== record.standing.crlNumber && { crlNumber };
-    yield* registry.note(name, { ...lists, ...(features.length > 0 && { features }) });
+    const change = { ...lists, ...(features.length > 0 && { features }) };
+    if (worthKeeping(record.standing, change)) yield* registry.note(name, change);
     // A list of before this state was restored from a backup; a number that no fleet comes to is an agent's invention.
     const { revision } = identity;
     if (crlNumber !== undefined && crlNumber > revision && crlNumber - revision <= farAhead)

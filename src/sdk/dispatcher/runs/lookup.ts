@@ -14,6 +14,13 @@ export interface Found {
   readonly question: Question;
 }
 
+/** What the hook is asked about a run. */
+export function questionAbout(record: RunRecord, action: 'status' | 'cancel'): Question {
+  const { reqid, script, username, sourceIp } = record;
+  const run = { reqid, submitter: username, submitterIp: sourceIp };
+  return { action, script, hosts: hostsOf(record), run };
+}
+
 /** Finds a run and asks the hook, which is told whose it is (wire-protocol 1.6). */
 export function lookUp(
   context: DispatcherContext,
@@ -28,9 +35,7 @@ export function lookUp(
     }
     const record = yield* context.runStore.find(reqid);
     if (!record) return err(failure('run_unknown', `no result for reqid ${reqid}`, { id: reqid }));
-    const { script, username, sourceIp } = record;
-    const run = { reqid, submitter: username, submitterIp: sourceIp };
-    const question = { action, script, hosts: hostsOf(record), run };
+    const question = questionAbout(record, action);
     // defence: lookup-is-authorised
     yield* authorise(context, question, caller, withoutHook);
     return ok({ record, question });

@@ -3,7 +3,7 @@ import { failure } from '../../../domain/core/errors.js';
 import { maxRunAnswer, readRunAnswer, readRunResult } from '../../../domain/protocol/agent-protocol.js';
 import { idleInterval } from '../../../domain/protocol/output-stream.js';
 import { endOf, skipped } from '../../../domain/runs/host-ends.js';
-import type { HostResult } from '../../../domain/runs/host-result.js';
+import { type HostResult, noOutput } from '../../../domain/runs/host-result.js';
 import { exitOf } from '../../../domain/runs/host-words.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
@@ -69,7 +69,7 @@ export function run(
       const records = settling(context, reqid, hosts.length);
       const results = await parallel(hosts, settings.maxParallel, async (addressed) => {
         const { host } = addressed;
-        const base: HostResult = { host, script, reqid, state: 'running', begunAt, ...nothingYet };
+        const base: HostResult = { host, script, reqid, state: 'running', begunAt, ...noOutput, rtt: 0 };
         const result = signal?.aborted
           ? { ...base, ...skipped('stopped by the caller before its turn'), settledAt: clock.now() }
           : await runOn(context, identity, addressed, request, base, output?.tellAndWait);
@@ -99,8 +99,6 @@ export function run(
     return { reqid, script, results, warnings };
   });
 }
-
-const nothingYet = { exit: -1, stdout: '', stderr: '', rtt: 0 } as const;
 
 /** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
 const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>

@@ -1,7 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import { hostsOf } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
+import { questionAbout } from './lookup.js';
 import { look } from './status.js';
 
 /** What a look at runs without a known end has brought. */
@@ -44,9 +44,7 @@ export function settleRuns(
       if (signal?.aborted) break;
       const record = yield* runStore.find(reqid);
       if (!record) continue;
-      const { script, username, sourceIp } = record;
-      const run = { reqid, submitter: username, submitterIp: sourceIp };
-      const question = { action: 'status', script, hosts: hostsOf(record), run };
+      const question = questionAbout(record, 'status');
       const looked = await look(context, { record, question }, { ...(signal && { signal }) }, (host) =>
         askable.has(host),
       );

@@ -6,7 +6,7 @@ import {
   type SubmitAnswer,
 } from '../../../domain/protocol/agent-protocol.js';
 import { endOf, goesOn, type HostEnd } from '../../../domain/runs/host-ends.js';
-import { type HostResult, isEnd } from '../../../domain/runs/host-result.js';
+import { type HostResult, isEnd, noOutput } from '../../../domain/runs/host-result.js';
 import { type Submission, submissionOf } from '../../../domain/runs/host-words.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
@@ -63,7 +63,7 @@ export function submit(
       const records = settling(context, reqid, hosts.length);
       const results = await parallel(hosts, settings.maxParallel, async (addressed) => {
         const { host } = addressed;
-        const base = { host, script, reqid, state: 'running', begunAt, ...nothingYet } as const;
+        const base = { host, script, reqid, state: 'running', begunAt, ...noOutput, rtt: 0 } as const;
         const result = await submitTo(context, identity, addressed, request, base);
         records.add(result);
         const submission = submissionOf(result);
@@ -84,8 +84,6 @@ export function submit(
   });
 }
 
-const nothingYet = { exit: -1, stdout: '', stderr: '', rtt: 0 } as const;
-
 /** What an agent made of a submission. One that knows no async runs has run the script, or refused to. */
 function endOfSubmission(said: SubmitAnswer, script: string): HostEnd {
   switch (said.status) {
@@ -93,7 +91,7 @@ function endOfSubmission(said: SubmitAnswer, script: string): HostEnd {
       return goesOn();
     case 'busy':
       return {
-        ...nothingYet,
+        ...noOutput,
         state: 'refused',
         error: said.error,
         failure: failure('busy', said.error, { script }),
