@@ -44,6 +44,8 @@ export interface CertificateAuthority {
   /** A revocation list of the whole of `revoked` (RFC 5280 section 5), PEM label `X509 CRL`. Stores nothing. */
   revocationList(
     list: {
+      /** Named in the list (issuerAltName); left out: the list names nobody. */
+      readonly dispatcherId?: string | undefined;
       readonly number: number;
       readonly revoked: readonly RevokedCertificate[];
       /** Epoch milliseconds. */

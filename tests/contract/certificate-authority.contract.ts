@@ -317,6 +317,7 @@ export function certificateAuthorityContract(
         );
         expect(list).toEqual({
           pem: expect.stringMatching(/^-----BEGIN X509 CRL-----\n([^-\n]{1,64}\n)+-----END X509 CRL-----\n$/),
+          dispatcherId: undefined,
           number: 12,
           issuerSpkiSha256: Buffer.from(crypto.sha256(ca.spki)).toString('hex'),
           thisUpdate: Math.floor(start / 1000) * 1000,
@@ -327,6 +328,11 @@ export function certificateAuthorityContract(
             { serial: 'f'.repeat(40), revokedAt: Date.UTC(2060, 0) },
           ],
         });
+      });
+
+      it('names its dispatcher', async () => {
+        const list = { ...lists, dispatcherId: 'ctl-01.example', number: 1, revoked: [] };
+        expect(value(await authority.revocationList(list)).dispatcherId).toBe('ctl-01.example');
       });
 
       it('of nobody has no entries, and 0 is a number', async () => {

@@ -17,6 +17,8 @@ export const derTag = {
   sequence: 0x30,
   /** `[0]` in place of a primitive value's own tag. */
   keyIdentifier: 0x80,
+  /** `[6]` in place of an IA5String's own tag: a URI among GeneralNames (RFC 5280 section 4.2.1.6). */
+  uri: 0x86,
   /** `[n]` around a value or in place of the tag of a SET. */
   context: (n: number) => 0xa0 + n,
 } as const;

@@ -13,6 +13,7 @@ export type ExtensionValues = ReadonlyMap<string, ExtensionValue>;
 export const extensionId = {
   subjectKeyIdentifier: '551d0e',
   keyUsage: '551d0f',
+  issuerAltName: '551d12',
   crlNumber: '551d14',
   reasonCode: '551d15',
   deltaCrlIndicator: '551d1b',

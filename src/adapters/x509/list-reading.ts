@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { err, ok, type Result } from 'neverthrow';
-import type { Certificate } from '../../domain/trust/certificate.js';
+import { type Certificate, dispatcherIdOf } from '../../domain/trust/certificate.js';
 import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
 import { type DerValue, derTag, derValues } from './der.js';
 import { type ExtensionValues, extensionId, readExtensions } from './extensions.js';
@@ -12,6 +12,7 @@ import { isTime, readTime } from './time.js';
 /** A list whose signature holds. */
 export interface SignedList {
   readonly issuer: Certificate;
+  readonly dispatcherId: string | undefined;
   readonly number: number;
   readonly thisUpdate: number;
   readonly revoked: readonly RevokedCertificate[];
@@ -76,11 +77,31 @@ function content(fields: readonly DerValue[]): Result<Omit<SignedList, 'issuer'>
   const extensions = wrapped && readExtensions(wrapped.content);
   if (!extensions) return err('has no extensions, or one that is malformed or occurs twice');
   return listNumber(extensions).andThen((number) =>
-    revokedIn(entries).map((revoked) => ({ number, thisUpdate, revoked })),
+    listDispatcher(extensions).andThen((dispatcherId) =>
+      revokedIn(entries).map((revoked) => ({ dispatcherId, number, thisUpdate, revoked })),
+    ),
   );
 }
 
-const knownInList: ReadonlySet<string> = new Set([extensionId.authorityKeyIdentifier, extensionId.crlNumber]);
+/** The dispatcher that issuerAltName names (RFC 5280 section 5.2.2); other names than of dispatchers are nobody's business. */
+function listDispatcher(extensions: ExtensionValues): Result<string | undefined, string> {
+  const found = extensions.get(extensionId.issuerAltName);
+  if (!found) return ok(undefined);
+  const [names, ...rest] = derValues(found.value, 1) ?? [];
+  const values =
+    names?.tag === derTag.sequence && rest.length === 0 ? derValues(names.content, 100) : undefined;
+  if (!values || values.length === 0) return err('has a malformed issuerAltName');
+  const ids = values.flatMap(({ tag, content }) =>
+    tag === derTag.uri ? (dispatcherIdOf(Buffer.from(content).toString('latin1')) ?? []) : [],
+  );
+  return ids.length > 1 ? err('names several dispatchers') : ok(ids[0]);
+}
+
+const knownInList: ReadonlySet<string> = new Set([
+  extensionId.authorityKeyIdentifier,
+  extensionId.crlNumber,
+  extensionId.issuerAltName,
+]);
 
 function listNumber(extensions: ExtensionValues): Result<number, string> {
   if (extensions.has(extensionId.deltaCrlIndicator)) return err('is a delta list');

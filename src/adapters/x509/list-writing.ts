@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { createPrivateKey } from 'node:crypto';
 import { err, ok, Result } from 'neverthrow';
+import { dispatcherUri } from '../../domain/trust/certificate.js';
 import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
 import { canonicalSerial } from '../../domain/trust/serial.js';
 import { derHex, derInteger, derTag } from './der.js';
@@ -11,6 +12,7 @@ import { writeTime } from './time.js';
 
 /** What a list says; times are epoch milliseconds. */
 export interface ListContent {
+  readonly dispatcherId?: string | undefined;
   readonly number: number;
   readonly revoked: readonly RevokedCertificate[];
   readonly thisUpdate: number;
@@ -21,6 +23,7 @@ type Unusable = { readonly field: string; readonly reason: string };
 
 /** The fields of the list in DER, hex, checked and in order. */
 export interface ListFields {
+  readonly issuerAltName: string | undefined;
   readonly number: string;
   readonly times: string;
   readonly revoked: string;
@@ -33,6 +36,7 @@ const unusable = (field: string, reason: string): Result<never, Unusable> => err
 
 /** What a list says, ready to be written, or why it cannot be said. */
 export function listFields({
+  dispatcherId,
   number,
   revoked,
   thisUpdate,
@@ -48,6 +52,10 @@ export function listFields({
     entries.length > maxRevoked
       ? unusable('revoked', `${entries.length} entries, expected ${maxRevoked} or fewer`)
       : ok({
+          issuerAltName:
+            dispatcherId === undefined
+              ? undefined
+              : derHex(derTag.sequence, derHex(derTag.uri, hex(Buffer.from(dispatcherUri(dispatcherId))))),
           number: derInteger(number.toString(16)),
           times: from + until,
           // Without entries the whole field is absent (RFC 5280 section 5.1.2.6).
@@ -89,6 +97,9 @@ export function signList(issuer: ListIssuer, fields: ListFields, keyPem: string)
   const keyIdentifier = derHex(derTag.keyIdentifier, hex(issuer.keyIdentifier));
   const extensions = derHex(
     derTag.sequence,
+    ...(fields.issuerAltName === undefined
+      ? []
+      : [extension(extensionId.issuerAltName, fields.issuerAltName)]),
     extension(extensionId.authorityKeyIdentifier, derHex(derTag.sequence, keyIdentifier)),
     extension(extensionId.crlNumber, fields.number),
   );

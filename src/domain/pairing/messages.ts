@@ -17,6 +17,9 @@ import { parseJsonObject } from '../core/json.js';
 /** Bodies of the pairing port hold at most this many bytes (wire-protocol 2.2). */
 export const maxPairingBody = 16 * 1024;
 
+/** The header of M1 by which an agent says what it understands of M2, names separated by commas, and the only such name. */
+export const pairFeatures = { header: 'ctrl-exec-pair-features', endorsements: 'ca-endorsements' } as const;
+
 /** Seconds that a session lives. */
 export const sessionSeconds = 600;
 
@@ -52,6 +55,8 @@ const shapes = {
     dispatcher_pem: pemList,
     dispatcher_id: matching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'a dispatcher id'),
     expires_in: integer(1, 86_400),
+    /** Each a signature over `caEndorsementMessage`; only where the agent asked for them (`pairFeatures`). */
+    ca_endorsements: optional(list(binary(), 1, 8)),
   },
   nonce: { v: version, session, nonce, mac: optional(mac) },
   signed: { v: version, session, sig: binary() },

@@ -17,6 +17,8 @@ export interface Transcript {
   readonly dispatcherDer: readonly Uint8Array[];
   /** 8 bytes, where a join token is used. */
   readonly joinId?: Uint8Array | undefined;
+  /** The endorsements of CAs that M2 carried, as they were sent; undefined: it carried none. */
+  readonly endorsements?: readonly Uint8Array[] | undefined;
 }
 
 /** SHA-256, as given by the crypto port. */
@@ -37,6 +39,9 @@ export function transcriptHash(sha256: Sha256, transcript: Transcript): Uint8Arr
       // defence: pairing-hashes-certificates
       ...[transcript.caDer, transcript.dispatcherDer].map((ders) => sha256(lengthPrefixed(...ders))),
       transcript.joinId ?? new Uint8Array(),
+      ...(transcript.endorsements
+        ? [sha256(lengthPrefixed('ctrl-exec pair v2 endorsements', ...transcript.endorsements))]
+        : []),
     ),
   );
 }

@@ -41,6 +41,10 @@ export type CertificateProfile =
     };
 
 export const dispatcherUri = (dispatcherId: string) => `ctrl-exec:dispatcher:${dispatcherId}`;
+/** The id in the URI of a dispatcher; undefined: it is not such a URI. */
+export const dispatcherIdOf = (uri: string): string | undefined =>
+  /^ctrl-exec:dispatcher:([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/.exec(uri)?.[1];
+
 export const pairingUri = (dispatcherId: string) => `ctrl-exec:pairing:${dispatcherId}`;
 export const agentUri = (name: string) => `ctrl-exec:agent:${name}`;
 

@@ -10,7 +10,9 @@ export interface RevokedCertificate {
 export interface RevocationList {
   /** One PEM block `X509 CRL`, ending in a newline. */
   readonly pem: string;
-  /** cRLNumber, increasing per CA. */
+  /** The dispatcher that made it, from its issuerAltName; undefined: one of an older version, which names nobody. */
+  readonly dispatcherId: string | undefined;
+  /** cRLNumber, increasing per CA and dispatcher. */
   readonly number: number;
   /** SHA-256 of the SubjectPublicKeyInfo of the CA that signed it, lower-case hex. */
   readonly issuerSpkiSha256: string;

@@ -8,7 +8,7 @@ import type { AgentContext } from './context.js';
 import type { Current } from './served.js';
 import type { AgentState } from './state.js';
 import type { CallingDispatcher } from './trust/recognise.js';
-import { crlNumber } from './trust/trust.js';
+import { crlNumber } from './trust/revocation-lists.js';
 
 /** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
 export function answerPing(

@@ -10,7 +10,7 @@ import type { KeyStoreChange } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
 import { type CallingDispatcher, mismatch } from './recognise.js';
-import { formatLists, type HeldList, heldFrom } from './trust.js';
+import { formatLists, type HeldList, heldFrom } from './revocation-lists.js';
 
 /** CAs that an agent accepts at a time. */
 const maxCas = 8;
