@@ -76,6 +76,23 @@ export const defences = [
     without: { by: 'cas[0]' },
   },
   {
+    threat: 'A CA of somebody else is sent beside the one with the fingerprint (`--ca-sha256`)',
+    stoppedBy: 'only the CA with the fingerprint is installed, and those for which it has signed',
+    test: 'unit/sdk/pairing/cas-afterwards.test.ts',
+    named:
+      'a CA that is known by its fingerprint is the only one that is installed where nothing vouches for another',
+    defence: 'fingerprint-vouches-for-cas',
+    without: { by: 'cas' },
+  },
+  {
+    threat: 'A host that is paired is shown its own CA beside a foreign one, to get past `--replace`',
+    stoppedBy: 'what would be installed must be of a CA that the host accepts, or that such a CA vouches for',
+    test: 'unit/sdk/pairing/cas-afterwards.test.ts',
+    named: 'without --replace accepts no foreign CA beside its own, having issued the dispatcher',
+    defence: 'pairing-keeps-to-accepted-cas',
+    without: { by: 'true' },
+  },
+  {
     threat: 'An operator approves a request that is not the one of the person at the agent',
     stoppedBy: 'the agent installs nothing before its own person has said yes',
     test: 'unit/sdk/pairing/pairing.test.ts',
@@ -713,6 +730,25 @@ export const defences = [
     without: 'never',
   },
   {
+    threat:
+      'Malicious dispatcher, trusted: runs without end, so that the table of ids is full for all for a day',
+    stoppedBy: 'one dispatcher has at most half of the table',
+    test: 'contract/agent-runs.test.ts',
+    named:
+      'agent runs contract: files one owner has at most half of the places, and the others have the rest',
+    defence: 'half-of-ids-for-others',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'Malicious dispatcher, trusted: submits without end, so that no other has an async run kept',
+    stoppedBy: 'one dispatcher has at most half of the places for async runs',
+    test: 'contract/jobs.test.ts',
+    named:
+      'supervised jobs are forgotten by their end, never while they run; one owner has half of the shelf, others the rest',
+    defence: 'half-of-jobs-for-others',
+    without: { by: 'false' },
+  },
+  {
     threat: 'Malicious dispatcher, trusted: settles the ids of another, so that its runs are refused',
     stoppedBy: 'ids are settled for who asks',
     test: 'unit/sdk/agent/runs/settle.test.ts',
@@ -752,6 +788,16 @@ export const defences = [
     named: 'a signed answer is of one request: neither another one nor the same one asked again',
     defence: 'answer-signs-request-signature',
     without: { by: '$&.slice(2)' },
+  },
+
+  {
+    threat:
+      'An idempotency key of another: asks under their name with a token of his own, for what their run has put out',
+    stoppedBy: 'a repeated request needs the token of the first, of which an HMAC is kept',
+    test: 'unit/sdk/dispatcher/runs/idempotency.test.ts',
+    named: 'with another token (the same user) is refused: no output, and no second run',
+    defence: 'repeat-needs-same-token',
+    without: { by: 'true' },
   },
 
   // Altered
@@ -976,6 +1022,15 @@ export const defences = [
     named: 'script_dirs a link that leaves them after the load is not followed',
     defence: 'script-is-within-directories',
     without: { by: 'true' },
+  },
+  {
+    threat:
+      'A user who is not root has a run recorded as somebody else’s, by `SUDO_USER`, `USER` or `LOGNAME`',
+    stoppedBy: 'the kernel’s login uid goes first, and `SUDO_USER` counts of processes of root alone',
+    test: 'unit/adapters/system/principal.test.ts',
+    named: 'is not who says so without being root: SUDO_USER=bob',
+    defence: 'sudo-user-is-of-root',
+    without: { by: 'sudoUser' },
   },
   {
     threat: 'A hook that did not say yes is taken for one that did',

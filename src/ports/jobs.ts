@@ -64,7 +64,7 @@ export type JobStart =
   | { readonly kind: 'known'; readonly job: Job }
   /** No more jobs of this script may run at a time: this one does. */
   | { readonly kind: 'busy'; readonly running: JobHeader }
-  /** `jobCapacity` jobs are kept. */
+  /** `jobCapacity` jobs are kept, or half as many of this owner. */
   | { readonly kind: 'full' };
 
 /**
@@ -102,5 +102,5 @@ export interface Jobs {
   close(): Promise<void>;
 }
 
-/** Jobs that are kept at most, running and ended. */
+/** Jobs that are kept at most, running and ended; one owner has at most half. */
 export const jobCapacity = 10_000;

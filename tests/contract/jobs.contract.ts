@@ -79,7 +79,7 @@ export function jobsContract(
       return value(await jobs.start({ ...header, program: program(which, changes) }));
     };
     const find = async (reqid: string, owner?: string) => value(await jobs.find(key(reqid, owner)));
-    const wait = async (reqid: string) => value(await jobs.wait(key(reqid)));
+    const wait = async (reqid: string, owner?: string) => value(await jobs.wait(key(reqid, owner)));
     const cancel = async (reqid: string, owner?: string) => value(await jobs.cancel(key(reqid, owner)));
     const running = async () => value(await jobs.running());
     const resultOf = (job: Job | undefined) => {
@@ -276,7 +276,7 @@ export function jobsContract(
       expect(await start('r2', 'exit', { args: ['0'] }, { script: 'r1' })).toEqual({ kind: 'accepted' });
     });
 
-    it('jobs are forgotten by their end, never while they run; a full shelf takes no more', async () => {
+    it('jobs are forgotten by their end, never while they run; one owner has half of the shelf, others the rest', async () => {
       await start('r1', 'exit', { args: ['0'] });
       const first = await wait('r1');
       await start('r2', 'held');
@@ -284,9 +284,12 @@ export function jobsContract(
       await wait('r3');
       expect(await start('r4', 'exit')).toEqual({ kind: 'full' });
       expect(await start('r1', 'exit')).toMatchObject({ kind: 'known' });
+      const others = { script: 'others', owner: 'dispatcher-2' };
+      expect(await start('r4', 'exit', { args: ['0'] }, others)).toEqual({ kind: 'accepted' });
+      await wait('r4', 'dispatcher-2');
       if (first?.status !== 'done') throw new Error('it is not done');
       expect(value(await jobs.purge(first.finishedAt))).toBe(0);
-      expect(value(await jobs.purge(Date.now() + 1000))).toBe(2);
+      expect(value(await jobs.purge(Date.now() + 1000))).toBe(3);
       expect(await find('r1')).toBeUndefined();
       expect(await find('r2')).toMatchObject({ status: 'running' });
       expect(await start('r1', 'exit', { args: ['7'] })).toEqual({ kind: 'accepted' });

@@ -55,7 +55,7 @@ jobsContract('memory', async () => {
   const held = gate();
   const runner = memoryPrograms(held);
   const shelf: MemoryJobShelf = new Map();
-  const open = () => memoryJobs({ runner, shelf, capacity: 3 });
+  const open = () => memoryJobs({ runner, shelf, capacity: 6 });
   let jobs = open();
   return {
     jobs,
@@ -82,7 +82,7 @@ const inFiles = (
     const directory = join(home, 'runs', 'actions');
     const held = gate();
     const runner = runnerOver(held);
-    const open = () => around(fileJobs({ directory, runner, capacity: 3 }));
+    const open = () => around(fileJobs({ directory, runner, capacity: 6 }));
     let jobs = open();
     return {
       jobs,
@@ -144,7 +144,7 @@ jobsContract('supervised', async () => {
   const home = mkdtempSync(join(tmpdir(), 'jobs-'));
   const directory = join(home, 'runs', 'jobs');
   const [log, gate] = [join(home, 'starts'), join(home, 'gate')];
-  const open = () => supervisedJobs({ directory, supervisor, capacity: 3 });
+  const open = () => supervisedJobs({ directory, supervisor, capacity: 6 });
   let jobs = open();
   return {
     jobs,

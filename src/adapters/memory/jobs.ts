@@ -49,7 +49,8 @@ export const memoryJobs = (options: MemoryJobsOptions): Jobs => {
       if (known !== undefined) return okAsync({ kind: 'known', job: jobOf(known) });
       const same = running().filter((each) => each.header.script === script);
       if (same[0] && same.length >= concurrency) return okAsync({ kind: 'busy', running: same[0].header });
-      if (shelf.size >= capacity) return okAsync({ kind: 'full' });
+      const own = [...shelf.values()].filter((each) => each.header.owner === owner);
+      if (shelf.size >= capacity || own.length >= capacity / 2) return okAsync({ kind: 'full' });
       const cancel = new AbortController();
       const outcome = runner.run({ ...program, signal: cancel.signal });
       const ended = outcome

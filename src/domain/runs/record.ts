@@ -7,9 +7,12 @@ export type RunMode = 'sync' | 'async';
 export interface Idempotency {
   /** What the caller gave, behind a digest of the caller's name: printable ASCII characters. */
   readonly key: string;
-  /** Digest of the caller's name, or of the token where there is no name, together with the reqid, lower-case hex: the token itself is not kept. */
+  /** Digest of the caller's name and the reqid, lower-case hex. */
   readonly callerDigest: string;
-  /** HMAC of the token, lower-case hex; undefined: it is not kept. */
+  /**
+   * HMAC of the token and the reqid, lower-case hex; without a token, of an empty one. Undefined: it was recorded by a version
+   * that did not keep it; `callerDigest` is of the token as well then, where there was no name.
+   */
   readonly tokenMac?: string;
 }
 
@@ -21,7 +24,7 @@ export interface RunRecord {
   /** Undefined: it was recorded by a version that did not keep them. */
   readonly args: readonly string[] | undefined;
   readonly mode: RunMode;
-  /** Who the process that began it belongs to: `os:NAME`. Undefined: it was recorded by a version that did not keep it. */
+  /** The operating-system user who began it: `os:NAME` or `os:uid:1234`. Undefined: it was recorded by a version that did not keep it. */
   readonly principal: string | undefined;
   /** Who asked, as claimed to the hook. */
   readonly username: string;

@@ -17,7 +17,7 @@ export interface RunSummary {
   readonly script: string;
   readonly hosts: readonly string[];
   readonly mode: RunMode;
-  /** Who the process that began it belongs to: `os:NAME`; undefined where it was not kept. */
+  /** The operating-system user who began it: `os:NAME` or `os:uid:1234`; undefined where it was not kept. */
   readonly principal: string | undefined;
   /** Who asked, as claimed to the hook. */
   readonly username: string;

@@ -40,7 +40,7 @@ export interface DispatcherPorts {
 
 export interface DispatcherContext extends DispatcherPorts {
   readonly settings: DispatcherSettings;
-  /** Whom this process belongs to, as runs record it: `os:NAME`. */
+  /** The operating-system user who began this process, as runs record it: `os:NAME` or `os:uid:1234`. */
   readonly principal: string;
   /** Where the configuration is, and is written by `setupDispatcher`. */
   readonly configurationFile: string;

@@ -282,7 +282,7 @@ describe('what answers otherwise', () => {
     expect(message.length).toBeLessThan(600);
   });
 
-  it('may say when to try again, and who holds a lock', async () => {
+  it('may say when to try again, who holds a lock, and that a key is of somebody else', async () => {
     const busy = (_: unknown, response: Parameters<RequestListener>[1]) =>
       response.writeHead(503, { 'retry-after': '7' }).end('{"ok":false,"error":"busy"}');
     expect(await codeOf(busy)).toMatchObject({ code: 'unavailable', reason: 'busy', retryAfter: 7 });
@@ -292,6 +292,9 @@ describe('what answers otherwise', () => {
     const locked = (_: unknown, response: Parameters<RequestListener>[1]) =>
       response.writeHead(409).end('{"ok":false,"error":"locked","code":4,"conflicts":["a:b"]}');
     expect(await codeOf(locked)).toMatchObject({ code: 'locked', conflicts: ['a:b'] });
+    const taken = (_: unknown, response: Parameters<RequestListener>[1]) =>
+      response.writeHead(409).end('{"ok":false,"error":"idempotency_mismatch","field":"caller"}');
+    expect(await codeOf(taken)).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
   });
 
   it('nobody is a connection that failed, and a signal ends the waiting', async () => {

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { shared, temporaryDirectory } from '../../support/commands/commands.js';
+import { osPrincipal } from '../../../src/adapters/system/principal.js';
+import { shared, start, temporaryDirectory } from '../../support/commands/commands.js';
 import { eventually, pairedFleet } from '../../support/fleet/fleet.js';
 
 const program = fileURLToPath(new URL('../../support/commands/keyed-run.mjs', import.meta.url));
@@ -142,6 +143,19 @@ describe('one idempotency key and several processes', () => {
 });
 
 describe('the commands', () => {
+  it('a run that was typed behind sudo is recorded as of who typed it, whatever USER says', async () => {
+    const { control } = fleet();
+    const loginUid = existsSync('/proc/self/loginuid') ? readFileSync('/proc/self/loginuid', 'utf8') : '';
+    const env = { SUDO_USER: 'sudoer', USER: 'root', LOGNAME: 'root' };
+    const options = { home: control.home, env, input: '' };
+    const typed = ['run', '--json', ...hosts, 'job', '--', 'sudo'];
+    const { reqid } = JSON.parse((await start('ctrl-exec', typed, options).ended).stdout);
+    const { runs } = JSON.parse((await control.command('runs', '--limit', '200', '--json')).stdout);
+    const recorded = runs.find((each: { reqid: string }) => each.reqid === reqid);
+    const unset = /^(4294967295)?$/.test(loginUid) && process.getuid?.() === 0;
+    expect(recorded).toMatchObject({ principal: unset ? 'os:sudoer' : osPrincipal(), username: 'root' });
+  });
+
   it('runs lists what took place, and retry runs it again where it failed', async () => {
     const { control } = fleet();
     const ran = await control.command(

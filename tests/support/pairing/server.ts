@@ -5,6 +5,7 @@ import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
+import { base64url } from '../../../src/domain/core/bytes.js';
 import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
 import { commitment, pairingCode, transcriptHash } from '../../../src/domain/pairing/transcript.js';
 import type { Certificate, CertificateProfile } from '../../../src/domain/trust/certificate.js';
@@ -89,8 +90,12 @@ export interface ImpostorOptions {
   /** What TLS presents. Default: a pairing certificate of its own CA. */
   readonly credentials?: Credentials;
   /** The CA and dispatcher certificates that it sends, PEM. Default: its own. */
-  readonly caPem?: string;
+  readonly caPem?: string | readonly string[];
   readonly dispatcherPem?: string;
+  /** Signatures by which one CA vouches for another. Default: M2 carries none. */
+  readonly endorsements?: readonly Uint8Array[];
+  /** Issues the agent's certificate, PEM. Default: its own CA does. */
+  readonly issue?: (host: string, spki: Uint8Array) => Promise<string>;
   /** Answers M5 instead; undefined: with a certificate. */
   readonly onConfirm?: (
     message: Message,
@@ -112,7 +117,8 @@ export async function impostor(options: ImpostorOptions) {
   const ca = await strangeCa();
   const credentials = options.credentials ?? (await ca.credentials({ kind: 'pairing', dispatcherId }));
   const dispatcher = await ca.credentials({ kind: 'dispatcher', dispatcherId });
-  const caPem = options.caPem ?? ca.certificate.pem;
+  const caPems = [options.caPem ?? ca.certificate.pem].flat();
+  const { endorsements } = options;
   const dispatcherPem = options.dispatcherPem ?? dispatcher.certificate;
   const derOf = (pem: string) => value(crypto.readCertificate(pem)).der;
   const nonce = new Uint8Array(randomBytes(32));
@@ -135,12 +141,15 @@ export async function impostor(options: ImpostorOptions) {
           host,
           csrDer: csr.der,
           tlsSpki: value(crypto.readCertificate(credentials.certificate)).spki,
-          caDer: [derOf(caPem)],
+          caDer: caPems.map(derOf),
           dispatcherDer: [derOf(dispatcherPem)],
+          endorsements,
         }).slice();
         const commit = commitment(crypto.sha256, th, nonce);
         const body = { v: 2, session, commit, dispatcher_id: dispatcherId, expires_in: 600 };
-        return { status: 201, body: { ...body, ca_pem: [caPem], dispatcher_pem: [dispatcherPem] } };
+        const members = { ca_pem: caPems, dispatcher_pem: [dispatcherPem] };
+        const vouching = endorsements && { ca_endorsements: endorsements.map(base64url) };
+        return { status: 201, body: { ...body, ...members, ...vouching } };
       }
       case 'nonce': {
         await options.onNonce?.(message);
@@ -151,7 +160,10 @@ export async function impostor(options: ImpostorOptions) {
       case 'confirm': {
         const instead = await options.onConfirm?.(message);
         if (instead) return instead;
-        const { pem } = await ca.issue({ kind: 'agent', name: host }, csrSpki);
+        const issue =
+          options.issue ??
+          (async (name: string, spki: Uint8Array) => (await ca.issue({ kind: 'agent', name }, spki)).pem);
+        const pem = await issue(host, csrSpki);
         return { status: 200, body: { status: 'approved', name: host, cert_pem: pem } };
       }
       default:

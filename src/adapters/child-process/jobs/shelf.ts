@@ -29,6 +29,8 @@ export interface Shelf {
   /** Takes note of what others have put there or removed. */
   refresh(): Promise<void>;
   size(): number;
+  /** How many are of an owner; those whose record is damaged are nobody's. */
+  sizeOf(owner: string): number;
   has(name: string): boolean;
   /** How it ended; undefined: it runs, or is not there. */
   look(name: string): Promise<EndRecord | undefined>;
@@ -118,6 +120,7 @@ export const openShelf = async (directory: string, killAfter: number): Promise<S
     aside,
     refresh,
     size: () => kept.size,
+    sizeOf: (owner) => [...kept.values()].filter(({ record }) => record?.owner === owner).length,
     has: (name) => kept.has(name),
     look,
     async running() {

@@ -126,8 +126,9 @@ export const supervisedJobs = (options: SupervisedJobsOptions): Jobs => {
     if (before !== undefined) return before;
     const running = await sameScript(on, header.script);
     if (running !== undefined) return { kind: 'busy', running };
-    if (on.size() >= capacity) return { kind: 'full' };
     const { owner, reqid, script, startedAt } = header;
+    const hasHalf = /* defence: half-of-jobs-for-others */ on.sizeOf(owner) >= capacity / 2;
+    if (on.size() >= capacity || hasHalf) return { kind: 'full' };
     const text = encode({
       ...{ owner, reqid, script, startedAt },
       ...{ maxOutput: program.maxOutput, starter: ownIdentity() },

@@ -198,7 +198,10 @@ function jobsOn(
     if (known !== undefined) return ok({ kind: 'known', job: known });
     const same = living().filter((each) => each.header.script === header.script);
     if (same[0] && same.length >= concurrency) return ok({ kind: 'busy', running: same[0].header });
-    if (shelf.size >= capacity) return ok({ kind: 'full' });
+    const own = [...shelf.values()].filter(
+      (each) => each !== 'damaged' && each.header.owner === header.owner,
+    );
+    if (shelf.size >= capacity || own.length >= capacity / 2) return ok({ kind: 'full' });
     const recorded = await write(directory, header, { status: 'running' });
     if (recorded.isErr()) {
       // It may have its name without being synced.

@@ -179,7 +179,8 @@ function running(
   const known = async (key: string, run: StoredRun) =>
     run.state === 'void' ? { state: run.state } : begun(key, run, run.state);
 
-  const isFull = (owner: string) => runs.size >= capacity || table.share(owner).ids >= capacity / 2;
+  const isFull = (owner: string) =>
+    runs.size >= capacity || /* defence: half-of-ids-for-others */ table.share(owner).ids >= capacity / 2;
 
   /** Written, or as it was before. */
   const enter = (key: string, run: StoredRun): ResultAsync<void, FileFailure> => {

@@ -1,6 +1,6 @@
 import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
 
-/** The HTTP status of every expected failure. */
+/** The HTTP status of every expected failure; see also `otherCaller`. */
 export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   invalid_argument: 400,
   target_unknown: 400,
@@ -58,6 +58,12 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   timed_out: 504,
 };
 
+/** The status of an idempotency key that another caller has used. */
+export const otherCaller = 409;
+
+const statusOf = (error: CtrlExecError): number =>
+  error.code === 'idempotency_mismatch' && error.field === 'caller' ? otherCaller : httpStatus[error.code];
+
 /** The locks in the way as every interface has them. */
 const conflictsOf = ({ conflicts }: CtrlExecError<'locked'>): readonly string[] => [
   ...new Set(conflicts.map(({ host, script }) => `${host}:${script}`)),
@@ -87,7 +93,7 @@ export interface Refusal {
 
 /** An error as HTTP has it. @param generic denials say no more than `forbidden` */
 export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
-  const status = httpStatus[error.code];
+  const status = statusOf(error);
   switch (error.code) {
     case 'denied':
       return { status, body: generic ? forbidden : denial(error) };

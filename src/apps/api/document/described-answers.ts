@@ -1,6 +1,6 @@
 import type { ResponseConfig } from '@asteasolutions/zod-to-openapi';
 import { type ErrorCode, failure } from '../../../domain/core/errors.js';
-import { type FailureBody, httpStatus, refusalOf } from '../answers/errors.js';
+import { type FailureBody, httpStatus, otherCaller, refusalOf } from '../answers/errors.js';
 import type { AnswerDefinition, Route } from '../route.js';
 import { failureBody } from './failure-schema.js';
 
@@ -93,6 +93,8 @@ function failuresOf({ errors, permission, input }: Pick<Route, 'errors' | 'permi
     'aborted',
   ]);
   for (const code of codes) add(httpStatus[code], code, exampleOf(code));
+  if (codes.has('idempotency_mismatch'))
+    add(otherCaller, 'idempotency_mismatch', { ...exampleOf('idempotency_mismatch'), field: 'caller' });
   return found;
 }
 

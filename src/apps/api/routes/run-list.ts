@@ -17,10 +17,9 @@ const runSummary = z
     counts: z
       .partialRecord(hostStateWord, z.int())
       .meta({ description: 'Hosts in each state; states without any are left out.' }),
-    principal: z
-      .string()
-      .optional()
-      .meta({ description: 'Whom the process belongs to that began it, such as `os:root`.' }),
+    principal: z.string().optional().meta({
+      description: 'The operating-system user who started the process that began it, such as `os:root`.',
+    }),
     failed: z.array(z.string()).meta({ description: 'Hosts where it did not end with 0.' }),
   })
   .meta({ id: 'RunSummary' });

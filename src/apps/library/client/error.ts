@@ -10,7 +10,7 @@ export interface ClientErrorFields {
   not_found: { readonly reason: string };
   /** 409: the script runs already; `conflicts` are `host:script`. */
   locked: { readonly conflicts: readonly string[] };
-  /** 422: the idempotency key was used for another request; `field` is what differs. */
+  /** 422: the idempotency key was used for another request; 409: with another token. `field` is what differs. */
   idempotency_mismatch: { readonly field: string | undefined };
   /** 429, 503 but for `aborted`: try later; `retryAfter` in seconds, where the API tells. Nothing was done. */
   unavailable: { readonly reason: string; readonly retryAfter: number | undefined };
@@ -88,6 +88,7 @@ export function failureOf(status: number, body: unknown, retryAfter?: string): C
         const named = conflicts.slice(0, 10_000).map((each) => textOf(each) ?? '');
         return clientError('locked', `already running: ${named.join(', ')}`, { conflicts: named });
       }
+      if (status === 409 && reason === 'idempotency_mismatch') return clientError(reason, message, { field });
       return clientError('refused', message, { status, reason });
     }
   }

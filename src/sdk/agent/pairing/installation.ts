@@ -12,6 +12,7 @@ import {
 } from '../../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreContents } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
+import { endorsedBy } from '../trust/endorsed.js';
 import { formatSigning, parseSigning } from '../trust/trust.js';
 import type { WhomToTrust } from './judgement.js';
 import type { ChosenKey } from './key.js';
@@ -27,46 +28,61 @@ export const identityItems = [
 ] as const;
 export type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 
+/** The CAs that this host accepts after a pairing. */
+interface CasAfterwards {
+  /** Whether the present identity goes on, and only gets a further dispatcher. */
+  readonly kept: boolean;
+  /** PEM. */
+  readonly text: string;
+}
+
 /**
- * Whether the present identity is of the same CA: then its CAs stay as they are, and a further dispatcher is trusted.
+ * Which CAs this host accepts after a pairing.
+ *
+ * A host that is paired goes on accepting all of its CAs. Each certificate that the pairing installs must be of one of them, or
+ * of a CA that one of them vouches for (`endorsedBy`), which is then accepted as well; that the other side also lists a CA that is
+ * accepted here says nothing about the others. Where a certificate is of any other CA, the present identity would have to be given
+ * up: with `replace` it is, and nothing of it is trusted any more; without, `identity_exists`. A host that is not paired accepts
+ * the CAs in `whom` that issued one of the certificates, or all of them where a fingerprint vouches for each.
+ * @param held the CAs that are accepted now, PEM; undefined: the host is not paired
+ * @param certificates what is to be installed: of the dispatcher and, once it is known, of this host
  */
-export function mayInstall(
-  context: AgentContext,
-  present: Identity,
-  { cas }: WhomToTrust,
+export function casAfterwards(
+  { crypto }: Pick<AgentContext, 'crypto'>,
+  held: string | undefined,
+  whom: Pick<WhomToTrust, 'cas' | 'casAreKnown' | 'endorsements'>,
+  certificates: readonly Certificate[],
   replace: boolean,
-): Result<boolean, CtrlExecError> {
-  const held = present['ca-certificate'];
-  if (held === undefined) return ok(false);
-  const same = splitCertificates(held).some((pem) =>
-    context.crypto.readCertificate(pem).match(
-      ({ der }) => cas.some((ca) => context.crypto.equal(ca.der, der)),
-      () => false,
-    ),
-  );
-  if (same || replace) return ok(same);
-  return err(
-    failure('identity_exists', 'this host is paired under another CA: --replace gives that identity up', {
-      reason: 'another CA',
-    }),
-  );
+): Result<CasAfterwards, CtrlExecError> {
+  const issued = (ca: Certificate) => certificates.some((each) => crypto.issuedBy(each, ca));
+  const wanted = (ca: Certificate) => whom.casAreKnown || issued(ca);
+  if (held !== undefined) {
+    const present = splitCertificates(held);
+    const accepted = present.flatMap((pem) => crypto.readCertificate(pem).unwrapOr([]));
+    const isAccepted = ({ der }: Certificate) => accepted.some((ca) => crypto.equal(ca.der, der));
+    const endorsed = endorsedBy(crypto, accepted, whom.cas, whom.endorsements);
+    const further = endorsed.filter((ca) => !isAccepted(ca) && wanted(ca));
+    const kept = /* defence: pairing-keeps-to-accepted-cas */ certificates.every((each) =>
+      [...accepted, ...further].some((ca) => crypto.issuedBy(each, ca)),
+    );
+    if (kept) return ok({ kept, text: [...present, ...further.map(({ pem }) => pem)].join('') });
+    if (!replace) return err(anotherCa());
+  }
+  return ok({
+    kept: false,
+    text: whom.cas
+      .filter(wanted)
+      .map(({ pem }) => pem)
+      .join(''),
+  });
 }
 
-/** Of what the dispatcher sent, the CAs that issued something here; others are nobody's business. */
-const neededCas = (
-  { crypto }: AgentContext,
-  { cas, dispatchers }: WhomToTrust,
-  own: Certificate,
-): readonly string[] =>
-  cas
-    .filter((ca) => [own, ...dispatchers].some((certificate) => crypto.issuedBy(certificate, ca)))
-    .map(({ pem }) => pem);
-
-/** Those that are accepted already, and those that are needed: while a CA is being replaced, that may be another one. */
-function casText(present: string, needed: readonly string[]): string {
-  const kept = splitCertificates(present);
-  return [...kept, ...needed.filter((pem) => !kept.includes(pem))].join('');
-}
+const anotherCa = () =>
+  failure(
+    'identity_exists',
+    'this host is paired under another CA, which does not vouch for the one of this dispatcher: --replace gives that identity up',
+    { reason: 'another CA' },
+  );
 
 /** A serial that was trusted without a name, as 0.8 has it, gets the one of its dispatcher. */
 function trustText(present: string, { serials, dispatcherId }: WhomToTrust): string {
@@ -97,8 +113,8 @@ function signingText(present: string, id: string, signs: boolean): string | null
 /** What a pairing has brought, and what of the present identity goes on. */
 export interface Installation {
   readonly key: ChosenKey;
-  /** Whether the present identity is of the same CA; see `mayInstall`. */
-  readonly kept: boolean;
+  /** Whether an identity under another CA is given up; see `casAfterwards`. */
+  readonly replace: boolean;
   readonly certificate: Certificate;
   readonly whom: WhomToTrust;
   /** Whether the dispatcher is one of ours: then it must sign from its first request on. */
@@ -113,12 +129,14 @@ export function install(
   context: AgentContext,
   settings: AgentSettings,
   present: Identity,
-  { key, kept, certificate, whom, signs }: Installation,
+  { key, replace, certificate, whom, signs }: Installation,
 ): ResultAsync<void, CtrlExecError> {
   const keyStore = context.keyStore(settings);
   return safeTry(async function* () {
     // Read again: minutes have passed, and a rotation, a renewal or a person may have changed it.
     const latest = yield* keyStore.read(identityItems);
+    const installed = [certificate, ...whom.dispatchers];
+    const { kept, text } = yield* casAfterwards(context, latest['ca-certificate'], whom, installed, replace);
     if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
     const { dispatcherId } = whom;
     if (kept && !signs && parseSigning(latest['signing-dispatchers']).has(dispatcherId))
@@ -126,10 +144,7 @@ export function install(
     yield* keyStore.replace({
       'agent-key': key.pem,
       'agent-certificate': certificate.pem,
-      'ca-certificate': casText(
-        kept ? (latest['ca-certificate'] ?? '') : '',
-        neededCas(context, whom, certificate),
-      ),
+      'ca-certificate': text,
       'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', whom),
       'dispatcher-certificates': certificatesText(
         kept ? (latest['dispatcher-certificates'] ?? '') : '',

@@ -11,13 +11,22 @@ import {
   whyUnusable,
 } from '../../../domain/trust/certificate.js';
 import type { AgentContext } from '../context.js';
+import { endorsedBy } from '../trust/endorsed.js';
 
 type Judging = Pick<AgentContext, 'clock' | 'crypto'>;
 
 /** The dispatcher that this host is to trust. */
 export interface WhomToTrust {
   readonly dispatcherId: string;
+  /** The CAs that may be accepted here. */
   readonly cas: readonly Certificate[];
+  /**
+   * Whether a fingerprint vouches for each of `cas`: then all of them are accepted. Else those that issued something that is
+   * installed here.
+   */
+  readonly casAreKnown: boolean;
+  /** Signatures by which one CA vouches for another, as they were sent. */
+  readonly endorsements: readonly Uint8Array[];
   /** Canonical. */
   readonly serials: readonly string[];
   /** The certificates behind the serials, as far as they are known. */
@@ -52,9 +61,10 @@ export function judgeIntroduction(
         if (certificate.uris.length > 0 && !certificate.uris.includes(dispatcherUri(message.dispatcher_id)))
           return err(invalid('dispatcher_pem', `not a certificate of ${message.dispatcher_id}`));
       }
-      const { session, commit, dispatcher_id: dispatcherId } = message;
+      const { session, commit, dispatcher_id: dispatcherId, ca_endorsements: endorsements = [] } = message;
       const serials = dispatchers.map(({ serial }) => serial);
-      return ok({ session, commit, dispatcherId, cas, dispatchers, serials });
+      const whom = { dispatcherId, cas, casAreKnown: false, endorsements, dispatchers, serials };
+      return ok({ ...whom, session, commit });
     }),
   );
 }
@@ -72,17 +82,18 @@ export function readFingerprint(text: string): Result<Uint8Array, CtrlExecError<
 }
 
 /**
- * The CA with this SHA-256, if it issued what the pairing port presents, which is usable as a server's now.
+ * The CA with this SHA-256, and those of `cas` that it vouches for, if one of them issued what the pairing port presents, which
+ * is usable as a server's now.
  * @param speaksFor whether the URIs of that certificate are those of the dispatcher
  */
 export function judgePort(
   { clock, crypto }: Judging,
-  { cas, dispatcherId }: Pick<WhomToTrust, 'cas' | 'dispatcherId'>,
+  { cas, dispatcherId, endorsements }: Pick<WhomToTrust, 'cas' | 'dispatcherId' | 'endorsements'>,
   leaf: Certificate,
   fingerprint: string,
   speaksFor: (uris: readonly string[]) => boolean,
-): Result<Certificate, CtrlExecError> {
-  return readFingerprint(fingerprint).andThen((expected): Result<Certificate, CtrlExecError> => {
+): Result<readonly Certificate[], CtrlExecError> {
+  return readFingerprint(fingerprint).andThen((expected): Result<readonly Certificate[], CtrlExecError> => {
     const wrong = (reason: string) =>
       err(
         failure('wrong_identity', `this is not the expected dispatcher: ${reason}. Nothing was installed`, {
@@ -94,24 +105,38 @@ export function judgePort(
       crypto.equal(crypto.sha256(der), expected),
     );
     if (!ca) return wrong('its CA has another fingerprint');
+    const known = /* defence: fingerprint-vouches-for-cas */ endorsedBy(crypto, [ca], cas, endorsements);
     const why = whyUnusable(leaf, 'serverAuth', clock.now());
     if (why) return wrong(`the certificate of its pairing port ${why}`);
     // defence: pairing-port-is-of-known-ca
-    if (!crypto.issuedBy(leaf, ca)) return wrong('the certificate of its pairing port is not of that CA');
-    return speaksFor(leaf.uris) ? ok(ca) : wrong(`its pairing port is not the one of ${dispatcherId}`);
+    if (!known.some((each) => crypto.issuedBy(leaf, each)))
+      return wrong('the certificate of its pairing port is not of that CA');
+    return speaksFor(leaf.uris) ? ok(known) : wrong(`its pairing port is not the one of ${dispatcherId}`);
   });
 }
 
-/** The CA with this SHA-256 vouches for the pairing port (`--ca-sha256`). */
+/**
+ * What is believed where the CA has this SHA-256 (`--ca-sha256`): it vouches for the pairing port, for every dispatcher
+ * certificate, and for each CA that is left in the result.
+ */
 export const judgeFingerprint = (
   judging: Judging,
   introduction: DispatcherIntroduction,
   leaf: Certificate,
   fingerprint: string,
-): Result<void, CtrlExecError> =>
+): Result<DispatcherIntroduction, CtrlExecError> =>
   judgePort(judging, introduction, leaf, fingerprint, (uris) =>
     uris.includes(pairingUri(introduction.dispatcherId)),
-  ).map(() => undefined);
+  ).andThen((cas) =>
+    introduction.dispatchers.every((each) => cas.some((ca) => judging.crypto.issuedBy(each, ca)))
+      ? ok({ ...introduction, cas, casAreKnown: true })
+      : err(
+          invalid(
+            'dispatcher_pem',
+            'of a CA that the one with the fingerprint does not vouch for: while a CA is being replaced, give the fingerprint of the former one. Nothing was installed',
+          ),
+        ),
+  );
 
 /** The certificate that was issued is for this key and name, of the CA in the transcript, and usable. */
 export function judgeIssued(

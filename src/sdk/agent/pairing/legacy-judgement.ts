@@ -66,7 +66,7 @@ export const judgeVersion1 = (
     const dispatcherId = yield* idOf(approval.dispatcherId ?? legacyDispatcherId);
     const accepted =
       trust.kind === 'ca-sha256'
-        ? [yield* vouchedFor(judging, cas, leaf, trust.fingerprint, dispatcherId)]
+        ? yield* vouchedFor(judging, cas, leaf, trust.fingerprint, dispatcherId)
         : cas;
 
     const certificate = yield* crypto.readCertificate(approval.certificatePem);
@@ -78,7 +78,8 @@ export const judgeVersion1 = (
 
     const { serials, dispatchers } = yield* whoCalls(judging, approval, leaf, accepted);
     const name = agentName(certificate.commonName ?? host).unwrapOr(host);
-    return ok({ certificate, name, whom: { dispatcherId, cas: accepted, serials, dispatchers } });
+    const whom = { dispatcherId, cas: accepted, casAreKnown: false, endorsements: [], serials, dispatchers };
+    return ok({ certificate, name, whom });
   });
 
 function readCas({ crypto }: Judging, text: string): Result<readonly Certificate[], CtrlExecError> {
@@ -90,15 +91,15 @@ function readCas({ crypto }: Judging, text: string): Result<readonly Certificate
   );
 }
 
-/** The CA with this SHA-256, if it vouches for who presented `leaf` as far as version 1 lets it. */
+/** The CA with this SHA-256 and no other, if it vouches for who presented `leaf` as far as version 1 lets it. */
 const vouchedFor = (
   judging: Judging,
   cas: readonly Certificate[],
   leaf: Certificate,
   fingerprint: string,
   dispatcherId: string,
-): Result<Certificate, CtrlExecError> =>
-  judgePort(judging, { cas, dispatcherId }, leaf, fingerprint, (uris) => {
+): Result<readonly Certificate[], CtrlExecError> =>
+  judgePort(judging, { cas, dispatcherId, endorsements: [] }, leaf, fingerprint, (uris) => {
     // Certificates of legacy CAs name nobody. One that does must be a dispatcher's: an agent's is of the same CA.
     const own = [pairingUri(dispatcherId), dispatcherUri(dispatcherId)];
     return (

@@ -12,6 +12,7 @@ import {
   joinDispatcherMessage,
   joinKeyInfo,
   pairingCode,
+  type Transcript,
   transcriptHash,
 } from '../../../domain/pairing/transcript.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
@@ -20,7 +21,7 @@ import type { SigningKey } from '../../../ports/crypto.js';
 import { wait } from '../../core/wait.js';
 import type { AgentContext } from '../context.js';
 import { openPairingConnection, type PairingConnection } from './connection.js';
-import { identityItems, install, mayInstall } from './installation.js';
+import { casAfterwards, identityItems, install } from './installation.js';
 import {
   type DispatcherIntroduction,
   judgeFingerprint,
@@ -71,7 +72,9 @@ export function pair(
     if (begun.isErr() && options.allowV1 && connection.knowsVersion1Only())
       return ok(yield* pairByVersion1(context, settings, options, { host, key, present }));
     const introduction = yield* begun;
-    const kept = yield* mayInstall(context, present, introduction, options.replace ?? false);
+    const { replace = false } = options;
+    // Judged again with what is there when it is installed; nobody is to compare codes in vain.
+    yield* casAfterwards(context, present['ca-certificate'], introduction, introduction.dispatchers, replace);
     const session = yield* compare(context, options, connection, introduction, host);
     const { name, certificate } = yield* fetchCertificate(
       context,
@@ -82,7 +85,13 @@ export function pair(
       options,
     );
 
-    yield* install(context, settings, present, { key, kept, certificate, whom: introduction, signs: true });
+    yield* install(context, settings, present, {
+      key,
+      replace,
+      certificate,
+      whom: introduction,
+      signs: true,
+    });
     await reportInstalled(context, connection, introduction, session, certificate, key.signing);
     const { serial, notAfter } = certificate;
     const { dispatcherId } = introduction;
@@ -151,16 +160,25 @@ function introduce(
       lookup_by: options.lookupBy ?? 'hostname',
       join: join?.id,
     });
-    const introduction = yield* judgeIntroduction(context, started);
-    if (options.trust.kind === 'ca-sha256')
-      yield* judgeFingerprint(context, introduction, connection.leaf(), options.trust.fingerprint);
-    return ok({ ...introduction, csrDer: csr.der, join });
+    const claimed = yield* judgeIntroduction(context, started);
+    const believed =
+      options.trust.kind === 'ca-sha256'
+        ? yield* judgeFingerprint(context, claimed, connection.leaf(), options.trust.fingerprint)
+        : claimed;
+    const sent = {
+      csrDer: csr.der,
+      caDer: claimed.cas.map(({ der }) => der),
+      dispatcherDer: claimed.dispatchers.map(({ der }) => der),
+      endorsements: started.ca_endorsements,
+    };
+    return ok({ ...believed, sent, join });
   });
 }
 
 /** What the session goes on with: the dispatcher's claims, and what this side began it with. */
 interface Introduced extends DispatcherIntroduction {
-  readonly csrDer: Uint8Array;
+  /** What M1 and M2 carried, whatever of it is believed. */
+  readonly sent: Pick<Transcript, 'csrDer' | 'caDer' | 'dispatcherDer' | 'endorsements'>;
   readonly join: JoinToken | undefined;
 }
 
@@ -181,16 +199,14 @@ function compare(
 ): ResultAsync<Session, CtrlExecError> {
   const { crypto, random } = context;
   const { onCode, trust } = options;
-  const { session, cas, dispatchers, commit, dispatcherId, csrDer, join } = introduction;
+  const { session, sent, commit, dispatcherId, join } = introduction;
   return safeTry(async function* () {
     const th = transcriptHash(crypto.sha256, {
       offer: offerOf(options),
       session,
       host,
-      csrDer,
+      ...sent,
       tlsSpki: connection.leaf().spki,
-      caDer: cas.map(({ der }) => der),
-      dispatcherDer: dispatchers.map(({ der }) => der),
       joinId: join?.id,
     });
     const agentNonce = random.bytes(32);

@@ -15,7 +15,7 @@ import type { LegacyExchange } from '../../../ports/legacy-pairing.js';
 import { wait } from '../../core/wait.js';
 import type { AgentContext } from '../context.js';
 import { answerTimeout, connectTimeout, pairingPort } from './connection.js';
-import { type Identity, install, mayInstall } from './installation.js';
+import { type Identity, install } from './installation.js';
 import { type ChosenKey, chooseKey } from './key.js';
 import { judgeVersion1 } from './legacy-judgement.js';
 import { deadlineOf, denied, type Paired, type PairingOptions, retryDelay } from './options.js';
@@ -62,8 +62,8 @@ export function pairByVersion1(
       trust: options.trust,
     });
     const { certificate, name, whom } = judged;
-    const kept = yield* mayInstall(context, present, whom, options.replace ?? false);
-    yield* install(context, settings, present, { key, kept, certificate, whom, signs: false });
+    const { replace = false } = options;
+    yield* install(context, settings, present, { key, replace, certificate, whom, signs: false });
     const { serial, notAfter } = certificate;
     const { dispatcherId } = whom;
     events.emit({

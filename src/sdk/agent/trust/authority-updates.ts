@@ -4,11 +4,11 @@ import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
-import { caEndorsementMessage } from '../../../domain/trust/lifecycle.js';
 import type { RevocationList } from '../../../domain/trust/revocation-list.js';
 import type { KeyStoreChange } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
+import { endorsedBy } from './endorsed.js';
 import { type CallingDispatcher, mismatch } from './recognise.js';
 import { formatLists, type HeldList, heldFrom } from './revocation-lists.js';
 
@@ -153,14 +153,8 @@ function unendorsed(
   cas: readonly Certificate[],
   endorsements: readonly Uint8Array[],
 ): string | undefined {
-  const { authorities } = identity;
-  const foreign = cas.find(
-    ({ der }) =>
-      !authorities.some((former) => crypto.equal(former.der, der)) &&
-      !authorities.some(({ spki }) =>
-        endorsements.some((signature) => crypto.verify(spki, caEndorsementMessage(der), signature)),
-      ),
-  );
+  const vouched = endorsedBy(crypto, identity.authorities, cas, endorsements);
+  const foreign = cas.find((ca) => !vouched.includes(ca));
   return (
     /* defence: new-ca-is-vouched-for */ foreign &&
     `no CA that is accepted here vouches for the new one (serial ${foreign.serial})`

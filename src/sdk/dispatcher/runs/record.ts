@@ -9,7 +9,7 @@ import { type AskFailure, type Prepared, prepare } from '../fleet/ask.js';
 import { recordFailed } from '../fleet/contact.js';
 import { freshReqid } from '../trust/agent-request.js';
 import { clearTheWay } from './clear-the-way.js';
-import { callerDigest, ownKey, type RepeatFailure, sameRequest } from './repeat.js';
+import { idempotencyOf, type RepeatFailure, sameRequest } from './repeat.js';
 import { checkRequest, type ScriptRequest } from './request.js';
 import { purgeRuns } from './retention.js';
 
@@ -69,7 +69,7 @@ function begun<T>(
     let begunAt = 0;
     const begin = (hosts: Prepared['hosts']) => {
       begunAt = clock.now();
-      return runStore.begin(startOf(context, request, kind, hosts, reqid), begunAt);
+      return runStore.begin(startOf(context, request, kind, { ...prepared, hosts }, reqid), begunAt);
     };
     let outcome: RunBegin = yield* begin(prepared.hosts);
     if (outcome.kind === 'locked') {
@@ -94,15 +94,17 @@ function locked(conflicts: readonly Lock[]): CtrlExecError<'locked'> {
 
 function startOf(
   context: DispatcherContext,
-  { script, args, caller = {}, idempotencyKey: key }: ScriptRequest,
+  request: ScriptRequest,
   { mode, retryOf }: RunKind,
-  hosts: Prepared['hosts'],
+  prepared: Prepared,
   reqid: string,
 ): RunStart {
+  const { script, args, caller = {} } = request;
+  const idempotency = idempotencyOf(context, reqid, request, prepared);
   return {
     reqid,
     script,
-    hosts: hosts.map((addressed) => {
+    hosts: prepared.hosts.map((addressed) => {
       const concurrency = concurrencyOf(addressed, script);
       return { host: addressed.host, ...(concurrency !== undefined && { concurrency }) };
     }),
@@ -113,12 +115,7 @@ function startOf(
     sourceIp: caller.sourceIp ?? '127.0.0.1',
     startedAt: context.clock.now(),
     ...(retryOf !== undefined && { retryOf }),
-    ...(key !== undefined && {
-      idempotency: {
-        key: ownKey(context, key, caller),
-        callerDigest: callerDigest(context, reqid, caller),
-      },
-    }),
+    ...(idempotency && { idempotency }),
   };
 }
 

@@ -1,9 +1,9 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { hex, lengthPrefixed } from '../../../domain/core/bytes.js';
+import { hex, lengthPrefixed, utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { HostResult } from '../../../domain/runs/host-result.js';
 import { type Submission, submissionOf } from '../../../domain/runs/host-words.js';
-import { hostsOf, type RunMode, type RunRecord } from '../../../domain/runs/record.js';
+import { hostsOf, type Idempotency, type RunMode, type RunRecord } from '../../../domain/runs/record.js';
 import { wait } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
 import type { Prepared } from '../fleet/ask.js';
@@ -16,15 +16,54 @@ import { waitFor } from './wait.js';
 export type RepeatFailure = StatusFailure | CtrlExecError<'aborted' | 'idempotency_mismatch'>;
 
 /**
- * What tells one caller from another, salted with the id of the run: the token is not to be kept. Whoever gives a name is that one
- * with any token that the hook takes, for tokens are refreshed.
+ * Who asked for a run, as its record keeps it; the token itself is not kept. The digest is of the name. The MAC is of the token,
+ * which may be easy to guess: its key follows from the private key of this dispatcher, so that nobody who only has the records
+ * can try tokens. Both are salted with the id of the run.
+ * @param key private key of a dispatcher identity, PEM
  */
-export const callerDigest = (
+function callerMark(
   { crypto }: DispatcherContext,
   reqid: string,
-  { username = '', token = '' }: Caller = {},
-): string =>
-  hex(crypto.sha256(lengthPrefixed('ctrl-exec caller v1', reqid, username, username === '' ? token : '')));
+  { username = '', token = '' }: Caller,
+  key: string,
+) {
+  const macKey = crypto.hkdfSha256(utf8(key), new Uint8Array(), utf8('ctrl-exec token mac v1'), 32);
+  return {
+    callerDigest: hex(crypto.sha256(lengthPrefixed('ctrl-exec caller v1', reqid, username, ''))),
+    tokenMac: hex(crypto.hmacSha256(macKey, lengthPrefixed('ctrl-exec token v1', reqid, token))),
+  };
+}
+
+/** What makes a run that is about to begin one that is not begun again. */
+export const idempotencyOf = (
+  context: DispatcherContext,
+  reqid: string,
+  { idempotencyKey: key, caller = {} }: Pick<ScriptRequest, 'idempotencyKey' | 'caller'>,
+  { identity }: Pick<Prepared, 'identity'>,
+): Idempotency | undefined =>
+  key === undefined
+    ? undefined
+    : { key: ownKey(context, key, caller), ...callerMark(context, reqid, caller, identity.credentials.key) };
+
+/**
+ * Whether a run was asked for by this caller: by the same name with the same token. The key of the dispatcher may have been
+ * rotated since, or by another process just now. A record of a version that kept no MAC is nobody's who has a token.
+ */
+function isOfCaller(
+  context: DispatcherContext,
+  { reqid, idempotency: kept }: RunRecord,
+  caller: Caller = {},
+  { identity }: Prepared,
+): boolean {
+  const same = (a: string | undefined, b: string) =>
+    a !== undefined && context.crypto.equal(utf8(a), utf8(b));
+  return [identity, identity.next, identity.previous].some((each) => {
+    if (!each) return false;
+    const mark = callerMark(context, reqid, caller, each.credentials.key);
+    const sameToken = kept?.tokenMac === undefined ? !caller.token : same(kept.tokenMac, mark.tokenMac);
+    return same(kept?.callerDigest, mark.callerDigest) && /* defence: repeat-needs-same-token */ sameToken;
+  });
+}
 
 /** Every user name has keys of its own, and they who give none have theirs together: this is how a key is kept. */
 export const ownKey = ({ crypto }: DispatcherContext, key: string, { username = '' }: Caller = {}): string =>
@@ -41,15 +80,15 @@ export function sameRequest(
   first: RunRecord,
   { script, args = [], caller }: ScriptRequest,
   { mode, retryOf }: { readonly mode: RunMode; readonly retryOf: string | undefined },
-  { hosts }: Prepared,
+  prepared: Prepared,
 ): CtrlExecError<'idempotency_mismatch'> | undefined {
   const differs = {
-    caller: first.idempotency?.callerDigest !== callerDigest(context, first.reqid, caller),
+    caller: !isOfCaller(context, first, caller, prepared),
     mode: first.mode !== mode,
     script: first.script !== script,
     hosts: !same(
       hostsOf(first),
-      hosts.map(({ host }) => host),
+      prepared.hosts.map(({ host }) => host),
     ),
     args: !same(first.args ?? [], args),
     retryOf: first.retryOf !== retryOf,

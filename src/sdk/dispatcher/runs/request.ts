@@ -19,7 +19,8 @@ export interface ScriptRequest extends Asking {
   /**
    * 1 to 255 printable ASCII characters. The first request with it is run; the same request again starts nothing, and is given the
    * answer of the first, for as long as that is recorded (`run_ttl`), whichever processes they are. `idempotency_mismatch`: it was
-   * another request, or, of callers without a user name, another token's. Each user name has keys of its own. One that was not begun (denied, locked, malformed) uses no key.
+   * another request, or another token's. Each user name has keys of its own. One that was not begun (denied, locked, malformed)
+   * uses no key.
    */
   readonly idempotencyKey?: string;
   /**

@@ -50,6 +50,22 @@ describe('agent runs in files', () => {
   const answers = () => readdirSync(join(directory, 'answers'));
   const answerFile = () => join(directory, 'answers', answers()[0] ?? 'none');
 
+  it('one owner has 8,192 voids, also across a restart, and others have their own', async () => {
+    const settle = (runs: AgentRuns, reqid: string, owner = 'dispatcher-1') =>
+      runs.settle({ owner, reqid }).map(({ kind }) => kind);
+    const runs = await restart();
+    const all = await Promise.all(Array.from({ length: 8193 }, (_, index) => settle(runs, `v${index}`)));
+    const kinds = all.map(value);
+    expect(kinds.filter((kind) => kind === 'void')).toHaveLength(8192);
+    expect(kinds.at(-1)).toBe('full');
+    const after = await restart();
+    expect(value(await settle(after, 'another'))).toBe('full');
+    expect(await find(after, 'another')).toBeUndefined();
+    expect(value(await settle(after, 'v0'))).toBe('void');
+    expect(value(await settle(after, 'another', 'dispatcher-2'))).toBe('void');
+    expect(await begin(after, 'another')).toBe('begun');
+  });
+
   it('what ran when the process ended is lost for all that follow, and does not begin again', async () => {
     const runs = await restart();
     await begin(runs, 'r1');

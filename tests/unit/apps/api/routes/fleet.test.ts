@@ -168,7 +168,7 @@ describe('runs', () => {
     expect((await post(path, { hosts: ['web-02'] })).status).toBe(400);
   });
 
-  it('with an idempotency key run once; another request with it is 422', async () => {
+  it('with an idempotency key run once; another request with it is 422, another token 409', async () => {
     const { post, get, serve } = await memoryApi();
     await serve('web-01');
     const key = { 'idempotency-key': 'deploy 1' };
@@ -179,6 +179,12 @@ describe('runs', () => {
     expect((await get('/v1/runs')).json.runs).toHaveLength(1);
     const other = await post('/run', { ...body, args: ['x'] }, key);
     expect([other.status, other.json.error]).toEqual([422, 'idempotency_mismatch']);
+    const thief = await post('/run', body, { ...key, authorization: 'Bearer another-token' });
+    expect([thief.status, thief.json]).toEqual([
+      409,
+      { ok: false, error: 'idempotency_mismatch', field: 'caller', detail: expect.any(String) },
+    ]);
+    expect((await get('/v1/runs')).json.runs).toHaveLength(1);
     const odd = await post('/run', body, { 'idempotency-key': 'x'.repeat(256) });
     expect([odd.status, odd.json.field]).toEqual([400, 'idempotency-key']);
   });

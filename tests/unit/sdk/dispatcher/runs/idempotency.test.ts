@@ -1,9 +1,11 @@
 import { errAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { hex, lengthPrefixed, utf8 } from '../../../../../src/domain/core/bytes.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { Dispatcher } from '../../../../../src/sdk/dispatcher/dispatcher.js';
+import type { Caller } from '../../../../../src/sdk/dispatcher/fleet/authorise.js';
 import { ownKey } from '../../../../../src/sdk/dispatcher/runs/repeat.js';
 import { failure, value } from '../../../../contract/result.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
@@ -15,6 +17,7 @@ import {
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
 import {
+  crypto,
   identifiedFleet,
   type MemoryFleet,
   type TestDispatcher,
@@ -191,15 +194,111 @@ describe('a request that comes again under its idempotency key', () => {
     expect(agents.map(({ runs }) => runs())).toEqual([1, 0]);
   });
 
-  it('with a refreshed token of the same user is the same, and without a user name is not', async () => {
+  it.each([
+    ['the same user', { token: 'another' }],
+    ['the same user, nearly the same', { token: 's3cret ' }],
+    ['the same user, shorter', { token: 's3cre' }],
+    ['the same user, none', { token: '' }],
+    ['nobody by name', { username: '', token: 'another' }, { username: '', token: 's3cret' }],
+    ['nobody by name, none', {}, { username: '', token: 's3cret' }],
+    ['somebody who had none', { token: 's3cret' }, { username: 'ann' }],
+    ['somebody of whom nothing is known', { token: 's3cret' }, {}],
+  ])('with another token (%s) is refused: no output, and no second run', async (_, other, first = caller) => {
+    const agent = await counting('web-01');
+    value(await dispatcher.run({ ...order, caller: first }));
+    const { username = '' } = first as { username?: string };
+    const another = { ...order, caller: { username, ...other } };
+    for (const again of [await dispatcher.run(another), await dispatcher.submit(another)]) {
+      const error = failure(again);
+      expect(error).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+      expect(error.message).not.toMatch(/s3cret|order 66|run 1/);
+    }
+    expect(value(await dispatcher.run({ ...order, caller: first })).results[0]?.stdout).toBe('run 1\n');
+    expect(agent.runs()).toBe(1);
+    expect(eventsOf(control.events, 'repeat')).toHaveLength(1);
+  });
+
+  it('with another token while the first is under way does not wait for it', async () => {
+    const late = deferred();
+    const agent = await counting('web-01', unknown, late.promise);
+    const begun = deferred<string>();
+    const first = dispatcher.run({ ...order, onBegin: begun.resolve });
+    await begun.promise;
+    const told: string[] = [];
+    const stolen = {
+      ...order,
+      caller: { ...caller, token: 'stolen' },
+      onBegin: (id: string) => told.push(id),
+    };
+    expect(failure(await dispatcher.run(stolen))).toMatchObject({ field: 'caller' });
+    late.resolve();
+    value(await first);
+    expect({ told, runs: agent.runs() }).toEqual({ told: [], runs: 1 });
+  });
+
+  it('as a retry with another token is refused', async () => {
+    const agent = await counting('web-01');
+    const { idempotencyKey: _, ...once } = order;
+    const { reqid } = value(await dispatcher.run(once));
+    const options = { caller, idempotencyKey: 'again' };
+    const retried = value(await dispatcher.retry(reqid, options));
+    const other = await dispatcher.retry(reqid, { ...options, caller: { ...caller, token: 'other' } });
+    expect(failure(other)).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+    expect(value(await dispatcher.retry(reqid, options))).toEqual(retried);
+    expect(agent.runs()).toBe(2);
+  });
+
+  it('is the same before and after the identity of the dispatcher is rotated', async () => {
     const agent = await counting('web-01');
     const first = value(await dispatcher.run(order));
-    const again = await dispatcher.run({ ...order, caller: { ...caller, token: 'fresh' } });
-    expect(value(again)).toEqual(first);
-    value(await dispatcher.run({ ...order, caller: { token: 's3cret' } }));
-    const other = await dispatcher.run({ ...order, caller: { token: 'fresh' }, script: 'other' });
-    expect(failure(other)).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
-    expect(agent.runs()).toBe(2);
+    value(await fleet.settle(dispatcher.rotate({ insist: true })));
+    value(await fleet.settle(dispatcher.maintain()));
+    const { 'dispatcher-previous-key': before } = value(
+      await control.context.keyStore.read(['dispatcher-previous-key']),
+    );
+    expect(before).toBeDefined();
+    expect(value(await dispatcher.run(order))).toEqual(first);
+    const other = await dispatcher.run({ ...order, caller: { ...caller, token: 'other' } });
+    expect(failure(other)).toMatchObject({ field: 'caller' });
+    expect(agent.runs()).toBe(1);
+  });
+
+  it.each([
+    ['neither had a token', { username: 'ann' }, { username: 'ann' }, true],
+    ['neither had a token or a name', {}, {}, true],
+    ['a token now', { username: 'ann' }, caller, false],
+    ['a token both times, which cannot be compared', caller, caller, false],
+    ['a token then, and no name', { token: 's3cret' }, {}, false],
+    ['the same token both times, and no name', { token: 's3cret' }, { token: 's3cret' }, false],
+  ])('of a record without a MAC, as an older version wrote it: %s', async (_, then, now, accepted) => {
+    const agent = await counting('web-01');
+    const { runStore } = control.context;
+    const asBefore = (reqid: string, { username = '', token = '' }: Caller) =>
+      hex(
+        crypto.sha256(lengthPrefixed('ctrl-exec caller v1', reqid, username, username === '' ? token : '')),
+      );
+    const older = dispatcherOver(
+      withPorts(control, {
+        runStore: {
+          ...runStore,
+          begin: ({ idempotency, ...run }, at) =>
+            runStore.begin(
+              {
+                ...run,
+                ...(idempotency && {
+                  idempotency: { key: idempotency.key, callerDigest: asBefore(run.reqid, then) },
+                }),
+              },
+              at,
+            ),
+        },
+      }),
+    );
+    const first = value(await older.run({ ...order, caller: then }));
+    const again = await dispatcher.run({ ...order, caller: now });
+    if (accepted) expect(value(again)).toEqual(first);
+    else expect(failure(again)).toMatchObject({ code: 'idempotency_mismatch', field: 'caller' });
+    expect(agent.runs()).toBe(1);
   });
 
   it('of another user is a run of its own: a key that somebody can guess is not taken from others', async () => {
@@ -293,6 +392,25 @@ describe('a key', () => {
     const { reqid: other } = value(await dispatcher.run({ ...order, idempotencyKey: 'other' }));
     const salted = value(await control.context.runStore.find(other));
     expect(salted?.idempotency?.callerDigest).not.toBe(record?.idempotency?.callerDigest);
+    expect(salted?.idempotency?.tokenMac).not.toBe(record?.idempotency?.tokenMac);
+  });
+
+  it('keeps of the token what nobody without the key of the dispatcher can try guesses on', async () => {
+    await counting('web-01');
+    const { reqid } = value(await dispatcher.run(order));
+    const { tokenMac } = value(await control.context.runStore.find(reqid))?.idempotency ?? {};
+    const message = lengthPrefixed('ctrl-exec token v1', reqid, caller.token);
+    const { 'dispatcher-key': key = '' } = value(await control.context.keyStore.read(['dispatcher-key']));
+    const withKey = (secret: string) =>
+      hex(
+        crypto.hmacSha256(
+          crypto.hkdfSha256(utf8(secret), new Uint8Array(), utf8('ctrl-exec token mac v1'), 32),
+          message,
+        ),
+      );
+    expect(tokenMac).toBe(withKey(key));
+    for (const guess of [hex(crypto.sha256(message)), hex(crypto.sha256(utf8(caller.token))), withKey('')])
+      expect(tokenMac).not.toBe(guess);
   });
 
   it('is free again when its run is forgotten', async () => {
