@@ -107,6 +107,7 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     'signing-dispatchers': inHome('signing-dispatchers'),
     'agent-revocation-lists': inHome('agent-crl.pem'),
     'revoked-serials': inHome('revoked-serials'),
+    'refused-serials': inHome('refused-serials'),
   };
 }
 
@@ -132,6 +133,7 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
     'signing-dispatchers': join(settings.stateDir, 'signing-dispatchers'),
     'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
     'revoked-serials': settings.revokedSerials,
+    'refused-serials': join(settings.stateDir, 'refused-serials'),
   };
 }
 

@@ -28,7 +28,9 @@ export type KeyStoreItem =
   | 'signing-dispatchers'
   /** Revocation lists that an agent holds, one PEM block a CA. */
   | 'agent-revocation-lists'
-  | 'revoked-serials';
+  | 'revoked-serials'
+  /** Serials that `revoked-serials` gave, one a line: they hold on where that becomes damaged. */
+  | 'refused-serials';
 
 /** What a change gives its items; `null` removes one. */
 export type KeyStoreChange = Partial<Record<KeyStoreItem, string | null>>;

@@ -19,8 +19,13 @@ export interface ConnectionPeer {
 export interface IncomingRequest extends HttpRequestHead {
   readonly peer: ConnectionPeer;
   readonly httpVersion: '1.0' | '1.1';
-  /** Reads the body, once; `too_large` above the limit. A handler that refuses need not call it. */
-  body(): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
+  /**
+   * Reads the body, once; `too_large` above the limit. A handler that refuses need not call it.
+   * @param limit bytes. Default: `maxBody` of the listener
+   */
+  body(
+    limit?: number,
+  ): ResultAsync<Uint8Array, CtrlExecError<'too_large' | 'connection_failed' | 'timed_out'>>;
 }
 
 /**
@@ -50,7 +55,7 @@ export interface ListenOptions {
   readonly credentials: Credentials;
   /** Ask for a client certificate that chains to one of these CAs (PEM); connections without a valid one are closed. */
   readonly clientCas?: readonly string[];
-  /** Bytes; more is answered 413 when the handler reads the body. */
+  /** Bytes of body that are read where the handler does not say how many. */
   readonly maxBody: number;
   /** Connections at a time; further ones are closed at once. */
   readonly maxConnections: number;

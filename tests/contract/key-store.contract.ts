@@ -33,6 +33,7 @@ const everyItem: Record<KeyStoreItem, true> = {
   'signing-dispatchers': true,
   'agent-revocation-lists': true,
   'revoked-serials': true,
+  'refused-serials': true,
 };
 const ITEMS = Object.keys(everyItem) as KeyStoreItem[];
 

@@ -34,6 +34,7 @@ keyStoreContract('files, in a configuration and a state directory', async () => 
         'signing-dispatchers': join(home, 'state', 'signing-dispatchers'),
         'agent-revocation-lists': join(home, 'state', 'crl.pem'),
         'revoked-serials': join(home, 'revoked-serials'),
+        'refused-serials': join(home, 'state', 'refused-serials'),
       },
       journal: join(home, 'state', 'key-journal'),
     });

@@ -290,6 +290,24 @@ export function listenerContract(name: string, open: () => Network): void {
       expect(value(await ask()).status).toBe(200);
     });
 
+    it('reads as much of a body as the handler says, more and less than the limit of the listener', async () => {
+      const { ask } = await serve({
+        maxBody: 1_000,
+        async handle(request) {
+          const body = await request.body(request.path === '/much' ? 2_000_000 : 10);
+          return jsonAnswer(body.isOk() ? 200 : 413, {
+            size: body.isOk() ? body.value.length : body.error.code,
+          });
+        },
+      });
+      const sized = async (path: string, size: number) =>
+        jsonOf(value(await ask({ path, body: new Uint8Array(size) })))['size'];
+      expect(await sized('/much', 2_000_000)).toBe(2_000_000);
+      expect(await sized('/much', 2_000_001)).toBe('too_large');
+      expect(await sized('/little', 10)).toBe(10);
+      expect(await sized('/little', 11)).toBe('too_large');
+    });
+
     it('sends the answer of a handler that did not read the body', async () => {
       const { ask } = await serve({ handle: async () => jsonAnswer(403, { error: 'forbidden' }) });
       for (const size of [0, 10, 900_000])

@@ -53,11 +53,11 @@ function collect(request: IncomingMessage, limit: number, timeout: number): Prom
 }
 
 /** A request's body, read when it is first asked for. */
-export function requestBody(request: IncomingMessage, limit: number, timeout: number) {
+export function requestBody(request: IncomingMessage, maxBody: number, timeout: number) {
   let reading: Promise<Body> | undefined;
   let overflowed = false;
   return {
-    read: (): ReturnType<IncomingRequest['body']> => {
+    read: (limit = maxBody): ReturnType<IncomingRequest['body']> => {
       reading ??= collect(request, limit, timeout).then((result) => {
         overflowed = result.isErr();
         return result;

@@ -152,7 +152,7 @@ interface AgentEvents {
   stopped: { port: number };
   /** Configuration, allowlist, trust, revocations and certificates were read anew and hold from now on. @remarks Nothing. */
   reloaded: { scripts: number };
-  /** A reload was refused; everything stays as it was. @remarks Mend what `reason` names and send SIGHUP again. */
+  /** A reload was refused; everything stays as it was, but serials that a damaged file of revoked serials names are refused. @remarks Mend what `reason` names and send SIGHUP again. */
   'reload-failed': { reason: string };
   /** This host was paired: key, certificate, CA and trust are installed. `version` says so where it was by version 1. @remarks If nobody here asked for it, somebody else is root here. */
   paired: { host: string; dispatcher: string; serial: string; version?: string | undefined };
@@ -184,6 +184,8 @@ interface AgentEvents {
   'update-refused': { dispatcher: string; ip: string; path: string; reason: string };
   /** A revocation list was taken; `revoked` certificates are on it. @remarks Nothing. */
   'revocations-updated': { dispatcher: string; number: number; revoked: number };
+  /** The agent was started with a file of revoked serials that has a line which is not understood, or cannot be read. Its other lines hold, and what it said before. @remarks Mend what `reason` names and send SIGHUP: until then every reload fails. */
+  'revoked-serials-damaged': { reason: string };
   /** The set of CAs that dispatchers' certificates must be of was replaced. @remarks Nothing, if the CA is being replaced. */
   'cas-updated': { dispatcher: string; count: number };
   /** The agent was started after a reboot, or its record of requests was lost: for `seconds` requests that change something are refused, because it cannot tell which of them it has seen. @remarks Nothing after a reboot. If there was none, see who removed the record in the state directory. */

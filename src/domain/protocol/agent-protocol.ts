@@ -8,6 +8,9 @@ import { printable } from '../core/names.js';
 /** Bytes of body that an agent accepts (wire-protocol 1.1). */
 export const maxRequestBody = 1024 * 1024;
 
+/** Bytes of body that it accepts of a trusted dispatcher where the body may hold a revocation list (wire-protocol 2.4). */
+export const maxListBody = 8 * 1024 * 1024;
+
 /**
  * Bytes of a `/run` answer that a dispatcher accepts: two streams of 16 MiB, every byte escaped as `\u00xx`, and, because one
  * of them was no UTF-8, all of them as base64, too.
@@ -294,7 +297,17 @@ export interface PingAnswer {
   readonly staged: boolean;
   /** What it can do beyond a legacy agent. */
   readonly features: readonly string[];
+  /** What is wrong on the host, in the agent's words. */
+  readonly problems: readonly string[];
 }
+
+const maxProblems = 10;
+
+const readProblems = (value: unknown): readonly string[] =>
+  (Array.isArray(value) ? value : [])
+    .filter((words: unknown): words is string => typeof words === 'string')
+    .slice(0, maxProblems)
+    .map((words) => printable(words, 200));
 
 const readFeatures = (value: unknown): readonly string[] =>
   (Array.isArray(value) ? value : [])
@@ -311,6 +324,7 @@ export function readPingAnswer(status: number, bytes: Uint8Array): Result<PingAn
           crlNumber: countOf(body, 'crl_number'),
           staged: body['staged'] === true || body['staged'] === 1,
           features: readFeatures(body['features']),
+          problems: readProblems(body['problems']),
         })
       : err(violation('"status" is not "ok"')),
   );

@@ -9,18 +9,20 @@ export function canonicalSerial(hex: string): string | undefined {
   return digits === '' ? undefined : digits;
 }
 
+const pairs = /^[0-9a-f]{1,2}(?:[:\s-]+[0-9a-f]{2})+$/i;
+
 /**
- * Every serial that an entry of a list written by people may mean, in canonical form. Accepts hex in either case,
- * `AA:BB`, `0x…` and `serial=…` (what `openssl x509 -serial` prints). A bare entry of decimal digits only has two
- * readings, hex and decimal, hex first; the marked forms are hex.
+ * Every serial that an entry of a list written by people may mean, in canonical form. Accepts hex in either case, in pairs with
+ * colons, hyphens or spaces between them, `0x…`, `serial=…` (what `openssl x509 -serial` prints) and `Serial Number: …`, also
+ * as `4096 (0x1000)`. A bare entry of decimal digits only has two readings, hex and decimal, hex first; the marked forms are hex.
  * @returns an empty list when the entry is not a serial
  */
 export function serialReadings(entry: string): readonly string[] {
-  const text = entry.trim();
-  if (text.length > 256) return [];
-  const digits = text.replace(/^serial=\s*/i, '').replace(/^0x/i, '');
-  const plain = /^[0-9a-f]{1,2}(:[0-9a-f]{2})+$/i.test(digits) ? digits.replaceAll(':', '') : digits;
-  const hex = canonicalSerial(plain);
+  if (entry.length > 256) return [];
+  const text = entry.trim().replace(/^serial\s*(?:number|no\.?)\s*[:=]?\s*/i, '');
+  const [, inBrackets = text] = /^\d+\s*\((0x[0-9a-f]+)\)$/i.exec(text) ?? [];
+  const digits = inBrackets.replace(/^serial\s*[:=]\s*/i, '').replaceAll(/\b0x/gi, '');
+  const hex = canonicalSerial(pairs.test(digits) ? digits.replaceAll(/[:\s-]/g, '') : digits);
   if (hex === undefined) return [];
   if (!/^[0-9]+$/.test(text)) return [hex];
   const decimal = BigInt(text).toString(16);

@@ -45,6 +45,9 @@ export async function selfCheck(context: AgentContext): Promise<readonly Check[]
   const state = loaded.value;
   return [
     await checkConfiguration(context),
+    ...(state.denied.problem
+      ? [{ name: 'revoked serials', ok: false, detail: state.denied.problem.message }]
+      : []),
     ...state.warnings.map((detail) => ({ name: 'warning', ok: !detail.includes(': skipped,'), detail })),
     ...(await checkScripts(context, state)),
     ...(await checkHook(context, state.settings)),

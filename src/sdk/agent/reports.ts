@@ -1,3 +1,4 @@
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import { parseJsonObject } from '../../domain/core/json.js';
 import { agentFeatures } from '../../domain/protocol/agent-protocol.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
@@ -32,9 +33,16 @@ export function answerPing(
     staged: false,
     features: agentFeatures,
     crl_number: crlNumber(context, state, caller.id),
+    ...(state.denied.problem && { problems: [problemFor(state.denied.problem)] }),
     ...(reqid !== undefined && { reqid }),
   });
 }
+
+/** What a dispatcher is told of a file of revoked serials that is damaged: nothing that stands in it. */
+const problemFor = (problem: CtrlExecError): string =>
+  problem.code === 'config_invalid'
+    ? `revoked_serials: line ${problem.line} is not understood`
+    : 'revoked_serials: the file cannot be read';
 
 /** Answers `GET /capabilities` (wire-protocol 1.2). */
 export async function capabilities(

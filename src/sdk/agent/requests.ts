@@ -1,6 +1,6 @@
 import { okAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
-import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
+import { maxListBody, maxRequestBody } from '../../domain/protocol/agent-protocol.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../ports/listener.js';
 import type { ReplayCache } from '../../ports/replay-cache.js';
@@ -70,7 +70,7 @@ async function verified(serving: Serving, request: IncomingRequest): Promise<Htt
   });
   const refusal = head.isErr() ? againstUnsigned(serving, caller, request, head.error) : undefined;
   if (refusal) return unverified(context, caller, request, refusal);
-  const body = await request.body();
+  const body = await request.body(bodyLimit(caller, request));
   if (body.isErr()) return bodyMissing(body.error);
   const whole = head.andThen((verified) => checkRequestBody(context.crypto, verified, body.value));
   if (head.isOk() && whole.isErr()) return unverified(context, caller, request, whole.error);
@@ -136,6 +136,12 @@ async function remember(
   notRemembered.add(serial);
   context.events.emit({ action: 'warning', level: 'warning', fields: { reason: outcome.error.message } });
 }
+
+const holdsList: ReadonlySet<string> = new Set(['/v2/crl', '/rotate-serial']);
+
+/** Bytes of body that are read: a revocation list is read whole, but not of a stranger. */
+const bodyLimit = (caller: CallingDispatcher | Stranger, { path }: IncomingRequest): number =>
+  /* defence: stranger-sends-little */ 'id' in caller && holdsList.has(path) ? maxListBody : maxRequestBody;
 
 const changesSomething = ({ method, path }: IncomingRequest) => method !== 'GET' && path !== '/ping';
 
@@ -238,5 +244,5 @@ async function refuseRepetition(
 
 const bodyMissing = (error: CtrlExecError): HttpAnswer =>
   error.code === 'too_large'
-    ? jsonAnswer(413, { error: `request body larger than ${maxRequestBody} bytes` })
+    ? jsonAnswer(413, { error: `request body larger than ${error.limit} bytes` })
     : jsonAnswer(400, { error: 'request body incomplete' });

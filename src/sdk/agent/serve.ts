@@ -11,6 +11,7 @@ import { type Runs, runsOf } from './runs/runs.js';
 import { type Current, served } from './served.js';
 import { loadState, requireIdentity } from './state.js';
 import { admissionOf } from './trust/admission.js';
+import { keepDenyList } from './trust/deny-list.js';
 import { renewals } from './trust/renewal.js';
 import type { AgentIdentity } from './trust/trust.js';
 
@@ -22,7 +23,8 @@ export interface ServingAgent extends AsyncDisposable {
   warnings(): readonly string[];
   /**
    * Reads configuration, allowlist, sidecars, trust, revocations, tags and certificates anew, without dropping a
-   * connection. Err: something does not parse, and everything stays as it was. Port and bind need a restart.
+   * connection. Err: something does not parse, and everything stays as it was; but serials that a damaged file of revoked
+   * serials names are refused from then on. Port and bind need a restart.
    */
   reload(): ResultAsync<void, CtrlExecError>;
   /**
@@ -68,6 +70,7 @@ function start(
   return safeTry(async function* () {
     const state = yield* loadState(context);
     const identity = yield* requireIdentity(state);
+    await keepDenyList(context, state);
     const { settings } = state;
     const { clock, events } = context;
     const replay = context.replayCache(settings);
@@ -133,6 +136,9 @@ function start(
     events.emit({ action: 'serving', fields: { bind, port: listening.port, scripts: state.scripts.size } });
     if (doubtfulBefore !== undefined)
       events.emit({ action: 'replay-record-lost', level: 'warning', fields: { seconds: doubt / 1000 } });
+    const { problem } = state.denied;
+    if (problem)
+      events.emit({ action: 'revoked-serials-damaged', level: 'error', fields: { reason: problem.message } });
     report();
     const stopPurging = purgeJobs(context, runs, () => holder.current().state.settings.asyncTtl);
     let closing: Promise<void> | undefined;
@@ -154,7 +160,10 @@ function start(
     return ok({
       port: listening.port,
       bind,
-      warnings: () => holder.current().state.warnings,
+      warnings: () => {
+        const { denied, warnings } = holder.current().state;
+        return denied.problem ? [denied.problem.message, ...warnings] : warnings;
+      },
       reload: () =>
         holder
           .reload()

@@ -1,4 +1,4 @@
-import { err, ok, type ResultAsync } from 'neverthrow';
+import { err, ok, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
@@ -7,6 +7,7 @@ import { inTurn } from '../core/parallel.js';
 import type { Signer } from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
+import { keepDenyList } from './trust/deny-list.js';
 import { type AgentIdentity, loadTrust } from './trust/trust.js';
 
 /** What an agent answers by at the moment. */
@@ -24,7 +25,7 @@ export interface Served {
   current(): Current;
   /** Who signs an answer on a connection on which this certificate was presented. */
   signerOf(presented: Certificate): Signer | undefined;
-  /** Reads everything anew. Err: everything stays as it was. */
+  /** Reads everything anew. Err: everything stays as it was, but what is good of a damaged file of revoked serials holds. */
   reload(): ResultAsync<void, CtrlExecError>;
   /**
    * Writes what `decide` makes of what is stored now, and takes it over at once; undefined: nothing is to be done. Err:
@@ -62,9 +63,21 @@ export function served(
   };
   take(first.state, first.identity);
 
+  const takeOver = ({ state, identity }: Current) => {
+    take(state, identity);
+    takenOver(identity);
+  };
+
+  /** Nothing changes but that more is refused. */
+  const deny = ({ denied }: AgentState) => {
+    const { state, identity } = current;
+    const revoked = new Set([...state.revoked, ...denied.serials]);
+    current = { state: { ...state, denied, revoked }, identity };
+  };
+
   /** Identity and trust as they are stored: a pairing in another process, or a person, may have changed them. */
   const stored = (): ResultAsync<Current, CtrlExecError> =>
-    loadTrust(context, current.state.settings).andThen(({ trust }) => {
+    loadTrust(context, current.state.settings, current.state.denied).andThen(({ trust }) => {
       const state = { ...current.state, ...trust };
       return requireIdentity(state).map((identity) => ({ state, identity }));
     });
@@ -74,12 +87,16 @@ export function served(
     signerOf: ({ serial }) => signers.get(serial),
     reload: () =>
       inOrder(() =>
-        loadState(context)
+        loadState(context, current.state)
           .andThen((state) => requireIdentity(state).map((identity) => ({ state, identity })))
-          .map(({ state, identity }) => {
-            take(state, identity);
-            takenOver(identity);
-          }),
+          .andThen(({ state, identity }) =>
+            ResultAsync.fromSafePromise(keepDenyList(context, state)).andThen(() => {
+              const { problem } = state.denied;
+              if (problem === undefined) return ok(takeOver({ state, identity }));
+              deny(state);
+              return err(problem);
+            }),
+          ),
       ),
     change: (caller, decide) =>
       inOrder(() =>
@@ -95,10 +112,9 @@ export function served(
               .replace(change)
               .mapErr((error): CtrlExecError => error)
               .andThen(stored)
-              .map(({ state, identity }) => {
-                take(state, identity);
-                takenOver(identity);
-              });
+              .andThen((found) =>
+                ResultAsync.fromSafePromise(keepDenyList(context, found.state)).map(() => takeOver(found)),
+              );
           }),
       ),
   };

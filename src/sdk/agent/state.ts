@@ -43,10 +43,13 @@ export function loadSettings(
 }
 
 /** Reads everything anew. Err: nothing may change; the caller keeps what it had. */
-export function loadState(context: AgentContext): ResultAsync<AgentState, CtrlExecError> {
+export function loadState(
+  context: AgentContext,
+  before?: AgentState,
+): ResultAsync<AgentState, CtrlExecError> {
   return safeTry(async function* () {
     const { settings, warnings } = yield* loadSettings(context);
-    const { trust, warnings: doubts } = yield* loadTrust(context, settings);
+    const { trust, warnings: doubts } = yield* loadTrust(context, settings, before?.denied);
     const text = yield* context.files.readText(settings.scriptsConf, maxFile);
     const allowlist = parseAllowlist(text ?? '', settings.scriptsConf);
     const actions = yield* actionScripts(context, settings, allowlist.entries);

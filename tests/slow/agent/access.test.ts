@@ -34,9 +34,18 @@ describe('trust', () => {
     const daemon = await agent.serve();
     const serial = serialOf(dispatcherCredentials(control));
     const pairs = serial.toUpperCase().match(/../g) ?? [];
-    const forms = [serial, pairs.join(':'), `0x${serial}`, `serial=${serial}  # lost`];
+    const forms = [
+      serial,
+      pairs.join(':'),
+      pairs.join(' '),
+      `"${serial}",`,
+      `0x${serial}`,
+      `serial=${serial}  # lost`,
+      Buffer.from(`\uFEFF${pairs.join(' ')}\r\n`, 'utf16le'),
+    ];
     for (const [index, form] of forms.entries()) {
-      writeFileSync(join(agent.home, 'revoked-serials'), `# lost laptops\n10\n${form}\n`);
+      const text = typeof form === 'string' ? `# lost laptops\n10\n${form}\n` : form;
+      writeFileSync(join(agent.home, 'revoked-serials'), text);
       await reload(daemon, 'reloaded', index + 1);
       for (const [path, body] of [
         ['/run', '{}'],
@@ -51,6 +60,26 @@ describe('trust', () => {
     expect(result).toMatchObject({ exit: -1, error: expect.stringContaining('certificate revoked') });
     rmSync(join(agent.home, 'revoked-serials'));
     await reload(daemon, 'reloaded', forms.length + 1);
+    expect((await running(agent, 'hello')).stdout).toBe('hello\n');
+  });
+
+  it('a bad line among revoked serials fails the reload, the others hold, also after a restart', async () => {
+    const control = host.control();
+    const agent = await fresh('rate_limit_disable = on\n');
+    agent.script('hello', '#!/bin/sh\necho hello\n');
+    const daemon = await agent.serve();
+    const file = join(agent.home, 'revoked-serials');
+    writeFileSync(file, `the old laptop\n${serialOf(dispatcherCredentials(control))}\n`);
+    await reload(daemon, 'reload-failed');
+    expect(await ask(agent, 'hello')).toEqual({ error: 'certificate revoked' });
+    writeFileSync(file, 'the old laptop\n');
+    await daemon.stop();
+    const next = await agent.serve();
+    expect(await ask(agent, 'hello')).toEqual({ error: 'certificate revoked' });
+    const checked = await agent.command('self-check');
+    expect(checked).toMatchObject({ code: 1, stdout: expect.stringContaining('line 1: "the old laptop"') });
+    writeFileSync(file, '');
+    await reload(next, 'reloaded');
     expect((await running(agent, 'hello')).stdout).toBe('hello\n');
   });
 

@@ -99,6 +99,7 @@ const fileNames: Record<KeyStoreItem, string> = {
   'signing-dispatchers': 'state/signing-dispatchers',
   'agent-revocation-lists': 'state/crl.pem',
   'revoked-serials': 'revoked-serials',
+  'refused-serials': 'state/refused-serials',
 };
 
 /** The key store of a dispatcher or an agent in its home. */

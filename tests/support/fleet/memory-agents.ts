@@ -14,7 +14,7 @@ import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js'
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { x509RevocationLists } from '../../../src/adapters/x509/revocation-lists.js';
 import { hex } from '../../../src/domain/core/bytes.js';
-import type { CtrlExecError } from '../../../src/domain/core/errors.js';
+import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
 import { splitCertificates } from '../../../src/domain/core/pem.js';
 import type { HeaderList, HttpAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Actions } from '../../../src/domain/runs/action.js';
@@ -484,10 +484,12 @@ export async function servingAgent(options: AgentOptions = {}) {
     const answer = await listening.handle({
       ...head,
       httpVersion,
-      body: () => {
+      body: (limit = listening.maxBody) => {
         bodyReads += 1;
+        const large = failure('too_large', 'too large', { what: 'body', limit });
+        const fails = bodyFails ?? (body.length > limit ? large : undefined);
         return ResultAsync.fromSafePromise(whileSending?.() ?? Promise.resolve()).andThen(() =>
-          bodyFails ? err(bodyFails) : ok(body.slice()),
+          fails ? err(fails) : ok(body.slice()),
         );
       },
     });

@@ -223,6 +223,9 @@ async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: 
   control.context.transport.forget();
   await ask();
   await fleet.clock.advance(2_000);
+  value(await keyStoreOf(web).replace({ 'revoked-serials': 'not a serial\n' }));
+  const other = { ...web.context, replayCache: () => memoryReplayCache() };
+  await value(await serve(other, { port: 8443 })).close(0);
   value(await keyStoreOf(web).replace({ 'revoked-serials': '' }));
   value(await serving.reload());
   Object.assign(web.context.runner, {

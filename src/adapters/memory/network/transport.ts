@@ -58,12 +58,11 @@ export function incomingFrom(
   request: Pick<IncomingRequest, 'method' | 'path' | 'query' | 'headers' | 'httpVersion'>,
   body: Uint8Array,
 ): IncomingRequest {
-  const limit = station.options.maxBody;
   const what = "the request's body";
   return {
     ...request,
     peer: { address: from, certificate: client, presented: server, tlsVersion: 'TLSv1.3' },
-    body: () =>
+    body: (limit = station.options.maxBody) =>
       settled(
         body.length <= limit
           ? ok(body.slice())

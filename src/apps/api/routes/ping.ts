@@ -20,12 +20,16 @@ const pinged = z
     }),
     version: z.string(),
     reported_hostname: z.string().optional(),
+    problems: z
+      .array(z.string())
+      .optional()
+      .meta({ description: 'What is wrong on the host, in the words of its agent.' }),
   })
   .meta({ id: 'PingedHost' });
 
 const pingJson = (result: PingResult): z.input<typeof pinged> | z.input<typeof failed> => {
   if (result.status === 'error') return { ...result, rtt: millisecondsText(result.rtt) };
-  const { host, status, expiry, version, reportedHostname } = result;
+  const { host, status, expiry, version, reportedHostname, problems } = result;
   return {
     host,
     status,
@@ -33,6 +37,7 @@ const pingJson = (result: PingResult): z.input<typeof pinged> | z.input<typeof f
     expiry,
     version,
     ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
+    ...(problems !== undefined && { problems: [...problems] }),
   };
 };
 

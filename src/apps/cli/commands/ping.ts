@@ -47,13 +47,17 @@ const asJson = ({ reportedHostname, ...result }: PingResult & { reportedHostname
 
 const asTable = (results: readonly PingResult[]): string =>
   table(
-    ['HOST', 'STATUS', 'RTT', 'EXPIRY', 'VERSION', ...(results.some(failed) ? ['ERROR'] : [])],
+    ['HOST', 'STATUS', 'RTT', 'EXPIRY', 'VERSION', ...(results.some(wrongWith) ? ['ERROR'] : [])],
     results.map((result) =>
       failed(result)
         ? [result.host, 'error', `${result.rtt}ms`, '-', '-', result.error]
-        : [named(result), 'ok', `${result.rtt}ms`, result.expiry, result.version],
+        : [named(result), 'ok', `${result.rtt}ms`, result.expiry, result.version, wrongWith(result)],
     ),
   );
+
+/** Why a host gave no answer, or what is wrong on one that did; empty for nothing. */
+const wrongWith = (result: PingResult): string =>
+  failed(result) ? result.error : (result.problems ?? []).join('; ');
 
 type Failed = Extract<PingResult, { readonly status: 'error' }>;
 

@@ -241,7 +241,8 @@ function planRevoked(
   const held = present['revoked-serials'];
   if (held === undefined) {
     lines.imported.push({ what: 'revoked serials', detail: `${revokedSerials} from ${revoked.path}` });
-    lines.warnings.push(...theirs.warnings.map((warning) => `${revoked.path}: ${warning}`));
+    for (const { line, text } of theirs.badLines)
+      lines.warnings.push(`${revoked.path}:${line}: "${text}" is not a serial`);
     return { 'revoked-serials': revoked.text };
   }
   lines.kept.push({ what: 'revoked serials', detail: `${revokedSerials} stays as it is` });

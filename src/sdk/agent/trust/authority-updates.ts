@@ -10,7 +10,7 @@ import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
 import { endorsedBy } from './endorsed.js';
 import { type CallingDispatcher, mismatch } from './recognise.js';
-import { formatLists, type HeldList, heldFrom } from './revocation-lists.js';
+import { formatLists, type ListRefusal, type ListsWith, withList } from './revocation-lists.js';
 
 /** CAs that an agent accepts at a time. */
 const maxCas = 8;
@@ -26,6 +26,7 @@ function refused(
   { id, address }: CallingDispatcher,
   path: string,
   error: CtrlExecError,
+  held?: RevocationList,
 ): HttpAnswer {
   events.emit({
     action: 'update-refused',
@@ -34,25 +35,17 @@ function refused(
   });
   if (error.code === 'protocol_violation') return mismatch();
   return error.code === 'refused'
-    ? jsonAnswer(error.status, { status: 'error', error: error.reason })
+    ? jsonAnswer(error.status, {
+        status: 'error',
+        error: error.reason,
+        ...(held && { crl_pem: held.pem, number: held.number }),
+      })
     : jsonAnswer(500, { status: 'error', error: 'the agent could not store it' });
 }
 
-/** Why a list does not take the place of the one that the same dispatcher brought before. */
-function whyNotAfter(held: HeldList | undefined, list: RevocationList): string | undefined {
-  if (/* defence: list-is-newer */ held === undefined || list.number > held.number) return undefined;
-  if (list.number < held.number) return `list ${list.number} is older than the one held, ${held.number}`;
-  return includes(list, held) ? undefined : `another list of number ${list.number} is held`;
-}
-
-const includes = (list: RevocationList, other: RevocationList): boolean => {
-  const serials = new Set(list.revoked.map(({ serial }) => serial));
-  return other.revoked.every(({ serial }) => serials.has(serial));
-};
-
 /**
- * Answers `POST /v2/crl`: holds a revocation list from now on (wire-protocol 2.4), beside those that other dispatchers brought.
- * 409 when the one held of this dispatcher is newer, 400 when none of the CAs that are accepted here signed it.
+ * Answers `POST /v2/crl`: holds a revocation list from now on (wire-protocol 2.4). 409, with the list that is held, when that one is
+ * not to be replaced by this one; 400 when none of the CAs that are accepted here signed it.
  */
 export async function updateRevocations(
   context: AgentContext,
@@ -60,34 +53,28 @@ export async function updateRevocations(
   caller: CallingDispatcher,
   body: Uint8Array,
 ): Promise<HttpAnswer> {
-  let number = 0;
-  let news: RevocationList | undefined;
-  const outcome = await served.change(
-    caller,
-    ({ state, identity }): Decided =>
-      safeTry(async function* () {
-        const parsed = parseJsonObject(body);
-        const pem = parsed.isOk() ? parsed.value['crl_pem'] : undefined;
-        if (typeof pem !== 'string') return errAsync(refusal(400, 'crl_pem is missing'));
-        const list = yield* context.revocationLists
-          .read(pem, identity.authorities)
-          .mapErr((error): CtrlExecError => refusal(400, error.reason));
-        const held = heldFrom(state.revocationLists, caller.id, list.issuerSpkiSha256);
-        const objection = whyNotAfter(held, list);
-        if (objection !== undefined) return errAsync(refusal(409, objection));
-        number = list.number;
-        if (held?.number === list.number && includes(held, list)) return ok(undefined);
-        news = list;
-        const others = state.revocationLists.filter((each) => each !== held);
-        const lists = [...others, { ...list, dispatcherId: caller.id }];
-        return ok<KeyStoreChange>({ 'agent-revocation-lists': formatLists(lists) });
-      }),
-  );
-  if (outcome.isErr()) return refused(context, caller, '/v2/crl', outcome.error);
-  if (news)
+  let taken: ListsWith | undefined;
+  let conflict: ListRefusal | undefined;
+  const outcome = await served.change(caller, (current): Decided => {
+    const parsed = parseJsonObject(body);
+    const pem = parsed.isOk() ? parsed.value['crl_pem'] : undefined;
+    if (typeof pem !== 'string') return errAsync(refusal(400, 'crl_pem is missing'));
+    return withList(context, current, caller.id, pem)
+      .map((found): KeyStoreChange | undefined => {
+        taken = found;
+        return found.news ? { 'agent-revocation-lists': formatLists(found.lists) } : undefined;
+      })
+      .mapErr((found) => {
+        conflict = found;
+        return refusal(found.status, found.reason);
+      });
+  });
+  if (outcome.isErr()) return refused(context, caller, '/v2/crl', outcome.error, conflict?.held);
+  const { number = 0, revoked = [] } = taken?.list ?? {};
+  if (taken?.news)
     context.events.emit({
       action: 'revocations-updated',
-      fields: { dispatcher: caller.id, number, revoked: news.revoked.length },
+      fields: { dispatcher: caller.id, number, revoked: revoked.length },
     });
   return jsonAnswer(200, { status: 'ok', number });
 }

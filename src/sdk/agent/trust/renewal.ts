@@ -9,15 +9,21 @@ import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
 import type { CallingDispatcher } from './recognise.js';
 
-/** Milliseconds for which a renewal that another dispatcher began is left alone. */
-const reserved = 60_000;
+/** Dispatchers whose renewals wait at a time. */
+const maxPending = 32;
+
+/** Milliseconds that a new certificate must hold, where the present one does not end before. */
+const leastLife = 7 * 86_400_000;
+
+/** Milliseconds that clocks may differ by (wire-protocol 2.3). */
+const skew = 30_000;
 
 /** A renewal that waits for its certificate. The key is not stored before there is one: interrupted, nothing remains. */
 interface Pending {
-  readonly owner: string;
   readonly key: string;
   readonly spki: Uint8Array;
-  readonly begunAt: number;
+  /** SubjectPublicKeyInfo of this host when it was begun. */
+  readonly instead: Uint8Array;
 }
 
 /** Renewals of this host's certificate over the live connection (wire-protocol 2.4). */
@@ -39,8 +45,16 @@ const reqidOf = (value: unknown) => {
 };
 
 export function renewals(context: AgentContext, served: Served): Renewals {
-  const { certificateRequests, clock, crypto, events } = context;
-  let pending: Pending | undefined;
+  const { certificateRequests, crypto, events } = context;
+  /** By dispatcher id: nobody takes the place of another. The one that was begun last is the last one. */
+  const pending = new Map<string, Pending>();
+
+  const wait = (id: string, renewal: Pending) => {
+    pending.delete(id);
+    pending.set(id, renewal);
+    const [oldest = id] = pending.keys();
+    if (pending.size > maxPending) pending.delete(oldest);
+  };
 
   const refused = (caller: CallingDispatcher, path: string, error: CtrlExecError) => {
     const reason = error.message;
@@ -61,16 +75,12 @@ export function renewals(context: AgentContext, served: Served): Renewals {
       const { key: wish, reqid } = parsed.isOk() ? parsed.value : {};
       const begun = safeTry<string, CtrlExecError>(async function* () {
         if (parsed.isErr()) return errAsync(refusal('invalid JSON'));
-        const now = clock.now();
-        const other = pending?.owner === caller.id ? undefined : pending;
-        if (other && now >= other.begunAt && now - other.begunAt < reserved)
-          return errAsync(refusal('another dispatcher is renewing this certificate'));
         const { state, identity } = served.current();
         const fresh = wish === 'new' && mayChangeKey(state.trust);
         const key = fresh ? yield* crypto.generateKey('p256') : identity.credentials.key;
         const csr = yield* certificateRequests.create(key, nameOf(identity.certificate));
         const { spki } = yield* crypto.signingKey(key);
-        pending = { owner: caller.id, key, spki, begunAt: now };
+        wait(caller.id, { key, spki, instead: identity.certificate.spki });
         return ok(csr);
       });
       return begun.match(
@@ -92,15 +102,14 @@ export function renewals(context: AgentContext, served: Served): Renewals {
         const { identity } = current;
         // Asked again because the answer was lost.
         if (crypto.equal(certificate.der, identity.certificate.der)) return okAsync(undefined);
-        const mine = pending?.owner === caller.id ? pending : undefined;
-        return judged(context, current, caller, mine, certificate).map((change) => {
+        return judged(context, current, caller, pending.get(caller.id), certificate).map((change) => {
           taken = { certificate, was: identity.certificate };
           return change;
         });
       });
       if (outcome.isErr()) return refused(caller, '/renew-complete', outcome.error);
       if (taken) {
-        pending = undefined;
+        pending.delete(caller.id);
         const { certificate, was } = taken;
         const until = new Date(certificate.notAfter).toISOString();
         events.emit({
@@ -150,6 +159,18 @@ function whoCouldNotVerify(
   return ids.length > 1 ? ids.find((id) => !has(id)) : undefined;
 }
 
+/**
+ * Why a certificate would be a step back: it was issued earlier than the present one, or ends soon. One that was issued by a clock
+ * that was ahead counts for nothing, or nobody could renew it; and a lifetime that was made shorter is no step back.
+ */
+function whyBackwards(present: Certificate, next: Certificate, now: number): string | undefined {
+  if (next.notBefore < present.notBefore && present.notBefore <= now + skew)
+    return 'was issued before the present one';
+  return next.notAfter + skew < Math.min(present.notAfter, now + leastLife)
+    ? 'ends sooner than the present one, and within 7 days'
+    : undefined;
+}
+
 /** The new certificate is for the key of the renewal, in the same names, of a CA that is accepted, and usable now. */
 function judged(
   { clock, crypto }: AgentContext,
@@ -160,23 +181,31 @@ function judged(
 ): ResultAsync<KeyStoreChange, CtrlExecError> {
   const refuse = (reason: string) => errAsync(refusal(reason));
   if (!pending) return refuse('no renewal is under way');
+  const present = identity.certificate;
   if (!crypto.equal(certificate.spki, pending.spki)) return refuse('cert is not for the key of the CSR');
-  const sameKey = crypto.equal(certificate.spki, identity.certificate.spki);
+  if (/* defence: renewal-is-of-present-key */ !crypto.equal(pending.instead, present.spki))
+    return refuse('this host was given another key meanwhile: begin again');
+  const sameKey = crypto.equal(certificate.spki, present.spki);
   if (!sameKey && !mayChangeKey(state.trust))
     return refuse('another dispatcher was paired meanwhile: begin again');
   if (!identity.authorities.some((ca) => crypto.issuedBy(certificate, ca)))
     return refuse('cert is not of a CA that is accepted here');
   const stranger = whoCouldNotVerify({ clock, crypto }, state, identity, certificate);
   if (stranger !== undefined) return refuse(`dispatcher ${stranger} does not have the CA of cert yet`);
-  const why = whyUnusable(certificate, 'serverAuth', clock.now());
+  const now = clock.now();
+  const why = whyUnusable(
+    certificate,
+    'serverAuth',
+    Math.max(now, Math.min(certificate.notBefore, now + skew)),
+  );
   if (why) return refuse(`cert ${why}`);
+  const backwards = whyBackwards(present, certificate, now);
+  if (/* defence: renewal-goes-forward */ backwards) return refuse(`cert ${backwards}`);
   // A certificate of an imported CA may have no names at all; the one that follows it brings them.
-  const named = identity.certificate.uris.length > 0;
+  const named = present.uris.length > 0;
   // One that a legacy CA issues has nothing but the common name of the CSR.
   const bare = caller.unsigned && certificate.uris.length === 0 && certificate.dnsNames.length === 0;
-  const same = bare
-    ? certificate.commonName === nameOf(identity.certificate)
-    : !named || sameNames(certificate, identity.certificate);
+  const same = bare ? certificate.commonName === nameOf(present) : !named || sameNames(certificate, present);
   // defence: renewed-certificate-has-same-name
   if (!same) return refuse('cert is in another name');
   return okAsync({ 'agent-key': pending.key, 'agent-certificate': certificate.pem });

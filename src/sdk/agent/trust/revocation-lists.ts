@@ -3,14 +3,10 @@ import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
+import { type HeldList, listNumber, withOneMore } from '../../../domain/trust/held-lists.js';
 import type { RevocationList } from '../../../domain/trust/revocation-list.js';
 import type { AgentContext } from '../context.js';
-
-/** A revocation list and the dispatcher that brought it: each numbers its own. */
-export interface HeldList extends RevocationList {
-  /** Undefined: it was put there by somebody else. */
-  readonly dispatcherId: string | undefined;
-}
+import type { Current } from '../served.js';
 
 /** Whoever is on a list that cannot be read would be let in: that is an error, never a warning. */
 export function readLists(
@@ -24,7 +20,7 @@ export function readLists(
     const blocks = [...text.matchAll(listBlock)];
     const lists: HeldList[] = [];
     const whole = blocks.length > 0 && blocks.length === text.split('-----BEGIN').length - 1;
-    for (const [, dispatcherId, pem = ''] of whole ? blocks : [[]]) {
+    for (const [, broughtBy, pem = ''] of whole ? blocks : [[]]) {
       const list = yield* revocationLists.read(pem, identity.authorities).mapErr((error): CtrlExecError => {
         const where = keyStore(settings).location('agent-revocation-lists');
         const reason = `${where}: ${error.reason}`;
@@ -34,13 +30,13 @@ export function readLists(
           { field: 'revocation list', reason },
         );
       });
-      lists.push({ ...list, dispatcherId });
+      lists.push({ ...list, broughtBy });
     }
     return ok(lists);
   });
 }
 
-/** A list as it is kept: before its block a line says who brought it. */
+/** A list as it is kept: before its block a line says whose it is. */
 const listBlock = /(?:^# dispatcher (\S+)\n)?(-----BEGIN [^-]+-----[^-]*-----END [^-]+-----\n?)/gm;
 
 /** The text in which `loadTrust` finds these lists again; null for none. */
@@ -48,22 +44,47 @@ export const formatLists = (lists: readonly HeldList[]): string | null =>
   lists.length === 0
     ? null
     : lists
-        .map(
-          ({ dispatcherId, pem }) =>
-            `${dispatcherId === undefined ? '' : `# dispatcher ${dispatcherId}\n`}${pem}`,
-        )
+        .map(({ dispatcherId, broughtBy, pem }) => {
+          const of = dispatcherId ?? broughtBy;
+          return `${of === undefined ? '' : `# dispatcher ${of}\n`}${pem}`;
+        })
         .join('');
 
-/** The list of a CA that a dispatcher brought. @param issuer SHA-256 of the CA's SubjectPublicKeyInfo, hex */
-export const heldFrom = (
-  lists: readonly HeldList[],
-  dispatcherId: string,
-  issuer: string,
-): HeldList | undefined => {
-  const ofCa = lists.filter((list) => list.issuerSpkiSha256 === issuer);
-  const from = (id: string | undefined) => ofCa.find((list) => list.dispatcherId === id);
-  return from(dispatcherId) ?? /* defence: list-is-of-its-dispatcher */ from(undefined);
-};
+/** Why a list is not taken, with which status the peer learns it, and with a 409 the list that stays in its place. */
+export interface ListRefusal {
+  readonly status: 400 | 409;
+  readonly reason: string;
+  readonly held?: HeldList;
+}
+
+/** What a list changes of those that are held; without `news` nothing. */
+export interface ListsWith {
+  readonly lists: readonly HeldList[];
+  /** The list as it was read. */
+  readonly list: RevocationList;
+  readonly news: boolean;
+}
+
+/**
+ * What a list that a trusted dispatcher brings changes of those that are held (wire-protocol 2.4). To be stored as
+ * `{ 'agent-revocation-lists': formatLists(lists) }`.
+ * @param broughtBy the id of the dispatcher
+ */
+export function withList(
+  { revocationLists }: Pick<AgentContext, 'revocationLists'>,
+  { state, identity }: Current,
+  broughtBy: string,
+  pem: string,
+): ResultAsync<ListsWith, ListRefusal> {
+  return revocationLists
+    .read(pem, identity.authorities)
+    .mapErr(({ reason }): ListRefusal => ({ status: 400, reason }))
+    .andThen((list) =>
+      withOneMore(state.revocationLists, { ...list, broughtBy })
+        .map((lists) => ({ lists, list, news: lists !== state.revocationLists }))
+        .mapErr((conflict): ListRefusal => ({ status: 409, ...conflict })),
+    );
+}
 
 /** The part of what an agent trusts that its lists depend on. */
 interface Holding {
@@ -77,8 +98,8 @@ export function crlNumber(
   { revocationLists, identity }: Holding,
   dispatcherId: string,
 ): number {
-  const numbers = (identity?.authorities ?? []).map(
-    ({ spki }) => heldFrom(revocationLists, dispatcherId, hex(crypto.sha256(spki)))?.number ?? 0,
+  const numbers = (identity?.authorities ?? []).map(({ spki }) =>
+    listNumber(revocationLists, dispatcherId, hex(crypto.sha256(spki))),
   );
   return numbers.length === 0 ? 0 : Math.min(...numbers);
 }

@@ -4,12 +4,13 @@ import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
-import { parseRevokedSerials } from '../../../domain/trust/revocation.js';
+import type { HeldList } from '../../../domain/trust/held-lists.js';
 import { parseTrust, type TrustEntry } from '../../../domain/trust/trusted-dispatchers.js';
 import type { Credentials } from '../../../ports/transport.js';
 import type { Signer } from '../../protocol/message-signing.js';
 import type { AgentContext } from '../context.js';
-import { type HeldList, readLists } from './revocation-lists.js';
+import { type DenyList, readDenyList } from './deny-list.js';
+import { readLists } from './revocation-lists.js';
 
 export interface AgentIdentity {
   readonly credentials: Credentials;
@@ -28,7 +29,9 @@ export interface AgentTrust {
   readonly dispatchers: ReadonlyMap<string, Certificate>;
   /** Ids of dispatchers that have signed a request: they must from then on. */
   readonly signing: ReadonlySet<string>;
-  /** Canonical serials, of the file that people write and of the revocation lists. */
+  /** What people wrote into the file of revoked serials. */
+  readonly denied: DenyList;
+  /** Canonical serials, of that file and of the revocation lists. */
   readonly revoked: ReadonlySet<string>;
   readonly revocationLists: readonly HeldList[];
   /** Undefined: not paired. */
@@ -42,19 +45,22 @@ const items = [
   'trusted-dispatchers',
   'dispatcher-certificates',
   'signing-dispatchers',
-  'revoked-serials',
   'agent-revocation-lists',
 ] as const;
 
-/** Reads identity and trust anew. */
+/**
+ * Reads identity and trust anew.
+ * @param before what people had written into the file of revoked serials when it was read last
+ */
 export function loadTrust(
   context: AgentContext,
   settings: AgentSettings,
+  before?: DenyList,
 ): ResultAsync<{ readonly trust: AgentTrust; readonly warnings: readonly string[] }, CtrlExecError> {
   return safeTry(async function* () {
     const documents = yield* context.keyStore(settings).read(items);
     const trust = parseTrust(documents['trusted-dispatchers'] ?? '');
-    const revoked = parseRevokedSerials(documents['revoked-serials'] ?? '');
+    const denied = yield* readDenyList(context, settings, before?.serials);
     const identity = yield* readIdentity(context, {
       'agent-key': documents['agent-key'],
       'agent-certificate': documents['agent-certificate'],
@@ -62,7 +68,7 @@ export function loadTrust(
     });
     const lists = yield* readLists(context, settings, documents['agent-revocation-lists'], identity);
     const serials = [
-      ...revoked.serials,
+      ...denied.serials,
       // defence: listed-serials-are-refused
       ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),
     ];
@@ -71,13 +77,14 @@ export function loadTrust(
         trust: trust.entries,
         signing: parseSigning(documents['signing-dispatchers']),
         dispatchers: readDispatchers(context, trust.entries, documents['dispatcher-certificates']),
+        denied,
         revoked: new Set(serials),
         revocationLists: lists,
         identity,
       },
       warnings: [
         ...trust.warnings.map((warning) => `${settings.trustedDispatchersPath}: ${warning}`),
-        ...revoked.warnings.map((warning) => `${settings.revokedSerials}: ${warning}`),
+        ...denied.warnings,
       ],
     });
   });

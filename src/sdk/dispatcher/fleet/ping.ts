@@ -35,6 +35,8 @@ export type PingResult =
       readonly version: string;
       /** How the agent names itself, when that differs. */
       readonly reportedHostname?: string;
+      /** What is wrong on the host, in the agent's words; left out where there is nothing. */
+      readonly problems?: readonly string[];
     }
   | { readonly host: string; readonly status: 'error'; readonly error: string; readonly rtt: number };
 
@@ -123,7 +125,7 @@ function pingOne(
   })
     .andThen(({ answer, rtt, name }) =>
       readPingAnswer(answer.status, answer.body).asyncAndThen((read) => {
-        const { version, expiry, reportedHostname } = read;
+        const { version, expiry, reportedHostname, problems } = read;
         const result = {
           host,
           status: 'ok' as const,
@@ -131,6 +133,7 @@ function pingOne(
           expiry,
           version,
           ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
+          ...(problems.length > 0 && { problems }),
         };
         return lookAfter(context, identity, name, answer.peer, read).map(() => result);
       }),

@@ -139,6 +139,7 @@ describe('the answer to /ping', () => {
       expiry: 'Jun  7 16:28:00 2027 GMT',
       staged: false,
       features: [],
+      problems: [],
     });
     expect(value(ping({ status: 'ok', version: 5 }))).toEqual({
       reportedHostname: '',
@@ -146,11 +147,22 @@ describe('the answer to /ping', () => {
       expiry: '',
       staged: false,
       features: [],
+      problems: [],
     });
   });
 
   it.each([true, 1])('says with %j that a renewed certificate waits for a restart', (staged) => {
     expect(value(ping({ status: 'ok', staged })).staged).toBe(true);
+  });
+
+  it('has the problems of the host as printable lines, and not without limit', () => {
+    const problems = [5, 'line 1\u001B[2J', 'x'.repeat(1_000), ...Array.from({ length: 20 }, () => 'more')];
+    const read = value(ping({ status: 'ok', problems })).problems;
+    expect(read).toHaveLength(10);
+    expect(read[0]).toBe('line 1\\u001b[2J');
+    expect(read[1]).toHaveLength(200);
+    for (const none of [undefined, 'x', {}, 5])
+      expect(value(ping({ status: 'ok', problems: none })).problems).toEqual([]);
   });
 
   it.each([{}, { status: 'error' }, { status: true }, { status: ['ok'] }])('%j is not understood', (body) => {

@@ -42,13 +42,18 @@ describe('serialReadings', () => {
     ['10', ['10', 'a']],
     ['010', ['10', 'a']],
     ['9', ['9']],
+    ['1F C4 B1', ['1fc4b1']],
+    ['1f-c4-b1', ['1fc4b1']],
+    ['Serial Number: 1f:c4:b1', ['1fc4b1']],
+    ['Serial Number: 4096 (0x1000)', ['1000']],
+    ['Serial Number: 10', ['10', 'a']],
   ])('%j reads as %j', (text, expected) => expect(serialReadings(text)).toEqual(expected));
 
   it.each(['0x10', 'serial=10', '00:10'])('%s is marked as hex and has no decimal reading', (text) =>
     expect(serialReadings(text)).toEqual(['10']),
   );
 
-  it.each(['', '0', '00', 'serial=', '0x', 'AA:B', 'A:BB:', ':AA', 'web-01', '1a 2b', '1'.repeat(65)])(
+  it.each(['', '0', '00', 'serial=', '0x', 'AA:B', 'A:BB:', ':AA', 'web-01', '1a2b 3c4d', '1'.repeat(65)])(
     '%j is not a serial',
     (text) => expect(serialReadings(text)).toEqual([]),
   );

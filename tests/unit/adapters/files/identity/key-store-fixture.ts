@@ -27,6 +27,7 @@ export const pathsIn = (home: string): { paths: Record<KeyStoreItem, string>; jo
     'signing-dispatchers': join(home, 'state', 'signing-dispatchers'),
     'agent-revocation-lists': join(home, 'state', 'crl.pem'),
     'revoked-serials': join(home, 'config', 'revoked-serials'),
+    'refused-serials': join(home, 'state', 'refused-serials'),
   },
   journal: join(home, 'state', 'key-journal'),
 });

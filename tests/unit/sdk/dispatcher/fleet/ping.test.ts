@@ -1,6 +1,7 @@
 import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
+import { ping as pingCommand } from '../../../../../src/apps/cli/commands/ping.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { opensslTime } from '../../../../../src/domain/trust/certificate.js';
@@ -15,6 +16,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { printed } from '../../../apps/cli/printed.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -51,6 +53,29 @@ describe('ping', () => {
     await scriptedAgent(fleet, control, 'web-01', alive);
     const { results } = value(await ping(control.context, { hosts: ['web-01'] }));
     expect(results[0]).not.toHaveProperty('reportedHostname');
+  });
+
+  it('shows what is wrong on the host, in the words of the agent, to people and to programs', async () => {
+    const problems = ['revoked_serials: line 2 is not understood'];
+    await scriptedAgent(fleet, control, 'web-01', ({ body }) =>
+      jsonAnswer(200, {
+        status: 'ok',
+        host: 'web-01',
+        version: '1',
+        expiry: 'x',
+        reqid: body['reqid'],
+        problems,
+      }),
+    );
+    const { results } = value(await ping(control.context, { hosts: ['web-01'] }));
+    expect(results).toMatchObject([{ status: 'ok', problems }]);
+    const said = await printed(() => pingCommand(control.dispatcher, ['web-01'], {}));
+    expect(said).toMatchObject({
+      value: 0,
+      stdout: expect.stringMatching(/ ERROR\n.*\nweb-01 +ok .* line 2 is not understood\n$/),
+    });
+    const json = await printed(() => pingCommand(control.dispatcher, ['web-01'], { json: true }));
+    expect(JSON.parse(json.stdout)).toMatchObject({ ok: 1, results: [{ problems }] });
   });
 
   it('sends its reqid, and takes no lock: a running script is not in its way', async () => {

@@ -13,6 +13,7 @@ import {
   nth,
   paired,
   pingFails,
+  presenceOf,
   recordOf,
   runFails,
   secondDispatcher,
@@ -316,18 +317,158 @@ describe('an agent refuses a certificate', () => {
     expect(await runFails(control, 'web')).toBeUndefined();
   });
 
-  it('while another dispatcher is renewing it', async () => {
-    const { control, web, fleet, clock } = await dueFleet();
-    const second = await secondDispatcher(fleet, control);
-    await paired(second, web);
+  it('after the host was given another key', async () => {
+    const { answer, control, web } = await offered(async (parts) => {
+      value(await parts.web.keyStore.replace({ 'agent-key': null }));
+      await paired(parts.control, parts.web);
+      await parts.web.reload();
+      return issued(parts, parts.csrSpki);
+    });
+    expect(answer.json['error']).toBe('this host was given another key meanwhile: begin again');
+    expect(web.isUp()).toBe(true);
+    expect(await pingFails(control, 'web')).toBeUndefined();
+  });
+});
+
+/** Renews over the key that the host has, with a certificate of this validity. */
+async function renewedFor(
+  { control, web }: Awaited<ReturnType<typeof dueFleet>>,
+  validity: { notBefore: number; notAfter: number },
+) {
+  const identity = await identityOf(control);
+  await ask(control, identity, 'web', '/renew', {});
+  const { spki } = (await stateOf(web)).certificate;
+  const made = await control.context.authority.issue({ kind: 'agent', name: 'web' }, spki, validity);
+  const cert = value(made).pem;
+  const { json } = await ask(control, identity, 'web', '/renew-complete', { cert });
+  return { said: json['error'] ?? json['status'], cert };
+}
+
+describe('a certificate goes forward', () => {
+  it('one that was issued before the present one is not taken, also where it ends later', async () => {
+    const world = await dueFleet();
+    const { certificate } = await stateOf(world.web);
+    const validity = { notBefore: certificate.notBefore - 1000, notAfter: certificate.notAfter + 90 * day };
+    expect((await renewedFor(world, validity)).said).toBe('cert was issued before the present one');
+    expect((await stateOf(world.web)).certificate.serial).toBe(certificate.serial);
+  });
+
+  it('the one of before is not taken again, and the present one is', async () => {
+    const world = await dueFleet();
+    const { control, web, clock } = world;
+    const before = await stateOf(web);
+    const { said, cert } = await renewedFor(world, validFor(control.context, 365));
+    expect(said).toBe('ok');
+    await clock.advance(day);
+    const identity = await identityOf(control);
+    const complete = async (pem: string) => {
+      await ask(control, identity, 'web', '/renew', {});
+      const { json } = await ask(control, identity, 'web', '/renew-complete', { cert: pem });
+      return json['error'] ?? json['status'];
+    };
+    expect(await complete(before.certificate.pem)).toBe('cert was issued before the present one');
+    expect(await complete(cert)).toBe('ok');
+    expect((await stateOf(web)).certificate.pem).toBe(cert);
+  });
+
+  it.each([
+    ['ends tomorrow', 1, 'cert ends sooner than the present one, and within 7 days'],
+    ['ends in 6 days', 6, 'cert ends sooner than the present one, and within 7 days'],
+    ['ends in 7 days, for cert_days was lowered', 7, 'ok'],
+    ['ends in 100 days', 100, 'ok'],
+  ])('a new one that %s', async (_, days, said) => {
+    const world = await dueFleet();
+    expect((await renewedFor(world, validFor(world.control.context, days))).said).toBe(said);
+  });
+
+  it('a new one that ends tomorrow is taken where the present one ends sooner', async () => {
+    const world = await dueFleet();
+    await world.clock.advance(181.5 * day);
+    expect((await renewedFor(world, validFor(world.control.context, 1))).said).toBe('ok');
+  });
+
+  it('one of 100 years keeps no shorter one away, nor one of a clock that was ahead', async () => {
+    const world = await dueFleet();
+    const { control, clock, web } = world;
+    expect((await renewedFor(world, validFor(control.context, 3000))).said).toBe('ok');
+    expect((await renewedFor(world, validFor(control.context, 30))).said).toBe('ok');
+    const { key, certificate } = await stateOf(web);
+    const ahead = { notBefore: clock.now() + 300 * day, notAfter: clock.now() + 600 * day };
+    const made = await control.context.authority.issue(
+      { kind: 'agent', name: 'web' },
+      certificate.spki,
+      ahead,
+    );
+    value(await web.keyStore.replace({ 'agent-key': key, 'agent-certificate': value(made).pem }));
     await web.reload();
-    const mine = await ask(control, await identityOf(control), 'web', '/renew', { key: 'new' });
-    expect(mine.json['status']).toBe('ok');
-    const theirs = await ask(second, await identityOf(second), 'web', '/renew', { key: 'new' });
-    expect(theirs.json).toMatchObject({ error: 'another dispatcher is renewing this certificate' });
-    await clock.advance(60_000);
-    const later = await ask(second, await identityOf(second), 'web', '/renew', { key: 'new' });
-    expect(later.json['status']).toBe('ok');
+    expect((await renewedFor(world, validFor(control.context, 30))).said).toBe('ok');
+  });
+
+  it('one may be issued by a clock that is 30 s ahead, and not by one that is further ahead', async () => {
+    const world = await dueFleet();
+    const at = (seconds: number) => {
+      const from = world.clock.now() + seconds * 1000;
+      return { notBefore: from, notAfter: from + 90 * day };
+    };
+    expect((await renewedFor(world, at(40))).said).toMatch(/^cert not valid before /);
+    expect((await renewedFor(world, at(29))).said).toBe('ok');
+  });
+});
+
+describe('several dispatchers renew at once', () => {
+  async function both() {
+    const world = await dueFleet();
+    const second = await secondDispatcher(world.fleet, world.control);
+    await paired(second, world.web);
+    await world.web.reload();
+    const begun = async (each: typeof second, key?: string) => {
+      const { json } = await ask(each, await identityOf(each), 'web', '/renew', { key });
+      const csr = value(await each.context.certificateRequests.read(String(json['csr'])));
+      const made = each.context.authority.issue(
+        { kind: 'agent', name: 'web' },
+        csr.spki,
+        validFor(each.context, 365),
+      );
+      return value(await made).pem;
+    };
+    const completed = async (each: typeof second, cert: string) =>
+      (await ask(each, await identityOf(each), 'web', '/renew-complete', { cert })).json['status'];
+    return { ...world, second, begun, completed };
+  }
+
+  it('and each gets its certificate in, over the key that all of them have pinned', async () => {
+    const { control, second, web, begun, completed } = await both();
+    const { key } = await stateOf(web);
+    const [mine, theirs] = [await begun(control, 'new'), await begun(second, 'new')];
+    expect(await completed(control, mine)).toBe('ok');
+    expect(await completed(second, theirs)).toBe('ok');
+    expect((await stateOf(web)).key).toBe(key);
+    for (const each of [control, second]) expect(await runFails(each, 'web')).toBeUndefined();
+  });
+
+  it('and one that begins again and again keeps nobody from it', async () => {
+    const { control, second, begun, completed } = await both();
+    const theirs = await begun(second);
+    for (let times = 0; times < 40; times += 1) await begun(control);
+    expect(await completed(second, theirs)).toBe('ok');
+  });
+
+  it('32 of them at most: then the first has to begin again', async () => {
+    const { control, second, web, begun, completed } = await both();
+    const theirs = await begun(second);
+    const others = await Promise.all(
+      Array.from({ length: 32 }, (_, index) => presenceOf(control, `d${index}`)),
+    );
+    const lines = others.map(({ certificate }, index) => `${certificate.serial} d${index}\n`);
+    const { trust } = await stateOf(web);
+    value(
+      await web.keyStore.replace({ 'trusted-dispatchers': `${[...trust, ''].join('\n')}${lines.join('')}` }),
+    );
+    await web.reload();
+    for (const each of others)
+      expect((await ask(control, each, 'web', '/renew', {})).json['status']).toBe('ok');
+    expect(await completed(second, theirs)).toBe('error');
+    expect(await completed(second, await begun(second))).toBe('ok');
   });
 });
 
