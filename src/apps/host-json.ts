@@ -4,6 +4,13 @@ import { type HostResult, mayHaveRun } from '../domain/runs/host-result.js';
 import { exitOf, statusOf } from '../domain/runs/host-words.js';
 import type { HostProgress } from '../domain/runs/progress.js';
 
+/** Since when an agent that answered lacks a revocation, seconds since 1970; absent: it lacks none. */
+export const pendingJson = ({
+  revocationsPendingSince: since,
+}: {
+  readonly revocationsPendingSince?: number | undefined;
+}) => (since === undefined ? {} : { revocations_pending_since: Math.floor(since / 1000) });
+
 /** What JSON says of every host, in whatever form. */
 function common(result: HostProgress) {
   const { state, stdoutBytes, stderrBytes, truncated, leftBehind, failure, fetchError } = result;
@@ -15,6 +22,7 @@ function common(result: HostProgress) {
     ...(leftBehind && { left_behind: { ...leftBehind, pids: [...leftBehind.pids] } }),
     ...(failure && { failure: failureJson(failure, result) }),
     ...(fetchError !== undefined && { fetch_error: fetchError }),
+    ...pendingJson(result),
   };
 }
 

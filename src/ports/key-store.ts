@@ -22,9 +22,11 @@ export type KeyStoreItem =
   | 'agent-key'
   | 'agent-certificate'
   | 'trusted-dispatchers'
-  /** Certificates of dispatchers that an agent trusts or trusted, PEM blocks: their keys judge successions. */
+  /** Certificates of trusted dispatchers that sign their requests, PEM blocks: their keys judge successions. */
   | 'dispatcher-certificates'
-  /** Ids of dispatchers that have signed a request, one a line: signatures are required of them. */
+  /** Which trusted serial brought which, lines `<serial> <brought by serial>`. */
+  | 'trust-origins'
+  /** Ids of dispatchers that had signed a request, one a line. Version 0.1 wrote it; it is read, and removed with the next change. */
   | 'signing-dispatchers'
   /** Revocation lists that an agent holds, one PEM block a CA. */
   | 'agent-revocation-lists'

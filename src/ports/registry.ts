@@ -48,7 +48,9 @@ export interface AgentChange {
  * The agents that this dispatcher knows.
  *
  * Contract: names are keys, compared as given (callers pass lower case); each call is one transaction, seen whole by
- * other processes or not at all; Ok means that it survives a power cut. Lists are sorted by name.
+ * other processes or not at all; Ok means that it survives a power cut. Lists are sorted by name. A key that is banned
+ * (`Revocations.banOf`) is `key_banned` wherever a pin is written; the certificate of a pin that goes is kept for `Revocations.issued`.
+ * A registry without access to these leaves both out: the dispatcher then refuses such a key when it is met.
  */
 export interface Registry {
   /** Every agent. */
@@ -63,7 +65,7 @@ export interface Registry {
    * has pinned, and a registered name without `replace`, is `agent_exists` with the name that has it. Version 1 for a name
    * that ever paired by version 2, under that name or before it was renamed or removed, is `downgrade_refused`.
    */
-  enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists' | 'downgrade_refused'>;
+  enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists' | 'downgrade_refused' | 'key_banned'>;
   /**
    * Adds agents without a pin, all or none; a name that is registered, or was before it was renamed or removed, is left out.
    * Returns the names that were added.
@@ -78,7 +80,7 @@ export interface Registry {
   pin(
     name: string,
     pin: Omit<KeyPin, 'state' | 'endpoint' | 'renewal'>,
-  ): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
+  ): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists' | 'key_banned'>;
   /**
    * The key was seen: its pin becomes `active` in place of the one that was. One that came of a pairing takes its endpoint
    * and its standing along, the agent counts as paired when it was issued, and every other pin of the name goes; beside one
@@ -89,8 +91,12 @@ export interface Registry {
   /**
    * Adds the pin of a renewed certificate as `issued` (`renewal` is set), in place of an `issued` one of an earlier
    * renewal; the pin of a pairing stays. It never lapses. The key may be the one that is active: then a certificate follows another.
+   * Where the key that is active is banned, that is `key_banned` as well.
    */
-  renew(name: string, pin: Omit<KeyPin, 'state'>): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists'>;
+  renew(
+    name: string,
+    pin: Omit<KeyPin, 'state'>,
+  ): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists' | 'key_banned'>;
   /**
    * Notes what the agent has acknowledged, or that it answered; see `withChange`. Cheap enough for every contact:
    * `lastContact` may lag by a minute, and a change that says nothing else new is not written.

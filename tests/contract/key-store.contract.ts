@@ -31,6 +31,7 @@ const everyItem: Record<KeyStoreItem, true> = {
   'trusted-dispatchers': true,
   'dispatcher-certificates': true,
   'signing-dispatchers': true,
+  'trust-origins': true,
   'agent-revocation-lists': true,
   'revoked-serials': true,
   'refused-serials': true,

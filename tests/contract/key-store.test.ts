@@ -32,6 +32,7 @@ keyStoreContract('files, in a configuration and a state directory', async () => 
         'trusted-dispatchers': join(home, 'state', 'ctrl-exec-dispatchers'),
         'dispatcher-certificates': join(home, 'state', 'dispatcher-certificates.pem'),
         'signing-dispatchers': join(home, 'state', 'signing-dispatchers'),
+        'trust-origins': join(home, 'state', 'trust-origins'),
         'agent-revocation-lists': join(home, 'state', 'crl.pem'),
         'revoked-serials': join(home, 'revoked-serials'),
         'refused-serials': join(home, 'state', 'refused-serials'),

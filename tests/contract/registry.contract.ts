@@ -1,8 +1,11 @@
 import fc from 'fast-check';
+import type { Result } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
+import type { CtrlExecError } from '../../src/domain/core/errors.js';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/trust/agent-record.js';
 import { type AgentStanding, newStanding } from '../../src/domain/trust/agent-standing.js';
 import type { Adoption, Enrolment, Registry } from '../../src/ports/registry.js';
+import type { Revocations } from '../../src/ports/revocations.js';
 import { failure, value } from './result.js';
 
 const key = (digit: string): string => digit.repeat(64);
@@ -44,12 +47,32 @@ const kinds = (record: AgentRecord | undefined) =>
 
 const { state: _, ...certificate } = pin(key('b'), { serial: '2e', issuedAt: 1_800_000_000_000 });
 
-/** What holds for every `Registry`. `open` gives an empty registry; `openTwo` two empty ones that hold the same. */
+const adoption = (name: string, change: Partial<Adoption> = {}): Adoption => ({
+  name,
+  endpoint: endpoint(`${name}.example.org`),
+  tags: { env: 'prod' },
+  standing: newStanding(['02']),
+  pairedAt: 1_600_000_000_000,
+  ...change,
+});
+
+/** A registry, and the revocations that it knows of. */
+export interface RegistryWithRevocations {
+  readonly registry: Registry;
+  readonly revocations: Revocations;
+}
+
+/**
+ * What holds for every `Registry`. `open` gives an empty registry; `openTwo` two empty ones that hold the same; `openBoth` one
+ * together with its revocations: left out for a registry that has no access to these.
+ */
 export function registryContract(
   adapter: string,
   open: () => Registry | Promise<Registry>,
   openTwo: () => Promise<readonly [Registry, Registry]>,
+  openBoth?: () => Promise<RegistryWithRevocations>,
 ): void {
+  if (openBoth) withRevocationsContract(adapter, openBoth);
   describe(`registry: ${adapter}`, () => {
     /** With `web-01` active under key a. */
     const withAgent = async (change: Partial<Enrolment> = {}): Promise<Registry> => {
@@ -645,14 +668,6 @@ export function registryContract(
       expect((await registry.enrol(enrolment('web-02', key('a')))).isOk()).toBe(true);
     });
 
-    const adoption = (name: string, change: Partial<Adoption> = {}): Adoption => ({
-      name,
-      endpoint: endpoint(`${name}.example.org`),
-      tags: { env: 'prod' },
-      standing: newStanding(['02']),
-      pairedAt: 1_600_000_000_000,
-      ...change,
-    });
     const { state: __, ...firstPin } = pin(key('c'), { serial: '05' });
 
     it('adopted agents have no pin, and are listed and found; those that are registered stay as they are', async () => {
@@ -773,6 +788,82 @@ export function registryContract(
         endpoint: endpoint('web-01.example.org'),
         standing: newStanding(['d1', 'd2']),
       });
+    });
+  });
+}
+
+function withRevocationsContract(adapter: string, open: () => Promise<RegistryWithRevocations>): void {
+  describe(`registry with revocations: ${adapter}`, () => {
+    const banning = async ({ revocations }: RegistryWithRevocations, spkiSha256: string) =>
+      value(await revocations.revoke({ entries: [], keys: [{ spkiSha256, name: 'web-01', bannedAt: 1 }] }));
+    const refusal = (result: Result<AgentRecord, CtrlExecError>): CtrlExecError => failure(result);
+    const banned = { code: 'key_banned', spkiSha256: key('a'), name: 'web-01' };
+
+    it('a banned key is pinned for nobody, whatever the way, until its ban is lifted', async () => {
+      const stores = await open();
+      const { registry, revocations } = stores;
+      value(await registry.enrol(enrolment('web-02', key('c'))));
+      value(await registry.activate('web-02', key('c')));
+      value(await registry.adopt([adoption('web-03')]));
+      await banning(stores, key('a'));
+      const ways = {
+        'a pairing': () => registry.enrol(enrolment('web-01', key('a'))),
+        'a pairing by version 1': () => registry.enrol(enrolment('web-01', key('a'), { pairing: 'v1' })),
+        'in place of another key': () => registry.enrol(enrolment('web-02', key('a'), { replace: true })),
+        'a renewal': () => registry.renew('web-02', pin(key('a'), { serial: '3d' })),
+        'the first pin': () => registry.pin('web-03', pin(key('a'), { serial: '3d' })),
+      };
+      for (const [way, write] of Object.entries(ways))
+        expect({ way, ...refusal(await write()) }).toMatchObject({ way, ...banned });
+      expect(value(await registry.findByKey(key('a')))).toBeUndefined();
+      value(await revocations.unban(key('a')));
+      value(await registry.pin('web-03', pin(key('a'), { serial: '3d' })));
+    });
+
+    it('an agent whose key is banned is not renewed, also with a fresh key', async () => {
+      const stores = await open();
+      const { registry } = stores;
+      value(await registry.enrol(enrolment('web-01', key('a'))));
+      value(await registry.activate('web-01', key('a')));
+      await banning(stores, key('a'));
+      expect(failure(await registry.renew('web-01', pin(key('b'), { serial: '2e' })))).toMatchObject(banned);
+    });
+
+    it('the certificates of pins that are gone are kept under the name of their agent', async () => {
+      const { registry, revocations } = await open();
+      const issued = async (name: string) =>
+        value(await revocations.issued({ name })).map(({ serial, spkiSha256 }) => [serial, spkiSha256[0]]);
+      value(await registry.enrol(enrolment('web-01', key('a'))));
+      value(await registry.activate('web-01', key('a')));
+      value(await registry.renew('web-01', pin(key('b'), { serial: '2e' })));
+      expect(await issued('web-01')).toEqual([]);
+      value(await registry.activate('web-01', key('b')));
+      expect(await issued('web-01')).toEqual([['1f', 'a']]);
+      value(
+        await registry.enrol(
+          enrolment('web-01', key('c'), { pin: pin(key('c'), { serial: '3d' }), replace: true }),
+        ),
+      );
+      value(await registry.activate('web-01', key('c')));
+      value(await registry.update('web-01', { name: 'web-02' }));
+      expect(await issued('web-01')).toEqual([]);
+      expect(await issued('web-02')).toEqual([
+        ['1f', 'a'],
+        ['2e', 'b'],
+      ]);
+      value(await registry.remove('web-02'));
+      expect(await issued('web-02')).toEqual([
+        ['1f', 'a'],
+        ['2e', 'b'],
+        ['3d', 'c'],
+      ]);
+      value(
+        await registry.enrol(
+          enrolment('web-09', key('d'), { pin: pin(key('d'), { serial: '4c', issuedAt: 1 }) }),
+        ),
+      );
+      value(await registry.dropStaleEnrolments(2));
+      expect(await issued('web-09')).toEqual([['4c', 'd']]);
     });
   });
 }

@@ -31,6 +31,7 @@ export function everyCode(error: CtrlExecError): string {
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':
+    case 'key_banned':
     case 'listen_failed':
     case 'locked':
     case 'lost':
@@ -93,6 +94,7 @@ export function oneMissing(error: CtrlExecError): string {
     case 'identity_exists':
     case 'identity_missing':
     case 'invalid_argument':
+    case 'key_banned':
     case 'listen_failed':
     case 'lost':
     case 'not_allowlisted':

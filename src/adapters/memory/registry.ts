@@ -2,7 +2,9 @@ import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 import { worthKeeping } from '../../domain/trust/agent-standing.js';
+import { keyBanned } from '../../domain/trust/banned-key.js';
 import type { Enrolment, Registry } from '../../ports/registry.js';
+import { type KnownKeys, noKnownKeys } from './revocations.js';
 
 /** What the pin of a pairing brings along when it becomes active. */
 type Brought = Pick<Enrolment, 'pairing' | 'standing'>;
@@ -65,13 +67,20 @@ const withPairing = (
 });
 
 /** The agents, for as long as the process lives. */
-export const memoryRegistry = (): Registry => {
+export const memoryRegistry = ({ banned, issued }: KnownKeys = noKnownKeys()): Registry => {
   const agents = new Map<string, Entry>();
   /** Names that were registered, and how they had paired at last. */
   const former = new Map<string, 'v1' | 'v2'>();
   const remember = ({ name, pairing }: AgentRecord) => {
     // Never back to v1.
     former.set(name, former.get(name) === 'v2' ? 'v2' : pairing);
+  };
+  /** The certificates of pins that go are kept. */
+  const keepPins = (before: AgentRecord | undefined, after: readonly KeyPin[]) => {
+    if (before === undefined) return;
+    for (const { serial, spkiSha256, notAfter } of before.pins)
+      if (!after.some((pin) => pin.serial === serial))
+        issued.set(serial, { serial, name: before.name, spkiSha256, notAfter });
   };
 
   const records = (): AgentRecord[] =>
@@ -82,12 +91,20 @@ export const memoryRegistry = (): Registry => {
 
   // Copies both ways: nobody else changes what is kept.
   const keep = (record: AgentRecord, { pairing, standing }: Brought): AgentRecord => {
+    keepPins(agents.get(record.name)?.record, record.pins);
     agents.set(record.name, structuredClone({ record, brought: { pairing, standing } }));
     return structuredClone(record);
   };
 
-  /** The other name that the key answers for. */
-  const otherHolder = (name: string, spkiSha256: string) => {
+  const ban = (spkiSha256: string) => {
+    const known = banned.get(spkiSha256);
+    return known && keyBanned(known);
+  };
+
+  /** Why a key cannot be pinned for a name: it is banned, or answers for another one. */
+  const notFree = (name: string, spkiSha256: string) => {
+    const refused = ban(spkiSha256);
+    if (refused) return refused;
     const holder = withKey(spkiSha256)?.name;
     return holder === undefined || holder === name
       ? undefined
@@ -103,7 +120,7 @@ export const memoryRegistry = (): Registry => {
 
     enrol: (enrolment) => {
       const { name, pin, replace } = enrolment;
-      const taken = otherHolder(name, pin.spkiSha256);
+      const taken = notFree(name, pin.spkiSha256);
       if (taken) return errAsync(taken);
       const existing = agents.get(name)?.record;
       if (enrolment.pairing === 'v1' && (existing?.pairing === 'v2' || former.get(name) === 'v2'))
@@ -129,7 +146,7 @@ export const memoryRegistry = (): Registry => {
     pin: (name, { spkiSha256, serial, notAfter, issuedAt }) => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
-      const taken = otherHolder(name, spkiSha256);
+      const taken = notFree(name, spkiSha256);
       if (taken) return errAsync(taken);
       const { record, brought } = entry;
       const present = record.pins.find(active);
@@ -155,9 +172,10 @@ export const memoryRegistry = (): Registry => {
     renew: (name, pin) => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
-      const taken = otherHolder(name, pin.spkiSha256);
-      if (taken) return errAsync(taken);
       const { record, brought } = entry;
+      const current = record.pins.find(active);
+      const taken = (current && ban(current.spkiSha256)) ?? notFree(name, pin.spkiSha256);
+      if (taken) return errAsync(taken);
       const renewal: KeyPin = { ...issuedPin(pin), renewal: true };
       const pins = [...record.pins.filter(active), renewal, ...record.pins.filter(paired)];
       return okAsync(keep({ ...record, pins }, brought));
@@ -180,6 +198,7 @@ export const memoryRegistry = (): Registry => {
         if (stale.length === 0) continue;
         dropped.push(...stale.map((pin) => ({ name: record.name, pin })));
         const pins = record.pins.filter((pin) => !stale.includes(pin));
+        keepPins(record, pins);
         if (pins.length === 0 && !record.adopted) agents.delete(record.name);
         else keep({ ...record, pins }, record);
       }
@@ -193,7 +212,11 @@ export const memoryRegistry = (): Registry => {
         return errAsync(failure('agent_exists', `"${to}" is already registered`, { name: to }));
       const { record, brought } = entry;
       agents.delete(name);
-      if (to !== name) remember(record);
+      if (to !== name) {
+        remember(record);
+        for (const one of issued.values())
+          if (one.name === name) issued.set(one.serial, { ...one, name: to });
+      }
       const changed = {
         name: to,
         endpoint: { ...record.endpoint, ...endpoint },
@@ -207,6 +230,7 @@ export const memoryRegistry = (): Registry => {
       const entry = agents.get(name);
       if (entry === undefined) return errAsync(unknownAgent(name));
       agents.delete(name);
+      keepPins(entry.record, []);
       remember(entry.record);
       return okAsync(entry.record);
     },

@@ -1,27 +1,114 @@
-import { okAsync } from 'neverthrow';
+import { errAsync, okAsync } from 'neverthrow';
+import { failure } from '../../domain/core/errors.js';
+import type { BannedKey } from '../../domain/trust/banned-key.js';
+import { type IssuedCertificate, keptAfterExpiry } from '../../domain/trust/issued-certificate.js';
+import { maxRevoked } from '../../domain/trust/revocation-list.js';
 import type { Revocation, Revocations } from '../../ports/revocations.js';
+import type { RunStore } from '../../ports/run-store.js';
+
+/** What the registry and the revocations both know. */
+export interface KnownKeys {
+  readonly banned: Map<string, BannedKey>;
+  /** Certificates without a pin, by serial. */
+  readonly issued: Map<string, IssuedCertificate>;
+}
+
+export const noKnownKeys = (): KnownKeys => ({ banned: new Map(), issued: new Map() });
+
+interface Kept {
+  readonly revocation: Revocation;
+  readonly revision: number;
+}
+
+const bySerial = (a: { serial: string }, b: { serial: string }) => (a.serial < b.serial ? -1 : 1);
+
+const tooLarge = () =>
+  failure('too_large', `nothing was revoked: a revocation list holds at most ${maxRevoked} certificates`, {
+    what: 'revocations',
+    limit: maxRevoked,
+  });
 
 /** What was revoked, for as long as the process lives. */
-export const memoryRevocations = (): Revocations => {
-  const revoked = new Map<string, Revocation>();
+export const memoryRevocations = (
+  { banned, issued }: KnownKeys = noKnownKeys(),
+  runStore?: Pick<RunStore, 'release'>,
+): Revocations => {
+  let revoked: ReadonlyMap<string, Kept> = new Map();
   let revision = 0;
+
+  const withNew = (entries: readonly Revocation[], at: number) => {
+    const next = new Map(revoked);
+    for (const { serial, name, revokedAt, notAfter } of entries)
+      if (!next.has(serial)) {
+        const known = notAfter !== undefined && { notAfter };
+        next.set(serial, { revocation: { serial, name, revokedAt, ...known }, revision: at });
+      }
+    return { next, added: next.size - revoked.size };
+  };
+
+  const add: Revocations['add'] = (entries) => {
+    const { next, added } = withNew(entries, revision + 1);
+    if (added === 0) return okAsync({ revision });
+    const before = (entries[0]?.revokedAt ?? 0) - keptAfterExpiry;
+    for (const [serial, { revocation }] of next)
+      if ((revocation.notAfter ?? before) < before && revocation.revokedAt < before) next.delete(serial);
+    if (next.size > maxRevoked) return errAsync(tooLarge());
+    for (const [serial, { notAfter }] of issued) if (notAfter < before) issued.delete(serial);
+    revoked = next;
+    revision += 1;
+    return okAsync({ revision });
+  };
+
   return {
     current: () => {
-      const entries = [...revoked.values()].sort((a, b) => (a.serial < b.serial ? -1 : 1));
+      const entries = [...revoked.values()].map(({ revocation }) => revocation).sort(bySerial);
       return okAsync({ revision, entries: structuredClone(entries) });
     },
     revision: () => okAsync(revision),
     has: (serial) => okAsync(revoked.has(serial)),
-    raise: (to) => {
-      revision = Math.max(revision, to);
-      return okAsync({ revision });
+    missingSince: (number) => {
+      const missing = [...revoked.values()].filter((kept) => kept.revision > number);
+      const times = missing.map(({ revocation }) => revocation.revokedAt);
+      return okAsync(times.length === 0 ? undefined : Math.min(...times));
     },
-    add: (entries) => {
-      const before = revoked.size;
-      for (const { serial, name, revokedAt } of entries)
-        if (!revoked.has(serial)) revoked.set(serial, { serial, name, revokedAt });
-      if (revoked.size > before) revision += 1;
-      return okAsync({ revision });
+    add,
+    revoke: ({ entries, keys, host }) =>
+      add(entries).andThen((added) => {
+        for (const key of keys) if (!banned.has(key.spkiSha256)) banned.set(key.spkiSha256, { ...key });
+        return host === undefined || runStore === undefined
+          ? okAsync(added)
+          : runStore.release(host, undefined, entries[0]?.revokedAt ?? 0).map(() => added);
+      }),
+    merge: (number, entries) => {
+      const merged = Math.max(revision, number) + 1;
+      const { next, added } = withNew(entries, merged);
+      if (added === 0 && number <= revision) return okAsync({ revision, added });
+      if (next.size > maxRevoked) return errAsync(tooLarge());
+      revoked = next;
+      revision = merged;
+      return okAsync({ revision, added });
+    },
+    bannedKeys: () => {
+      const keys = [...banned.values()].sort(
+        (a, b) => a.bannedAt - b.bannedAt || (a.spkiSha256 < b.spkiSha256 ? -1 : 1),
+      );
+      return okAsync(structuredClone(keys));
+    },
+    banOf: (spkiSha256) => okAsync(structuredClone(banned.get(spkiSha256))),
+    unban: (spkiSha256) => {
+      const ban = banned.get(spkiSha256);
+      banned.delete(spkiSha256);
+      return okAsync(ban);
+    },
+    remember: (certificate) => {
+      issued.set(certificate.serial, { ...certificate });
+      return okAsync(undefined);
+    },
+    issued: (of) => {
+      const wanted = [...issued.values()].filter((one) =>
+        'serial' in of ? one.serial === of.serial : one.name === of.name,
+      );
+      return okAsync(structuredClone(wanted).sort(bySerial));
     },
   };
 };

@@ -13,6 +13,7 @@ import type { PairingStatusOptions } from './commands/checks.js';
 import type { ImportStateOptions } from './commands/import-state.js';
 import type { PullCommandOptions } from './commands/pull.js';
 import type { RequestPairingOptions } from './commands/request-pairing.js';
+import type { TrustCommandOptions } from './commands/trust.js';
 
 interface Place {
   readonly home?: string | undefined;
@@ -117,6 +118,16 @@ cli
   .option('--wait <seconds>', 'wait for a pairing in the background to end', wholeNumber(1, 604_800))
   .action((options: PairingStatusOptions) =>
     withAgent(async (agent) => (await import('./commands/checks.js')).pairingStatus(agent, options)),
+  );
+
+cli
+  .command('trust')
+  .description('the dispatcher serials that this host trusts; or change one of them')
+  .option('--keep <serial>', 'make it your own: it stays when the serial that brought it is revoked')
+  .option('--unsigned <serial>', 'accept it without a signature again: it is a legacy dispatcher again')
+  .option('--json', 'print JSON')
+  .action((options: TrustCommandOptions) =>
+    withAgent(async (agent) => (await import('./commands/trust.js')).trust(agent, options)),
   );
 
 cli

@@ -11,6 +11,7 @@ import type { ApiMetrics } from './metrics/metrics.js';
 import { scrape } from './metrics/scrape.js';
 import { createApiRouter } from './router.js';
 import { endsWithConnection } from './serve/broken-connections.js';
+import { lookEveryMinute } from './serve/every-minute.js';
 import { defaultGateLimits, type GateLimits, gate } from './serve/gate.js';
 import { defaultLimits, type ServerLimits } from './serve/limits.js';
 import { keepMaintained } from './serve/maintenance.js';
@@ -18,7 +19,6 @@ import { type ListenOptions, type ListenPlace, listenPlaces } from './serve/plac
 import { headerLines, noRebinding, requestRate, securityHeaders } from './serve/protection.js';
 import { requestsUnderWay } from './serve/requests.js';
 import { type ListeningServer, listenAt } from './serve/server.js';
-import { keepSettled } from './serve/settling.js';
 import { type ApiState, loadState, needsRestart } from './serve/states.js';
 
 /** What the API is made of. */
@@ -133,7 +133,7 @@ export async function startApi(
     events,
     maintained: metrics.maintained,
   });
-  const stopSettling = keepSettled({ dispatcher: () => current.dispatcher, events });
+  const stopLooking = lookEveryMinute({ dispatcher: () => current.dispatcher, events });
 
   /** Those that were replaced, until the last request that may use them has ended. */
   const retiring = new Set<Dispatcher>();
@@ -172,7 +172,7 @@ export async function startApi(
     for (const server of servers) server.stopListening();
     ending.abort();
     maintaining.stop();
-    stopSettling();
+    stopLooking();
     const dispatchers = () => [current.dispatcher, ...retiring];
     const finished = async () => {
       await requests.settled();

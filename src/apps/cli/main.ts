@@ -324,7 +324,11 @@ cli
 governed(cli.command('rotate-cert'))
   .description("replace this dispatcher's key and certificate; agents are told first")
   .option('--force', 'switch although agents that answer refused the next certificate')
-  .action((options: GovernedOptions & { force?: boolean }) =>
+  .option(
+    '--compromised',
+    'its key was stolen: switch at once, revoke every other certificate of this dispatcher, and tell every agent',
+  )
+  .action((options: GovernedOptions & { force?: boolean; compromised?: boolean }) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/lifecycle.js')).rotateCert(dispatcher, options),
     ),
@@ -362,11 +366,20 @@ cli
   );
 
 governed(cli.command('revoke'))
-  .description('revoke the certificates of an agent, or one by its serial, everywhere')
+  .description('revoke the certificates of an agent, or one by its serial, everywhere, and ban their keys')
   .argument('<name-or-serial>')
   .action((nameOrSerial: string, options: GovernedOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/lifecycle.js')).revoke(dispatcher, nameOrSerial, options),
+    ),
+  );
+
+governed(cli.command('unban'))
+  .description('let a key that was revoked be paired again; without a key, list those that are banned')
+  .argument('[key]')
+  .action((key: string | undefined, options: GovernedOptions) =>
+    withDispatcher(async (dispatcher) =>
+      (await import('./commands/lifecycle.js')).unban(dispatcher, key, options),
     ),
   );
 

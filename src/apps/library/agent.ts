@@ -39,6 +39,7 @@ export type { AgentImportOptions } from '../../sdk/agent/migrate/import-state.js
 export type { Paired, PairingCode, PairingOptions, PairingTrust } from '../../sdk/agent/pairing/options.js';
 export type { PairingReport } from '../../sdk/agent/pairing/report.js';
 export type { ServeOptions, ServingAgent } from '../../sdk/agent/serve.js';
+export type { TrustedSerial } from '../../sdk/agent/trust/trusted-serials.js';
 export type { PullPorts } from '../../sdk/deploy/pull/context.js';
 export type { PullEnd } from '../../sdk/deploy/pull/loop.js';
 export type { PullAgent, PullRunOptions } from '../../sdk/deploy/pull-agent.js';

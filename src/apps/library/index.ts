@@ -30,11 +30,17 @@ export type { HostCounts, RunOutcome, RunSummary } from '../../domain/runs/summa
 export type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 export type { AgentStanding, SerialState } from '../../domain/trust/agent-standing.js';
+export type { BannedKey } from '../../domain/trust/banned-key.js';
 export type { KeyType } from '../../domain/trust/certificate.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Revocation } from '../../ports/revocations.js';
 export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
-export type { Dispatcher, Governed, RotateOptions } from '../../sdk/dispatcher/dispatcher.js';
+export type {
+  Dispatcher,
+  Governed,
+  RotateIdentityOptions,
+  RotateOptions,
+} from '../../sdk/dispatcher/dispatcher.js';
 export type { Asked, Asking } from '../../sdk/dispatcher/fleet/ask.js';
 export type { Caller, Question } from '../../sdk/dispatcher/fleet/authorise.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/fleet/discovery.js';
@@ -63,9 +69,10 @@ export type {
   Dated,
 } from '../../sdk/dispatcher/trust/certificates.js';
 export type { MaintainOptions, Maintenance } from '../../sdk/dispatcher/trust/maintain.js';
+export type { OfferedRevocations, Untold } from '../../sdk/dispatcher/trust/pending-revocations.js';
 export type { Renewal } from '../../sdk/dispatcher/trust/renewal.js';
 export type { Revoked } from '../../sdk/dispatcher/trust/revoke.js';
-export type { AgentSerials, Rotation, SerialStatus, Untold } from '../../sdk/dispatcher/trust/rotation.js';
+export type { AgentSerials, Rotation, SerialStatus } from '../../sdk/dispatcher/trust/rotation.js';
 export type {
   CaSummary,
   DispatcherSummary,

@@ -18,7 +18,9 @@ export type { HookContext, HookOutcome } from '../../domain/runs/auth-hook.js';
 export type { Idempotency, RunRecord } from '../../domain/runs/record.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 export { type AgentStanding, type StandingChange, worthKeeping } from '../../domain/trust/agent-standing.js';
+export type { BannedKey } from '../../domain/trust/banned-key.js';
 export type { Certificate, CertificateProfile, Usage } from '../../domain/trust/certificate.js';
+export type { IssuedCertificate } from '../../domain/trust/issued-certificate.js';
 export type { RevocationList, RevokedCertificate } from '../../domain/trust/revocation-list.js';
 export type {
   AgentRunKey,
@@ -81,7 +83,7 @@ export type { Random } from '../../ports/random.js';
 export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
-export type { Revocation, Revocations } from '../../ports/revocations.js';
+export type { Revocation, Revocations, Revoking } from '../../ports/revocations.js';
 export type {
   HostStart,
   PurgeLimits,

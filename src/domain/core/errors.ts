@@ -45,6 +45,8 @@ export interface ErrorFields {
   agent_unknown: { name: string };
   /** The name, or the key, belongs to the agent `name` already. */
   agent_exists: { name: string };
+  /** A person has revoked this key, which was the one of the agent `name`: it is pinned for nobody until `unban`. */
+  key_banned: { spkiSha256: string; name: string };
   /** Pairing version 1 for a name that paired by version 2 before. */
   downgrade_refused: { name: string };
   /** An agent whose key is not known yet answers with a certificate that does not name it. `found`: who it says it is. Nothing was sent. */

@@ -108,6 +108,14 @@ interface DispatcherEvents {
   'rotation-retired': { serial: string; stale: number };
   /** Certificates were revoked, and no agent that holds revocation list `number` accepts them. @remarks Nothing: agents that cannot be reached get the list at the next contact. */
   revoked: { serials: string; host: string | undefined; number: number };
+  /** An agent held a revocation list of this dispatcher with more on it, or with a higher number: this state was restored from a backup. What is on it was taken over; `added` entries were not known here. @remarks Nothing: the next list has all of it. If no backup was restored, find out who else uses the CA and the id of this dispatcher. */
+  'revocations-merged': { host: string; held: number; added: number; number: number };
+  /** Agents have not acknowledged the newest revocation list: they may accept what was revoked. `hosts` names ten of them. @remarks See that these hosts can be reached: the list is offered at every contact, and once a minute while the API runs. `ctrl-exec serial-status` shows who is left. */
+  'revocations-pending': { agents: number; hosts: string; number: number };
+  /** The ban of a key was lifted: it may be paired again. Certificates that were revoked stay so. @remarks Nothing. */
+  'key-unbanned': { key: string; name: string };
+  /** An agent goes on trusting a former serial of this dispatcher, because it did not accept the proof that the present one follows it. @remarks Nothing while nobody else has its key. Otherwise revoke the serial. */
+  'serial-kept': { host: string; serial: string; reason: string };
   /** A further CA was made; agents are told of it, then certificates are issued by it. @remarks Run `ctrl-exec maintain` regularly until `ca-retired`. */
   'ca-succeeded': { serial: string; fingerprint: string };
   /** The CA before the present one is not accepted any more. @remarks Nothing. */
@@ -170,14 +178,16 @@ interface AgentEvents {
   'request-unverified': { ip: string; path: string; dispatcher: string; refused: string; reason: string };
   /** A run was asked for a second time under the same request id, and not run again: the answer of before was given, or that it still runs; or (`state` void) it came after its dispatcher had settled that it was not begun. @remarks One is a repetition by the network or a person. Many are a dispatcher that reuses its ids. */
   'run-repeated': { script: string; reqid: string; dispatcher: string; ip: string; state: string };
-  /** A dispatcher announced its next certificate, which is trusted from now on. @remarks Nothing. */
-  'serial-trusted': { dispatcher: string; serial: string; ip: string };
+  /** A dispatcher announced its next certificate, which is trusted from now on; serial `by` asked for it. @remarks Nothing. */
+  'serial-trusted': { dispatcher: string; serial: string; by: string; ip: string };
+  /** Another dispatcher (`claimed`) had claimed this serial without a certificate, and the dispatcher whose certificate it is has proved that now. The claim is gone. @remarks Somebody has the key of `claimed`, or made a mistake there. If you did not: find out which of its serials brought the claim (`serial-trusted` in this log), and revoke that. */
+  'serial-claim-replaced': { dispatcher: string; serial: string; claimed: string; ip: string };
   /** A dispatcher came with a certificate that was not known here, and proved by a chain of `steps` that it follows one that was trusted. @remarks Nothing: this host was away while the dispatcher changed its key. */
   'succession-accepted': { dispatcher: string; serial: string; steps: number; ip: string };
   /** A dispatcher wanted to follow a trusted one without proof. @remarks Find out who has a certificate of the CA. */
   'succession-refused': { serial: string; ip: string; reason: string };
-  /** A dispatcher's former certificate is not trusted any more. @remarks Nothing. */
-  'serial-retired': { dispatcher: string; serial: string; ip: string };
+  /** A dispatcher's former certificate is not trusted any more; serial `by`, which replaces it, asked for that. @remarks Nothing. */
+  'serial-retired': { dispatcher: string; serial: string; by: string; ip: string };
   /** This host has a new certificate, in force at once. @remarks Nothing. */
   'certificate-renewed': { dispatcher: string; serial: string; was: string; until: string };
   /** A renewal, a revocation list or a set of CAs from a dispatcher was not taken. @remarks `reason` says what was wrong with it; the dispatcher tries again at its next maintenance. */

@@ -51,8 +51,21 @@ export function agentName(text: string, field = 'name'): Named {
   return named(text, pattern, field, 'host name', expected).map((name) => name.toLowerCase());
 }
 
-/** The id of a dispatcher (wire-protocol 1.4): `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, case kept. */
+/**
+ * Stands for the id of a dispatcher that is trusted by its serial alone: the file of a 0.8 agent (`ctrl-exec-serial`) holds one
+ * serial and no id. No dispatcher may have this name.
+ */
+export const legacyDispatcherId = 'legacy';
+
+/** The id of a dispatcher (wire-protocol 1.4): `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, case kept, and not `legacy`. */
 export function dispatcherId(text: string, field = 'dispatcher_id'): Named {
+  // defence: no-dispatcher-is-named-legacy
+  if (text === legacyDispatcherId) {
+    const reason = `expected another id than "${legacyDispatcherId}", which stands for dispatchers that have none`;
+    return err(
+      failure('invalid_argument', `"${text}" cannot be a dispatcher id: ${reason}`, { field, reason }),
+    );
+  }
   const expected = 'at most 64 letters, digits, ".", "_" or "-", beginning with a letter or digit';
   return named(text, /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, field, 'dispatcher id', expected);
 }
@@ -61,7 +74,7 @@ export function dispatcherId(text: string, field = 'dispatcher_id'): Named {
 export function dispatcherIdFromHostName(hostName: string): string {
   const usable = hostName.slice(0, 255).replace(/[^A-Za-z0-9._-]/g, '-');
   const id = usable.replace(/^[._-]+/, '').slice(0, 64);
-  return id === '' ? 'dispatcher' : id;
+  return id === '' || id === legacyDispatcherId ? 'dispatcher' : id;
 }
 
 /** The name of a script in an allowlist: `^[A-Za-z0-9_-]+$`, at most 255. */

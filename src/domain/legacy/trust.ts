@@ -1,17 +1,19 @@
+import { legacyDispatcherId } from '../core/names.js';
 import { canonicalSerial } from '../trust/serial.js';
-import {
-  addTrust,
-  legacyDispatcherId,
-  parseTrust,
-  type Trust,
-  type TrustEntry,
-} from '../trust/trusted-dispatchers.js';
+import { parseTrust, type Trust } from '../trust/trusted-dispatchers.js';
 import { otherReading } from './serial.js';
+
+/** A serial, canonical, and the other one that may be meant. */
+interface DoubtfulSerial {
+  readonly serial: string;
+  readonly dispatcherId: string;
+  readonly other: string;
+}
 
 /** What the trust file of another installation says. */
 export interface LegacyTrust extends Trust {
   /** Serials that may stand for another certificate than the one whose serial they are; see `otherReading`. */
-  readonly doubtful: readonly { readonly entry: TrustEntry; readonly other: string }[];
+  readonly doubtful: readonly DoubtfulSerial[];
 }
 
 /**
@@ -19,17 +21,17 @@ export interface LegacyTrust extends Trust {
  * @param certain canonical serial of a dispatcher's certificate, as a person has read it there: decides where two may be meant
  */
 export function parseLegacyTrust(text: string, certain?: string): LegacyTrust {
-  const { entries, warnings } = parseTrust(text);
-  let trusted: readonly TrustEntry[] = [];
-  const doubtful: { entry: TrustEntry; other: string }[] = [];
-  for (const entry of entries) {
-    const other = otherReading(entry.serial);
-    const meant = other !== undefined && other === certain ? { ...entry, serial: other } : entry;
-    trusted = addTrust(trusted, meant);
-    if (other !== undefined && ![entry.serial, other].includes(certain ?? ''))
-      doubtful.push({ entry, other });
+  const { lines, warnings } = parseTrust(text);
+  const trusted = new Map<string, string>();
+  const doubtful: DoubtfulSerial[] = [];
+  for (const [serial, dispatcherId] of lines) {
+    const other = otherReading(serial);
+    const meant = other !== undefined && other === certain ? other : serial;
+    if (!trusted.has(meant)) trusted.set(meant, dispatcherId);
+    if (other !== undefined && ![serial, other].includes(certain ?? ''))
+      doubtful.push({ serial, dispatcherId, other });
   }
-  return { entries: trusted, warnings, doubtful };
+  return { lines: trusted, warnings, doubtful };
 }
 
 /** Reads `ctrl-exec-serial` (0.8): one serial, whose digits are always hex. */
@@ -37,6 +39,6 @@ export function parseLegacySerial(text: string): LegacyTrust {
   const [first = ''] = text.split('\n', 1);
   const serial = canonicalSerial(first.replace(/\s+/g, ''));
   return serial === undefined
-    ? { entries: [], warnings: ['line 1: it holds no serial, expected hex such as 1a2b'], doubtful: [] }
-    : { entries: [{ serial, dispatcherId: legacyDispatcherId }], warnings: [], doubtful: [] };
+    ? { lines: new Map(), warnings: ['line 1: it holds no serial, expected hex such as 1a2b'], doubtful: [] }
+    : { lines: new Map([[serial, legacyDispatcherId]]), warnings: [], doubtful: [] };
 }

@@ -23,6 +23,9 @@ export const maxPingAnswer = 64 * 1024;
 /** Bytes of a `/capabilities` answer that a dispatcher accepts. */
 export const maxCapabilitiesAnswer = 8 * 1024 * 1024;
 
+/** Bytes of an answer that a dispatcher accepts where a revocation list may be in it. */
+export const maxListAnswer = 8 * 1024 * 1024;
+
 /** Tags and scripts of one agent that are looked at; what is more is left out. */
 const maxTags = 200;
 const maxScripts = 10_000;
@@ -276,6 +279,14 @@ export function readAcknowledgement(status: number, bytes: Uint8Array): Result<v
     return err(violation('"status" is neither "ok" nor "error"'));
   });
 }
+
+/** The revocation list that an agent holds, PEM, where it took another one not because of that. */
+export const readHeldList = (status: number, bytes: Uint8Array): string | undefined =>
+  status === 409
+    ? parseJsonObject(bytes)
+        .map((body) => textOf(body, 'crl_pem'))
+        .unwrapOr(undefined)
+    : undefined;
 
 /** The CSR of a `/renew` answer, PEM. */
 export function readRenewal(status: number, bytes: Uint8Array): Result<string, AnswerFailure> {

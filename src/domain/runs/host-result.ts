@@ -84,6 +84,8 @@ export interface HostResult extends HostOutput {
   readonly failure?: CtrlExecError;
   /** How the agent names itself, when that differs. */
   readonly reportedHostname?: string;
+  /** Of an answer that just came: since when the agent lacks a revocation, epoch milliseconds: it may accept what was revoked. Absent: it lacks none. */
+  readonly revocationsPendingSince?: number;
   /** Round trip in whole milliseconds. */
   readonly rtt: number;
 }

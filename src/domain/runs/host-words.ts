@@ -56,6 +56,8 @@ export interface Submission {
   /** `busy`: the script still runs there. `error`: it was not begun, or nobody knows; `status` asks. */
   readonly status: 'accepted' | 'busy' | 'error';
   readonly error?: string;
+  /** Since when the agent lacks a revocation, epoch milliseconds: it may accept what was revoked. Absent: it lacks none. */
+  readonly revocationsPendingSince?: number;
   /** Round trip in whole milliseconds. */
   readonly rtt: number;
   readonly reqid: string;
@@ -63,8 +65,12 @@ export interface Submission {
 
 /** As an agent said at the submission, as far as that can be told from how it stands now. */
 export function submissionOf(result: HostResult): Submission {
-  const { host, state, error, seenAt, rtt, reqid } = result;
+  const { host, state, error, seenAt, rtt, reqid, revocationsPendingSince: since } = result;
   const accepted = mayHaveRun(result) && (state !== 'unknown' || seenAt !== undefined);
   const said = accepted ? 'accepted' : statusOf(result) === 'busy' ? 'busy' : 'error';
-  return { host, state, status: said, ...(!accepted && error !== undefined && { error }), rtt, reqid };
+  return {
+    ...{ host, state, status: said, rtt, reqid },
+    ...(!accepted && error !== undefined && { error }),
+    ...(since !== undefined && { revocationsPendingSince: since }),
+  };
 }

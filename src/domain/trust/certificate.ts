@@ -1,3 +1,5 @@
+import { dispatcherId, legacyDispatcherId } from '../core/names.js';
+
 /** What this product reads from an X.509 certificate (RFC 5280). */
 export interface Certificate {
   /** One PEM block, ending in a newline. */
@@ -42,8 +44,28 @@ export type CertificateProfile =
 
 export const dispatcherUri = (dispatcherId: string) => `ctrl-exec:dispatcher:${dispatcherId}`;
 /** The id in the URI of a dispatcher; undefined: it is not such a URI. */
-export const dispatcherIdOf = (uri: string): string | undefined =>
-  /^ctrl-exec:dispatcher:([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/.exec(uri)?.[1];
+export const dispatcherIdOf = (uri: string): string | undefined => {
+  const [, id] = /^ctrl-exec:dispatcher:(.*)$/.exec(uri) ?? [];
+  return id === undefined ? undefined : dispatcherId(id).unwrapOr(undefined);
+};
+
+/** Whether a certificate carries the URI of this dispatcher. */
+export const isDispatcherOf = ({ uris }: Pick<Certificate, 'uris'>, id: string): boolean =>
+  uris.some((uri) => dispatcherIdOf(uri) === id);
+
+/**
+ * The id under which a certificate acts where its serial is trusted as `trustedAs`. A certificate that names a role
+ * (`ctrl-exec:…`) must name that dispatcher and nothing else. One that names none, as imported CAs issue them, is judged by
+ * `trustedAs` alone. A serial that is trusted without an id (`legacy`) takes the id that the certificate names.
+ * @returns undefined where the certificate is for something else
+ */
+export function actsAs({ uris }: Pick<Certificate, 'uris'>, trustedAs: string): string | undefined {
+  const roles = uris.filter((uri) => /^ctrl-exec:/i.test(uri));
+  const [role] = roles;
+  if (role === undefined) return trustedAs;
+  const id = roles.length === 1 ? dispatcherIdOf(role) : undefined;
+  return trustedAs === legacyDispatcherId || trustedAs === id ? id : undefined;
+}
 
 export const pairingUri = (dispatcherId: string) => `ctrl-exec:pairing:${dispatcherId}`;
 export const agentUri = (name: string) => `ctrl-exec:agent:${name}`;

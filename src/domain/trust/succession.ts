@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { base64url, lengthPrefixed } from '../core/bytes.js';
-import { binary, decodeObject, integer, list, matching, text } from '../core/decode.js';
+import { binary, decodeObject, integer, list, matching, optional, text } from '../core/decode.js';
 
 /**
  * One step of a dispatcher's identity to its next one (wire-protocol 2.4), signed by the key of the old one: whoever
@@ -14,6 +14,11 @@ export interface Succession {
   readonly newPem: string;
   /** Epoch seconds. */
   readonly at: number;
+  /**
+   * A further instance of the same dispatcher: the new serial comes beside the old one, and has no right to remove it.
+   * Undefined: it replaces the old one.
+   */
+  readonly joins?: true;
   /** Over `successionMessage`, by the key of `old`; encoded as signatures of 2.3. */
   readonly sig: Uint8Array;
 }
@@ -23,15 +28,17 @@ export const maxChain = 32;
 
 /** What the old key signs. @param newDer the new certificate */
 export const successionMessage = (
-  { old, new: next, at }: Pick<Succession, 'old' | 'new' | 'at'>,
+  { old, new: next, at, joins }: Pick<Succession, 'old' | 'new' | 'at' | 'joins'>,
   newDer: Uint8Array,
-): Uint8Array => lengthPrefixed('ctrl-exec succession v2', old, next, newDer, String(at));
+): Uint8Array =>
+  lengthPrefixed('ctrl-exec succession v2', old, next, newDer, String(at), ...(joins ? ['joins'] : []));
 
-export const successionToJson = ({ old, new: next, newPem, at, sig }: Succession) => ({
+export const successionToJson = ({ old, new: next, newPem, at, joins, sig }: Succession) => ({
   old,
   new: next,
   new_pem: newPem,
   at,
+  ...(joins && { joins }),
   sig: base64url(sig),
 });
 
@@ -41,6 +48,7 @@ const shape = {
   new: serial,
   new_pem: text(16 * 1024),
   at: integer(0, Number.MAX_SAFE_INTEGER),
+  joins: optional<true>({ form: 'true', read: (value) => (value === true ? value : undefined) }),
   sig: binary(),
 };
 

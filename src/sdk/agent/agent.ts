@@ -19,6 +19,7 @@ import { pair } from './pairing/pair.js';
 import { type PairingReport, readReport, writeReport } from './pairing/report.js';
 import { type ServeOptions, type ServingAgent, serve } from './serve.js';
 import { loadSettings } from './state.js';
+import { changeSerial, type TrustedSerial, trustedSerials } from './trust/trusted-serials.js';
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
 
@@ -38,6 +39,18 @@ export interface Agent extends AsyncDisposable {
   reportPairing(report: PairingReport): Answer<void>;
   /** Serves until it is closed, or its `signal` aborted; `identity_missing` when not paired. */
   serve(options?: ServeOptions): Answer<ServingAgent>;
+  /** The dispatcher serials that this host trusts, revoked ones included. */
+  trustedSerials(): Answer<readonly TrustedSerial[]>;
+  /**
+   * Makes a trusted serial a person's own: it stays when the serial that brought it is revoked. An agent that serves takes it over
+   * at its next reload. `invalid_argument`: the serial is not trusted here.
+   */
+  keepSerial(serial: string): Answer<void>;
+  /**
+   * Accepts requests of a trusted serial without a signature until it signs again, where `accept_legacy_dispatchers` is on: for a
+   * host that goes back to a legacy dispatcher. Otherwise as `keepSerial`.
+   */
+  acceptUnsigned(serial: string): Answer<void>;
   /** Configuration, allowlist and certificates, a line each. */
   selfCheck(): Promise<readonly Check[]>;
   /** A TLS round trip to the agent that serves on this host. @param port default: the configured one */
@@ -59,6 +72,11 @@ export function createAgent(over: AgentContext): Agent {
     reportPairing: (report) =>
       loadSettings(context).andThen(({ settings }) => writeReport(context, settings, report)),
     serve: (options) => serve(context, options),
+    trustedSerials: () => loadSettings(context).andThen(({ settings }) => trustedSerials(context, settings)),
+    keepSerial: (serial) =>
+      loadSettings(context).andThen(({ settings }) => changeSerial(context, settings, serial, 'keep')),
+    acceptUnsigned: (serial) =>
+      loadSettings(context).andThen(({ settings }) => changeSerial(context, settings, serial, 'unsigned')),
     selfCheck: () => selfCheck(context),
     selfPing: (port, options) => selfPing(context, port, options),
     close,

@@ -34,7 +34,7 @@ export function pairingStatus(context: AgentContext): ResultAsync<PairingStatus,
     name: identity?.certificate.dnsNames[0] ?? identity?.certificate.commonName,
     serial: identity?.certificate.serial,
     notAfter: identity?.certificate.notAfter,
-    dispatchers: [...new Set(trust.map(({ dispatcherId }) => dispatcherId))],
+    dispatchers: [...new Set(trust.values())],
   }));
 }
 
@@ -105,7 +105,7 @@ export async function whyNotStarted(files: AgentContext['files'], path: string):
 
 function checkIdentity(
   { clock, crypto }: AgentContext,
-  { identity, revoked, settings, signing, trust }: AgentState,
+  { dispatchers, identity, revoked, settings, trust }: AgentState,
 ): readonly Check[] {
   if (!identity)
     return [{ name: 'certificate', ok: false, detail: 'this agent is not paired: request-pairing' }];
@@ -118,9 +118,11 @@ function checkIdentity(
       () => false,
     ),
   );
-  const living = trust.filter(({ serial }) => !revoked.has(serial));
+  const living = [...trust].filter(([serial]) => !revoked.has(serial));
   const accepts = settings.acceptLegacyDispatchers;
-  const may = [...new Set(living.map(({ dispatcherId }) => dispatcherId))].filter((id) => !signing.has(id));
+  const may = living
+    .filter(([serial]) => !dispatchers.has(serial))
+    .map(([serial, id]) => `${serial} (${id})`);
   const unsignedFrom = `accepted without a signature (accept_legacy_dispatchers): ${may.join(', ') || 'none, all have signed'}`;
   return [
     { name: 'certificate', ok: why === undefined, detail: why ?? `valid until ${until}` },
@@ -132,8 +134,7 @@ function checkIdentity(
     {
       name: 'trusted dispatchers',
       ok: living.length > 0,
-      detail:
-        living.map(({ dispatcherId }) => dispatcherId).join(', ') || 'none: every dispatcher is refused',
+      detail: living.map(([, id]) => id).join(', ') || 'none: every dispatcher is refused',
     },
     ...(accepts ? [{ name: 'legacy dispatchers', ok: true, detail: unsignedFrom }] : []),
   ];

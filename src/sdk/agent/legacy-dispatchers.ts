@@ -18,19 +18,20 @@ const legacyRoutes = [
 
 /**
  * Why a request without a signature is not served; undefined: it may be (wire-protocol 2.3). Its caller is a dispatcher that is
- * trusted by its serial, which has never signed anything, and an operator has said that there are such.
- * @param signing ids of dispatchers that have signed a request
+ * trusted by its serial, whose certificate has never signed anything, and an operator has said that there are such.
+ * @param signing serials that have signed a request although that could not be stored
  */
 export function whyNotUnsigned(
-  { settings }: Pick<AgentState, 'settings'>,
+  { dispatchers, settings }: Pick<AgentState, 'dispatchers' | 'settings'>,
   signing: ReadonlySet<string>,
-  caller: CallingDispatcher,
+  { serial }: Pick<CallingDispatcher, 'serial'>,
   request: Pick<IncomingRequest, 'method' | 'path' | 'headers'>,
 ): string | undefined {
   if (!isUnsigned(request)) return 'it has a signature';
   if (!settings.acceptLegacyDispatchers) return 'accept_legacy_dispatchers is off';
   // defence: dispatcher-that-signed-must-sign
-  if (signing.has(caller.id)) return `dispatcher ${caller.id} has signed before`;
+  if (dispatchers.has(serial) || signing.has(serial))
+    return `serial ${serial} signs its requests; if that has ended: ctrl-exec-agent trust --unsigned ${serial}`;
   const route = `${request.method} ${request.path}`;
   return legacyRoutes.some((form) => form.test(route))
     ? undefined

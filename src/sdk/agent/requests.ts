@@ -22,10 +22,10 @@ import { answerSettle } from './runs/settle.js';
 import type { Served } from './served.js';
 import type { AgentState } from './state.js';
 import { updateCas, updateRevocations } from './trust/authority-updates.js';
-import { rotateSerial, succeed, trustChange } from './trust/dispatcher-serials.js';
+import { rotateSerial, succeed } from './trust/dispatcher-serials.js';
 import { type CallingDispatcher, mismatch, recognise, type Stranger } from './trust/recognise.js';
 import type { Renewals } from './trust/renewal.js';
-import { formatSigning } from './trust/trust.js';
+import { withShown, writeTrustLines } from './trust/trust-lines.js';
 
 /** What answering requests takes, for as long as an agent serves. */
 export interface Serving {
@@ -38,9 +38,9 @@ export interface Serving {
   readonly doubtfulBefore: number | undefined;
   /** After this moment of the monotonic clock none of them is accepted any more, whatever the other clock says. */
   readonly doubtfulUntil: number;
-  /** Ids of dispatchers that have signed a request, as far as that could not be stored. */
+  /** Serials of dispatchers that have signed a request, as far as that could not be stored. */
   readonly signing: Set<string>;
-  /** Dispatchers whose certificate could not be stored: not tried again with each request. */
+  /** Serials of which what they showed could not be stored: not tried again with each request. */
   readonly notRemembered: Set<string>;
 }
 
@@ -80,7 +80,9 @@ async function verified(serving: Serving, request: IncomingRequest): Promise<Htt
   if (head.isErr()) {
     const since = againstUnsigned(serving, still, request, head.error);
     if (since || 'stranger' in still) return unverified(context, still, request, since ?? head.error);
-    return route(serving, { ...still, unsigned: true }, request, body.value);
+    const caller = { ...still, unsigned: true };
+    await remember(serving, caller);
+    return route(serving, caller, request, body.value);
   }
   if ('id' in still) await remember(serving, still);
   const once = () => refuseRepetition(serving, still, request, head.value);
@@ -99,38 +101,31 @@ function againstUnsigned(
   // defence: unsigned-request-is-refused
   if ('stranger' in caller || refusal.error !== 'signature required') return refusal;
   const { state } = served.current();
-  const why = whyNotUnsigned(state, new Set([...state.signing, ...signing]), caller, request);
+  const why = whyNotUnsigned(state, signing, caller, request);
   return why === undefined ? undefined : { ...refusal, reason: `${refusal.reason}: ${why}` };
 }
 
 /**
- * The key of a trusted dispatcher is kept from its first signed request on: it may have to vouch for its successor. So is that it
- * signs: a legacy dispatcher, or whoever poses as one, is not accepted in its place any more.
+ * The certificate of a trusted dispatcher is kept from its first signed request on: its key may have to vouch for its successor,
+ * and whoever shows it must sign. A line without an id takes the one that the certificate names.
  */
 async function remember(
   { context, served, signing, notRemembered }: Serving,
   caller: CallingDispatcher,
 ): Promise<void> {
-  const { id, serial, certificate } = caller;
-  const isKnown = ({ dispatchers, signing: stored }: AgentState) => dispatchers.has(serial) && stored.has(id);
+  const { id, serial, unsigned } = caller;
+  const certificate = unsigned ? undefined : caller.certificate;
+  const isKnown = ({ dispatchers, lines }: AgentState) =>
+    (!certificate || dispatchers.has(serial)) && lines.get(serial) === id;
   if (isKnown(served.current().state)) return;
-  signing.add(id);
+  if (certificate) signing.add(serial);
   if (notRemembered.has(serial)) return;
-  const outcome = await served.change(caller, (current) =>
-    okAsync(
-      isKnown(current.state)
-        ? undefined
-        : {
-            ...trustChange(current, current.state.trust, [certificate]),
-            ...(!current.state.signing.has(id) && {
-              'signing-dispatchers': formatSigning(current.state.signing, id),
-            }),
-          },
-    ),
+  const outcome = await served.change(caller, ({ state }) =>
+    okAsync(isKnown(state) ? undefined : writeTrustLines(withShown(state, serial, id, certificate))),
   );
   if (outcome.isOk()) {
     // Stored: there a person may take it out again.
-    signing.delete(id);
+    signing.delete(serial);
     return;
   }
   notRemembered.add(serial);

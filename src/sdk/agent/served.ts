@@ -1,13 +1,13 @@
 import { err, ok, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
-import { trustedAs } from '../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../ports/key-store.js';
 import { inTurn } from '../core/parallel.js';
 import type { Signer } from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
 import { keepDenyList } from './trust/deny-list.js';
+import { dispatcherOf } from './trust/recognise.js';
 import { type AgentIdentity, loadTrust } from './trust/trust.js';
 
 /** What an agent answers by at the moment. */
@@ -33,10 +33,18 @@ export interface Served {
    * @param caller must still be trusted by what is stored: a person may have taken it out a moment ago
    */
   change(
-    caller: { readonly id: string; readonly serial: string } | undefined,
+    caller: { readonly id: string; readonly certificate: Certificate } | undefined,
     decide: (current: Current) => ResultAsync<KeyStoreChange | undefined, CtrlExecError>,
   ): ResultAsync<void, CtrlExecError>;
 }
+
+const isStillTrusted = (
+  context: AgentContext,
+  state: AgentState,
+  { id, certificate }: { readonly id: string; readonly certificate: Certificate },
+): boolean =>
+  !state.revoked.has(certificate.serial) &&
+  dispatcherOf(context, state, certificate).unwrapOr(undefined) === id;
 
 const notTrusted = (): CtrlExecError =>
   failure('protocol_violation', 'serial mismatch', { reason: 'serial mismatch' });
@@ -102,8 +110,9 @@ export function served(
       inOrder(() =>
         stored()
           .andThen((found) => {
-            const trusted = !caller || trustedAs(found.state.trust, caller.serial) === caller.id;
-            return trusted ? decide(found) : err(notTrusted());
+            return !caller || isStillTrusted(context, found.state, caller)
+              ? decide(found)
+              : err(notTrusted());
           })
           .andThen((change) => {
             if (change === undefined) return ok(undefined);

@@ -13,6 +13,7 @@ import type { Mutex } from '../../ports/mutex.js';
 import type { PairingQueue } from '../../ports/pairing-queue.js';
 import type { Random } from '../../ports/random.js';
 import type { Registry } from '../../ports/registry.js';
+import type { RevocationLists } from '../../ports/revocation-lists.js';
 import type { Revocations } from '../../ports/revocations.js';
 import type { RunStore } from '../../ports/run-store.js';
 import type { Transport } from '../../ports/transport.js';
@@ -33,6 +34,7 @@ export interface DispatcherPorts {
   readonly pairingQueue: PairingQueue;
   readonly random: Random;
   readonly registry: Registry;
+  readonly revocationLists: RevocationLists;
   readonly revocations: Revocations;
   readonly runStore: RunStore;
   readonly transport: Transport;

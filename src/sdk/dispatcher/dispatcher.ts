@@ -1,4 +1,4 @@
-import { errAsync, type ResultAsync } from 'neverthrow';
+import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure, type Lock } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { PairingRequest } from '../../domain/pairing/request.js';
@@ -6,6 +6,7 @@ import type { RunQuery } from '../../domain/runs/query.js';
 import { matchesTags } from '../../domain/runs/tags.js';
 import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { AgentRecord } from '../../domain/trust/agent-record.js';
+import type { BannedKey } from '../../domain/trust/banned-key.js';
 import type { Revocation } from '../../ports/revocations.js';
 import { once } from '../core/parallel.js';
 import { unfailing } from '../core/unfailing-events.js';
@@ -37,9 +38,12 @@ import { type SubmitRequest, type Submitted, submit } from './runs/submit.js';
 import { type Waited, type WaitOptions, waitForRun } from './runs/wait.js';
 import { type CaRollover, rotateCa } from './trust/ca-rollover.js';
 import { type Certificates, certificates } from './trust/certificates.js';
+import { rotateCompromised } from './trust/compromised.js';
 import { type MaintainOptions, type Maintenance, maintain } from './trust/maintain.js';
+import { type OfferedRevocations, offerRevocations } from './trust/pending-revocations.js';
 import { type Renewal, readmit } from './trust/renewal.js';
-import { type Revoked, revoke } from './trust/revoke.js';
+import { type Revoked, revoke, unban } from './trust/revoke.js';
+import { unrevoked } from './trust/revoked.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './trust/rotation.js';
 import {
   type CaSummary,
@@ -60,7 +64,7 @@ export interface OpenedDispatcher {
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
 
-/** Who asks for what changes whom the fleet trusts; told to the hook, with action `rotate`, `revoke` or `readmit`. */
+/** Who asks for what changes whom the fleet trusts; told to the hook, with action `rotate`, `revoke`, `unban` or `readmit`. */
 export type Governed = Pick<Asking, 'caller' | 'withoutHook' | 'signal'>;
 
 export interface RotateOptions extends Governed {
@@ -69,6 +73,15 @@ export interface RotateOptions extends Governed {
    * have to be paired again. Default false.
    */
   readonly insist?: boolean;
+}
+
+/** How the identity is replaced. */
+export interface RotateIdentityOptions extends RotateOptions {
+  /**
+   * Its key was stolen: the new identity is used at once, whoever is told, the former keys are destroyed, and every other
+   * certificate of this dispatcher is revoked. One that was interrupted goes on. Default false.
+   */
+  readonly compromised?: boolean;
 }
 
 /**
@@ -110,7 +123,10 @@ export interface Dispatcher extends AsyncDisposable {
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
   /** Takes a join token back that nobody has paired with. Ok: whether it is of no use now; false: it was used. */
   withdrawJoinToken(token: string): Answer<boolean>;
-  /** The registry, sorted by name. @param tags only agents whose cached tags have all of these values */
+  /**
+   * The registry, sorted by name.
+   * @param tags only agents whose cached tags have all of these values; with any, agents that are revoked are left out
+   */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
   /** One agent; `agent_unknown` says whose name is near that. */
   agent(name: string): Answer<AgentRecord>;
@@ -151,7 +167,7 @@ export interface Dispatcher extends AsyncDisposable {
   /** Asks agents for scripts, tags and versions, and keeps their tags in the registry. */
   discover(request?: DiscoveryRequest): Answer<Discovery>;
   /** Replaces this dispatcher's key and certificate; agents are told first. Goes on with one that was begun. */
-  rotate(options?: RotateOptions): Answer<Rotation>;
+  rotate(options?: RotateIdentityOptions): Answer<Rotation>;
   /** The dispatcher's serials, and how each agent stands to them. */
   serialStatus(): Answer<SerialStatus>;
   /** One maintenance pass: renews, rotates, retires, tells agents what they have missed. Call it every few hours. */
@@ -161,10 +177,22 @@ export interface Dispatcher extends AsyncDisposable {
    * them. Call it every minute or so where runs are async.
    */
   settleRuns(options?: { readonly signal?: AbortSignal }): Answer<SettledRuns>;
-  /** Revokes an agent's certificates, or one by its serial, everywhere. */
+  /** Revokes an agent's certificates, or one by its serial, everywhere, and bans their keys. */
   revoke(nameOrSerial: string, options?: Governed): Answer<Revoked>;
   /** What was revoked, sorted by serial. */
   revocations(): Answer<readonly Revocation[]>;
+  /** Keys that were revoked, and are paired for nobody; by the time of the ban. */
+  bannedKeys(): Answer<readonly BannedKey[]>;
+  /**
+   * Lifts the ban of a key; its certificates stay revoked, it is to be paired again. `invalid_argument`: it is not banned.
+   * @param key SHA-256 of its SubjectPublicKeyInfo as hex, in either case, with or without colons
+   */
+  unban(key: string, options?: Governed): Answer<BannedKey>;
+  /**
+   * Offers the newest revocation list to agents that have not acknowledged it; where there are none, nobody is asked. Call it every
+   * minute or so.
+   */
+  offerRevocations(options?: { readonly signal?: AbortSignal }): Answer<OfferedRevocations>;
   /** Renews an agent whose certificate has expired, once; its key must be the pinned one. */
   readmit(name: string, options?: Governed): Answer<Renewal>;
   /** Replaces the CA without visiting an agent; maintenance goes on with what cannot be done at once. */
@@ -180,6 +208,19 @@ export interface Dispatcher extends AsyncDisposable {
   settled(): Promise<void>;
   /** Closes connections and stores; requests under way end as `aborted`. */
   close(): Promise<void>;
+}
+
+/** Agents by tag; nothing that is meant for a group of hosts is meant for a revoked one. */
+function agentsWith(
+  context: DispatcherContext,
+  tags: Readonly<Record<string, string>>,
+): ResultAsync<readonly AgentRecord[], CtrlExecError> {
+  return context.registry.list().andThen((records) => {
+    const matching = records.filter((record) => matchesTags(record.tags, tags));
+    return Object.keys(tags).length === 0
+      ? okAsync(matching)
+      : /* defence: revoked-agent-has-no-tags */ unrevoked(context, matching);
+  });
 }
 
 /** A dispatcher over a context that is opened at the first use. */
@@ -256,10 +297,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     deny: (id, reason) => within((context) => deny(context, id, reason)),
     issueJoinToken: (request) => within((context) => issueJoinToken(context, request)),
     withdrawJoinToken: (token) => within((context) => withdrawJoinToken(context, token)),
-    agents: (tags = {}) =>
-      within((context) =>
-        context.registry.list().map((records) => records.filter((record) => matchesTags(record.tags, tags))),
-      ),
+    agents: (tags = {}) => within((context) => agentsWith(context, tags)),
     agent: (name) => within((context) => findAgent(context, name)),
     certificates: () => within(certificates),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
@@ -280,13 +318,19 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     cancel: (reqid, options) => within((context) => cancel(context, reqid, options), options),
     ping: (request) => within((context) => ping(context, request), request),
     discover: (request) => within((context) => discover(context, request), request),
-    rotate: (options) => governed('rotate', options, (context) => rotate(context, options)),
+    rotate: (options = {}) =>
+      governed('rotate', options, (context) =>
+        options.compromised ? rotateCompromised(context, options) : rotate(context, options),
+      ),
     serialStatus: () => within(serialStatus),
     maintain: (options) => within((context) => maintain(context, options), options),
     settleRuns: (options) => within((context) => settleRuns(context, options), options),
     revoke: (nameOrSerial, options) =>
       governed('revoke', options, (context) => revoke(context, nameOrSerial, options)),
     revocations: () => within((context) => context.revocations.current().map(({ entries }) => entries)),
+    bannedKeys: () => within(({ revocations }) => revocations.bannedKeys()),
+    unban: (key, options) => governed('unban', options, (context) => unban(context, key)),
+    offerRevocations: (options) => within((context) => offerRevocations(context, options), options),
     readmit: (name, options) =>
       governed('readmit', options, (context) => readmit(context, name, options?.signal)),
     rotateCa: (options) => governed('rotate', options, (context) => rotateCa(context, options)),

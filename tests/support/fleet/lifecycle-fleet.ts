@@ -96,6 +96,7 @@ const fileNames: Record<KeyStoreItem, string> = {
   'agent-certificate': 'agent.crt',
   'trusted-dispatchers': 'state/ctrl-exec-dispatchers',
   'dispatcher-certificates': 'state/dispatcher-certificates.pem',
+  'trust-origins': 'state/trust-origins',
   'signing-dispatchers': 'state/signing-dispatchers',
   'agent-revocation-lists': 'state/crl.pem',
   'revoked-serials': 'revoked-serials',

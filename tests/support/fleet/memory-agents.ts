@@ -15,6 +15,7 @@ import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-
 import { x509RevocationLists } from '../../../src/adapters/x509/revocation-lists.js';
 import { hex } from '../../../src/domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../src/domain/core/errors.js';
+import { legacyDispatcherId } from '../../../src/domain/core/names.js';
 import { splitCertificates } from '../../../src/domain/core/pem.js';
 import type { HeaderList, HttpAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Actions } from '../../../src/domain/runs/action.js';
@@ -22,6 +23,7 @@ import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import { type Certificate, dispatcherUri } from '../../../src/domain/trust/certificate.js';
 import { caSetDigest } from '../../../src/domain/trust/lifecycle.js';
+import { parseTrust, type TrustLines } from '../../../src/domain/trust/trusted-dispatchers.js';
 import type { KeyStore } from '../../../src/ports/key-store.js';
 import type { IncomingRequest, ListenOptions } from '../../../src/ports/listener.js';
 import type { Credentials } from '../../../src/ports/transport.js';
@@ -430,11 +432,16 @@ const bytesOf = (body: unknown): Uint8Array =>
     ? body
     : new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body));
 
-async function clientOf(asked: Asked): Promise<Signer | undefined> {
+/** @param trust who is trusted: a certificate names the dispatcher that its serial is trusted as */
+async function clientOf(asked: Asked, trust: TrustLines): Promise<Signer | undefined> {
   if (asked.as) return signerOf(asked.as);
   const serial = 'serial' in asked ? asked.serial : trustedSerial;
   if (serial === undefined) return undefined;
-  const named = asked.uris && { uris: asked.uris };
+  const id = trust.get(serial);
+  const named = {
+    ...(id !== undefined && id !== legacyDispatcherId && { id }),
+    ...(asked.uris && { uris: asked.uris }),
+  };
   if (/^[1-9a-f][0-9a-f]*$/.test(serial)) return signerOf(await dispatcherCredentials(serial, named));
   const { key, certificate } = signerOf(await dispatcherCredentials('1', named));
   return { key, certificate: { ...certificate, serial } };
@@ -453,7 +460,8 @@ export async function servingAgent(options: AgentOptions = {}) {
     const { method = 'POST', path = '/run', query = '', address = '192.0.2.1' } = asked;
     const presented = asked.presented ?? heard.presented;
     if (!presented) throw new Error('the agent presents no certificate');
-    const client = await clientOf(asked);
+    const stored = (await parts.keyStore.read(['trusted-dispatchers'])).unwrapOr(undefined);
+    const client = await clientOf(asked, parseTrust(stored?.['trusted-dispatchers'] ?? '').lines);
     const body = bytesOf('body' in asked ? asked.body : method === 'GET' ? '' : {});
     const headers: HeaderList = [
       ['host', 'web-01:7443'],

@@ -13,7 +13,7 @@ import { memoryPairingQueue } from '../../../src/adapters/memory/pairing-queue.j
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../../src/adapters/memory/registry.js';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
-import { memoryRevocations } from '../../../src/adapters/memory/revocations.js';
+import { memoryRevocations, noKnownKeys } from '../../../src/adapters/memory/revocations.js';
 import { memoryRunStore } from '../../../src/adapters/memory/run-store.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
@@ -93,6 +93,8 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
   );
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
   const random = systemRandom();
+  const keys = noKnownKeys();
+  const runStore = memoryRunStore();
   const context: DispatcherContext = {
     authority: x509CertificateAuthority({ keyStore, random, crypto }),
     certificateRequests: x509CertificateRequests(),
@@ -109,9 +111,10 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     pairingQueue: memoryPairingQueue(),
     principal: 'os:tester',
     random,
-    registry: memoryRegistry(),
-    revocations: memoryRevocations(),
-    runStore: memoryRunStore(),
+    registry: memoryRegistry(keys),
+    revocationLists: x509RevocationLists({ crypto }),
+    revocations: memoryRevocations(keys, runStore),
+    runStore,
     settings,
     transport: network.transport('192.0.2.1'),
   };

@@ -16,7 +16,15 @@ import { failure, value } from '../../contract/result.js';
 import { holdLock } from '../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../support/fleet/events.js';
 import { gatedProgram } from '../../support/fleet/gated-programs.js';
-import { ask, day, identityOf, lifecycle, presenceOf, runFails } from '../../support/fleet/lifecycle.js';
+import {
+  ask,
+  day,
+  identityOf,
+  lifecycle,
+  pingFails,
+  presenceOf,
+  runFails,
+} from '../../support/fleet/lifecycle.js';
 import { type Seen, scriptedAgent, servingAgent } from '../../support/fleet/memory-agents.js';
 import {
   dispatcherHost,
@@ -145,11 +153,30 @@ async function ageing() {
   });
   await ask(control, { ...identity, signer: stranger.signer }, 'web-01', '/ping', {});
 
+  // A serial that the present one has brought, and a list that this dispatcher has forgotten.
+  const { serial, pem } = stranger.certificate;
+  await ask(control, identity, 'web-01', '/rotate-serial', { serial, action: 'add', pem });
+  value(await control.context.registry.note('web-01', { trusts: [serial] }));
+  const now = clock.now();
+  const forgotten = value(
+    await control.context.authority.revocationList({
+      dispatcherId: 'control',
+      number: 50,
+      revoked: [...value(await dispatcher.revocations()), { serial: 'fade', revokedAt: now }],
+      thisUpdate: now,
+      nextUpdate: now + day,
+    }),
+  );
+  await ask(control, identity, 'web-01', '/v2/crl', { crl_pem: forgotten.pem });
+  for (const _ of [1, 2]) await pingFails(control, 'web-01');
+
   await two.down();
   value(await serve({ ...two.context, replayCache: () => memoryReplayCache() }));
   two.full = true;
   await clock.advance(250 * day);
   value(await dispatcher.maintain());
+  const { keys } = value(await dispatcher.revoke('web-02'));
+  for (const key of keys) value(await dispatcher.unban(key));
   return {
     control: control.events.events,
     agents: [one, two].flatMap(({ test }) => test.events.events),

@@ -13,6 +13,7 @@ import {
   readRecord,
   readRecords,
 } from './agent-rows.js';
+import { notBanned } from './banned-keys.js';
 import { former, formerNames, remember } from './former-names.js';
 import type { Database, StoreFailed, Transaction } from './transaction.js';
 
@@ -92,22 +93,24 @@ const issuePin = (
   return tx.change(older).andThen(() => tx.change(tx.query.insertInto('pins').values(row)));
 };
 
-/** A key answers for one name only. */
+/** A key answers for one name only, and one that is banned for none. Every pin that is written is judged by this. */
 const freeFor = (
   tx: Transaction,
   name: string,
   spkiSha256: string,
-): Result<void, CtrlExecError<'agent_exists'> | StoreFailed> =>
-  nameWithKey(tx, spkiSha256).andThen((holder) =>
-    holder === undefined || holder === name
+): Result<void, CtrlExecError<'agent_exists' | 'key_banned'> | StoreFailed> =>
+  safeTry(function* () {
+    yield* /* defence: banned-key-is-not-pinned */ notBanned(tx, spkiSha256);
+    const holder = yield* nameWithKey(tx, spkiSha256);
+    return holder === undefined || holder === name
       ? ok(undefined)
-      : err(failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder })),
-  );
+      : err(failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder }));
+  });
 
 const enrol = (
   tx: Transaction,
   enrolment: Enrolment,
-): Result<AgentRecord, CtrlExecError<'agent_exists' | 'downgrade_refused'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<'agent_exists' | 'downgrade_refused' | 'key_banned'> | StoreFailed> =>
   safeTry(function* () {
     const { name, pin, pairing, at: pairedAt } = enrolment;
     yield* freeFor(tx, name, pin.spkiSha256);
@@ -145,7 +148,7 @@ const pin = (
   tx: Transaction,
   name: string,
   { spkiSha256, serial, notAfter, issuedAt }: Parameters<Registry['pin']>[1],
-): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists' | 'key_banned'> | StoreFailed> =>
   safeTry(function* () {
     const { pins, pairing } = yield* knownRecord(tx, name);
     yield* freeFor(tx, name, spkiSha256);
@@ -175,9 +178,12 @@ const renew = (
   tx: Transaction,
   name: string,
   pin: Omit<KeyPin, 'state'>,
-): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'agent_exists' | 'key_banned'> | StoreFailed> =>
   safeTry(function* () {
-    const { pairing } = yield* knownRecord(tx, name);
+    const { pairing, pins } = yield* knownRecord(tx, name);
+    // Revoked while the renewal was under way: whoever has the old key must not get a new one pinned.
+    for (const { state, spkiSha256 } of pins)
+      if (state === 'active') yield* /* defence: banned-key-is-not-renewed */ notBanned(tx, spkiSha256);
     // defence: renewed-key-is-of-no-other
     yield* freeFor(tx, name, pin.spkiSha256);
     yield* issuePin(tx, name, pin, { renewal: 1, endpoint: null, pairing, standing: null });
@@ -266,6 +272,7 @@ const rename = (tx: Transaction, name: string, to: string): Result<void, StoreFa
         .expression(copied),
     );
     yield* tx.change(tx.query.updateTable('pins').set({ name: to }).where('name', '=', name));
+    yield* tx.change(tx.query.updateTable('issued_certificates').set({ name: to }).where('name', '=', name));
     yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
     return ok(undefined);
   });

@@ -1,18 +1,41 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
-import type { Revocation, Revocations } from '../../../ports/revocations.js';
+import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { type IssuedCertificate, keptAfterExpiry } from '../../../domain/trust/issued-certificate.js';
+import { maxRevoked } from '../../../domain/trust/revocation-list.js';
+import type { Revocation, Revocations, Revoking } from '../../../ports/revocations.js';
+import { ban, readBan, readBans, unban } from './banned-keys.js';
+import { release } from './run-store.js';
 import { integer, orNull, shape, text } from './shape.js';
 import type { Tables } from './tables.js';
 import type { Database, StoreFailed, Transaction } from './transaction.js';
 
 type RevocationRow = Tables['revocations'];
 
-const isRevocationRow = shape<RevocationRow>({ serial: text, name: orNull(text), revoked_at: integer }, {});
+const isRevocationRow = shape<RevocationRow>(
+  { serial: text, name: orNull(text), revoked_at: integer, not_after: orNull(integer), revision: integer },
+  {},
+);
 
-const revocationOf = ({ serial, name, revoked_at }: RevocationRow): Revocation => ({
+const revocationOf = ({ serial, name, revoked_at, not_after }: RevocationRow): Revocation => ({
   serial,
   name: name ?? undefined,
   revokedAt: revoked_at,
+  ...(not_after !== null && { notAfter: not_after }),
 });
+
+const isIssuedRow = shape<Tables['issued_certificates']>(
+  { serial: text, name: text, spki_sha256: text, not_after: integer },
+  {},
+);
+
+const issuedOf = (row: Tables['issued_certificates']): IssuedCertificate => ({
+  serial: row.serial,
+  name: row.name,
+  spkiSha256: row.spki_sha256,
+  notAfter: row.not_after,
+});
+
+const isNumber = shape<{ value: number | null }>({ value: orNull(integer) }, {});
 
 const revisionOf = (tx: Transaction): Result<number, StoreFailed> =>
   tx
@@ -22,11 +45,19 @@ const revisionOf = (tx: Transaction): Result<number, StoreFailed> =>
     )
     .andThen(([row]) => (row === undefined ? err(tx.damaged()) : ok(row.revision)));
 
-const add = (tx: Transaction, entries: readonly Revocation[]): Result<{ revision: number }, StoreFailed> =>
+const setRevision = (tx: Transaction, revision: number): Result<number, StoreFailed> =>
+  tx.change(tx.query.updateTable('revocation_revision').set({ revision }));
+
+/** How many of the entries are new. */
+const insert = (
+  tx: Transaction,
+  entries: readonly Revocation[],
+  revision: number,
+): Result<number, StoreFailed> =>
   safeTry(function* () {
     let added = 0;
-    for (const { serial, name = null, revokedAt } of entries) {
-      const row = { serial, name, revoked_at: revokedAt };
+    for (const { serial, name = null, revokedAt, notAfter = null } of entries) {
+      const row = { serial, name, revoked_at: revokedAt, not_after: notAfter, revision };
       added += yield* tx.change(
         tx.query
           .insertInto('revocations')
@@ -34,9 +65,73 @@ const add = (tx: Transaction, entries: readonly Revocation[]): Result<{ revision
           .onConflict((conflict) => conflict.column('serial').doNothing()),
       );
     }
-    const revision = (yield* revisionOf(tx)) + (added > 0 ? 1 : 0);
-    if (added > 0) yield* tx.change(tx.query.updateTable('revocation_revision').set({ revision }));
-    return ok({ revision });
+    return ok(added);
+  });
+
+const withinLimit = (tx: Transaction): Result<void, CtrlExecError<'too_large'> | StoreFailed> =>
+  tx
+    .rows(
+      tx.query.selectFrom('revocations').select((row) => row.fn.countAll<number>().as('value')),
+      isNumber,
+    )
+    .andThen(([counted]) =>
+      (counted?.value ?? 0) <= maxRevoked
+        ? ok(undefined)
+        : err(
+            failure(
+              'too_large',
+              `nothing was revoked: a revocation list holds at most ${maxRevoked} certificates`,
+              { what: 'revocations', limit: maxRevoked },
+            ),
+          ),
+    );
+
+/** What nobody needs to know any more. */
+const dropExpired = (tx: Transaction, before: number): Result<number, StoreFailed> =>
+  tx
+    .change(
+      tx.query.deleteFrom('revocations').where('not_after', '<', before).where('revoked_at', '<', before),
+    )
+    .andThen(() => tx.change(tx.query.deleteFrom('issued_certificates').where('not_after', '<', before)));
+
+const add = (
+  tx: Transaction,
+  entries: readonly Revocation[],
+): Result<{ revision: number }, CtrlExecError<'too_large'> | StoreFailed> =>
+  safeTry(function* () {
+    const revision = yield* revisionOf(tx);
+    const added = yield* insert(tx, entries, revision + 1);
+    if (added === 0) return ok({ revision });
+    yield* dropExpired(tx, (entries[0]?.revokedAt ?? 0) - keptAfterExpiry);
+    yield* withinLimit(tx);
+    yield* setRevision(tx, revision + 1);
+    return ok({ revision: revision + 1 });
+  });
+
+const revoke = (
+  tx: Transaction,
+  { entries, keys, host }: Revoking,
+): Result<{ revision: number }, CtrlExecError<'too_large'> | StoreFailed> =>
+  safeTry(function* () {
+    const added = yield* add(tx, entries);
+    for (const key of keys) yield* ban(tx, key);
+    if (host !== undefined) yield* release(tx, host, undefined, entries[0]?.revokedAt ?? 0);
+    return ok(added);
+  });
+
+const merge = (
+  tx: Transaction,
+  number: number,
+  entries: readonly Revocation[],
+): Result<{ revision: number; added: number }, CtrlExecError<'too_large'> | StoreFailed> =>
+  safeTry(function* () {
+    const revision = yield* revisionOf(tx);
+    const next = Math.max(revision, number) + 1;
+    const added = yield* insert(tx, entries, next);
+    if (added === 0 && number <= revision) return ok({ revision, added });
+    yield* withinLimit(tx);
+    yield* setRevision(tx, next);
+    return ok({ revision: next, added });
   });
 
 /** What was revoked, over one SQLite file. */
@@ -60,14 +155,48 @@ export const sqliteRevocations = (database: Database): Revocations => ({
         .map((rows) => rows.length > 0),
     ),
 
-  raise: (revision) =>
-    database.write('revocation.raise', (tx) =>
-      safeTry(function* () {
-        const raised = Math.max(revision, yield* revisionOf(tx));
-        yield* tx.change(tx.query.updateTable('revocation_revision').set({ revision: raised }));
-        return ok({ revision: raised });
-      }),
+  missingSince: (revision) =>
+    database.read('revocation.missingSince', (tx) =>
+      tx
+        .rows(
+          tx.query
+            .selectFrom('revocations')
+            .select((row) => row.fn.min('revoked_at').as('value'))
+            .where('revision', '>', revision),
+          isNumber,
+        )
+        .map(([first]) => first?.value ?? undefined),
     ),
 
   add: (entries) => database.write('revocation.add', (tx) => add(tx, entries)),
+
+  revoke: (revoking) => database.write('revocation.revoke', (tx) => revoke(tx, revoking)),
+
+  merge: (number, entries) => database.write('revocation.merge', (tx) => merge(tx, number, entries)),
+
+  bannedKeys: () => database.read('revocation.bannedKeys', readBans),
+
+  banOf: (spkiSha256) => database.read('revocation.banOf', (tx) => readBan(tx, spkiSha256)),
+
+  unban: (spkiSha256) => database.write('revocation.unban', (tx) => unban(tx, spkiSha256)),
+
+  remember: ({ serial, name, spkiSha256, notAfter }) =>
+    database.write('revocation.remember', (tx) => {
+      const row = { serial, name, spki_sha256: spkiSha256, not_after: notAfter };
+      return tx
+        .change(
+          tx.query
+            .insertInto('issued_certificates')
+            .values(row)
+            .onConflict((conflict) => conflict.column('serial').doUpdateSet(row)),
+        )
+        .map(() => undefined);
+    }),
+
+  issued: (of) =>
+    database.read('revocation.issued', (tx) => {
+      const all = tx.query.selectFrom('issued_certificates').selectAll().orderBy('serial');
+      const wanted = 'serial' in of ? all.where('serial', '=', of.serial) : all.where('name', '=', of.name);
+      return tx.rows(wanted, isIssuedRow).map((rows) => rows.map(issuedOf));
+    }),
 });

@@ -179,6 +179,23 @@ const begin = (
     return ok({ kind: 'begun' } as const);
   });
 
+/** Gives the locks of a host up; of all scripts where none is named. */
+export const release = (
+  tx: Transaction,
+  host: string,
+  script: string | undefined,
+  now: number,
+): Result<readonly Lock[], StoreFailed> =>
+  safeTry(function* () {
+    const locks: Lock[] = [];
+    const released = failure('aborted', 'its lock was released: nobody waits for it any more', {});
+    for (const row of yield* lockRows(tx, { script, hosts: [host] })) {
+      yield* settledAs(tx, row, released, now);
+      locks.push(lockOf(row));
+    }
+    return ok(locks);
+  });
+
 /** Runs, their hosts and the locks that these are, over a database. */
 export const sqlRunStore = (database: Database, sessions: Sessions): RunStore => ({
   begin: (run, now) => database.write('run.begin', (tx) => begin(tx, sessions, run, now)),
@@ -216,18 +233,7 @@ export const sqlRunStore = (database: Database, sessions: Sessions): RunStore =>
       }),
     ),
 
-  release: (host, script, now) =>
-    database.write('run.release', (tx) =>
-      safeTry(function* () {
-        const locks: Lock[] = [];
-        const released = failure('aborted', 'its lock was released: nobody waits for it any more', {});
-        for (const row of yield* lockRows(tx, { script, hosts: [host] })) {
-          yield* settledAs(tx, row, released, now);
-          locks.push(lockOf(row));
-        }
-        return ok(locks);
-      }),
-    ),
+  release: (host, script, now) => database.write('run.release', (tx) => release(tx, host, script, now)),
 
   find: (reqid) =>
     database.read('run.find', (tx) =>

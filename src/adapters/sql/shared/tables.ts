@@ -84,7 +84,18 @@ export interface Tables {
     /** The rest as JSON. */
     result: string;
   };
-  revocations: { serial: string; name: string | null; revoked_at: number };
+  revocations: {
+    serial: string;
+    name: string | null;
+    revoked_at: number;
+    not_after: number | null;
+    /** The revision that it came with. */
+    revision: number;
+  };
+  /** Keys that a person has revoked. */
+  banned_keys: { spki_sha256: string; name: string; banned_at: number };
+  /** Certificates without a pin. Those of pins that are deleted come here by a trigger. */
+  issued_certificates: { serial: string; name: string; spki_sha256: string; not_after: number };
   /** One row. */
   revocation_revision: { id: number; revision: number };
   /** Exclusive work; `session` null: nobody does it. */

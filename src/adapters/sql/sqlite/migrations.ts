@@ -224,6 +224,34 @@ const migrations: readonly string[] = [
     term INTEGER NOT NULL
   ) STRICT;
   `,
+  // When an entry came is not known of those that are there: one time of revoking counts as one revision.
+  `
+  ALTER TABLE revocations ADD COLUMN not_after INTEGER;
+  ALTER TABLE revocations ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+  UPDATE revocations SET not_after = pins.not_after FROM pins WHERE pins.serial = revocations.serial;
+  UPDATE revocations SET revision = (SELECT revision FROM revocation_revision) + 1 - times.before_last
+    FROM (SELECT serial, dense_rank() OVER (ORDER BY revoked_at DESC) AS before_last FROM revocations) AS times
+    WHERE times.serial = revocations.serial;
+  CREATE INDEX revocations_by_revision ON revocations (revision);
+  CREATE TABLE banned_keys (
+    spki_sha256 TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    banned_at INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO banned_keys
+    SELECT pins.spki_sha256, min(pins.name), min(revocations.revoked_at)
+    FROM pins JOIN revocations ON revocations.serial = pins.serial GROUP BY pins.spki_sha256;
+  CREATE TABLE issued_certificates (
+    serial TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    spki_sha256 TEXT NOT NULL,
+    not_after INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX issued_certificates_by_name ON issued_certificates (name);
+  CREATE TRIGGER pins_are_kept AFTER DELETE ON pins BEGIN
+    INSERT OR REPLACE INTO issued_certificates VALUES (OLD.serial, OLD.name, OLD.spki_sha256, OLD.not_after);
+  END;
+  `,
 ];
 
 /** The schema that this program reads and writes. */

@@ -13,6 +13,7 @@ export const httpStatus: Readonly<Record<ErrorCode, number>> = {
   codes_differ: 409,
   downgrade_refused: 409,
   identity_exists: 409,
+  key_banned: 409,
   held: 409,
   locked: 409,
   busy: 409,

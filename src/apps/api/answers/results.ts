@@ -17,8 +17,13 @@ export function resultJson(result: HostProgress): z.input<typeof hostResult> {
 
 const stateJson = (result: HostProgress): z.input<typeof hostState> => json.stateJson(result);
 
-export const submissionJson = ({ rtt, ...told }: Submission): z.input<typeof submission> => ({
+export const submissionJson = ({
+  rtt,
+  revocationsPendingSince,
+  ...told
+}: Submission): z.input<typeof submission> => ({
   ...told,
+  ...json.pendingJson({ revocationsPendingSince }),
   rtt: millisecondsText(rtt),
 });
 

@@ -89,6 +89,11 @@ const beside = {
     .meta({ description: 'Why the state is not `succeeded`: a code and its fields.' }),
 };
 
+export const revocationsPendingSince = z.int().meta({
+  description:
+    'The agent has not acknowledged a revocation that was made then, and may accept what was revoked. Seconds since 1970.',
+});
+
 /** What a script on one host has come to, or why there is nothing. */
 export const hostResult = z
   .object({
@@ -104,6 +109,7 @@ export const hostResult = z
     truncated: truncated.optional(),
     reported_hostname: reportedHostname.optional(),
     fetch_error: fetchError.optional(),
+    revocations_pending_since: revocationsPendingSince.optional(),
     rtt,
     reqid,
   })
@@ -136,6 +142,7 @@ export const submission = z
     state: hostStateWord,
     status: z.enum(['accepted', 'busy', 'error']),
     error: z.string().optional(),
+    revocations_pending_since: revocationsPendingSince.optional(),
     reqid,
     rtt,
   })

@@ -60,6 +60,11 @@ export function fleetGauges(registry: Registry) {
     help: 'Locks of host and script that are held, by any process of this home.',
     registers,
   });
+  const behind = new Gauge({
+    name: 'ctrl_exec_revocations_pending_agents',
+    help: 'Agents that have not acknowledged the newest revocation list, and may accept what was revoked.',
+    registers,
+  });
   const failed = new Gauge({
     name: 'ctrl_exec_scrape_failures',
     help: 'Parts of the gauges above that could not be looked up for this scrape; they are left out.',
@@ -75,8 +80,8 @@ export function fleetGauges(registry: Registry) {
       if (outcome.isErr()) failures += 1;
       else show(outcome.value);
     };
-    for (const gauge of [agents, expiry, agentExpiry, pairing, locks]) gauge.reset();
-    for (const gauge of [pairing, locks]) gauge.remove();
+    for (const gauge of [agents, expiry, agentExpiry, pairing, locks, behind]) gauge.reset();
+    for (const gauge of [pairing, locks, behind]) gauge.remove();
     await Promise.all([
       part(dispatcher.ca(), ({ notAfter }) => expiry.set({ certificate: 'ca' }, days(notAfter))),
       part(
@@ -85,6 +90,7 @@ export function fleetGauges(registry: Registry) {
           .andThen((serials) => dispatcher.agents().map((records) => ({ serials, records }))),
         ({ serials, records }) => {
           expiry.set({ certificate: 'dispatcher' }, days(serials.notAfter));
+          behind.set(serials.agents.filter((agent) => agent.revocationsPendingSince !== undefined).length);
           for (const state of agentStates) agents.set({ state }, 0);
           for (const record of records) agents.inc({ state: stateOf(record, serials, now) });
           const ending = records

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
 import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
+import { pendingJson } from '../../host-json.js';
 import { millisecondsText } from '../answers/results.js';
-import { credentials, hostList, ok, rtt, tagMap } from '../document/schemas.js';
+import { credentials, hostList, ok, revocationsPendingSince, rtt, tagMap } from '../document/schemas.js';
 import { route, success } from '../route.js';
 
 const failed = z
@@ -24,6 +25,7 @@ const pinged = z
       .array(z.string())
       .optional()
       .meta({ description: 'What is wrong on the host, in the words of its agent.' }),
+    revocations_pending_since: revocationsPendingSince.optional(),
   })
   .meta({ id: 'PingedHost' });
 
@@ -38,6 +40,7 @@ const pingJson = (result: PingResult): z.input<typeof pinged> | z.input<typeof f
     version,
     ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
     ...(problems !== undefined && { problems: [...problems] }),
+    ...pendingJson(result),
   };
 };
 
@@ -102,6 +105,7 @@ const discovered = z
     tags: tagMap,
     scripts: z.array(script).meta({ description: 'Sorted by name.' }),
     reported_hostname: z.string().optional(),
+    revocations_pending_since: revocationsPendingSince.optional(),
   })
   .meta({ id: 'DiscoveredHost' });
 
@@ -116,6 +120,7 @@ const discoveredJson = (found: DiscoveredHost): z.input<typeof discovered> | z.i
     tags: { ...tags },
     scripts: scripts.map((each) => ({ ...each })),
     ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
+    ...pendingJson(found),
   };
 };
 

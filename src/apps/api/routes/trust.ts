@@ -111,6 +111,9 @@ export const getSerialStatus = route({
             state: z.enum(['current', 'pending', 'stale']),
             serials: z.array(z.string()).meta({ description: 'Of this dispatcher, that the agent trusts.' }),
             last_contact_at: z.int().nullable(),
+            revocations_pending_since: z.int().nullable().meta({
+              description: 'It has not acknowledged a revocation that was made then. Seconds since 1970.',
+            }),
           }),
         ),
       }),
@@ -122,7 +125,15 @@ export const getSerialStatus = route({
           next: null,
           previous: null,
           overlap_ends_at: null,
-          agents: [{ name: 'web-01', state: 'current', serials: ['3b1c9d'], last_contact_at: 1_780_000_500 }],
+          agents: [
+            {
+              name: 'web-01',
+              state: 'current',
+              serials: ['3b1c9d'],
+              last_contact_at: 1_780_000_500,
+              revocations_pending_since: null,
+            },
+          ],
         },
       },
     },
@@ -136,11 +147,12 @@ export const getSerialStatus = route({
         next: next ?? null,
         previous: previous ?? null,
         overlap_ends_at: secondsOrNull(overlapEnds),
-        agents: agents.map(({ name, state, serials, lastContact }) => ({
+        agents: agents.map(({ name, state, serials, lastContact, revocationsPendingSince }) => ({
           name,
           state,
           serials: [...serials],
           last_contact_at: secondsOrNull(lastContact),
+          revocations_pending_since: secondsOrNull(revocationsPendingSince),
         })),
       }),
     ),

@@ -1,18 +1,26 @@
+import type { Submission } from '../../../domain/runs/host-words.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
 import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { resultJson, stateJson } from '../../host-json.js';
+import { pendingJson, resultJson, stateJson } from '../../host-json.js';
 import { refuse, refuseRun } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking, type Ordered } from '../options.js';
 import { withProgress } from '../progress.js';
 import { showResult } from '../result-text.js';
+import { warnOfPending } from '../revocations-pending.js';
 import { table } from '../table.js';
 
 /** `wait`: the time was up. */
 const timedOut = 2;
+
+const submissionJson = ({ revocationsPendingSince, rtt, ...told }: Submission) => ({
+  ...told,
+  rtt: `${rtt}ms`,
+  ...pendingJson({ revocationsPendingSince }),
+});
 
 const shownRtt = <T extends { readonly rtt: number }>(result: T) => ({ ...result, rtt: `${result.rtt}ms` });
 
@@ -51,8 +59,9 @@ export function submitted(
   interruption: ReturnType<typeof interruptible>,
 ): ExitCode {
   for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
-  if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(shownRtt) }));
+  if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(submissionJson) }));
   else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
+  warnOfPending(results);
   const all = results.every(({ status }) => status === 'accepted');
   const open = results.some(({ state }) => state === 'running' || state === 'unknown');
   return interruption.interrupted(reqid, open) ?? (all ? exitCodes.ok : exitCodes.failed);

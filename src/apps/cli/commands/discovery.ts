@@ -1,9 +1,11 @@
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
+import { pendingJson } from '../../host-json.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
 import { green, red, withProgress } from '../progress.js';
+import { warnOfPending } from '../revocations-pending.js';
 
 export function discovery(
   dispatcher: Dispatcher,
@@ -36,6 +38,7 @@ export function discovery(
           );
         else if (hosts.length === 0) say('no agents are registered');
         else process.stdout.write(hosts.map(asText).join(''));
+        warnOfPending(hosts);
         return hosts.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
       },
       (error) => refuse(error, json),
@@ -48,8 +51,13 @@ const hostsOrAll = (dispatcher: Dispatcher, named: readonly string[], tags: stri
     ? dispatcher.agents().map((records) => records.map(({ name }) => name))
     : targets(dispatcher, named, tags);
 
-const asJson = ({ reportedHostname, ...host }: DiscoveredHost & { reportedHostname?: string }) => ({
+const asJson = ({
+  reportedHostname,
+  revocationsPendingSince,
+  ...host
+}: DiscoveredHost & { reportedHostname?: string; revocationsPendingSince?: number }) => ({
   ...host,
+  ...pendingJson({ revocationsPendingSince }),
   rtt: `${host.rtt}ms`,
   ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
 });

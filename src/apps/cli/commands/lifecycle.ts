@@ -1,11 +1,14 @@
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { BannedKey } from '../../../domain/trust/banned-key.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { CaRollover } from '../../../sdk/dispatcher/trust/ca-rollover.js';
 import type { Maintenance } from '../../../sdk/dispatcher/trust/maintain.js';
-import type { Rotation, Untold } from '../../../sdk/dispatcher/trust/rotation.js';
+import type { Untold } from '../../../sdk/dispatcher/trust/pending-revocations.js';
+import type { Rotation } from '../../../sdk/dispatcher/trust/rotation.js';
 import { type ExitCode, exitCodes } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { type AskOptions, asking } from '../options.js';
+import { warnOfPending } from '../revocations-pending.js';
 import { moment, table } from '../table.js';
 
 interface Printing {
@@ -26,7 +29,13 @@ const untold = (verb: string, agents: readonly Untold[]) =>
 
 const ended = (failed: boolean): ExitCode => (failed ? exitCodes.failed : exitCodes.ok);
 
-function rotationLines({ state, old, next, acknowledged, pending, refused }: Rotation): string[] {
+function rotationLines(rotation: Rotation): string[] {
+  const { state, old, next, acknowledged, pending, refused, revoked, number } = rotation;
+  if (revoked)
+    return [
+      `Certificate ${next} is in use, and revoked are: ${revoked.join(' ')} (list ${number}, ${counted(acknowledged.length, 'agent')} told)`,
+      ...untold('pending', pending),
+    ];
   const head =
     state === 'switched'
       ? `Certificate ${next} is in use, ${old} before it; ${counted(acknowledged.length, 'agent')} told`
@@ -36,13 +45,15 @@ function rotationLines({ state, old, next, acknowledged, pending, refused }: Rot
 
 export async function rotateCert(
   dispatcher: Dispatcher,
-  options: GovernedOptions & { force?: boolean },
+  options: GovernedOptions & { force?: boolean; compromised?: boolean },
 ): Promise<ExitCode> {
+  const { force: insist = false, compromised = false } = options;
   return asking(options)
-    .asyncAndThen((asked) => dispatcher.rotate({ ...asked, insist: options.force ?? false }))
+    .asyncAndThen((asked) => dispatcher.rotate({ ...asked, insist, compromised }))
     .match((rotation) => {
       print(options, rotation, rotationLines(rotation));
-      return ended(rotation.state === 'waiting');
+      const left = rotation.revoked !== undefined && rotation.pending.length > 0;
+      return ended(rotation.state === 'waiting' || left);
     }, refused(options));
 }
 
@@ -58,7 +69,11 @@ export function serialStatus(dispatcher: Dispatcher, options: Printing): Promise
         next: next ?? null,
         previous: previous ?? null,
         overlap_ends: date(overlapEnds),
-        agents: agents.map(({ lastContact, ...agent }) => ({ ...agent, last_contact: date(lastContact) })),
+        agents: agents.map(({ lastContact, revocationsPendingSince, ...agent }) => ({
+          ...agent,
+          last_contact: date(lastContact),
+          revocations_pending_since: date(revocationsPendingSince),
+        })),
       },
       [
         `current   ${current}, valid until ${moment(notAfter)}`,
@@ -77,6 +92,12 @@ export function serialStatus(dispatcher: Dispatcher, options: Printing): Promise
           ]),
         ).trimEnd(),
       ],
+    );
+    warnOfPending(
+      agents.map(({ name, revocationsPendingSince: since }) => ({
+        host: name,
+        ...(since !== undefined && { revocationsPendingSince: since }),
+      })),
     );
     return exitCodes.ok;
   }, refused(options));
@@ -114,6 +135,35 @@ export async function revoke(
         ...untold('pending', pending),
       ]);
       return ended(pending.length > 0);
+    }, refused(options));
+}
+
+const bannedJson = ({ spkiSha256, name, bannedAt }: BannedKey) => ({
+  key: spkiSha256,
+  name,
+  banned: new Date(bannedAt).toISOString(),
+});
+
+/** Lifts the ban of a key, or lists those that are banned. */
+export async function unban(
+  dispatcher: Dispatcher,
+  key: string | undefined,
+  options: GovernedOptions,
+): Promise<ExitCode> {
+  if (key === undefined)
+    return dispatcher.bannedKeys().match((keys) => {
+      const rows = keys.map(({ spkiSha256, name, bannedAt }) => [spkiSha256, name, moment(bannedAt)]);
+      const text = keys.length === 0 ? 'no key is banned' : table(['KEY', 'NAME', 'BANNED'], rows).trimEnd();
+      print(options, { keys: keys.map(bannedJson) }, [text]);
+      return exitCodes.ok;
+    }, refused(options));
+  return asking(options)
+    .asyncAndThen((asked) => dispatcher.unban(key, asked))
+    .match((banned) => {
+      print(options, bannedJson(banned), [
+        `The key ${banned.spkiSha256} of ${banned.name} may be paired again; its certificates stay revoked`,
+      ]);
+      return exitCodes.ok;
     }, refused(options));
 }
 

@@ -1,9 +1,11 @@
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
+import { pendingJson } from '../../host-json.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
+import { warnOfPending } from '../revocations-pending.js';
 import { table } from '../table.js';
 
 export function ping(
@@ -33,15 +35,21 @@ export function ping(
       ({ reqid, results }) => {
         if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
         else process.stdout.write(asTable(results));
+        warnOfPending(results);
         return results.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
       },
       (error) => refuse(error, json),
     );
 }
 
-const asJson = ({ reportedHostname, ...result }: PingResult & { reportedHostname?: string }) => ({
+const asJson = ({
+  reportedHostname,
+  revocationsPendingSince,
+  ...result
+}: PingResult & { reportedHostname?: string; revocationsPendingSince?: number }) => ({
   ...result,
   rtt: `${result.rtt}ms`,
+  ...pendingJson({ revocationsPendingSince }),
   ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
 });
 

@@ -12,6 +12,7 @@ import { interruptible } from '../interrupt.js';
 import { asking, type Ordered, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
 import { headText, showResult } from '../result-text.js';
+import { warnOfPending } from '../revocations-pending.js';
 import { submit } from './async.js';
 
 export type RunOptions = TargetOptions & {
@@ -139,6 +140,7 @@ const written = (text: string): Promise<void> =>
 
 function ended({ reqid, results, warnings }: Run, interruption: Interruption): ExitCode {
   for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
+  warnOfPending(results);
   const open = results.filter(mayGoOn).map(({ host }) => host);
   const code = interruption.interrupted(reqid, open.length > 0);
   if (code !== undefined) return code;

@@ -6,7 +6,7 @@ import { type LegacyTrust, parseLegacySerial, parseLegacyTrust } from '../../../
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
 import { parseRevokedSerials } from '../../../domain/trust/revocation.js';
-import { formatTrust, parseTrust, trustedAs } from '../../../domain/trust/trusted-dispatchers.js';
+import { formatTrust, parseTrust } from '../../../domain/trust/trusted-dispatchers.js';
 import type { KeyStore, KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
 import { isKeyOf, type KeyPair, readKeyPair, unusable, whyNoAuthority } from '../../core/migrate/key-pair.js';
 import type { AgentContext } from '../context.js';
@@ -197,35 +197,35 @@ function planTrust(
     ? parseLegacyTrust(dispatchers.text, certain)
     : serial
       ? parseLegacySerial(serial.text)
-      : { entries: [], warnings: [], doubtful: [] };
+      : { lines: new Map(), warnings: [], doubtful: [] };
   lines.warnings.push(...trust.warnings.map((warning) => `${source?.path}: ${warning}`));
   const held = present['trusted-dispatchers'];
-  const here = held === undefined ? undefined : parseTrust(held).entries;
-  const missing = trust.entries.filter((entry) => trustedAs(here ?? [], entry.serial) === undefined);
-  for (const { entry, other } of trust.doubtful)
-    if (trustedAs(here ?? [], other) === undefined)
+  const here = held === undefined ? undefined : parseTrust(held).lines;
+  const missing = [...trust.lines].filter(([theirs]) => !here?.has(theirs));
+  for (const { serial: doubtful, dispatcherId, other } of trust.doubtful)
+    if (!here?.has(other))
       lines.warnings.push(
-        `${source?.path}: serial ${entry.serial} of ${entry.dispatcherId} may stand for certificate ${entry.serial} or ${other}; ${entry.serial} is trusted. \`openssl x509 -noout -serial\` on the dispatcher's certificate tells: if it is ${other}, write that into ${trustedDispatchersPath}`,
+        `${source?.path}: serial ${doubtful} of ${dispatcherId} may stand for certificate ${doubtful} or ${other}; ${doubtful} is trusted. \`openssl x509 -noout -serial\` on the dispatcher's certificate tells: if it is ${other}, write that into ${trustedDispatchersPath}`,
       );
   if (here === undefined) {
-    if (trust.entries.length === 0) {
+    if (trust.lines.size === 0) {
       lines.warnings.push(
         'no trusted dispatcher was found: every dispatcher is refused until this host is paired again',
       );
       return {};
     }
-    const shown = trust.entries.map((entry) => `${entry.serial} ${entry.dispatcherId}`).join(', ');
+    const shown = [...trust.lines].map((line) => line.join(' ')).join(', ');
     lines.imported.push({
       what: 'trusted dispatchers',
       detail: `${trustedDispatchersPath} from ${source?.path}: ${shown}`,
     });
-    return { 'trusted-dispatchers': formatTrust(trust.entries) };
+    return { 'trusted-dispatchers': formatTrust(trust.lines) };
   }
   lines.kept.push({ what: 'trusted dispatchers', detail: `${trustedDispatchersPath} stays as it is` });
-  for (const entry of missing)
+  for (const line of missing)
     lines.kept.push({
       what: 'trusted dispatchers',
-      detail: `${entry.serial} ${entry.dispatcherId} of ${source?.path} is not trusted here; add that line if it is to be`,
+      detail: `${line.join(' ')} of ${source?.path} is not trusted here; add that line if it is to be`,
     });
   return {};
 }

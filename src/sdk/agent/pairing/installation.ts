@@ -1,31 +1,24 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { dispatcherId as dispatcherName, legacyDispatcherId } from '../../../domain/core/names.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
-import {
-  addTrust,
-  formatTrust,
-  legacyDispatcherId,
-  parseTrust,
-  type TrustEntry,
-} from '../../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreContents } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 import { endorsedBy } from '../trust/endorsed.js';
-import { formatSigning, parseSigning } from '../trust/trust.js';
+import {
+  readTrustLines,
+  type StoredTrust,
+  trustItems,
+  withLine,
+  writeTrustLines,
+} from '../trust/trust-lines.js';
 import type { WhomToTrust } from './judgement.js';
 import type { ChosenKey } from './key.js';
 
 /** What a pairing installs, at once or not at all. */
-export const identityItems = [
-  'agent-key',
-  'agent-certificate',
-  'ca-certificate',
-  'trusted-dispatchers',
-  'dispatcher-certificates',
-  'signing-dispatchers',
-] as const;
+export const identityItems = ['agent-key', 'agent-certificate', 'ca-certificate', ...trustItems] as const;
 export type Identity = KeyStoreContents<(typeof identityItems)[number]>;
 
 /** The CAs that this host accepts after a pairing. */
@@ -84,30 +77,32 @@ const anotherCa = () =>
     { reason: 'another CA' },
   );
 
-/** A serial that was trusted without a name, as 0.8 has it, gets the one of its dispatcher. */
-function trustText(present: string, { serials, dispatcherId }: WhomToTrust): string {
-  const named = parseTrust(present).entries.filter(
-    (entry) => entry.dispatcherId !== legacyDispatcherId || !serials.includes(entry.serial),
+/**
+ * The trust lines with those of the dispatcher, which nobody but this pairing has brought. A serial that is trusted without an id,
+ * or that another dispatcher claimed without a proof, becomes its own.
+ * @param signs whether the dispatcher is one of ours: then its certificates are kept, and it must sign
+ */
+function trustWith(
+  stored: StoredTrust,
+  { serials, dispatcherId, dispatchers }: WhomToTrust,
+  signs: boolean,
+): Result<StoredTrust, CtrlExecError> {
+  const signed = [...stored.lines].flatMap(([serial, id]) =>
+    id === dispatcherId && stored.dispatchers.has(serial) ? serial : [],
   );
-  return formatTrust(
-    serials.reduce<readonly TrustEntry[]>(
-      (trust, serial) => addTrust(trust, { serial, dispatcherId }),
-      named,
-    ),
-  );
-}
-
-/** The certificates behind the trust lines: what their keys sign later is judged by them. */
-function certificatesText(present: string, { dispatchers }: WhomToTrust): string {
-  const kept = splitCertificates(present).filter((pem) => !dispatchers.some((each) => each.pem === pem));
-  return [...kept, ...dispatchers.map(({ pem }) => pem)].join('');
-}
-
-/** Null: none of them signs. */
-function signingText(present: string, id: string, signs: boolean): string | null {
-  const known = parseSigning(present);
-  const text = signs && !known.has(id) ? formatSigning(known, id) : present;
-  return text === '' ? null : text;
+  if (!signs && signed.length > 0) return err(hasSigned(dispatcherId, signed));
+  let next = stored;
+  for (const serial of serials) {
+    const certificate = signs ? dispatchers.find((each) => each.serial === serial) : undefined;
+    const line = stored.lines.get(serial) ?? legacyDispatcherId;
+    const free = line === legacyDispatcherId || line === dispatcherId;
+    if (!free && (!certificate || stored.dispatchers.has(serial))) return err(isOfAnother(serial, line));
+    next = withLine(next, serial, dispatcherId, {
+      ...(certificate && { certificate }),
+      broughtBy: undefined,
+    });
+  }
+  return ok(next);
 }
 
 /** What a pairing has brought, and what of the present identity goes on. */
@@ -138,23 +133,14 @@ export function install(
     const installed = [certificate, ...whom.dispatchers];
     const { kept, text } = yield* casAfterwards(context, latest['ca-certificate'], whom, installed, replace);
     if (kept && !key.fresh && latest['agent-key'] !== present['agent-key']) return err(renewedMeanwhile());
-    const { dispatcherId } = whom;
-    if (kept && !signs && parseSigning(latest['signing-dispatchers']).has(dispatcherId))
-      return err(hasSigned(dispatcherId));
+    if (signs) yield* dispatcherName(whom.dispatcherId);
+    const stored = readTrustLines(context, kept ? latest : noTrust);
+    const trust = yield* trustWith(stored, whom, signs);
     yield* keyStore.replace({
       'agent-key': key.pem,
       'agent-certificate': certificate.pem,
       'ca-certificate': text,
-      'trusted-dispatchers': trustText(kept ? (latest['trusted-dispatchers'] ?? '') : '', whom),
-      'dispatcher-certificates': certificatesText(
-        kept ? (latest['dispatcher-certificates'] ?? '') : '',
-        whom,
-      ),
-      'signing-dispatchers': signingText(
-        kept ? (latest['signing-dispatchers'] ?? '') : '',
-        dispatcherId,
-        signs,
-      ),
+      ...writeTrustLines(trust),
       // Those of another CA mean nothing under this one, and could not be read.
       ...(!kept && { 'agent-revocation-lists': null }),
     });
@@ -163,11 +149,25 @@ export function install(
   });
 }
 
-const hasSigned = (name: string) =>
+const noTrust = {
+  'trusted-dispatchers': undefined,
+  'dispatcher-certificates': undefined,
+  'trust-origins': undefined,
+  'signing-dispatchers': undefined,
+};
+
+const hasSigned = (name: string, serials: readonly string[]) =>
   failure(
     'downgrade_refused',
-    `dispatcher ${name} has signed before, and this one does not: nothing was installed. Pair by version 2; if it is a legacy dispatcher again, take its line out of signing-dispatchers first`,
+    `dispatcher ${name} signs its requests (serial ${serials.join(', ')}), and this one does not: nothing was installed. Pair by version 2; if ${name} is a legacy dispatcher again, say so first: ${serials.map((serial) => `ctrl-exec-agent trust --unsigned ${serial}`).join('; ')}`,
     { name },
+  );
+
+const isOfAnother = (serial: string, id: string) =>
+  failure(
+    'certificate_invalid',
+    `what the dispatcher sent cannot be trusted: serial ${serial} is trusted here as the one of dispatcher ${id}. Nothing was installed`,
+    { field: 'dispatcher_serial', reason: 'belongs to another dispatcher' },
   );
 
 const renewedMeanwhile = () =>

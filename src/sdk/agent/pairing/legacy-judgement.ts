@@ -1,7 +1,7 @@
 import { err, ok, Result, safeTry } from 'neverthrow';
 import { utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { agentName, dispatcherId as idOf } from '../../../domain/core/names.js';
+import { agentName, dispatcherId as idOf, legacyDispatcherId } from '../../../domain/core/names.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
 import { type LegacyAnswer, meansSerial } from '../../../domain/legacy/pairing.js';
 import {
@@ -10,7 +10,6 @@ import {
   pairingUri,
   whyUnusable,
 } from '../../../domain/trust/certificate.js';
-import { legacyDispatcherId } from '../../../domain/trust/trusted-dispatchers.js';
 import type { AgentContext } from '../context.js';
 import { judgePort, type WhomToTrust } from './judgement.js';
 import type { PairingTrust } from './options.js';
@@ -63,7 +62,8 @@ export const judgeVersion1 = (
         ),
       );
     const cas = yield* readCas(judging, approval.caPem);
-    const dispatcherId = yield* idOf(approval.dispatcherId ?? legacyDispatcherId);
+    const dispatcherId =
+      approval.dispatcherId === undefined ? legacyDispatcherId : yield* idOf(approval.dispatcherId);
     const accepted =
       trust.kind === 'ca-sha256'
         ? yield* vouchedFor(judging, cas, leaf, trust.fingerprint, dispatcherId)

@@ -59,7 +59,7 @@ export async function answerRun(
 
 /** Where several dispatchers are trusted, the last quarter of the places is none that one of them can have taken from the others. */
 function shareOf({ trust }: AgentState, limit: number): number {
-  const several = new Set(trust.map(({ dispatcherId }) => dispatcherId)).size > 1;
+  const several = new Set(trust.values()).size > 1;
   return several ? /* defence: places-are-shared */ limit - Math.floor(limit / 4) : limit;
 }
 

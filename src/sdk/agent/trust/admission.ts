@@ -3,13 +3,12 @@ import { sourceOf } from '../../../domain/core/ip-prefix.js';
 import { knownSources } from '../../../domain/protocol/known-sources.js';
 import { type LimitKind, sourceLimits } from '../../../domain/protocol/source-limits.js';
 import { inDirectory } from '../../../domain/settings/fields.js';
-import { trustedAs } from '../../../domain/trust/trusted-dispatchers.js';
 import type { ConnectionPeer, ListenOptions, Preferred } from '../../../ports/listener.js';
 import { inTurn } from '../../core/parallel.js';
 import { refusalLog } from '../../core/refusals.js';
 import type { AgentContext } from '../context.js';
 import type { Current } from '../served.js';
-import { isAllowed, isOfOurCas, isTheKnown, notAllowed } from './recognise.js';
+import { dispatcherOf, isAllowed, isOfOurCas, notAllowed } from './recognise.js';
 
 /** Sources that are counted, and as many that are blocked. */
 const maxSources = 8_192;
@@ -127,8 +126,7 @@ export function admissionOf(context: AgentContext, current: () => Current): Resu
           certificate !== undefined &&
           isAllowed(state, address) &&
           !state.revoked.has(certificate.serial) &&
-          trustedAs(state.trust, certificate.serial) !== undefined &&
-          isTheKnown(context, state, certificate) &&
+          dispatcherOf(context, state, certificate).isOk() &&
           isOfOurCas(context, certificate, identity.authorities)
         );
       };

@@ -164,11 +164,11 @@ function objectionTo(
   if (!covered(caller.certificate)) return 'the certificate of the caller would be of none of them';
   if (!covered(identity.certificate)) return 'the certificate of this agent would be of none of them';
   const kept = identity.authorities.every((former) => cas.some(({ der }) => crypto.equal(der, former.der)));
-  const lost = state.trust.find(({ serial, dispatcherId }) => {
+  const lost = [...state.trust].find(([serial, dispatcherId]) => {
     if (dispatcherId === caller.id || state.revoked.has(serial)) return false;
     const certificate = state.dispatchers.get(serial);
     // Of which CA one is that has not been seen yet, nobody knows; with one that has expired nobody comes.
     return certificate ? certificate.notAfter >= now && !covered(certificate) : !kept;
   });
-  return /* defence: nobody-is-locked-out */ lost && `dispatcher ${lost.dispatcherId} would be locked out`;
+  return /* defence: nobody-is-locked-out */ lost && `dispatcher ${lost[1]} would be locked out`;
 }

@@ -1,132 +1,133 @@
-import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
+import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import { type Certificate, dispatcherUri } from '../../../domain/trust/certificate.js';
 import { canonicalSerial } from '../../../domain/trust/serial.js';
-import { readSuccessions, type Succession, successionMessage } from '../../../domain/trust/succession.js';
-import {
-  addTrust,
-  formatTrust,
-  legacyDispatcherId,
-  removeTrust,
-  trustedAs,
-} from '../../../domain/trust/trusted-dispatchers.js';
+import { readSuccessions } from '../../../domain/trust/succession.js';
 import type { KeyStoreChange } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
 import { type CallingDispatcher, mismatch, type Stranger } from './recognise.js';
-
-/** Serials that one dispatcher may have trusted at a time. */
-const maxSerials = 32;
-
-const refusal = (reason: string): CtrlExecError<'protocol_violation'> =>
-  failure('protocol_violation', reason, { reason });
-
-/** Why a change was not made, in the words for the peer: of what failed on this host it learns nothing more. */
-const wordsFor = (error: CtrlExecError): string =>
-  error.code === 'protocol_violation' ? error.reason : 'the agent could not store it';
+import { formatLists, type ListRefusal, type ListsWith, withList } from './revocation-lists.js';
+import { type Asked, type Decided, decide, provenLine, refusal } from './serial-changes.js';
+import { follow } from './successions.js';
+import { writeTrustLines } from './trust-lines.js';
 
 const errorAnswer = (error: string) => jsonAnswer(200, { status: 'error', error });
 
-/** Answers `POST /rotate-serial`: trust or retire a serial under the caller's own id (wire-protocol 1.2). */
+/** Reads a request; of one that is not signed only what legacy dispatchers know. */
+function readAsked(body: Uint8Array, signed: boolean): Result<Asked, string> {
+  const parsed = parseJsonObject(body);
+  if (parsed.isErr()) return err('invalid JSON');
+  const { serial: given, action, pem, succession, crl_pem: list } = parsed.value;
+  const serial = typeof given === 'string' ? canonicalSerial(given) : undefined;
+  if (serial === undefined) return err('serial must be hex');
+  if (action !== 'add' && action !== 'remove') return err('action must be add or remove');
+  if (!signed) return ok({ serial, action, pem: undefined, records: [], list: undefined });
+  if (pem !== undefined && typeof pem !== 'string') return err('pem is not text');
+  if (list !== undefined && typeof list !== 'string') return err('crl_pem is not text');
+  const records = succession === undefined ? ok([]) : readSuccessions(succession);
+  return records.map((read) => ({ serial, action, pem, records: read, list }));
+}
+
+/** Why a request is not followed; with the list that is held, where that is newer than the one that came. */
+interface Refused {
+  readonly error: CtrlExecError;
+  readonly held?: ListRefusal['held'];
+}
+
+/** Stores what `decision` makes of the trust lines and the list that came with the request, as one change. */
+async function store(
+  context: AgentContext,
+  served: Served,
+  caller: CallingDispatcher | Stranger,
+  { serial, list: pem }: Pick<Asked, 'serial' | 'list'>,
+  decision: (current: Current) => Result<Decided, CtrlExecError>,
+): Promise<Result<Decided, Refused>> {
+  const { events } = context;
+  const made: { decided?: Decided; lists?: ListsWith; held?: ListRefusal['held'] } = {};
+  const listOf = (current: Current, id: string): ResultAsync<KeyStoreChange, CtrlExecError> =>
+    pem === undefined
+      ? okAsync({})
+      : withList(context, current, id, pem)
+          .map((lists): KeyStoreChange => {
+            made.lists = lists;
+            return lists.news ? { 'agent-revocation-lists': formatLists(lists.lists) } : {};
+          })
+          .mapErr(({ status, reason, held }) => {
+            made.held = held;
+            return failure('refused', reason, { status, reason });
+          });
+  const outcome = await served.change('stranger' in caller ? undefined : caller, (current) =>
+    decision(current).asyncAndThen((decided) => {
+      made.decided = decided;
+      return listOf(current, decided.dispatcherId).map((list) => {
+        const change = { ...(decided.stored && writeTrustLines(decided.stored)), ...list };
+        return Object.keys(change).length === 0 ? undefined : change;
+      });
+    }),
+  );
+  const { decided, lists, held } = made;
+  if (outcome.isErr()) return err({ error: outcome.error, ...(held && { held }) });
+  if (!decided) return err({ error: refusal('nothing was decided') });
+  const { dispatcherId: dispatcher, claimedBy: claimed } = decided;
+  const { address: ip } = caller;
+  if (claimed !== undefined)
+    events.emit({
+      action: 'serial-claim-replaced',
+      level: 'error',
+      fields: { dispatcher, serial, claimed, ip },
+    });
+  if (lists?.news) {
+    const { number, revoked } = lists.list;
+    events.emit({ action: 'revocations-updated', fields: { dispatcher, number, revoked: revoked.length } });
+  }
+  return ok(decided);
+}
+
+/** The answer for whoever may know why: of what failed on this host it learns nothing more. */
+const refusedAnswer = ({ error, held }: Refused): HttpAnswer =>
+  error.code === 'refused'
+    ? jsonAnswer(error.status, {
+        status: 'error',
+        error: error.reason,
+        ...(held && { crl_pem: held.pem, number: held.number }),
+      })
+    : errorAnswer(error.code === 'protocol_violation' ? error.reason : 'the agent could not store it');
+
+/** Answers `POST /rotate-serial`: trust or retire a serial under the caller's own id (wire-protocol 1.2, 2.4). */
 export async function rotateSerial(
   context: AgentContext,
   served: Served,
   caller: CallingDispatcher,
   body: Uint8Array,
 ): Promise<HttpAnswer> {
-  const parsed = parseJsonObject(body);
-  if (parsed.isErr()) return errorAnswer('invalid JSON');
-  const { serial: given, action, pem } = parsed.value;
-  const serial = typeof given === 'string' ? canonicalSerial(given) : undefined;
-  if (serial === undefined) return errorAnswer('serial must be hex');
-  if (action !== 'add' && action !== 'remove') return errorAnswer('action must be add or remove');
-  let changed = false;
-  const outcome = await served.change(caller, (current) => {
-    const decided =
-      action === 'add' ? added(context, current, caller, serial, pem) : removed(current, caller, serial);
-    return decided.map((change) => {
-      changed = change !== undefined;
-      return change;
-    });
-  });
+  const read = readAsked(body, !caller.unsigned);
+  if (read.isErr()) return errorAnswer(read.error);
+  const asked = read.value;
+  const { serial, action } = asked;
+  const outcome = await store(context, served, caller, asked, (current) =>
+    decide(context, current, caller, asked),
+  );
+  const { id: dispatcher, address: ip } = caller;
   if (outcome.isErr()) {
-    const { message: reason } = outcome.error;
+    const { message: reason } = outcome.error.error;
     context.events.emit({
       action: 'update-refused',
       level: 'warning',
-      fields: { dispatcher: caller.id, ip: caller.address, path: '/rotate-serial', reason },
+      fields: { dispatcher, ip, path: '/rotate-serial', reason },
     });
-    return errorAnswer(wordsFor(outcome.error));
+    return refusedAnswer(outcome.error);
   }
-  const fields = { dispatcher: caller.id, serial, ip: caller.address };
-  if (changed && action === 'add') context.events.emit({ action: 'serial-trusted', fields });
-  if (changed && action === 'remove') context.events.emit({ action: 'serial-retired', fields });
-  return jsonAnswer(200, { status: 'ok', action, serial, dispatcher: caller.id });
-}
-
-type Decided = ResultAsync<KeyStoreChange | undefined, CtrlExecError>;
-
-function added(
-  context: AgentContext,
-  current: Current,
-  { id }: CallingDispatcher,
-  serial: string,
-  pem: unknown,
-): Decided {
-  const { trust } = current.state;
-  const holder = trustedAs(trust, serial);
-  if (holder !== undefined && holder !== id)
-    return errAsync(refusal(`serial ${serial} belongs to another dispatcher`));
-  if (current.state.revoked.has(serial)) return errAsync(refusal(`serial ${serial} is revoked`));
-  if (trust.filter(({ dispatcherId }) => dispatcherId === id).length >= maxSerials && holder === undefined)
-    return errAsync(refusal(`more than ${maxSerials} serials of one dispatcher`));
-  const certificate = typeof pem === 'string' ? announced(context, pem, serial, id) : undefined;
-  if (pem !== undefined && certificate === undefined)
-    return errAsync(refusal(`pem is not the certificate of serial ${serial}`));
-  if (holder !== undefined && (!certificate || current.state.dispatchers.has(serial)))
-    return okAsync(undefined);
-  return okAsync(
-    trustChange(current, addTrust(trust, { serial, dispatcherId: id }), certificate ? [certificate] : []),
-  );
-}
-
-/** A certificate that fits what is announced; whether it is of our CAs shows when it is used. */
-function announced(context: AgentContext, pem: string, serial: string, id: string): Certificate | undefined {
-  const read = context.crypto.readCertificate(pem);
-  return read.isOk() && read.value.serial === serial && isOf(read.value, id) ? read.value : undefined;
-}
-
-const isOf = ({ uris }: Certificate, id: string) =>
-  id === legacyDispatcherId || uris.includes(dispatcherUri(id));
-
-function removed({ state }: Current, { id, serial: own }: CallingDispatcher, serial: string): Decided {
-  if (serial === own) return errAsync(refusal('that serial is the one of this request'));
-  const holder = trustedAs(state.trust, serial);
-  if (holder === undefined) return okAsync(undefined);
-  // defence: only-own-serials-are-retired
-  if (holder !== id) return errAsync(refusal(`serial ${serial} belongs to another dispatcher`));
-  return okAsync(trustChange({ state }, removeTrust(state.trust, serial, id), []));
-}
-
-/** The trust file, and beside it the certificates of those in it. */
-export function trustChange(
-  { state }: Pick<Current, 'state'>,
-  trust: Current['state']['trust'],
-  learnt: readonly Certificate[],
-): KeyStoreChange {
-  const known = new Map([...state.dispatchers, ...learnt.map((each) => [each.serial, each] as const)]);
-  const pems = trust.flatMap(({ serial }) => known.get(serial)?.pem ?? []);
-  return {
-    'trusted-dispatchers': formatTrust(trust),
-    'dispatcher-certificates': pems.length > 0 ? pems.join('') : null,
-  };
+  const fields = { dispatcher, serial, by: caller.serial, ip };
+  if (outcome.value.stored)
+    context.events.emit({ action: action === 'add' ? 'serial-trusted' : 'serial-retired', fields });
+  return jsonAnswer(200, { status: 'ok', action, serial, dispatcher });
 }
 
 /**
- * A dispatcher with an unknown serial shows by a chain of successions that it follows a trusted one, and is trusted in its
- * stead from now on (wire-protocol 2.4). Undefined: the request does not claim that.
+ * A dispatcher with an unknown serial shows by a chain of successions that it follows a trusted one, and is trusted beside it
+ * from now on (wire-protocol 2.4). Undefined: the request does not claim that.
  * @param once asked when the proof holds: the answer to a repetition, or undefined for none
  */
 export async function succeed(
@@ -136,76 +137,37 @@ export async function succeed(
   body: Uint8Array,
   once: () => Promise<HttpAnswer | undefined>,
 ): Promise<HttpAnswer | undefined> {
-  const { events } = context;
   const parsed = parseJsonObject(body);
   if (parsed.isErr() || parsed.value['succession'] === undefined) return undefined;
-  const { serial: given, action, succession } = parsed.value;
-  const refuse = (reason: string) => {
-    const { serial, address: ip } = stranger;
-    events.emit({ action: 'succession-refused', level: 'warning', fields: { serial, ip, reason } });
+  const { serial, address: ip, certificate } = stranger;
+  const refuseStranger = (reason: string) => {
+    context.events.emit({ action: 'succession-refused', level: 'warning', fields: { serial, ip, reason } });
     return mismatch();
   };
-  if (action !== 'add' || typeof given !== 'string' || canonicalSerial(given) !== stranger.serial)
-    return refuse('it is not about the serial of this request');
-  const records = readSuccessions(succession);
-  if (records.isErr()) return refuse(records.error);
+  const read = readAsked(body, true);
+  if (read.isErr()) return refuseStranger(read.error);
+  const asked = read.value;
+  if (asked.action !== 'add' || asked.serial !== serial)
+    return refuseStranger('it is not about the serial of this request');
+  const followed = ({ state }: Current) => follow(context, state, asked.records, certificate);
   // Whoever proves nothing takes no place in the record of requests.
-  const proven = follow(context, served.current(), records.value, stranger);
-  if (proven.isErr()) return refuse(proven.error);
+  const proven = followed(served.current());
+  if (proven.isErr()) return refuseStranger(proven.error);
   const repeated = await once();
   if (repeated) return repeated;
-  let dispatcher = '';
-  const outcome = await served.change(undefined, (current) =>
-    follow(context, current, records.value, stranger).match(
-      (id): Decided => {
-        dispatcher = id;
-        const trust = addTrust(current.state.trust, { serial: stranger.serial, dispatcherId: id });
-        return okAsync(trustChange(current, trust, [stranger.certificate]));
-      },
-      (reason): Decided => errAsync(refusal(reason)),
-    ),
+  const outcome = await store(context, served, stranger, asked, (current) =>
+    followed(current)
+      .map(({ dispatcherId, follows, joins }) =>
+        provenLine(current.state, dispatcherId, certificate, joins ? undefined : follows),
+      )
+      .mapErr(refusal),
   );
-  if (outcome.isErr())
-    return outcome.error.code === 'protocol_violation'
-      ? refuse(outcome.error.reason)
-      : errorAnswer(wordsFor(outcome.error));
-  const { serial, address: ip } = stranger;
-  const steps = records.value.length;
-  events.emit({ action: 'succession-accepted', level: 'warning', fields: { dispatcher, serial, steps, ip } });
-  return jsonAnswer(200, { status: 'ok', action, serial, dispatcher });
-}
-
-/**
- * The id of the dispatcher that a chain leads on from, or why it leads nowhere. Steps before the last serial that is trusted
- * here are nobody's business: a dispatcher need not know which that is.
- */
-function follow(
-  { crypto }: AgentContext,
-  { state }: Current,
-  steps: readonly Succession[],
-  { certificate }: Stranger,
-): Result<string, string> {
-  const known = steps.findLastIndex(({ old }) => state.dispatchers.has(old));
-  const chain = steps.slice(Math.max(0, known));
-  const [first] = chain;
-  const id = first && trustedAs(state.trust, first.old);
-  let holder = first && state.dispatchers.get(first.old);
-  if (!first || id === undefined) return err('the chain does not begin at a trusted serial');
-  if (!holder) return err(`the key of ${first.old} is not known here`);
-  for (const step of chain) {
-    if (step.old !== holder.serial) return err(`the chain is broken at ${step.old}`);
-    // defence: succession-has-no-revoked-serial
-    if (state.revoked.has(step.old)) return err(`serial ${step.old} is revoked`);
-    const next = crypto.readCertificate(step.newPem);
-    if (next.isErr() || next.value.serial !== step.new) return err(`no certificate of ${step.new}`);
-    // defence: succession-is-signed
-    if (!crypto.verify(holder.spki, successionMessage(step, next.value.der), step.sig))
-      return err(`${step.new} is not signed by ${step.old}`);
-    if (!isOf(next.value, id)) return err(`${step.new} is not of ${id}`);
-    holder = next.value;
+  if (outcome.isErr()) {
+    const { error } = outcome.error;
+    return error.code === 'protocol_violation' ? refuseStranger(error.reason) : refusedAnswer(outcome.error);
   }
-  if (state.revoked.has(holder.serial)) return err(`serial ${holder.serial} is revoked`);
-  return /* defence: succession-ends-at-asker */ crypto.equal(holder.der, certificate.der)
-    ? ok(id)
-    : err('it ends at another certificate');
+  const { dispatcherId: dispatcher } = outcome.value;
+  const fields = { dispatcher, serial, steps: asked.records.length, ip };
+  context.events.emit({ action: 'succession-accepted', level: 'warning', fields });
+  return jsonAnswer(200, { status: 'ok', action: asked.action, serial, dispatcher });
 }

@@ -1,7 +1,7 @@
+import { err, ok, type Result } from 'neverthrow';
 import { contains } from '../../../domain/core/ip-prefix.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import { type Certificate, dispatcherUri, whyUnusable } from '../../../domain/trust/certificate.js';
-import { trustedAs } from '../../../domain/trust/trusted-dispatchers.js';
+import { actsAs, type Certificate, dispatcherIdOf, whyUnusable } from '../../../domain/trust/certificate.js';
 import type { IncomingRequest } from '../../../ports/listener.js';
 import type { AgentContext } from '../context.js';
 import type { Current } from '../served.js';
@@ -65,27 +65,41 @@ export function recognise(
   // defence: request-is-of-our-ca
   if (certificate && !isOfOurCas(context, certificate, identity.authorities))
     return refuse('certificate of another CA', jsonAnswer(403, { error: 'certificate of another CA' }));
-  const id = /* defence: serial-is-trusted */ trustedAs(state.trust, serial);
-  if (certificate && id !== undefined && isTheKnown(context, state, certificate))
-    return { id, serial, certificate, address };
+  const acting = certificate ? dispatcherOf(context, state, certificate) : err('no certificate');
+  if (certificate && acting.isOk()) return { id: acting.value, serial, certificate, address };
   if (
     certificate &&
-    id === undefined &&
     method === 'POST' &&
     path === '/rotate-serial' &&
-    isDispatcher(certificate)
+    isDispatcher(certificate) &&
+    isTheKnown(context, state, certificate)
   )
     return { stranger: true, serial, certificate, address };
   return refuse(
-    'serial mismatch',
+    state.lines.has(serial) && acting.isErr() ? `serial mismatch: ${acting.error}` : 'serial mismatch',
     path === '/capabilities' ? jsonAnswer(403, { error: 'forbidden' }) : mismatch(),
   );
 }
 
+/** The id of the dispatcher whose certificate this is, or why it is none that is trusted here. */
+export function dispatcherOf(
+  context: Pick<AgentContext, 'crypto'>,
+  state: Pick<AgentState, 'dispatchers' | 'trust'>,
+  certificate: Certificate,
+): Result<string, string> {
+  const line = /* defence: serial-is-trusted */ state.trust.get(certificate.serial);
+  if (line === undefined) return err('it is not trusted, or whoever brought it is revoked');
+  if (!isTheKnown(context, state, certificate)) return err('another certificate of this serial is known');
+  const id = /* defence: certificate-fits-trust-line */ actsAs(certificate, line);
+  return id === undefined
+    ? err(`it is trusted as dispatcher ${line}, and the certificate is of ${certificate.uris.join(' ')}`)
+    : ok(id);
+}
+
 /** A serial is trusted for the one certificate that was seen with it: any CA that is accepted here could issue another. */
 export function isTheKnown(
-  { crypto }: AgentContext,
-  { dispatchers }: AgentState,
+  { crypto }: Pick<AgentContext, 'crypto'>,
+  { dispatchers }: Pick<AgentState, 'dispatchers'>,
   certificate: Certificate,
 ): boolean {
   const known = dispatchers.get(certificate.serial);
@@ -95,6 +109,6 @@ export function isTheKnown(
   );
 }
 
-const isDispatcher = ({ uris }: Certificate) => uris.some((uri) => uri.startsWith(dispatcherUri('')));
+const isDispatcher = ({ uris }: Certificate) => uris.some((uri) => dispatcherIdOf(uri) !== undefined);
 
 export const mismatch = (): HttpAnswer => jsonAnswer(403, { error: 'serial mismatch', status: 'forbidden' });

@@ -3,7 +3,7 @@ import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
-import type { TrustEntry } from '../../../domain/trust/trusted-dispatchers.js';
+import type { TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
 import type { KeyStoreChange } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 import type { Current, Served } from '../served.js';
@@ -124,8 +124,7 @@ export function renewals(context: AgentContext, served: Served): Renewals {
 }
 
 /** With several dispatchers the key stays: each of them has it pinned, and only one of them is renewing. */
-const mayChangeKey = (trust: readonly TrustEntry[]) =>
-  new Set(trust.map(({ dispatcherId }) => dispatcherId)).size <= 1;
+const mayChangeKey = (trust: TrustLines) => new Set(trust.values()).size <= 1;
 
 const nameOf = ({ dnsNames, commonName }: Certificate) => dnsNames[0] ?? commonName ?? 'agent';
 
@@ -145,7 +144,7 @@ function whoCouldNotVerify(
 ): string | undefined {
   const issuer = authorities.find((ca) => crypto.issuedBy(next, ca));
   if (!issuer || crypto.issuedBy(present, issuer)) return undefined;
-  const shown = trust.flatMap(({ serial, dispatcherId }) => {
+  const shown = [...trust].flatMap(([serial, dispatcherId]) => {
     const certificate = dispatchers.get(serial);
     // With one that has expired nobody comes any more.
     const inUse = certificate && !revoked.has(serial) && certificate.notAfter >= clock.now();

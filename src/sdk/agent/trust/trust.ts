@@ -1,16 +1,17 @@
 import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
-import { contentLines } from '../../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { HeldList } from '../../../domain/trust/held-lists.js';
-import { parseTrust, type TrustEntry } from '../../../domain/trust/trusted-dispatchers.js';
+import { broughtBy } from '../../../domain/trust/trust-origins.js';
+import type { TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
 import type { Credentials } from '../../../ports/transport.js';
 import type { Signer } from '../../protocol/message-signing.js';
 import type { AgentContext } from '../context.js';
 import { type DenyList, readDenyList } from './deny-list.js';
 import { readLists } from './revocation-lists.js';
+import { isProven, readTrustLines, type StoredTrust, trustItems } from './trust-lines.js';
 
 export interface AgentIdentity {
   readonly credentials: Credentials;
@@ -23,12 +24,12 @@ export interface AgentIdentity {
 }
 
 /** Who this host is, and whom it trusts; replaced as a whole. */
-export interface AgentTrust {
-  readonly trust: readonly TrustEntry[];
-  /** Certificates of trusted dispatchers as far as they are known, by serial. */
-  readonly dispatchers: ReadonlyMap<string, Certificate>;
-  /** Ids of dispatchers that have signed a request: they must from then on. */
-  readonly signing: ReadonlySet<string>;
+export interface AgentTrust extends StoredTrust {
+  /**
+   * The lines that count: all but those that a serial brought without a proof which is revoked meanwhile. Revoked serials are
+   * among them.
+   */
+  readonly trust: TrustLines;
   /** What people wrote into the file of revoked serials. */
   readonly denied: DenyList;
   /** Canonical serials, of that file and of the revocation lists. */
@@ -42,9 +43,7 @@ const items = [
   'agent-key',
   'agent-certificate',
   'ca-certificate',
-  'trusted-dispatchers',
-  'dispatcher-certificates',
-  'signing-dispatchers',
+  ...trustItems,
   'agent-revocation-lists',
 ] as const;
 
@@ -59,7 +58,7 @@ export function loadTrust(
 ): ResultAsync<{ readonly trust: AgentTrust; readonly warnings: readonly string[] }, CtrlExecError> {
   return safeTry(async function* () {
     const documents = yield* context.keyStore(settings).read(items);
-    const trust = parseTrust(documents['trusted-dispatchers'] ?? '');
+    const { warnings, ...stored } = readTrustLines(context, documents);
     const denied = yield* readDenyList(context, settings, before?.serials);
     const identity = yield* readIdentity(context, {
       'agent-key': documents['agent-key'],
@@ -72,21 +71,40 @@ export function loadTrust(
       // defence: listed-serials-are-refused
       ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),
     ];
+    const isRevoked = new Set(serials);
+    const orphaned = broughtBy(stored.origins, isRevoked, (serial) => isProven(stored, serial));
     return ok({
       trust: {
-        trust: trust.entries,
-        signing: parseSigning(documents['signing-dispatchers']),
-        dispatchers: readDispatchers(context, trust.entries, documents['dispatcher-certificates']),
+        // defence: brought-serials-go-with-revoked
+        trust: new Map([...stored.lines].filter(([serial]) => !orphaned.has(serial))),
+        ...stored,
         denied,
-        revoked: new Set(serials),
+        revoked: isRevoked,
         revocationLists: lists,
         identity,
       },
       warnings: [
-        ...trust.warnings.map((warning) => `${settings.trustedDispatchersPath}: ${warning}`),
+        ...warnings.map((warning) => `${settings.trustedDispatchersPath}: ${warning}`),
         ...denied.warnings,
+        ...doubtsAbout(stored, isRevoked, orphaned),
       ],
     });
+  });
+}
+
+/** What a person should look at: lines that a request brought without a proof. */
+function doubtsAbout(
+  stored: StoredTrust,
+  revoked: ReadonlySet<string>,
+  orphaned: ReadonlySet<string>,
+): readonly string[] {
+  return [...stored.lines].flatMap(([serial, id]) => {
+    const by = stored.origins.get(serial);
+    if (by === undefined || revoked.has(serial) || isProven(stored, serial)) return [];
+    const keep = `\`ctrl-exec-agent trust --keep ${serial}\``;
+    return orphaned.has(serial)
+      ? `serial ${serial} of dispatcher ${id} is not trusted any more: serial ${by} brought it, and what brought it is revoked. If you know that it is right: ${keep}`
+      : `serial ${serial} of dispatcher ${id} is unproven: serial ${by} brought it without its certificate. If you know that it is right: ${keep}. If not, write ${by} into revoked-serials`;
   });
 }
 
@@ -117,31 +135,4 @@ function readIdentity(
     const signer = { key: signing, certificate };
     return ok({ credentials: { key, certificate: pem }, certificate, signer, cas, authorities });
   });
-}
-
-/** Ids, one a line. */
-export const parseSigning = (text: string | undefined): ReadonlySet<string> =>
-  new Set(contentLines(text ?? '').map((line) => line.text));
-
-/** With one id more. */
-export const formatSigning = (signing: ReadonlySet<string>, id: string): string =>
-  [...signing, id].map((each) => `${each}\n`).join('');
-
-/** What cannot be read is no harm: it is learnt again at that dispatcher's next contact. */
-function readDispatchers(
-  { crypto }: AgentContext,
-  trust: readonly TrustEntry[],
-  text: string | undefined,
-): ReadonlyMap<string, Certificate> {
-  const known = splitCertificates(text ?? '').flatMap((pem) =>
-    crypto.readCertificate(pem).match(
-      (certificate) => [certificate],
-      () => [],
-    ),
-  );
-  return new Map(
-    known
-      .filter(({ serial }) => trust.some((entry) => entry.serial === serial))
-      .map((certificate) => [certificate.serial, certificate]),
-  );
 }

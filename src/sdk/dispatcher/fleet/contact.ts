@@ -14,6 +14,7 @@ import { type AgentRequest, type ContactError, notSent, sendSigned } from '../tr
 import { type Addressed, destinationOf, hasKey, target } from '../trust/agent-target.js';
 import { confirmed } from '../trust/first-contact.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from '../trust/identity.js';
+import { pendingSince } from '../trust/pending-revocations.js';
 import { permissionBy } from '../trust/permission.js';
 import { bringUpToDate, meet } from '../trust/reconcile/catch-up.js';
 import { canBeIntroduced, introduceAgain } from '../trust/reconcile/introduction.js';
@@ -51,10 +52,16 @@ export function address(
   });
 }
 
-/** An agent's answer, the milliseconds it took, and the registry name of who gave it. */
-export interface AgentAnswer {
-  readonly answer: TransportAnswer;
+/** Who gave an answer, by its registry name. */
+interface Answerer {
   readonly name: string;
+  /** Since when it lacks a revocation, epoch milliseconds; absent: it has acknowledged the newest list, or takes none. */
+  readonly revocationsPendingSince?: number;
+}
+
+/** An agent's answer, the milliseconds it took, and who gave it. */
+export interface AgentAnswer extends Answerer {
+  readonly answer: TransportAnswer;
   readonly rtt: number;
 }
 
@@ -75,7 +82,7 @@ export function exchange(
     return sendSigned(context, as, target(context, as, as.cas, addressed, permission), request)
       .andThen((answer) => {
         const rtt = Math.round(context.clock.monotonic() - started);
-        return seen(context, addressed, answer.peer).map((name) => ({ answer, rtt, name }));
+        return seen(context, addressed, answer.peer).map((answerer) => ({ answer, rtt, ...answerer }));
       })
       .orElse((error) => permission?.decided()?.andThen(() => attempt(as)) ?? errAsync(error));
   };
@@ -176,27 +183,32 @@ function isMismatch({ status, body }: TransportAnswer): boolean {
   return error.isOk() && (error.value === 'serial mismatch' || error.value === 'forbidden');
 }
 
-/** Who answered, by name. What cannot be recorded of it is logged; the answer stands. */
+/** Who answered. What cannot be recorded of it is logged; the answer stands. */
 function seen(
   context: DispatcherContext,
   { host, record }: Addressed,
   peer: Certificate,
-): ResultAsync<string, never> {
-  const { clock, registry } = context;
+): ResultAsync<Answerer, never> {
+  const { clock, registry, revocations } = context;
   const digest = spkiDigest(context, peer);
-  return safeTry<string, CtrlExecError<'agent_unknown' | 'store_failed'>>(async function* () {
+  return safeTry<Answerer, CtrlExecError<'agent_unknown' | 'store_failed'>>(async function* () {
     const known = record && hasKey(record, digest) ? record : yield* registry.findByKey(digest);
-    if (!known) return ok(host);
+    if (!known) return ok({ name: host });
     const { name } = known;
     yield* confirmed(context, known, peer);
-    yield* registry.note(name, { lastContact: clock.now() });
-    return ok(name);
+    const noted = yield* registry.note(name, { lastContact: clock.now() });
+    const since = yield* pendingSince(context, noted, yield* revocations.revision());
+    return ok({ name, ...(since !== undefined && { revocationsPendingSince: since }) });
   }).orElse((error) => {
     // An agent that was unpaired meanwhile has nothing to be recorded in.
     if (error.code === 'store_failed') recordFailed(context, error.message);
-    return ok(record?.name ?? host);
+    return ok({ name: record?.name ?? host });
   });
 }
+
+/** The member of results that tells of it. */
+export const pendingMember = ({ revocationsPendingSince: since }: AgentAnswer) =>
+  since === undefined ? {} : { revocationsPendingSince: since };
 
 /** Something happened that the store could not take: the log has to hold it. */
 export const recordFailed = (context: DispatcherContext, reason: string, reqid?: string): void =>

@@ -14,7 +14,7 @@ import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
 import { keepAbilities } from './abilities.js';
 import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
-import { exchange } from './contact.js';
+import { exchange, pendingMember } from './contact.js';
 
 export interface DiscoveryRequest extends Asking {
   /** Default: every registered agent. */
@@ -36,6 +36,8 @@ export type DiscoveredHost =
       readonly scripts: readonly AdvertisedScript[];
       /** How the agent names itself, when that differs. */
       readonly reportedHostname?: string;
+      /** Since when the agent lacks a revocation, epoch milliseconds: it may accept what was revoked. Absent: it lacks none. */
+      readonly revocationsPendingSince?: number;
     }
   | { readonly host: string; readonly status: 'error'; readonly error: string; readonly rtt: number };
 
@@ -81,10 +83,10 @@ async function discoverOne(
     answerTimeout: context.settings.readTimeout * 1000,
     maxAnswer: maxCapabilitiesAnswer,
     signal: request.signal,
-  }).andThen(({ answer, rtt, name }) =>
-    readCapabilities(answer.status, answer.body)
-      .asyncAndThen((capabilities) => remember(context, name, capabilities))
-      .map((capabilities) => ({ capabilities, rtt })),
+  }).andThen((answered) =>
+    readCapabilities(answered.answer.status, answered.answer.body)
+      .asyncAndThen((capabilities) => remember(context, answered.name, capabilities))
+      .map((capabilities) => ({ capabilities, answered })),
   );
   context.events.emit({
     action: 'discovery',
@@ -92,14 +94,15 @@ async function discoverOne(
     fields: { reqid, host, error: loggedError(outcome.isErr() ? outcome.error.message : undefined, request) },
   });
   return outcome.match(
-    ({ capabilities: { version, tags, scripts, reportedHostname }, rtt }): DiscoveredHost => ({
+    ({ capabilities: { version, tags, scripts, reportedHostname }, answered }): DiscoveredHost => ({
       host,
       status: 'ok',
       version,
-      rtt,
+      rtt: answered.rtt,
       tags,
       scripts: [...scripts].sort((a, b) => (a.name < b.name ? -1 : 1)),
       ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
+      ...pendingMember(answered),
     }),
     (error): DiscoveredHost => ({
       host,

@@ -9,11 +9,12 @@ import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
 import { freshReqid } from '../trust/agent-request.js';
-import type { Addressed } from '../trust/agent-target.js';
+import { type Addressed, destinationOf } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
+import { tellAll } from '../trust/reconcile/catch-up.js';
 import { renewAgent } from '../trust/renewal.js';
 import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
-import { exchange } from './contact.js';
+import { exchange, pendingMember } from './contact.js';
 
 /** Whom to ping. */
 export interface PingRequest extends Asking {
@@ -37,6 +38,8 @@ export type PingResult =
       readonly reportedHostname?: string;
       /** What is wrong on the host, in the agent's words; left out where there is nothing. */
       readonly problems?: readonly string[];
+      /** Since when the agent lacks a revocation, epoch milliseconds: it may accept what was revoked. Absent: it lacks none. */
+      readonly revocationsPendingSince?: number;
     }
   | { readonly host: string; readonly status: 'error'; readonly error: string; readonly rtt: number };
 
@@ -74,12 +77,9 @@ export function ping(context: DispatcherContext, request: PingRequest): ResultAs
   );
 }
 
-/** Revisions by which an agent may be ahead. */
-const farAhead = 1000;
-
 /**
- * What a ping shows is acted on: a certificate that is due is renewed, and a revocation list that an agent has lost is told
- * anew at the next contact. That it fails is no failure of the ping; it is logged, and tried again.
+ * What a ping shows is acted on: a certificate that is due is renewed, a revocation list that an agent has lost is told
+ * anew at the next contact, and one that this dispatcher has lost is fetched. That it fails is no failure of the ping; it is logged, and tried again.
  */
 function lookAfter(
   context: DispatcherContext,
@@ -88,17 +88,16 @@ function lookAfter(
   peer: Certificate,
   { crlNumber, features }: PingAnswer,
 ): ResultAsync<void, never> {
-  const { clock, registry, revocations } = context;
+  const { clock, registry } = context;
   return safeTry<void, CtrlExecError>(async function* () {
     const record = yield* registry.find(name);
     if (!record) return ok(undefined);
     const lists = crlNumber !== undefined && crlNumber !== record.standing.crlNumber && { crlNumber };
     const change = { ...lists, ...(features.length > 0 && { features }) };
-    if (worthKeeping(record.standing, change)) yield* registry.note(name, change);
-    // A list of before this state was restored from a backup; a number that no fleet comes to is an agent's invention.
-    const { revision } = identity;
-    if (crlNumber !== undefined && crlNumber > revision && crlNumber - revision <= farAhead)
-      yield* revocations.raise(crlNumber + 1);
+    const { standing } = worthKeeping(record.standing, change) ? yield* registry.note(name, change) : record;
+    // A list of before this state was restored from a backup: offered ours, the agent shows it.
+    if (crlNumber !== undefined && crlNumber > identity.revision)
+      yield* tellAll(context, identity, { ...destinationOf(record), record: { ...record, standing } });
     // A legacy agent counts connections: maintenance renews it.
     const signs = record.standing.speaks === 'signed';
     if (signs && renewalDue(peer, clock.now())) yield* renewAgent(context, identity, record);
@@ -123,8 +122,9 @@ function pingOne(
     maxAnswer: maxPingAnswer,
     signal,
   })
-    .andThen(({ answer, rtt, name }) =>
-      readPingAnswer(answer.status, answer.body).asyncAndThen((read) => {
+    .andThen((answered) => {
+      const { answer, rtt, name } = answered;
+      return readPingAnswer(answer.status, answer.body).asyncAndThen((read) => {
         const { version, expiry, reportedHostname, problems } = read;
         const result = {
           host,
@@ -134,10 +134,11 @@ function pingOne(
           version,
           ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
           ...(problems.length > 0 && { problems }),
+          ...pendingMember(answered),
         };
         return lookAfter(context, identity, name, answer.peer, read).map(() => result);
-      }),
-    )
+      });
+    })
     .match(
       (result): PingResult => result,
       (error): PingResult => ({

@@ -1,5 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
+import { keyBanned } from '../../../domain/trust/banned-key.js';
 import type { CertificateRequest } from '../../../ports/certificate-requests.js';
 import type { DispatcherContext } from '../context.js';
 import { identityMissing, loadIdentity } from '../trust/identity.js';
@@ -31,15 +32,12 @@ export const introduced = (context: DispatcherContext) =>
 
 /** A key that was revoked may be in other hands: it is not paired again. */
 export function notRevoked(
-  { crypto, registry, revocations }: DispatcherContext,
+  { crypto, revocations }: DispatcherContext,
   { spki }: CertificateRequest,
 ): ResultAsync<void, SessionFailure> {
   const digest = hex(crypto.sha256(spki));
   return safeTry<void, SessionFailure>(async function* () {
-    const holder = yield* registry.findByKey(digest);
-    for (const { serial, spkiSha256 } of holder?.pins ?? [])
-      if (spkiSha256 === digest && (yield* revocations.has(serial)))
-        return err(refusal('invalid', 'its key was revoked: pair with --new-key'));
-    return ok(undefined);
+    const banned = yield* revocations.banOf(digest);
+    return banned === undefined ? ok(undefined) : err(refusal('invalid', keyBanned(banned).message));
   });
 }

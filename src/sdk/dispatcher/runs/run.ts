@@ -9,7 +9,7 @@ import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
 import { loggedError } from '../fleet/ask.js';
-import { exchange } from '../fleet/contact.js';
+import { exchange, pendingMember } from '../fleet/contact.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
 import { givenUp } from './given-up.js';
@@ -130,7 +130,8 @@ async function runOn(
     maxAnswer: maxRunAnswer,
     signal: limit?.signal ?? request.signal,
     follow: stream?.follow,
-  }).andThen(({ answer, rtt, name }) => {
+  }).andThen((answered) => {
+    const { answer, rtt, name } = answered;
     const end = stream?.result();
     const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
     return told
@@ -141,6 +142,7 @@ async function runOn(
           .../* defence: result-is-of-asked-host */ base,
           ...ended,
           ...(name !== host && { reportedHostname: name }),
+          ...pendingMember(answered),
           seenAt: now,
           settledAt: now,
           rtt,

@@ -27,7 +27,8 @@ export function settling({ clock, runStore }: DispatcherContext, reqid: string, 
   };
 
   return {
-    add(result: HostResult): void {
+    /** What its agent lacks now is no part of how a run ended. */
+    add({ revocationsPendingSince: _, ...result }: HostResult): void {
       waiting.push(result);
       if (hosts === 1) return;
       if (waiting.length >= most) void flush();

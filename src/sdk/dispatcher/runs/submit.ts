@@ -12,7 +12,7 @@ import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
 import { loggedError } from '../fleet/ask.js';
-import { exchange } from '../fleet/contact.js';
+import { exchange, pendingMember } from '../fleet/contact.js';
 import type { Addressed } from '../trust/agent-target.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
 import { givenUp } from './given-up.js';
@@ -119,14 +119,13 @@ async function submitTo(
     answerTimeout: context.settings.readTimeout * 1000,
     maxAnswer: maxRunAnswer,
     signal: request.signal,
-  }).andThen(({ answer }) =>
-    readSubmitAnswer(answer.status, answer.body, reqid).mapErr((error) => ({
-      ...error,
-      sent: true as const,
-    })),
+  }).andThen((answered) =>
+    readSubmitAnswer(answered.answer.status, answered.answer.body, reqid)
+      .map((said) => ({ end: endOfSubmission(said, script), pending: pendingMember(answered) }))
+      .mapErr((error) => ({ ...error, sent: true as const })),
   );
   if (outcome.isErr()) return givenUp(context, identity, addressed, { ...base, rtt: rtt() }, outcome.error);
-  const end = endOfSubmission(outcome.value, script);
+  const { end, pending } = outcome.value;
   const now = clock.now();
-  return { ...base, ...end, rtt: rtt(), seenAt: now, ...(isEnd(end) && { settledAt: now }) };
+  return { ...base, ...end, ...pending, rtt: rtt(), seenAt: now, ...(isEnd(end) && { settledAt: now }) };
 }

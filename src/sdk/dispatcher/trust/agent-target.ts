@@ -80,10 +80,11 @@ function notRevoked(
   // Another dispatcher may have issued this one for the same key: whoever revoked the agent here does not mean to speak with it.
   const others = ofKey.includes(serial) ? [] : ofKey;
   return ResultAsync.combine([serial, ...others].map((each) => context.revocations.has(each)))
+    .andThen((has) => context.revocations.banOf(digest).map((banned) => ({ has, banned })))
     .mapErr((error): TransportError => error)
-    .andThen(([itself = false, ...own]) => {
-      const revoked =
-        /* defence: revoked-agent-is-refused */ itself || (own.length > 0 && own.every((each) => each));
+    .andThen(({ has: [itself = false, ...own], banned }) => {
+      const listed = itself || (own.length > 0 && own.every((each) => each));
+      const revoked = /* defence: revoked-agent-is-refused */ listed || banned !== undefined;
       const message = `the certificate of ${name} (serial ${serial}) was revoked; nothing was sent`;
       return revoked ? errAsync(failure('revoked', message, { name, serial })) : okAsync(undefined);
     });

@@ -4,7 +4,7 @@ import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
 import type { AgentRecord, KeyPin } from '../../../domain/trust/agent-record.js';
 import type { OwnSerials } from '../../../domain/trust/agent-standing.js';
-import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
+import { type Certificate, dispatcherUri, whyUnusable } from '../../../domain/trust/certificate.js';
 import { caSetDigest, overlapEnd } from '../../../domain/trust/lifecycle.js';
 import { parseRotation, type RotationState } from '../../../domain/trust/rotation.js';
 import type { Credentials } from '../../../ports/transport.js';
@@ -51,6 +51,32 @@ const items = [
   'dispatcher-previous-certificate',
   'rotation',
 ] as const;
+
+/**
+ * Certificates of this dispatcher that are known here: those of its identity and of all rotations, and the ones that it had
+ * for agents which knew the CA before the present one alone. Without `notAfter`: only the serial is known.
+ */
+export function ownCertificates(
+  { crypto, revocations, settings }: DispatcherContext,
+  { certificate, next, previous, rotation }: DispatcherIdentity,
+): ResultAsync<readonly { readonly serial: string; readonly notAfter?: number }[], IdentityFailure> {
+  const read = rotation.successions.flatMap(({ newPem }) =>
+    crypto
+      .readCertificate(newPem)
+      .map((each) => [each])
+      .unwrapOr([]),
+  );
+  const whole = [certificate, next?.certificate, previous?.certificate, ...read].flatMap(
+    (each) => each ?? [],
+  );
+  return revocations.issued({ name: dispatcherUri(settings.dispatcherId) }).map((bridges) => {
+    const dated = [...whole, ...bridges].map(({ serial, notAfter }) => ({ serial, notAfter }));
+    const known = new Map<string, { readonly serial: string; readonly notAfter?: number }>();
+    for (const each of [...dated, ...rotation.successions.map(({ old }) => ({ serial: old }))])
+      if (!known.has(each.serial)) known.set(each.serial, each);
+    return [...known.values()];
+  });
+}
 
 const invalid = (field: string, reason: string, message: string) =>
   failure('certificate_invalid', message, { field, reason });

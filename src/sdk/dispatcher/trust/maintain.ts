@@ -9,12 +9,14 @@ import { unlessAborted } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
 import { purgeRuns } from '../runs/retention.js';
 import { destinationOf, pairAgain } from './agent-target.js';
+import { finishCompromised } from './compromised.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity, underPreviousCa } from './identity.js';
+import type { Untold } from './pending-revocations.js';
 import { isUpToDate, meet, tellAll } from './reconcile/catch-up.js';
 import { renewAgent } from './renewal.js';
 import { dropLapsed, unrevoked } from './revoked.js';
-import { exclusively, type Rotation, retirePrevious, rotate, type Untold } from './rotation.js';
+import { exclusively, type Rotation, retirePrevious, rotate } from './rotation.js';
 import { issuePairingIdentity } from './setup.js';
 
 /** What a maintenance pass did. */
@@ -65,6 +67,7 @@ function pass(
   const { clock, events, registry, settings } = context;
   return safeTry<Maintenance, CtrlExecError>(async function* () {
     yield* unlessAborted(signal);
+    yield* unlessLocked(finishCompromised(context, signal));
     const before = yield* readDispatcherIdentity(context);
     const [ca] = before.authorities;
     const ofOldCa = ca !== undefined && !context.crypto.issuedBy(before.certificate, ca);

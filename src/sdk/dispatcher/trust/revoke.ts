@@ -1,127 +1,185 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName } from '../../../domain/core/names.js';
+import type { AgentRecord } from '../../../domain/trust/agent-record.js';
+import type { BannedKey } from '../../../domain/trust/banned-key.js';
 import { serialReadings } from '../../../domain/trust/serial.js';
-import { parallel } from '../../core/parallel.js';
 import { unlessAborted } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
-import { destinationOf } from './agent-target.js';
-import { readDispatcherIdentity } from './identity.js';
-import { tellAll } from './reconcile/catch-up.js';
+import { type DispatcherIdentity, ownCertificates, readDispatcherIdentity } from './identity.js';
+import { type OfferedRevocations, pushRevocations } from './pending-revocations.js';
 import { unrevoked } from './revoked.js';
-import type { Untold } from './rotation.js';
 
 /** What was revoked, and who knows. */
-export interface Revoked {
+export interface Revoked extends OfferedRevocations {
   /** Canonical. */
   readonly serials: readonly string[];
-  /** The agent that they were issued to, if it is registered. */
+  /** Keys that are banned with them, SHA-256 of the SubjectPublicKeyInfo, lower-case hex; of an unknown certificate none. */
+  readonly keys: readonly string[];
+  /** The agent that they were issued to, if that is known. */
   readonly name: string | undefined;
   /** Number of the revocation list. */
   readonly number: number;
-  readonly told: readonly string[];
-  /** Agents that get the list at the next contact. */
-  readonly pending: readonly Untold[];
 }
 
 /**
- * Revokes every certificate of an agent, or one by its serial (wire-protocol 2.4): refused by this dispatcher at once, and by
- * the agents as soon as they have the list, which is pushed to all of them. What this dispatcher itself needs to be trusted
- * cannot be revoked: `invalid_argument`. The signal ends the telling (`aborted`); what is revoked stays so, and every agent gets the list at
- * the next contact.
+ * Revokes every certificate of an agent, or one by its serial, and bans their keys (wire-protocol 2.4): refused by this dispatcher
+ * at once, and by the agents as soon as they have the list, which is pushed to all of them. An agent that was unpaired is
+ * meant by its name as well. What this dispatcher itself needs to be trusted cannot be revoked: `invalid_argument`. More than a list
+ * can hold is `too_large`, and nothing is revoked. The signal ends the telling (`aborted`); what is revoked stays so, and every
+ * agent gets the list at the next contact.
  */
 export function revoke(
   context: DispatcherContext,
   nameOrSerial: string,
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): ResultAsync<Revoked, CtrlExecError> {
-  const { clock, events, registry, revocations } = context;
+  const { events, registry } = context;
   return safeTry<Revoked, CtrlExecError>(async function* () {
     yield* unlessAborted(signal);
     const identity = yield* readDispatcherIdentity(context);
-    const asked = yield* meant(context, nameOrSerial);
+    const asked = yield* meant(context, identity, nameOrSerial);
+    yield* notNeeded(identity, asked);
+    let { revision: number } = yield* record(context, asked);
+    // A renewal that was under way has pinned what it is about to hand out, or is refused now: its key is banned.
+    const since = asked.byName ? yield* meant(context, identity, nameOrSerial) : asked;
+    if (since.certificates.length > 0) number = (yield* record(context, since)).revision;
+    const all = [...asked.certificates, ...since.certificates];
+    const serials = [...new Set(all.map(({ serial }) => serial))];
+    const keys = [...new Set(all.flatMap(({ spkiSha256 }) => spkiSha256 ?? []))];
     const { name } = asked;
-    const { own } = identity;
-    const needed = asked.serials.find((serial) => serial === own.current || serial === own.next);
-    if (needed !== undefined) {
-      const reason = `${needed} is the serial of this dispatcher: use rotate-cert, then revoke the old one`;
-      return err(failure('invalid_argument', reason, { field: 'serial', reason }));
-    }
-    const ofCa = identity.authorities.find(({ serial }) => asked.serials.includes(serial));
-    if (ofCa !== undefined) {
-      const reason = `${ofCa.serial} is the serial of the CA: use rotate-ca`;
-      return err(failure('invalid_argument', reason, { field: 'serial', reason }));
-    }
-    const revokedAt = clock.now();
-    const add = (serials: readonly string[]) =>
-      revocations.add(serials.map((serial) => ({ serial, name, revokedAt })));
-    let { revision: number } = yield* add(asked.serials);
-    // A renewal that was under way has pinned what it is about to hand out, or hands out nothing: its agent is revoked now.
-    const { serials: since } = asked.byName ? yield* meant(context, nameOrSerial) : asked;
-    const serials = [...new Set([...asked.serials, ...since])];
-    if (serials.length > asked.serials.length) number = (yield* add(serials)).revision;
     events.emit({
       action: 'revoked',
       level: 'warning',
       fields: { serials: serials.join(','), host: name, number },
     });
-    // Nobody asks it any more how a script ended there.
-    if (name !== undefined && asked.byName) yield* context.runStore.release(name, undefined, clock.now());
-    const latest = yield* readDispatcherIdentity(context);
-    const told: string[] = [];
-    const pending: Untold[] = [];
     // With those that are revoked nobody speaks any more.
     const records = yield* unrevoked(context, yield* registry.list());
-    await parallel(records, context.settings.maxParallel, async (record) => {
-      if (signal?.aborted) return;
-      const agent = { ...destinationOf(record), signal };
-      if (record.standing.speaks === 'unsigned') {
-        pending.push({ name: record.name, reason: noLists });
-        return;
-      }
-      const outcome = await tellAll(context, latest, agent);
-      if (outcome.isOk()) told.push(record.name);
-      else pending.push({ name: record.name, reason: outcome.error.message });
-    });
-    if (signal?.aborted)
-      return err(failure('aborted', `stopped by the caller; revoked all the same: ${theOthers}`, {}));
-    return ok({ serials, name, number, told: told.sort(), pending });
+    const pushed = yield* pushRevocations(context, records, signal).mapErr((error) =>
+      error.code === 'aborted' ? failure('aborted', stopped, {}) : error,
+    );
+    return ok({ serials, keys, name, ...pushed });
   });
 }
 
-const theOthers = 'agents that were not told get the list at the next contact';
+const stopped =
+  'stopped by the caller; revoked all the same: agents that were not told get the list at the next contact';
 
-const noLists =
-  'a legacy agent takes no revocation list: write the serial into its revoked-serials and restart it';
+const invalid = (reason: string, message = reason, field = 'serial'): CtrlExecError<'invalid_argument'> =>
+  failure('invalid_argument', message, { field, reason });
 
+/** A certificate, as far as it is known. */
 interface Meant {
+  readonly serial: string;
+  readonly notAfter?: number | undefined;
+  readonly spkiSha256?: string;
+}
+
+interface Asked {
   readonly name: string | undefined;
-  readonly serials: readonly string[];
+  readonly certificates: readonly Meant[];
   /** The agent was named, and so whatever it has is meant. */
   readonly byName: boolean;
 }
 
-/** The serials of a registered agent, or the readings of a serial as people write it. */
-function meant({ registry }: DispatcherContext, text: string): ResultAsync<Meant, CtrlExecError> {
-  return safeTry<Meant, CtrlExecError>(async function* () {
-    const name = agentName(text);
-    const record = name.isOk() ? yield* registry.find(name.value) : undefined;
-    if (record) {
-      const serials = [...new Set(record.pins.map(({ serial }) => serial))];
-      if (serials.length === 0) {
-        const reason = `${record.name} is unpinned, its certificate is not known: revoke it by its serial, or unpair it`;
-        return err(failure('invalid_argument', reason, { field: 'name', reason }));
-      }
-      return ok({ name: record.name, serials, byName: true });
-    }
-    const serials = serialReadings(text);
-    if (serials.length === 0) {
-      const reason = 'expected the name of a registered agent, or a serial such as 1a2b or 1A:2B';
-      return err(failure('invalid_argument', `nothing to revoke: ${reason}`, { field: 'serial', reason }));
-    }
-    const owner = (yield* registry.list()).find(({ pins }) =>
-      pins.some(({ serial }) => serials.includes(serial)),
-    );
-    return ok({ name: owner?.name, serials, byName: false });
+/** Writes it down: from now on this dispatcher speaks with none of them. */
+function record({ clock, registry, revocations }: DispatcherContext, { name, certificates }: Asked) {
+  const now = clock.now();
+  const entries = certificates.map(({ serial, notAfter }) => ({ serial, name, revokedAt: now, notAfter }));
+  const keys: readonly BannedKey[] = certificates.flatMap(({ spkiSha256 }) =>
+    spkiSha256 === undefined || name === undefined ? [] : [{ spkiSha256, name, bannedAt: now }],
+  );
+  const banned = new Set(keys.map(({ spkiSha256 }) => spkiSha256));
+  return safeTry(async function* () {
+    const owner = name === undefined ? undefined : yield* registry.find(name);
+    // Nobody asks it any more how a script ended there.
+    const silenced = owner && owner.pins.every(({ spkiSha256 }) => banned.has(spkiSha256));
+    return revocations.revoke({ entries, keys, ...(silenced && { host: owner.name }) });
   });
+}
+
+function notNeeded({ own, authorities }: DispatcherIdentity, { certificates }: Asked) {
+  const needed = certificates.find(({ serial }) => serial === own.current || serial === own.next);
+  if (needed !== undefined)
+    return err(
+      invalid(
+        `${needed.serial} is the serial of this dispatcher: use rotate-cert, then revoke the old one; where its key was stolen, rotate-cert --compromised does both`,
+      ),
+    );
+  const ofCa = authorities.find((ca) => certificates.some(({ serial }) => serial === ca.serial));
+  return ofCa === undefined
+    ? ok(undefined)
+    : err(invalid(`${ofCa.serial} is the serial of the CA: use rotate-ca`));
+}
+
+/** The certificates of an agent that is or was registered, or the readings of a serial as people write it. */
+function meant(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  text: string,
+): ResultAsync<Asked, CtrlExecError> {
+  const { clock, registry, revocations } = context;
+  return safeTry<Asked, CtrlExecError>(async function* () {
+    const name = agentName(text).unwrapOr(undefined);
+    const registered = name === undefined ? undefined : yield* registry.find(name);
+    if (registered) {
+      if (registered.pins.length > 0)
+        return ok({ name: registered.name, certificates: registered.pins, byName: true });
+      const reason = `${registered.name} is unpinned, its certificate is not known: revoke it by its serial, or unpair it`;
+      return err(invalid(reason, reason, 'name'));
+    }
+    const former = name === undefined ? [] : yield* revocations.issued({ name });
+    const valid = former.filter(({ notAfter }) => notAfter > clock.now());
+    if (valid.length > 0) return ok({ name, certificates: valid, byName: true });
+    const readings = serialReadings(text);
+    if (readings.length === 0) {
+      const reason = 'expected the name of a registered agent, or a serial such as 1a2b or 1A:2B';
+      return err(invalid(reason, `nothing to revoke: ${reason}`));
+    }
+    const known = yield* knownBySerial(context, identity, readings, yield* registry.list());
+    const certificates = readings.map((serial) => known.find((each) => each.serial === serial) ?? { serial });
+    return ok({ name: known.find((each) => each.name !== undefined)?.name, certificates, byName: false });
+  });
+}
+
+/** What is known of certificates of these serials: pins, former pins, and this dispatcher's own. */
+function knownBySerial(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  serials: readonly string[],
+  records: readonly AgentRecord[],
+): ResultAsync<readonly (Meant & { readonly name?: string })[], CtrlExecError> {
+  return safeTry<readonly (Meant & { readonly name?: string })[], CtrlExecError>(async function* () {
+    const wanted = ({ serial }: { readonly serial: string }) => serials.includes(serial);
+    const pinned = records.flatMap(({ name, pins }) => pins.filter(wanted).map((pin) => ({ ...pin, name })));
+    const issued = [];
+    for (const serial of serials) issued.push(...(yield* context.revocations.issued({ serial })));
+    const own = (yield* ownCertificates(context, identity)).filter(wanted);
+    const others = issued.filter((each) => !own.some(({ serial }) => serial === each.serial));
+    return ok([...pinned, ...own, ...others]);
+  });
+}
+
+/**
+ * Lifts the ban of a key, so that it may be paired again; its certificates stay revoked. A key that is not banned is
+ * `invalid_argument`.
+ * @param key SHA-256 of its SubjectPublicKeyInfo as hex, in either case, with or without colons
+ */
+export function unban(
+  { events, revocations }: DispatcherContext,
+  key: string,
+): ResultAsync<BannedKey, CtrlExecError> {
+  const spkiSha256 = key.trim().replaceAll(':', '').toLowerCase();
+  return revocations
+    .unban(spkiSha256)
+    .mapErr((error): CtrlExecError => error)
+    .andThen((banned) => {
+      if (banned === undefined) {
+        const reason = 'this key is not banned; without a key, unban lists those that are';
+        return err(invalid(reason, reason, 'key'));
+      }
+      const { name } = banned;
+      events.emit({ action: 'key-unbanned', level: 'warning', fields: { key: spkiSha256, name } });
+      return ok(banned);
+    });
 }

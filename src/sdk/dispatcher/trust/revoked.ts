@@ -1,4 +1,4 @@
-import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { RevocationList } from '../../../domain/trust/revocation-list.js';
@@ -10,15 +10,21 @@ const day = 86_400_000;
 /** Lists are in force until the next one, whatever they say; other readers of CRLs want a date. */
 const listDays = 365;
 
-/** The agents that have a certificate which is not revoked, or none that is known yet. */
+/** The agents that have a key and a certificate which are not revoked, or none that is known yet. */
 export function unrevoked(
   { revocations }: DispatcherContext,
   records: readonly AgentRecord[],
 ): ResultAsync<readonly AgentRecord[], CtrlExecError<'store_failed'>> {
-  return revocations.current().map(({ entries }) => {
-    const revoked = new Set(entries.map(({ serial }) => serial));
-    return records.filter(({ adopted, pins }) => adopted || pins.some(({ serial }) => !revoked.has(serial)));
-  });
+  return revocations.current().andThen(({ entries }) =>
+    revocations.bannedKeys().map((keys) => {
+      const revoked = new Set(entries.map(({ serial }) => serial));
+      const banned = new Set(keys.map(({ spkiSha256 }) => spkiSha256));
+      return records.filter(
+        ({ adopted, pins }) =>
+          adopted || pins.some((pin) => !revoked.has(pin.serial) && !banned.has(pin.spkiSha256)),
+      );
+    }),
+  );
 }
 
 /** Milliseconds for which an issued certificate waits to be seen (wire-protocol 2.2). */
@@ -27,6 +33,7 @@ const enrolmentLife = day;
 /** Whoever took no certificate within a day: it is revoked, and what is remembered of it goes. Ok: their names. */
 export function dropLapsed({
   clock,
+  events,
   registry,
   revocations,
 }: DispatcherContext): ResultAsync<readonly string[], CtrlExecError<'store_failed'>> {
@@ -37,9 +44,19 @@ export function dropLapsed({
     const entries = (yield* registry.list()).flatMap(({ name, pins }) =>
       pins
         .filter((pin) => pin.state === 'issued' && !pin.renewal && pin.issuedAt < before)
-        .map(({ serial }) => ({ serial, name, revokedAt: now })),
+        .map(({ serial, notAfter }) => ({ serial, name, revokedAt: now, notAfter })),
     );
-    if (entries.length > 0) yield* revocations.add(entries);
+    if (entries.length > 0)
+      yield* revocations.add(entries).orElse((error) => {
+        if (error.code === 'store_failed') return err(error);
+        // Without its pin nobody speaks with the key all the same.
+        events.emit({
+          action: 'record-failed',
+          level: 'error',
+          fields: { reqid: undefined, reason: error.message },
+        });
+        return ok(undefined);
+      });
     const dropped = yield* registry.dropStaleEnrolments(before);
     return ok(dropped.map(({ name }) => name));
   });
@@ -54,22 +71,27 @@ interface Made {
 /** The last lists of each dispatcher: they are asked for by every agent that has missed them. */
 const made = new WeakMap<DispatcherContext, Made>();
 
-/** The revocation lists of the present revision, one for each CA in force; empty where nothing was ever revoked. */
+/** The revocation lists of the present revision, one for each CA in force, the current one first. */
 export function listsAt(
   context: DispatcherContext,
   { authorities, caSet }: Pick<DispatcherIdentity, 'authorities' | 'caSet'>,
 ): ResultAsync<readonly RevocationList[], CtrlExecError> {
-  const { authority, clock, revocations } = context;
+  const { authority, clock, revocations, settings } = context;
   return safeTry<readonly RevocationList[], CtrlExecError>(async function* () {
     const { revision, entries: revoked } = yield* revocations.current();
     const last = made.get(context);
     if (last?.revision === revision && last.caSet === caSet) return ok(last.lists);
     const issuers = authorities.length > 1 ? (['current', 'previous'] as const) : (['current'] as const);
     const thisUpdate = clock.now();
-    const content = { number: revision, revoked, thisUpdate, nextUpdate: thisUpdate + listDays * day };
+    const content = {
+      dispatcherId: /* defence: list-names-its-dispatcher */ settings.dispatcherId,
+      number: revision,
+      revoked,
+      thisUpdate,
+      nextUpdate: thisUpdate + listDays * day,
+    };
     const lists: RevocationList[] = [];
-    for (const issuer of revision === 0 ? [] : issuers)
-      lists.push(yield* authority.revocationList(content, issuer));
+    for (const issuer of issuers) lists.push(yield* authority.revocationList(content, issuer));
     made.set(context, { revision, caSet, lists });
     return ok(lists);
   });

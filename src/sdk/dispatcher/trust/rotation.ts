@@ -11,17 +11,12 @@ import type { DispatcherContext } from '../context.js';
 import { destinationOf, pairAgain } from './agent-target.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
+import { pendingAmong, type Untold } from './pending-revocations.js';
 import { meet, sameCa, tellAll } from './reconcile/catch-up.js';
 import { succession } from './reconcile/introduction.js';
 import { isStranger } from './reconcile/tell.js';
 import { unrevoked } from './revoked.js';
 import { validFor } from './validity.js';
-
-/** An agent that could not be told, and why. */
-export interface Untold {
-  readonly name: string;
-  readonly reason: string;
-}
 
 /** How a rotation stands. */
 export interface Rotation {
@@ -36,6 +31,10 @@ export interface Rotation {
   readonly pending: readonly Untold[];
   /** Agents that answered, and did not take it. */
   readonly refused: readonly Untold[];
+  /** Serials that were revoked with it; only where the identity was compromised. */
+  readonly revoked?: readonly string[];
+  /** Number of the revocation list that they are on. */
+  readonly number?: number;
 }
 
 /** Whatever replaces this dispatcher's identity or its CA, one at a time. */
@@ -253,6 +252,8 @@ export interface AgentSerials {
   readonly serials: readonly string[];
   /** Epoch milliseconds of its last answer. */
   readonly lastContact: number | undefined;
+  /** Since when it lacks a revocation, epoch milliseconds. Undefined: it has acknowledged the newest list, or takes none. */
+  readonly revocationsPendingSince: number | undefined;
 }
 
 /** The dispatcher's serials, and how each agent stands to them. */
@@ -272,6 +273,7 @@ export function serialStatus(context: DispatcherContext): ResultAsync<SerialStat
   return safeTry<SerialStatus, CtrlExecError>(async function* () {
     const { own, certificate, rotation, previous } = yield* readDispatcherIdentity(context);
     const records = yield* context.registry.list();
+    const pending = yield* pendingAmong(context, records);
     const { switchedAt } = rotation;
     return ok({
       ...own,
@@ -282,6 +284,7 @@ export function serialStatus(context: DispatcherContext): ResultAsync<SerialStat
         state: serialState(standing, own),
         serials: standing.serials,
         lastContact: standing.lastContact,
+        revocationsPendingSince: pending.get(name),
       })),
     });
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
 import { maxLegacyAnswer } from '../../../../src/domain/legacy/answer.js';
+import { createAgent } from '../../../../src/sdk/agent/agent.js';
 import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
 import {
@@ -74,17 +75,15 @@ describe('a request that is not signed', () => {
     expect({ status, bodyReads }).toEqual({ status: 401, bodyReads: 0 });
   });
 
-  it('is refused once its dispatcher has signed, also after a restart, until a person says otherwise', async () => {
+  it('is refused once its certificate has signed, also after a restart, until a person says otherwise', async () => {
     const agent = await accepting();
     expect((await agent.ask(run())).status).toBe(200);
     expect((await agent.ask({ path: '/ping' })).status).toBe(200);
     expect(await agent.ask(run())).toMatchObject({ status: 401, bodyReads: 0 });
     const store = agent.context.keyStore(undefined as never);
-    const stored = value(await store.read(['signing-dispatchers']));
-    expect(stored['signing-dispatchers']).toBe('control\n');
     const again = await accepting({ keyStore: store, paired: false });
     expect((await again.ask(run())).status).toBe(401);
-    value(await store.replace({ 'signing-dispatchers': null }));
+    value(await createAgent(again.context).acceptUnsigned(trustedSerial));
     value(await again.serving.reload());
     expect((await again.ask(run())).status).toBe(200);
   });
@@ -160,9 +159,15 @@ describe('the serials of a legacy dispatcher', () => {
     const { json } = await agent.ask(script('0badcafe', 'somebody-else'));
     expect(json).toEqual({ script: 'update-ctrl-exec-serial', exit: 0, stdout: '', stderr: '', reqid: 'r1' });
     expect(await trustOf(agent)).toBe(`${trustedSerial} control\nbadcafe control\n`);
-    expect((await agent.ask(script('--remove', 'badcafe'))).json['exit']).toBe(0);
-    expect(await trustOf(agent)).toBe(`${trustedSerial} control\n`);
-    expect((await agent.ask(script('no serial'))).json).toMatchObject({
+    // Only the new one retires the old one.
+    expect((await agent.ask(script('--remove', 'badcafe'))).json).toMatchObject({
+      exit: 2,
+      stderr: `nothing shows that ${trustedSerial} replaces badcafe\n`,
+    });
+    const next = { ...script('--remove', trustedSerial), serial: 'badcafe' };
+    expect((await agent.ask(next)).json['exit']).toBe(0);
+    expect(await trustOf(agent)).toBe('badcafe control\n');
+    expect((await agent.ask({ ...script('no serial'), serial: 'badcafe' })).json).toMatchObject({
       exit: 2,
       stderr: 'serial must be hex\n',
     });

@@ -5,10 +5,10 @@ import type { Certificate } from '../../../../domain/trust/certificate.js';
 import type { DispatcherContext } from '../../context.js';
 import { type ContactError, freshReqid } from '../agent-request.js';
 import { type DispatcherIdentity, type Presence, readDispatcherIdentity } from '../identity.js';
-import { listsAt } from '../revoked.js';
 import { canBeIntroduced, introduce, introduceAgain, linesFor, overBridge } from './introduction.js';
 import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './tell.js';
-import { addSerial, type SerialChange, tellSerial } from './tell-serials.js';
+import { tellRevocations } from './tell-lists.js';
+import { addSerial, retireSerial, tellSerial } from './tell-serials.js';
 
 /**
  * Tells an agent what it has missed, before anything else is asked of it (wire-protocol 2.4): this dispatcher's present
@@ -120,7 +120,8 @@ function tellTheRest(
     // Read after the standing, for both may have changed since: what an agent was told meanwhile is not taken for outlived.
     const latest = yield* readDispatcherIdentity(context);
     const { own, next, caSet, revision } = latest;
-    const rotateSerial = (change: SerialChange) => tellSerial(context, identity, latest, agent, change);
+    // Nothing was ever revoked, as far as either side knows.
+    const needsList = revision > 0 || standing.crlNumber > 0;
     const cas =
       !takesLists || standing.caSet === caSet
         ? ok<void, CtrlExecError>(undefined)
@@ -133,22 +134,18 @@ function tellTheRest(
       ...(acceptable && !standing.serials.includes(next.certificate.serial)
         ? [
             () =>
-              rotateSerial(addSerial(next)).andThen(() =>
+              tellSerial(context, identity, latest, agent, addSerial(next)).andThen(() =>
                 note(context, agent, { trusts: [next.certificate.serial] }),
               ),
           ]
         : []),
+      // First what keeps thieves out.
+      ...(takesLists && (standing.caSet !== caSet || standing.crlNumber !== revision) && needsList
+        ? [() => tellRevocations(context, identity, latest, agent)]
+        : []),
       ...(takesLists ? outlived(standing, own) : [])
         .filter((serial) => serial !== identity.own.current)
-        .map(
-          (serial) => () =>
-            rotateSerial({ serial, action: 'remove' }).andThen(() =>
-              note(context, agent, { retired: [serial] }),
-            ),
-        ),
-      ...(!takesLists || (standing.caSet === caSet && standing.crlNumber === revision)
-        ? []
-        : [() => tellRevocations(context, identity, latest, agent)]),
+        .map((serial) => () => retireSerial(context, identity, latest, agent, serial)),
     ]);
   });
 }
@@ -173,23 +170,5 @@ function tellCasSomehow(
     error.code === 'tls_failed' || error.code === 'connection_failed'
       ? overBridge(context, identity, agent, linesFor(identity, agent))
       : errAsync(error),
-  );
-}
-
-/** One list for each CA in force, all of the same number. */
-function tellRevocations(
-  context: DispatcherContext,
-  presence: Presence,
-  identity: DispatcherIdentity,
-  agent: Known,
-): ResultAsync<void, CtrlExecError> {
-  return listsAt(context, identity).andThen((lists) =>
-    inOrder(
-      lists.map(
-        ({ pem }) =>
-          () =>
-            tell(context, presence, identity, agent, '/v2/crl', { crl_pem: pem }),
-      ),
-    ).andThen(() => note(context, agent, { crlNumber: lists[0]?.number ?? 0 })),
   );
 }

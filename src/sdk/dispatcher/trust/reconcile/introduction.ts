@@ -1,6 +1,8 @@
 import { err, errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../../domain/core/errors.js';
-import type { Certificate } from '../../../../domain/trust/certificate.js';
+import { maxRequestBody } from '../../../../domain/protocol/agent-protocol.js';
+import { type Certificate, dispatcherUri } from '../../../../domain/trust/certificate.js';
+import type { RevocationList } from '../../../../domain/trust/revocation-list.js';
 import {
   chainTo,
   lineTo,
@@ -10,11 +12,13 @@ import {
   successionToJson,
 } from '../../../../domain/trust/succession.js';
 import type { DispatcherContext } from '../../context.js';
+import { spkiDigest } from '../agent-key.js';
 import type { ContactError } from '../agent-request.js';
 import type { DispatcherIdentity, Presence } from '../identity.js';
 import { validFor } from '../validity.js';
-import { inOrder, isStranger, type Known, note, type Told, tell, tellCas } from './tell.js';
-import { addSerial, tellSerial } from './tell-serials.js';
+import { inOrder, isStranger, type Known, note, type Told, tellCas } from './tell.js';
+import { tellWithList } from './tell-lists.js';
+import { addSerial, retireSerial, tellSerial } from './tell-serials.js';
 
 /**
  * Whether there is a way to make an agent trust the present serial. A legacy one takes it only of the identity before, as long as it
@@ -72,12 +76,7 @@ function retireStrays(context: DispatcherContext, identity: DispatcherIdentity, 
     .filter((serial) => ![own.current, own.next, own.previous].includes(serial))
     .slice(-maxStrays);
   return inOrder(
-    former.map(
-      (serial) => () =>
-        tellSerial(context, identity, identity, agent, { serial, action: 'remove' }).andThen(() =>
-          note(context, agent, { retired: [serial] }),
-        ),
-    ),
+    former.map((serial) => () => retireSerial(context, identity, identity, agent, serial)),
   ).orElse((error) => (error.code === 'refused' ? ok(undefined) : err(error)));
 }
 
@@ -146,6 +145,11 @@ const firstAccepted = ([first, ...others]: readonly [Line, ...Line[]], tried: (l
     tried(first),
   );
 
+/**
+ * The present serial, with the records that lead to it. Where the chain has a revoked serial, the list goes with it: the agent
+ * judges the chain by what it trusted before, and takes both at once. An older version takes the chain only as long as it
+ * has no such list, and the list afterwards.
+ */
 function claim(
   context: DispatcherContext,
   presence: Presence,
@@ -154,7 +158,18 @@ function claim(
   chain: readonly Succession[],
 ): Told {
   const body = { ...addSerial(presence), succession: chain.map(successionToJson) };
-  return tell(context, presence, identity, agent, '/rotate-serial', body);
+  // Whoever accepts the CA of the certificate that asks can read a list of that CA.
+  const issuer = identity.authorities.findIndex((ca) => context.crypto.issuedBy(presence.certificate, ca));
+  const withList = (list: RevocationList | undefined) => {
+    const revoked = new Set(list?.revoked.map(({ serial }) => serial));
+    const whole = { ...body, crl_pem: list?.pem };
+    const fits = JSON.stringify(whole).length <= maxRequestBody;
+    return chain.some(({ old }) => revoked.has(old)) && fits ? whole : body;
+  };
+  return tellWithList(context, presence, identity, agent, {
+    path: '/rotate-serial',
+    body: (lists) => withList(lists[issuer]),
+  }).map(() => undefined);
 }
 
 /** A certificate of the previous CA over the present key: the agent follows to it, learns of the CA, then of the present serial. */
@@ -192,6 +207,17 @@ function bridgeOf(
   return context.authority
     .issue({ kind: 'dispatcher', dispatcherId }, signer.key.spki, validFor(context, certDays), 'previous')
     .mapErr((error): CtrlExecError => error)
+    .andThen((certificate) =>
+      // Nobody could revoke it otherwise.
+      context.revocations
+        .remember({
+          serial: certificate.serial,
+          name: dispatcherUri(dispatcherId),
+          spkiSha256: spkiDigest(context, certificate),
+          notAfter: certificate.notAfter,
+        })
+        .map(() => certificate),
+    )
     .map((certificate) => ({
       certificate,
       credentials: { key: credentials.key, certificate: certificate.pem },

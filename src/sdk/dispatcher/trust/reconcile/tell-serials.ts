@@ -2,17 +2,20 @@ import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'never
 import { type CtrlExecError, failure } from '../../../../domain/core/errors.js';
 import { printable } from '../../../../domain/core/names.js';
 import { maxRunAnswer, type RunAnswer, readRunAnswer } from '../../../../domain/protocol/agent-protocol.js';
+import { chainTo, successionToJson } from '../../../../domain/trust/succession.js';
 import type { DispatcherContext } from '../../context.js';
 import { type ContactError, freshReqid, sendSigned } from '../agent-request.js';
 import { target } from '../agent-target.js';
 import type { DispatcherIdentity, Presence } from '../identity.js';
-import { type Known, type Told, tell } from './tell.js';
+import { type Known, note, type Told, tell } from './tell.js';
 
 /** A serial of this dispatcher, and the certificate that it belongs to as far as that is to be known. */
 export interface SerialChange {
   readonly serial: string;
   readonly action: 'add' | 'remove';
   readonly pem?: string;
+  /** Of a removal: the records that lead from the serial to the one that asks. */
+  readonly succession?: readonly object[];
 }
 
 export const addSerial = ({ certificate: { serial, pem } }: Presence): SerialChange => ({
@@ -20,6 +23,37 @@ export const addSerial = ({ certificate: { serial, pem } }: Presence): SerialCha
   action: 'add',
   pem,
 });
+
+/** The agent's words where its disk is full, say: it is asked again. */
+const notStored = 'the agent could not store it';
+
+/**
+ * Has an agent retire a serial of this dispatcher, with the proof that the one that asks follows it. An agent that does not take
+ * the proof goes on trusting the serial: that is logged, and not asked again.
+ */
+export function retireSerial(
+  context: DispatcherContext,
+  presence: Presence,
+  identity: DispatcherIdentity,
+  agent: Known,
+  serial: string,
+): Told {
+  const line = chainTo(identity.rotation.successions, new Set([serial]), presence.certificate.serial);
+  const proof = line && line.length > 0 && { succession: line.map(successionToJson) };
+  return tellSerial(context, presence, identity, agent, { serial, action: 'remove', ...proof })
+    .orElse((error) => {
+      if (error.code !== 'refused' || error.status !== 200 || error.reason === notStored)
+        return errAsync(error);
+      const { name: host } = agent.record;
+      context.events.emit({
+        action: 'serial-kept',
+        level: 'warning',
+        fields: { host, serial, reason: error.reason },
+      });
+      return ok(undefined);
+    })
+    .andThen(() => note(context, agent, { retired: [serial] }));
+}
 
 /** The script by which agents older than 0.11 are told a serial (wire-protocol 1.2). */
 const serialScript = 'update-ctrl-exec-serial';

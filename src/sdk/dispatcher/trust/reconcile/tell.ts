@@ -4,8 +4,9 @@ import { type CtrlExecError, failure } from '../../../../domain/core/errors.js';
 import { readAcknowledgement } from '../../../../domain/protocol/agent-protocol.js';
 import type { AgentRecord } from '../../../../domain/trust/agent-record.js';
 import type { StandingChange } from '../../../../domain/trust/agent-standing.js';
+import type { TransportAnswer } from '../../../../ports/transport.js';
 import type { DispatcherContext } from '../../context.js';
-import { type ContactError, sendSigned, shortRequest } from '../agent-request.js';
+import { type AgentRequest, type ContactError, sendSigned, shortRequest } from '../agent-request.js';
 import { type Destination, target } from '../agent-target.js';
 import { confirmed } from '../first-contact.js';
 import type { DispatcherIdentity, Presence } from '../identity.js';
@@ -34,23 +35,41 @@ export const note = (
     .map(() => undefined)
     .orElse((error) => (error.code === 'agent_unknown' ? ok(undefined) : err(error)));
 
-/** One short request whose answer says `ok`. */
-export function tell(
+/** One short request, and the answer to it. */
+export function ask(
   context: DispatcherContext,
   presence: Presence,
-  { cas }: DispatcherIdentity,
+  { cas }: Pick<DispatcherIdentity, 'cas'>,
   agent: Known,
-  path: string,
-  body: unknown,
-): Told {
+  message: Pick<AgentRequest, 'path' | 'body'> & Partial<Pick<AgentRequest, 'answerTimeout' | 'maxAnswer'>>,
+): ResultAsync<TransportAnswer, ContactError> {
   const { signal } = agent;
-  const request = { method: 'POST', path, body, ...shortRequest, ...(signal && { signal }) } as const;
+  const request = { method: 'POST', ...shortRequest, ...message, ...(signal && { signal }) } as const;
   return sendSigned(context, presence, target(context, presence, cas, agent), request).andThen((answer) =>
     confirmed(context, agent.record, answer.peer)
       .orElse((error) => (error.code === 'agent_unknown' ? ok(undefined) : err(error)))
-      .andThen(() => readAcknowledgement(answer.status, answer.body)),
+      .map(() => answer),
   );
 }
+
+/** One short request whose answer says `ok`. */
+export const tell = (
+  context: DispatcherContext,
+  presence: Presence,
+  identity: Pick<DispatcherIdentity, 'cas'>,
+  agent: Known,
+  path: string,
+  body: unknown,
+): Told =>
+  ask(context, presence, identity, agent, { path, body }).andThen((answer) =>
+    readAcknowledgement(answer.status, answer.body),
+  );
+
+/** What failed on this side, before an agent could be told anything. */
+export const ownFailure =
+  ({ dial: { host } }: Known) =>
+  ({ message, code }: CtrlExecError): ContactError =>
+    failure('connection_failed', message, { host, reason: code });
 
 export function tellCas(
   context: DispatcherContext,
@@ -60,10 +79,7 @@ export function tellCas(
 ): Told {
   return context.authority
     .endorsement()
-    .mapErr(
-      (error): ContactError =>
-        failure('connection_failed', error.message, { host: agent.dial.host, reason: error.code }),
-    )
+    .mapErr(ownFailure(agent))
     .andThen((endorsement) =>
       tell(context, presence, identity, agent, '/v2/cas', {
         ca_pem: identity.cas,

@@ -24,6 +24,7 @@ export const pathsIn = (home: string): { paths: Record<KeyStoreItem, string>; jo
     'agent-certificate': join(home, 'config', 'agent.crt'),
     'trusted-dispatchers': join(home, 'state', 'dispatchers'),
     'dispatcher-certificates': join(home, 'state', 'dispatcher-certificates.pem'),
+    'trust-origins': join(home, 'state', 'trust-origins'),
     'signing-dispatchers': join(home, 'state', 'signing-dispatchers'),
     'agent-revocation-lists': join(home, 'state', 'crl.pem'),
     'revoked-serials': join(home, 'config', 'revoked-serials'),

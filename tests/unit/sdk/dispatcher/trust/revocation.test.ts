@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { revoke } from '../../../../../src/sdk/dispatcher/trust/revoke.js';
 import { failure, value } from '../../../../contract/result.js';
+import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   ask,
   day,
@@ -14,6 +16,7 @@ import {
   secondDispatcher,
   stateOf,
 } from '../../../../support/fleet/lifecycle.js';
+import { scriptedAgent } from '../../../../support/fleet/memory-agents.js';
 
 const names = ['a', 'b', 'c'] as const;
 
@@ -72,6 +75,8 @@ describe('revoke', () => {
   it('a name after it was paired anew: only the certificates of before are refused', async () => {
     const { control, host } = await fleetOfThree();
     value(await control.dispatcher.revoke('a'));
+    await host('a').down();
+    value(await host('a').keyStore.replace({ 'agent-key': null }));
     await paired(control, host('a'));
     await host('a').restart();
     expect(await runFails(control, 'a')).toBeUndefined();
@@ -81,20 +86,20 @@ describe('revoke', () => {
     const { control, clock, host } = await fleetOfThree();
     await clock.advance(183 * day);
     const { registry } = control.context;
-    let revoking = false;
+    let begun = false;
     // Between the reading of what is to be revoked and its recording, the renewal gets through.
     const slow = {
       ...control.context,
       revocations: {
         ...control.context.revocations,
-        add: (entries: Parameters<typeof control.context.revocations.add>[0]) => {
-          const before = revoking
+        revoke: (revoking: Parameters<typeof control.context.revocations.revoke>[0]) => {
+          const before = begun
             ? registry.find('a')
             : control.dispatcher.ping({ hosts: ['a'] }).andThen(() => registry.find('a'));
-          revoking = true;
+          begun = true;
           return before
             .mapErr(() => undefined as never)
-            .andThen(() => control.context.revocations.add(entries));
+            .andThen(() => control.context.revocations.revoke(revoking));
         },
       },
     };
@@ -153,6 +158,19 @@ describe('revoke', () => {
     expect(value(await control.dispatcher.revoke('a')).number).toBe(1);
   });
 });
+
+/** The serials on the lists that a host holds, sorted. */
+const listsOf = async ({ keyStore, context }: ReturnType<Awaited<ReturnType<typeof lifecycle>>['host']>) => {
+  const items = ['agent-revocation-lists', 'ca-certificate'] as const;
+  const kept = value(await keyStore.read(items));
+  const ca = value(context.crypto.readCertificate(kept['ca-certificate'] ?? ''));
+  const pems = kept['agent-revocation-lists']?.match(/-----BEGIN[^]+?-----END [^-]+-----\n/g) ?? [];
+  const serials = new Set<string>();
+  for (const pem of pems)
+    for (const { serial } of value(await context.revocationLists.read(pem, [ca])).revoked)
+      serials.add(serial);
+  return [...serials].sort();
+};
 
 const pingOf = async (host: { name: string }, control: Parameters<typeof ask>[0]) =>
   ask(control, await identityOf(control), host.name, '/ping', {});
@@ -264,25 +282,77 @@ describe('agents', () => {
     expect(value(await second.dispatcher.maintain()).told).toEqual([]);
   });
 
-  it('show a dispatcher that was restored from a backup how far it had come: its lists go on from there', async () => {
+  it('show a dispatcher that was restored from a backup how far it had come: nothing of it is lost', async () => {
     const { control, host } = await fleetOfThree();
     const identity = await identityOf(control);
+    const { serial: stolen } = (await presenceOf(control, 'control')).certificate;
     // What it had told before it was restored.
-    await ask(control, identity, 'a', '/v2/crl', { crl_pem: await namelessListOf(control, 5, 'abc', 'abd') });
+    await ask(control, identity, 'a', '/v2/crl', { crl_pem: await listOf(control, 5, stolen, 'abd') });
     await pingFails(control, 'a');
-    const { told, number } = value(await control.dispatcher.revoke('abe'));
-    expect(told).toEqual(names);
-    expect(number).toBeGreaterThan(5);
-    expect((await pingOf(host('a'), control)).json['crl_number']).toBe(number);
+    expect(value(await control.dispatcher.revocations())).toMatchObject(
+      [{ serial: stolen }, { serial: 'abd' }].sort((x, y) => (x.serial < y.serial ? -1 : 1)),
+    );
+    expect(eventsOf(control.events, 'revocations-merged')).toMatchObject([
+      { fields: { host: 'a', held: 5, added: 2, number: 6 } },
+    ]);
+    expect(value(await control.dispatcher.revoke('abe'))).toMatchObject({ told: names, number: 7 });
+    for (const name of names) {
+      const held = await listsOf(host(name));
+      for (const serial of [stolen, 'abd', 'abe']) expect(held).toContain(serial);
+    }
   });
 
-  it('that hold a newer list than the dispatcher has take what it revokes all the same', async () => {
-    const { control } = await fleetOfThree();
-    const identity = await identityOf(control);
-    await ask(control, identity, 'a', '/v2/crl', { crl_pem: await namelessListOf(control, 5, 'abc', 'abd') });
-    expect(value(await control.dispatcher.revoke('abe'))).toMatchObject({ told: names, pending: [] });
-    expect(await runFails(control, 'a')).toBeUndefined();
-    expect(value(await control.dispatcher.rotate()).state).toBe('switched');
+  it('that hold a list with more on it, or of a higher number, are told once more in the same contact', async () => {
+    for (const number of [1, 9]) {
+      const { control, host } = await fleetOfThree();
+      const identity = await identityOf(control);
+      await ask(control, identity, 'b', '/v2/crl', { crl_pem: await listOf(control, number, 'abc', 'abd') });
+      // Others have had the list of before when b shows its own.
+      const { told, pending } = value(await control.dispatcher.revoke('abe'));
+      expect({ told, pending }).toEqual({ told: names, pending: [] });
+      for (const name of names) expect(await listsOf(host(name))).toEqual(['abc', 'abd', 'abe']);
+      expect(value(await control.dispatcher.maintain()).told).toEqual([]);
+    }
+  });
+
+  it('show no list that is merged but one of this dispatcher and its CA', async () => {
+    const { control, fleet } = await lifecycle([]);
+    const foreign = await lifecycle([]);
+    const other = await secondDispatcher(fleet, control);
+    const forged = [
+      await listOf(foreign.control, 9, 'abc'),
+      await listOf(other, 9, 'abc'),
+      await namelessListOf(control, 9, 'abc'),
+      'nonsense',
+      7,
+    ];
+    let held: unknown;
+    await scriptedAgent(fleet, control, 'a', ({ path }) =>
+      path === '/v2/crl'
+        ? jsonAnswer(409, { status: 'error', error: 'older', crl_pem: held })
+        : jsonAnswer(200, { status: 'ok', version: '1', expiry: '', features: [] }),
+    );
+    for (const crl_pem of forged) {
+      held = crl_pem;
+      const { pending } = value(await control.dispatcher.revoke('abe'));
+      expect(pending).toMatchObject([{ name: 'a', reason: expect.stringContaining('older') }]);
+      expect(value(await control.dispatcher.revocations())).toMatchObject([{ serial: 'abe' }]);
+      expect(value(await control.context.revocations.revision())).toBe(1);
+    }
+  });
+
+  it('are told a list of which every entry is known once: one that repeats an old list gets no further', async () => {
+    const { control, fleet } = await lifecycle([]);
+    const old = await listOf(control, 1, 'abe');
+    const { seen } = await scriptedAgent(fleet, control, 'a', ({ path }) =>
+      path === '/v2/crl'
+        ? jsonAnswer(409, { status: 'error', error: 'older', crl_pem: old })
+        : jsonAnswer(200, { status: 'ok', version: '1', expiry: '', features: [] }),
+    );
+    value(await control.dispatcher.revoke('abe'));
+    expect(value(await control.dispatcher.revoke('abf')).pending).toHaveLength(1);
+    expect(seen.filter(({ path }) => path === '/v2/crl')).toHaveLength(2);
+    expect(value(await control.context.revocations.revision())).toBe(2);
   });
 
   it('of which one cannot store the list: it is pending, and told later', async () => {

@@ -1,0 +1,19 @@
+import { type CtrlExecError, failure } from '../core/errors.js';
+
+/** A key that is pinned for nobody any more, until a person lifts the ban. */
+export interface BannedKey {
+  /** SHA-256 of the SubjectPublicKeyInfo, lower-case hex. */
+  readonly spkiSha256: string;
+  /** The agent that had the key. */
+  readonly name: string;
+  /** Epoch milliseconds. */
+  readonly bannedAt: number;
+}
+
+/** Why such a key is refused, and what to do. */
+export const keyBanned = ({ spkiSha256, name }: BannedKey): CtrlExecError<'key_banned'> =>
+  failure(
+    'key_banned',
+    `the key of this host was revoked as that of ${name} and is banned: pair with --new-key at the agent, or lift the ban with \`ctrl-exec unban ${spkiSha256}\``,
+    { spkiSha256, name },
+  );
