@@ -121,11 +121,96 @@ export const defences = [
   },
   {
     threat: 'Code guessing: one request after the other, until a code fits',
-    stoppedBy: 'three wrong codes end pairing mode',
+    stoppedBy: 'three wrong codes close what people compare',
     test: 'unit/sdk/pairing/man-in-the-middle.test.ts',
-    named: 'by trying: three wrong codes end pairing mode',
-    defence: 'wrong-codes-end-pairing-mode',
+    named: 'by trying: three wrong codes close what people compare',
+    defence: 'wrong-codes-close-comparing',
     without: { by: 'true' },
+  },
+  {
+    threat:
+      'Code grinding through sessions: a code, a second nonce, and again, until the code that the agent shows comes',
+    stoppedBy: 'request id and code are one text, and each try has a new id',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'code grinding needs the request id to be the same, too',
+    defence: 'request-id-is-compared',
+    without: { by: 'whole.slice(9) === request.code' },
+  },
+  {
+    threat: 'The same, as fast as sessions can be destroyed',
+    stoppedBy:
+      'a request that was given up after its code was known keeps its place for its ten minutes, also for the next pairing mode',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'code grinding gets no further tries by a pairing mode that is started again',
+    defence: 'given-up-keeps-its-place',
+    without: { by: 'free(request.place)' },
+  },
+  {
+    threat: 'The same, for hours',
+    stoppedBy: 'ten requests that were given up within an hour are an alarm',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'code grinding is an alarm at ten tries within an hour, once an hour, and closes nothing',
+    defence: 'given-up-requests-are-an-alarm',
+    without: { by: 'true' },
+  },
+  {
+    threat: 'Whoever has an address, or an IPv6 /64, takes the places of everybody at the pairing port',
+    stoppedBy: 'a source has two places',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named:
+      'code grinding has two tries from one address, or from one /64, and leaves the places of others alone',
+    defence: 'places-by-source',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'Requests that people compare keep the hosts out that have a join token',
+    stoppedBy: 'join tokens have places of their own',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'join tokens go on while every place of what people compare is taken',
+    defence: 'join-tokens-have-places-of-their-own',
+    without: { by: "'compare'" },
+  },
+  {
+    threat: 'Whoever knows the id of a join token takes its places, without its secret',
+    stoppedBy: 'of requests that have not proved it the oldest gives way',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'join tokens are not blocked by a stranger who knows the id alone',
+    defence: 'join-token-id-blocks-nobody',
+    without: { by: '[]' },
+  },
+  {
+    threat: 'A certificate without an approval',
+    stoppedBy: 'the approval is read in the transaction that records the certificate',
+    test: 'contract/pairing.test.ts',
+    named: 'pairing: memory issuing is refused for a request that is not approved, and writes nothing',
+    defence: 'certificate-needs-approval',
+    without: 'never',
+  },
+  {
+    threat: 'A stolen join token replaces the key of a host that has paired meanwhile',
+    stoppedBy: 'the name is judged again when the certificate is recorded',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'join tokens do not replace the key of a host that became active meanwhile',
+    defence: 'join-token-is-judged-at-issue',
+    without: { by: 'false' },
+  },
+  {
+    threat:
+      'The same, where the key of the host was seen for the first time after the certificate was issued',
+    stoppedBy: 'the key of a join token does not take the place of an active one',
+    test: 'contract/pairing.test.ts',
+    named:
+      'pairing: memory activating of the key of a join token does not take the place of one that became active meanwhile',
+    defence: 'join-token-replaces-no-active-key',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'A stranger fills the log through the pairing port',
+    stoppedBy: 'of one source one refusal a minute is logged',
+    test: 'unit/sdk/pairing/places.test.ts',
+    named: 'what the pairing port refuses is one line a minute of each source, by version 2 and by version 1',
+    defence: 'refusals-do-not-flood-the-log',
+    without: 'never',
   },
   {
     threat: 'Guessing the secret of a join token',
@@ -238,11 +323,11 @@ export const defences = [
   },
   {
     threat: 'Pairing by version 1: requests that wait fill the queue',
-    stoppedBy: 'they have the places of version 2, two for an address, until their agent is gone',
+    stoppedBy: 'they have the places of version 2, two for a source, and keep them when their agent is gone',
     test: 'unit/sdk/pairing/version1-dispatcher.test.ts',
     named: 'fill the queue',
     defence: 'version-1-waits-in-the-queue',
-    without: { by: 'vigil.noAttack().andThen(work)' },
+    without: { by: 'ok(undefined)' },
   },
   {
     threat: 'Downgrade at pairing: an older TLS towards the dispatcher',
@@ -285,7 +370,7 @@ export const defences = [
     test: 'unit/sdk/agent/requests.test.ts',
     named: "on '/run', nobody with a serial that is not trusted, and no body is read",
     defence: 'serial-is-trusted',
-    without: { by: '$& ?? certificate?.commonName' },
+    without: { by: '$& ?? certificate.commonName' },
   },
   {
     threat: 'Malicious dispatcher: has a certificate made with the serial of a trusted one',
@@ -314,12 +399,100 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: retires the serials of another',
     stoppedBy: 'each dispatcher changes serials under its own id only',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
-    named: 'a dispatcher cannot retire a serial of another',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'a serial is retired not by a dispatcher of another id, whatever it has brought',
     defence: 'only-own-serials-are-retired',
-    without: {
-      by: 'if (holder) return okAsync(trustChange({ state }, removeTrust(state.trust, serial, holder), []));',
-    },
+    without: 'never',
+  },
+  {
+    threat:
+      'A stolen key of a dispatcher retires the serial that replaces it, in a loop, so that nothing revokes it',
+    stoppedBy:
+      'only whoever replaces a serial retires it: by signed records, or by the note of who brought whom',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'a serial is retired by the one that it brought, and never the other way round',
+    defence: 'only-successor-retires',
+    without: 'never',
+  },
+  {
+    threat: 'One instance of a dispatcher, or its stolen key, retires the others',
+    stoppedBy: 'a record of an instance that joins gives no right to retire',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'a serial is retired not by records of a step that joins',
+    defence: 'joined-serial-replaces-nothing',
+    without: { by: '() => true' },
+  },
+  {
+    threat:
+      'Malicious dispatcher, trusted, or a stolen key of one: has the serial of somebody else trusted as its own',
+    stoppedBy: 'who signs adds a serial only with its certificate',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'a dispatcher that signs adds none without its certificate',
+    defence: 'signed-add-needs-certificate',
+    without: { by: 'if (pem === undefined) return claimed(state, { id, serial: by }, serial);' },
+  },
+  {
+    threat: 'The same with a certificate of another dispatcher, of an agent, or one that names nobody',
+    stoppedBy: 'the certificate must name the dispatcher that asks',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'a dispatcher that signs adds none with a certificate of another dispatcher',
+    defence: 'added-certificate-is-of-caller',
+    without: { by: 'undefined' },
+  },
+  {
+    threat: 'The same with a certificate of another CA',
+    stoppedBy: 'it must be of a CA that is accepted',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named:
+      'a dispatcher that signs adds none with a certificate of another CA, nor with the one of another serial',
+    defence: 'added-certificate-is-of-our-ca',
+    without: 'never',
+  },
+  {
+    threat:
+      'A serial of an agent, a pairing server or another dispatcher has got into the trust file, and its key acts as a dispatcher',
+    stoppedBy: 'at every request the role and the id of the certificate must fit the trust line',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named: 'the certificate of each request must fit its trust line: one of an agent is refused',
+    defence: 'certificate-fits-trust-line',
+    without: { by: 'line' },
+  },
+  {
+    threat: 'A dispatcher calls itself `legacy`, which stands for those that are trusted without an id',
+    stoppedBy: 'no dispatcher may have that name',
+    test: 'unit/domain/core/names.test.ts',
+    named: 'dispatcherId is not legacy, which stands for dispatchers without one',
+    defence: 'no-dispatcher-is-named-legacy',
+    without: 'never',
+  },
+  {
+    threat: 'A stolen key of a legacy dispatcher brings serials without end, for which there is no proof',
+    stoppedBy: 'two at a time; self-check lists them',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named:
+      'a serial that a legacy dispatcher brings is unproven: two of a dispatcher at most, listed with what to do',
+    defence: 'unproven-serials-are-few',
+    without: 'never',
+  },
+  {
+    threat: 'A serial that a stolen key of a legacy dispatcher brought outlives the revocation of that key',
+    stoppedBy:
+      'the agent notes who brought which serial; with one that is revoked goes what it brought without a proof',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named:
+      'a serial that a legacy dispatcher brings goes when the serial that brought it is revoked, and what that brought',
+    defence: 'brought-serials-go-with-revoked',
+    without: { by: '() => true' },
+  },
+  {
+    threat:
+      'A stolen key of a legacy dispatcher claims the next serial of another one, so that that cannot rotate',
+    stoppedBy: 'a claim without a proof gives way to the dispatcher whose certificate it is, with an alarm',
+    test: 'unit/sdk/agent/trust/dispatcher-serials.test.ts',
+    named:
+      'a serial that a legacy dispatcher brings gives way to the dispatcher whose certificate it is, with an alarm',
+    defence: 'claim-gives-way-to-proof',
+    without: { by: 'line ?? $&' },
   },
   {
     threat: 'Malicious dispatcher, trusted: has the agent give up the CA of another',
@@ -467,7 +640,7 @@ export const defences = [
       'an agent that asks to pair gets a certificate in the name that was approved, whatever its CSR says',
     defence: 'pairing-names-as-approved',
     without: {
-      by: "name: new (await import('@peculiar/x509')).Pkcs10CertificateRequest(csr.der).subjectName.getField('CN')[0] ?? name",
+      by: "name: new (await import('@peculiar/x509')).Pkcs10CertificateRequest(session.csrDer).subjectName.getField('CN')[0] ?? approval.name",
     },
   },
   {
@@ -496,6 +669,32 @@ export const defences = [
     without: 'never',
   },
 
+  {
+    threat: 'Somebody shortens the life of an agent with one of its earlier certificates',
+    stoppedBy: 'a certificate that was issued before the present one, or ends soon, is not taken',
+    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    named: 'a certificate goes forward the one of before is not taken again, and the present one is',
+    defence: 'renewal-goes-forward',
+    without: { by: 'undefined' },
+  },
+  {
+    threat: 'A renewal that was begun brings back a key that the host has given up',
+    stoppedBy: 'a renewal holds for the key that the host had then',
+    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    named: 'an agent refuses a certificate after the host was given another key',
+    defence: 'renewal-is-of-present-key',
+    without: { by: 'false' },
+  },
+  {
+    threat:
+      'A stolen key of one dispatcher begins renewals all the time, so that no other one can renew an agent',
+    stoppedBy: 'each dispatcher has a renewal of its own',
+    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    named: 'several dispatchers renew at once and one that begins again and again keeps nobody from it',
+    defence: 'renewals-are-of-each-dispatcher',
+    without: { by: 'pending.clear();' },
+  },
+
   // Stolen and revoked
   {
     threat: 'The certificate of a dispatcher was stolen: its serial is on the list that people write',
@@ -510,7 +709,7 @@ export const defences = [
     stoppedBy: 'the good lines hold at once, and what held before',
     test: 'unit/sdk/agent/trust/deny-list.test.ts',
     named:
-      'a file of revoked serials with a bad line refuses what is good of it at once, and what it held before; the reload fails with the line',
+      'a file of revoked serials with a bad line holds so where it was written while the agent did not serve',
     defence: 'bad-line-lets-nobody-in',
     without: { by: 'good' },
   },
@@ -529,6 +728,23 @@ export const defences = [
     named: 'parseRevokedSerials understands utf16le, with its mark and without',
     defence: 'deny-list-in-utf16',
     without: { by: 'text.split(lineEnd).entries()' },
+  },
+  {
+    threat: 'A stolen key fills the record of requests, so that nobody else is served, or can revoke it',
+    stoppedBy: 'one certificate has a quarter of its places',
+    test: 'contract/replay-cache.test.ts',
+    named:
+      'replay cache contract: files one key has a quarter of the places, and what it tries beyond keeps no other one out',
+    defence: 'record-is-shared',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'The record of requests is full, and a revocation list waits',
+    stoppedBy: 'lists need no place in it',
+    test: 'unit/sdk/agent/signatures.test.ts',
+    named: 'the replay cache that is full keeps no revocation list away',
+    defence: 'list-needs-no-record',
+    without: { by: "path !== '/ping'" },
   },
   {
     threat: 'The certificate of a dispatcher was stolen: it was revoked with `revoke`',
@@ -597,12 +813,20 @@ export const defences = [
     without: { by: 'undefined' },
   },
   {
-    threat: 'A revoked dispatcher follows itself by a chain of successions',
-    stoppedBy: 'no serial of a chain may be revoked',
+    threat: 'A revoked dispatcher comes back by a chain of successions',
+    stoppedBy: 'the serial that a chain leads to must not be revoked',
     test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
-    named: 'a stranger is refused with a chain of which serial 0 is revoked',
+    named: 'a stranger is refused with a chain from a revoked serial without an id',
     defence: 'succession-has-no-revoked-serial',
-    without: 'never',
+    without: { by: 'const dead = undefined;' },
+  },
+  {
+    threat: 'A stolen key of a dispatcher, revoked or not, names somebody else as its successor',
+    stoppedBy: 'every certificate of a chain must name the dispatcher of the serial where it begins',
+    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    named: 'a stranger is refused with a chain to a certificate of another dispatcher',
+    defence: 'succession-keeps-dispatcher',
+    without: { by: 'const other = certificates.find(() => false);' },
   },
   {
     threat: 'The certificate of an agent was stolen: it was revoked with `revoke`',
@@ -612,6 +836,108 @@ export const defences = [
       'revoke NAME: the agent is refused at once, also on a connection that is kept, and nothing is sent',
     defence: 'revoked-agent-is-refused',
     without: { by: 'false' },
+  },
+  {
+    threat: 'A stolen key of an agent that was revoked: is used under another certificate over it',
+    stoppedBy: 'the key is refused, whatever its certificate',
+    test: 'unit/sdk/dispatcher/trust/banned-keys.test.ts',
+    named: 'is refused at once under every certificate that there is over it',
+    defence: 'banned-key-is-refused',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'A stolen key of an agent that was revoked and unpaired: is paired again',
+    stoppedBy: 'keys that a person has revoked are banned under any name, until `unban`',
+    test: 'unit/sdk/dispatcher/trust/banned-keys.test.ts',
+    named: 'gets no place in pairing mode, and both sides are told what to do',
+    defence: 'banned-key-does-not-pair',
+    without: 'never',
+  },
+  {
+    threat: 'A banned key: is pinned by another way, or by a pairing that was begun before',
+    stoppedBy: 'each pin is written by one function, which looks for a ban in the same transaction',
+    test: 'contract/registry.test.ts',
+    named: 'registry with revocations: sqlite a banned key is pinned for nobody, whatever the way',
+    defence: 'banned-key-is-not-pinned',
+    without: { by: 'ok(undefined)' },
+  },
+  {
+    threat: 'A stolen key of an agent: is renewed to a fresh one while it is revoked',
+    stoppedBy: 'a renewal pins nothing where the key that is active is banned',
+    test: 'contract/registry.test.ts',
+    named:
+      'registry with revocations: sqlite an agent whose key is banned is not renewed, also with a fresh key',
+    defence: 'banned-key-is-not-renewed',
+    without: { by: 'ok(undefined)' },
+  },
+  {
+    threat:
+      'A stolen key that was revoked while it paired says that its certificate is installed, and takes the place of the true one',
+    stoppedBy: 'a key that is banned does not become active',
+    test: 'contract/registry.test.ts',
+    named:
+      'registry with revocations: sqlite a key that is banned before it was seen takes the place of none',
+    defence: 'banned-key-becomes-not-active',
+    without: { by: 'ok(undefined)' },
+  },
+  {
+    threat: 'A revoked host gets what is meant for a group of hosts',
+    stoppedBy: 'an agent that is revoked matches no tags',
+    test: 'unit/sdk/dispatcher/trust/banned-keys.test.ts',
+    named: 'an agent that is revoked matches no tags; by its name it is refused',
+    defence: 'revoked-agent-has-no-tags',
+    without: { by: 'okAsync(matching)' },
+  },
+  {
+    threat: 'Malicious agent: has the dispatcher take over a list that it never made',
+    stoppedBy: 'what is merged is signed by a CA of the dispatcher and names it',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
+    named: 'show no list that is merged but one of this dispatcher and its CA',
+    defence: 'merged-list-is-our-own',
+    without: { by: 'held.isErr()' },
+  },
+  {
+    threat: 'A revocation is lost with a restored backup of the dispatcher',
+    stoppedBy: 'lists name their dispatcher, so that agents show what they hold of it, and that is merged',
+    test: 'unit/sdk/dispatcher/trust/revocation.test.ts',
+    named: 'that hold a list with more on it, or of a higher number, are told once more in the same contact',
+    defence: 'list-names-its-dispatcher',
+    without: { by: 'undefined' },
+  },
+  {
+    threat: 'An agent is kept from a revocation list, and nobody notices',
+    stoppedBy: 'every answer of it says since when, and an alarm is raised',
+    test: 'unit/sdk/dispatcher/trust/pending-revocations.test.ts',
+    named:
+      'an agent that has not acknowledged the newest list is asked, and every answer of it says since when',
+    defence: 'pending-revocations-are-said',
+    without: { by: 'false && {}' },
+  },
+  {
+    threat:
+      'A stolen dispatcher key, or an earlier one of the same dispatcher: goes on after `rotate-cert --compromised`',
+    stoppedBy: 'every other certificate of the dispatcher that has not expired is revoked with it',
+    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    named: 'makes a new identity, revokes the old one, and tells every agent both',
+    defence: 'compromised-identity-is-revoked',
+    without: { by: '[]' },
+  },
+  {
+    threat: 'A stolen dispatcher key: keeps the list from an agent that has heard of the new certificate',
+    stoppedBy: 'the new certificate and the list are one request',
+    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    named: 'locks the thief out with one request, also where no other one arrives',
+    defence: 'list-goes-with-the-chain',
+    without: { by: 'false' },
+  },
+  {
+    threat:
+      'A stolen dispatcher key: uses a certificate that was made over it for agents which knew the former CA alone',
+    stoppedBy: 'such certificates are kept, and revoked with the others',
+    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    named: 'revokes also what agents were met with that knew the CA of before alone',
+    defence: 'bridge-can-be-revoked',
+    without: { by: 'ok(certificate)' },
   },
   {
     threat: 'A key pin was replaced, and the old key still has a connection',
@@ -921,9 +1247,9 @@ export const defences = [
 
   {
     threat: 'Downgrade at signing: a dispatcher that has signed before is posed as by an unsigned request',
-    stoppedBy: 'the first valid signature makes signatures required, and that is stored',
+    stoppedBy: 'the first valid signature makes signatures required of that certificate, and that is stored',
     test: 'unit/sdk/agent/legacy-dispatchers.test.ts',
-    named: 'a request that is not signed is refused once its dispatcher has signed, also after a restart',
+    named: 'a request that is not signed is refused once its certificate has signed, also after a restart',
     defence: 'dispatcher-that-signed-must-sign',
     without: 'never',
   },

@@ -121,7 +121,7 @@ async function demo() {
       'ip',
     ],
   ]);
-  const agentCode = await request.shows(/Pairing code: (\d{6})/);
+  const agentCode = await request.shows(/Pairing code: [0-9a-f]{8}-(\d{6})/);
   const listed = await start('ctrl-exec', ['list-requests', '--json']).ended;
   const waiting = JSON.parse(listed.output).requests[0];
   say(`    the agent shows       ${agentCode}`);

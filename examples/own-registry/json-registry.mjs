@@ -195,21 +195,25 @@ export function jsonRegistry(file) {
       }),
 
     activate: (name, key) =>
-      change('activate', name, ({ record, pending }) => {
-        const pin = record.pins.findLast(({ spkiSha256 }) => spkiSha256 === key);
-        if (!pin) return err(unknown(name));
-        if (pin.state === 'active') return ok(record);
-        if (pin.renewal) return ok({ ...record, pins: [activated(pin), ...record.pins.filter(isPairing)] });
-        const { adopted: _, ...known } = record;
-        return ok({
-          ...known,
-          endpoint: pin.endpoint ?? record.endpoint,
-          pins: [activated(pin)],
-          pairing: record.pairing === 'v2' ? 'v2' : pending.pairing,
-          pairedAt: pin.issuedAt,
-          standing: pending.standing,
-        });
-      }),
+      change(
+        'activate',
+        name,
+        /** @returns {Result<AgentRecord, CtrlExecError<'agent_unknown'>>} */ ({ record, pending }) => {
+          const pin = record.pins.findLast(({ spkiSha256 }) => spkiSha256 === key);
+          if (!pin) return err(unknown(name));
+          if (pin.state === 'active') return ok(record);
+          if (pin.renewal) return ok({ ...record, pins: [activated(pin), ...record.pins.filter(isPairing)] });
+          const { adopted: _, ...known } = record;
+          return ok({
+            ...known,
+            endpoint: pin.endpoint ?? record.endpoint,
+            pins: [activated(pin)],
+            pairing: record.pairing === 'v2' ? 'v2' : pending.pairing,
+            pairedAt: pin.issuedAt,
+            standing: pending.standing,
+          });
+        },
+      ),
 
     renew: (name, pin) =>
       change('renew', name, ({ record }, contents) => {

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { err, type Result, ResultAsync } from 'neverthrow';
+import { err, okAsync, type Result, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
@@ -181,6 +181,8 @@ function dispatcherFactories(
     });
     return opened;
   });
+  const ownRegistry = memo(() => deferred(() => stores().map(({ registry }) => registry)));
+  const ownJoinTokens = memo(() => deferred(() => stores().map(({ joinTokens }) => joinTokens)));
   return {
     authority: x509Authority,
     certificateRequests: x509Requests,
@@ -190,7 +192,7 @@ function dispatcherFactories(
     events: () => events,
     files: nodeFileSystem,
     hook: () => processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
-    joinTokens: () => deferred(() => stores().map(({ joinTokens }) => joinTokens)),
+    joinTokens: ownJoinTokens,
     keyStore: () =>
       fileKeyStore({
         paths: dispatcherPaths(settings),
@@ -199,9 +201,18 @@ function dispatcherFactories(
     listener: tlsListener,
     mutex: () => deferred(() => stores().map(({ mutex }) => mutex)),
     principal: osPrincipal,
-    pairingQueue: () => deferred(() => stores().map(({ pairingQueue }) => pairingQueue)),
+    pairing: (ports) =>
+      deferred(() =>
+        stores().andThen(({ pairing, pairingRequests: requests }) => {
+          const { registry, joinTokens } = ports;
+          if (registry === ownRegistry() && joinTokens === ownJoinTokens()) return okAsync(pairing);
+          return ResultAsync.fromSafePromise(import('../adapters/memory/separate-pairing.js')).map(
+            (adapter) => adapter.separatePairing({ requests, registry, joinTokens }),
+          );
+        }),
+      ),
     random: systemRandom,
-    registry: () => deferred(() => stores().map(({ registry }) => registry)),
+    registry: ownRegistry,
     revocationLists: x509Lists,
     revocations: () => deferred(() => stores().map(({ revocations }) => revocations)),
     runStore: () => deferred(() => stores().map(({ runStore }) => runStore)),

@@ -8,6 +8,9 @@ type StoreResult<T, Code extends CtrlExecError['code'] = never> = ResultAsync<
   CtrlExecError<'store_failed' | Code>
 >;
 
+/** Why a certificate of a pairing cannot be recorded. */
+export type EnrolmentRefusal = 'agent_exists' | 'downgrade_refused' | 'key_banned';
+
 /** A certificate issued at pairing, to be recorded before it is handed out. */
 export interface Enrolment {
   readonly name: string;
@@ -65,7 +68,7 @@ export interface Registry {
    * has pinned, and a registered name without `replace`, is `agent_exists` with the name that has it. Version 1 for a name
    * that ever paired by version 2, under that name or before it was renamed or removed, is `downgrade_refused`.
    */
-  enrol(enrolment: Enrolment): StoreResult<AgentRecord, 'agent_exists' | 'downgrade_refused' | 'key_banned'>;
+  enrol(enrolment: Enrolment): StoreResult<AgentRecord, EnrolmentRefusal>;
   /**
    * Adds agents without a pin, all or none; a name that is registered, or was before it was renamed or removed, is left out.
    * Returns the names that were added.
@@ -85,9 +88,10 @@ export interface Registry {
    * The key was seen: its pin becomes `active` in place of the one that was. One that came of a pairing takes its endpoint
    * and its standing along, the agent counts as paired when it was issued, and every other pin of the name goes; beside one
    * that came of a renewal, the pin of a pairing under way stays. Where the key is active and `issued` at once (renewed over the
-   * same key), the `issued` pin is meant. Idempotent; `agent_unknown` when the name has no such pin.
+   * same key), the `issued` pin is meant. Idempotent; `agent_unknown` when the name has no such pin, `key_banned` when its key was
+   * banned before it was seen.
    */
-  activate(name: string, spkiSha256: string): StoreResult<AgentRecord, 'agent_unknown'>;
+  activate(name: string, spkiSha256: string): StoreResult<AgentRecord, 'agent_unknown' | 'key_banned'>;
   /**
    * Adds the pin of a renewed certificate as `issued` (`renewal` is set), in place of an `issued` one of an earlier
    * renewal; the pin of a pairing stays. It never lapses. The key may be the one that is active: then a certificate follows another.

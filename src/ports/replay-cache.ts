@@ -10,7 +10,7 @@ export interface ReplayEntry {
   readonly until: number;
 }
 
-/** `full`: nothing was entered, for every place is held by an entry that is still live. */
+/** `full`: nothing was entered, for all places, or all that this certificate may have, are held by entries that are still live. */
 export type ReplayVerdict = 'fresh' | 'replayed' | 'full';
 
 /**
@@ -18,7 +18,7 @@ export type ReplayVerdict = 'fresh' | 'replayed' | 'full';
  *
  * Contract: of several `enter` with the same keyid and nonce, also across processes that follow each other and across
  * `kill -9`, one is `fresh` and all others are `replayed`, as long as `until` has not passed. At most `replayCapacity`
- * live entries; a live one is never dropped for another. `fresh` is answered once the entry would survive the process.
+ * live entries, of which one keyid has at most a quarter, those of earlier processes included; a live one is never dropped for another. `fresh` is answered once the entry would survive the process.
  */
 export interface ReplayCache {
   /**

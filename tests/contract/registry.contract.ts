@@ -829,6 +829,20 @@ function withRevocationsContract(adapter: string, open: () => Promise<RegistryWi
       expect(failure(await registry.renew('web-01', pin(key('b'), { serial: '2e' })))).toMatchObject(banned);
     });
 
+    it('a key that is banned before it was seen takes the place of none', async () => {
+      const stores = await open();
+      const { registry } = stores;
+      value(await registry.enrol(enrolment('web-01', key('b'))));
+      value(await registry.activate('web-01', key('b')));
+      value(await registry.enrol(enrolment('web-01', key('a'), { replace: true })));
+      await banning(stores, key('a'));
+      expect(failure(await registry.activate('web-01', key('a')))).toMatchObject(banned);
+      const pins = value(await registry.find('web-01'))?.pins ?? [];
+      expect(pins.filter(({ state }) => state === 'active').map(({ spkiSha256 }) => spkiSha256)).toEqual([
+        key('b'),
+      ]);
+    });
+
     it('the certificates of pins that are gone are kept under the name of their agent', async () => {
       const { registry, revocations } = await open();
       const issued = async (name: string) =>

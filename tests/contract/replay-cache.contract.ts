@@ -31,6 +31,9 @@ export function replayCacheContract(
 
     const enter = async (nonce: string, until: number, now: number, keyid = 'key'): Promise<ReplayVerdict> =>
       value(await cache.enter({ keyid, nonce, until }, now));
+    /** As `enter`, in turn by four keys, so that none of them comes to its share. */
+    const enterNth = (index: number, until: number, now: number) =>
+      enter(`n${index}`, until, now, `key${index % 4}`);
     const complete = async () => value(await cache.complete());
 
     it('a nonce is fresh once', async () => {
@@ -54,7 +57,9 @@ export function replayCacheContract(
 
     it('of many that enter the same nonce at once exactly one is fresh', async () => {
       const verdicts = await Promise.all(
-        Array.from({ length: 50 }, (_, index) => enter(`n${index % 5}`, start + minute, start)),
+        Array.from({ length: 50 }, (_, index) =>
+          enter(`n${index % 5}`, start + minute, start, `key${index % 5}`),
+        ),
       );
       expect(verdicts.filter((verdict) => verdict === 'fresh')).toHaveLength(5);
       expect(verdicts.filter((verdict) => verdict === 'replayed')).toHaveLength(45);
@@ -67,16 +72,35 @@ export function replayCacheContract(
 
     it('a full cache enters nothing and drops nothing', async () => {
       for (let index = 0; index < 8; index += 1)
-        expect(await enter(`n${index}`, start + minute, start)).toBe('fresh');
+        expect(await enterNth(index, start + minute, start)).toBe('fresh');
       expect(await enter('more', start + minute, start)).toBe('full');
       expect(await enter('more', start + 5 * minute, start + minute)).toBe('full');
       for (let index = 0; index < 8; index += 1)
-        expect(await enter(`n${index}`, start + minute, start)).toBe('replayed');
+        expect(await enterNth(index, start + minute, start)).toBe('replayed');
+    });
+
+    it('one key has a quarter of the places, and what it tries beyond keeps no other one out', async () => {
+      for (let index = 0; index < 20; index += 1)
+        expect(await enter(`n${index}`, start + minute, start, 'thief')).toBe(index < 2 ? 'fresh' : 'full');
+      expect(await enter('n0', start + minute, start, 'thief')).toBe('replayed');
+      for (const key of ['a', 'b', 'c'])
+        for (const nonce of ['n0', 'n1'])
+          expect(await enter(nonce, start + minute, start, key)).toBe('fresh');
+      expect(await enter('later', start + 3 * minute, start + minute + 1, 'thief')).toBe('fresh');
+    });
+
+    it('one key has a quarter of the places for the next process, too', async () => {
+      for (const nonce of ['n0', 'n1']) await enter(nonce, start + minute, start, 'thief');
+      cache = await subject.reopen();
+      expect(await enter('n2', start + minute, start, 'thief')).toBe('full');
+      expect(await enter('n2', start + minute, start, 'a')).toBe('fresh');
+      expect(await enter('n2', start + 3 * minute, start + minute + 1, 'thief')).toBe('fresh');
+      expect(await enter('n3', start + 3 * minute, start + minute + 1, 'thief')).toBe('fresh');
+      expect(await enter('n4', start + 3 * minute, start + minute + 1, 'thief')).toBe('full');
     });
 
     it('a place is free again when its entry has ended', async () => {
-      for (let index = 0; index < 8; index += 1)
-        await enter(`n${index}`, start + minute + 1000 * index, start);
+      for (let index = 0; index < 8; index += 1) await enterNth(index, start + minute + 1000 * index, start);
       expect(await enter('more', start + 3 * minute, start + minute)).toBe('full');
       expect(await enter('more', start + 3 * minute, start + minute + 1)).toBe('fresh');
       expect(await enter('again', start + 3 * minute, start + minute + 2)).toBe('full');
@@ -170,7 +194,7 @@ export function replayCacheContract(
     });
 
     it('a full cache is full for the next process', async () => {
-      for (let index = 0; index < 8; index += 1) await enter(`n${index}`, start + minute, start);
+      for (let index = 0; index < 8; index += 1) await enterNth(index, start + minute, start);
       cache = await subject.reopen();
       expect(await enter('more', start + minute, start)).toBe('full');
       expect(await enter('more', start + 2 * minute, start + minute + 1)).toBe('fresh');

@@ -67,7 +67,7 @@ const varying: ReadonlyArray<readonly [RegExp, string]> = [
   [/\b[0-9a-f]{32}\b/g, '<serial>'],
   [/\b[0-9a-f]{16}\b/g, '<reqid>'],
   [/\b(Request|Approved) [0-9a-f]{8}\b/g, '$1 <id>'],
-  [/\b(code:?) +\d{6}\b/g, '$1 <code>'],
+  [/\b(code:?) +[0-9a-f]{8}-\d{6}\b/g, '$1 <code>'],
   [/\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d\.\d{3})?Z/g, '<time>'],
   [/\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} GMT\b/g, '<time>'],
   [/\b\d+ms\b/g, '<ms>'],
@@ -246,7 +246,7 @@ it.skipIf(noTerminal)(
     }
     expect(typed).toBeGreaterThan(20);
     const codes = [...terminals.values()].map(
-      (terminal) => /code:? +(\d{6})/.exec(terminal.screen().join('\n'))?.[1],
+      (terminal) => /code:? +([0-9a-f]{8}-\d{6})/.exec(terminal.screen().join('\n'))?.[1],
     );
     expect(new Set(codes).size, `the same code in both terminals: ${codes}`).toBe(1);
   },

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { failure } from '../contract/result.js';
+import { failure, value } from '../contract/result.js';
 import { shared } from '../support/commands/commands.js';
 import { identityOf, ran, servingFleet } from '../support/fleet/lifecycle-fleet.js';
 
@@ -44,5 +44,21 @@ describe('an agent that is revoked', () => {
       expect(readFileSync(listOf(each), 'utf8')).toMatch(/BEGIN X509 CRL/);
     // With it nobody speaks any more: it keeps nothing from going on.
     expect(await control.command('maintain')).toMatchObject({ code: 0 });
+  });
+
+  it('has a banned key, which unban lists and lifts', async () => {
+    const { control } = fleet();
+    const name = 'lost-02';
+    await fleet().add(name);
+    const { keys } = value(await fleet().library.revoke(name));
+    const banned = await control.command('unban');
+    const key = keys[0] ?? '';
+    expect(banned.stdout).toMatch(new RegExp(`^${key} +${name} +\\d{4}-`, 'm'));
+    expect(JSON.parse((await control.command('unban', '--json')).stdout)).toMatchObject({
+      keys: expect.arrayContaining([expect.objectContaining({ key, name })]),
+    });
+    expect(await control.command('unban', key)).toMatchObject({ code: 0 });
+    expect((await control.command('unban')).stdout).not.toContain(key);
+    expect(await control.command('unban', key)).toMatchObject({ code: 64 });
   });
 });

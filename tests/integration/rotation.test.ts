@@ -35,4 +35,23 @@ describe('rotate-cert', () => {
     expect(text.stdout).toMatch(/^web-01 +current +\d{4}-\d\d-\d\d.* [0-9a-f]{32}/m);
     expect(text.stdout).not.toMatch(/^next/m);
   });
+
+  it('--compromised uses the new certificate at once, revokes the others, and exits 1 while an agent is left', async () => {
+    const { control } = fleet();
+    const before = await serialStatus(control);
+    await fleet().down('db-01');
+    const rotated = await control.command('rotate-cert', '--compromised');
+    expect(rotated.code).toBe(1);
+    expect(rotated.stdout).toContain(before.current);
+    expect(rotated.stdout).toMatch(/ is in use, and revoked are: .* \(list \d+, 2 agents told\)\n/);
+    expect(rotated.stdout).toMatch(/^ {2}pending db-01: /m);
+    const status = await control.command('serial-status');
+    expect(status.stderr).toMatch(/^warning: db-01: revocations pending since \d{4}-\d\d-\d\d \d\d:\d\dZ: /m);
+    const after = await serialStatus(control);
+    expect(after).toMatchObject({ current: serialIn(control.home, 'ctrl-exec.crt'), previous: null });
+    await fleet().up('db-01');
+    const run = await control.command('run', 'db-01', 'hello');
+    expect(run).toMatchObject({ code: 0, stderr: '' });
+    expect((await control.command('serial-status')).stderr).toBe('');
+  });
 });

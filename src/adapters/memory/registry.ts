@@ -166,6 +166,8 @@ export const memoryRegistry = ({ banned, issued }: KnownKeys = noKnownKeys()): R
       if (entry === undefined || pin === undefined) return errAsync(unknownAgent(name));
       // A key that is active already stays so, and whatever is on its way to replace it stays too.
       if (active(pin)) return okAsync(structuredClone(entry.record));
+      const refused = ban(spkiSha256);
+      if (refused) return errAsync(refused);
       return okAsync(keep(renewed(pin) ? withRenewal(entry, pin) : withPairing(entry, pin), entry.brought));
     },
 

@@ -14,7 +14,8 @@ export const memoryReplayCache = (
   let seen = replayWindow(capacity);
   return {
     complete: () => okAsync(complete),
-    enter: ({ keyid, nonce, until }, now) => okAsync(seen.enter(JSON.stringify([keyid, nonce]), until, now)),
+    enter: ({ keyid, nonce, until }, now) =>
+      okAsync(seen.enter({ digest: JSON.stringify([keyid, nonce]), owner: keyid }, until, now)),
     begin: () => {
       seen = replayWindow(capacity);
       complete = true;

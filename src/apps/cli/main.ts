@@ -5,7 +5,7 @@ import { complain, type ExitCode, execute, oneOfWords, program, wholeNumber } fr
 import { version } from '../version.js';
 import type { EditAgentOptions } from './commands/agents.js';
 import type { GovernedOptions } from './commands/lifecycle.js';
-import type { ApproveOptions } from './commands/requests.js';
+import type { ApproveOptions, ListRequestsOptions } from './commands/requests.js';
 import type { RunOptions } from './commands/run.js';
 import type { RetryOptions, RunsOptions } from './commands/runs.js';
 import type { ImportStateOptions } from './commands/setup.js';
@@ -153,8 +153,9 @@ cli
 cli
   .command('list-requests')
   .description('show pairing requests that wait')
+  .option('--given-up', 'those as well that were given up and hold a place')
   .option('--json', 'print JSON')
-  .action((options: { json?: boolean }) =>
+  .action((options: ListRequestsOptions) =>
     withDispatcher(async (dispatcher) =>
       (await import('./commands/requests.js')).listRequests(dispatcher, options),
     ),
@@ -164,7 +165,10 @@ cli
   .command('approve')
   .description('approve a pairing request whose code was compared')
   .argument('<id>', 'request id, or its first 8 digits or more')
-  .option('--code <code>', 'the code as shown at the agent; a different one refuses the request')
+  .option(
+    '--code <code>',
+    'what the agent shows, or its last six digits; a different one refuses the request',
+  )
   .option('--name <name>', 'name in the registry (default: the host name that the agent gave)')
   .option('--replace', 'give a registered name this new key')
   .option('--lookup-by <what>', 'how to find the agent: hostname or ip', oneOfWords('hostname', 'ip'))

@@ -12,7 +12,12 @@ import { resolvePorts } from '../wiring.js';
 export type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
 export type { EventLevel, LogEvent } from '../../domain/core/event.js';
 export type { ImportItem, ImportReport } from '../../domain/legacy/import-report.js';
-export type { PairingDecision, PairingRequest, PairingState } from '../../domain/pairing/request.js';
+export type {
+  PairingDecision,
+  PairingPlace,
+  PairingRequest,
+  PairingState,
+} from '../../domain/pairing/request.js';
 export type { AdvertisedScript } from '../../domain/protocol/agent-protocol.js';
 export {
   type Bytes,
@@ -48,7 +53,7 @@ export type { PinnedAgent } from '../../sdk/dispatcher/fleet/pin-agent.js';
 export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/fleet/ping.js';
 export type { AgentEdit } from '../../sdk/dispatcher/fleet/registered-agents.js';
 export type { ImportOptions } from '../../sdk/dispatcher/migrate/import-state.js';
-export type { Approval } from '../../sdk/dispatcher/pairing/decisions.js';
+export type { Approval, RequestListing } from '../../sdk/dispatcher/pairing/decisions.js';
 export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/pairing/join-tokens.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing/pairing-mode.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/runs/cancel.js';

@@ -12,6 +12,7 @@ export type { SubjectNames } from '../../domain/deploy/csr.js';
 export type { CertificateDescription } from '../../domain/deploy/discovery.js';
 export type { FileState } from '../../domain/deploy/plan.js';
 export type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
+export type { Admission, PlaceLimits } from '../../domain/pairing/request.js';
 export type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
 export type { RunningDigest } from '../../domain/protocol/output-stream.js';
 export type { HookContext, HookOutcome } from '../../domain/runs/auth-hook.js';
@@ -67,7 +68,13 @@ export type {
   Preferred,
 } from '../../ports/listener.js';
 export type { Held, Mutex } from '../../ports/mutex.js';
-export type { PairingQueue } from '../../ports/pairing-queue.js';
+export type {
+  Pairing,
+  PairingActivation,
+  PairingBegin,
+  PairingIssue,
+  PairingOpening,
+} from '../../ports/pairing.js';
 export type {
   CapturedStream,
   OutputSink,
@@ -80,7 +87,7 @@ export type {
 } from '../../ports/process-runner.js';
 export type { PullKeys } from '../../ports/pull-keys.js';
 export type { Random } from '../../ports/random.js';
-export type { Adoption, AgentChange, Enrolment, Registry } from '../../ports/registry.js';
+export type { Adoption, AgentChange, Enrolment, EnrolmentRefusal, Registry } from '../../ports/registry.js';
 export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
 export type { Revocation, Revocations, Revoking } from '../../ports/revocations.js';

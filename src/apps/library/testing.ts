@@ -27,13 +27,13 @@ export { type JobPrograms, type JobsSubject, jobsContract } from '../../../tests
 export { joinTokensContract } from '../../../tests/contract/join-tokens.contract.js';
 export { type KeyStoreSubject, keyStoreContract } from '../../../tests/contract/key-store.contract.js';
 export { mutexContract } from '../../../tests/contract/mutex.contract.js';
-export { pairingQueueContract } from '../../../tests/contract/pairing-queue.contract.js';
+export { type PairingSubject, pairingContract } from '../../../tests/contract/pairing.contract.js';
 export {
   type ContractPrograms,
   processRunnerContract,
 } from '../../../tests/contract/process-runner.contract.js';
 export { randomContract } from '../../../tests/contract/random.contract.js';
-export { registryContract } from '../../../tests/contract/registry.contract.js';
+export { type RegistryWithRevocations, registryContract } from '../../../tests/contract/registry.contract.js';
 export {
   type ReplayCacheSubject,
   replayCacheContract,

@@ -10,9 +10,11 @@ interface DispatcherEvents {
   'identity-created': { dispatcher: string; serial: string };
   /** The pairing port is open; `version` says so where version 1 is served, too. @remarks Close it when the agents are paired: it is the one port that listens to strangers. */
   'pairing-mode': { bind: string; port: number; version: string | undefined };
-  /** Pairing mode ended by itself: three requests were refused because the codes differed. @remarks Somebody tries to get between the hosts. Find out who before you open it again. */
-  'pairing-mode-ended': { reason: string };
-  /** The pairing port is closed: an operator closed it, its time was up, or it had ended by itself. @remarks If nobody did, see why its process was stopped. */
+  /** Three requests were refused because the codes differed. Pairing mode takes no further requests that people compare; join tokens go on. @remarks Somebody tries to get between the hosts. Find out who before you start pairing mode again. */
+  'pairing-codes-closed': { reason: string };
+  /** Within an hour so many requests showed a code and were given up: nobody approved or denied them. At most once an hour; `ip` is the last of them. @remarks Somebody may be trying codes. See `list-requests --given-up`, and approve only what shows the same request id and code. */
+  'pairing-given-up': { requests: number; ip: string };
+  /** The pairing port is closed: an operator closed it, or its time was up. @remarks If nobody did, see why its process was stopped. */
   'pairing-mode-closed': { bind: string; port: number };
   /** An agent began to pair; its code is shown a moment later. @remarks Compare the codes, then `approve` or `deny`. Where `version` is v1 the same code proves nothing: whoever is between the hosts can forge it. */
   'pairing-requested': { request: string; host: string; ip: string; version?: string | undefined };

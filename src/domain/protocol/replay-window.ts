@@ -7,6 +7,13 @@ const maxRanges = 32;
 /** Entries that are cleared away by each further one, so that nothing has to clear many at once. */
 const clearedAtOnce = 64;
 
+/** What was seen. */
+export interface SeenDigest {
+  readonly digest: string;
+  /** Who has to do with it: nobody may fill the window alone. Undefined: it counts for nobody. */
+  readonly owner: string | undefined;
+}
+
 /**
  * Which digests were seen, each until its own time, which counts in whole seconds, rounded up.
  *
@@ -18,10 +25,13 @@ const clearedAtOnce = 64;
  * become one.
  */
 export interface ReplayWindow {
-  /** `replayed` also for what has ended before `now`. Milliseconds. */
-  enter(digest: string, until: number, now: number): 'fresh' | 'replayed' | 'full';
+  /**
+   * `replayed` also for what has ended before `now`. `full`: all places are taken, or a quarter of them by this owner.
+   * Milliseconds.
+   */
+  enter(entry: SeenDigest, until: number, now: number): 'fresh' | 'replayed' | 'full';
   /** Takes over what was entered elsewhere; `second` as `secondOf(until)`. Capacity does not count here. */
-  restore(digest: string, second: number): void;
+  restore(entry: SeenDigest, second: number): void;
   /** Forgets what ended before `now`, in milliseconds. */
   forget(now: number): void;
   spend(range: SecondRange): void;
@@ -36,7 +46,9 @@ export const secondOf = (milliseconds: number): number => Math.ceil(milliseconds
 export function replayWindow(capacity: number): ReplayWindow {
   let seen = new Map<string, number>();
   let expired: { readonly second: number; readonly digests: string[] }[] = [];
-  const bySecond = new Map<number, string[]>();
+  const bySecond = new Map<number, SeenDigest[]>();
+  const share = Math.max(1, Math.floor(capacity / 4));
+  const owned = new Map<string, number>();
   let earliest = Number.POSITIVE_INFINITY;
   let live = 0;
   let spent: SecondRange[] = [];
@@ -55,6 +67,15 @@ export function replayWindow(capacity: number): ReplayWindow {
     }
   };
 
+  const count = (owner: string | undefined, change: 1 | -1) => {
+    if (owner === undefined) return;
+    const number = (owned.get(owner) ?? 0) + change;
+    if (number > 0) owned.set(owner, number);
+    else owned.delete(owner);
+  };
+
+  const hasItsShare = ({ owner }: SeenDigest) => owner !== undefined && (owned.get(owner) ?? 0) >= share;
+
   const forget = (now: number) => {
     if (earliest * 1000 >= now) return;
     earliest = Number.POSITIVE_INFINITY;
@@ -62,9 +83,10 @@ export function replayWindow(capacity: number): ReplayWindow {
       if (second * 1000 >= now) earliest = Math.min(earliest, second);
       else {
         bySecond.delete(second);
-        expired.push({ second, digests });
+        expired.push({ second, digests: digests.map(({ digest }) => digest) });
         spent = joined(spent, [second, second]);
         live -= digests.length;
+        for (const { owner } of digests) count(owner, -1);
       }
     }
     if (live === 0) {
@@ -73,34 +95,35 @@ export function replayWindow(capacity: number): ReplayWindow {
     }
   };
 
-  const add = (digest: string, second: number) => {
-    seen.set(digest, second);
-    const digests = bySecond.get(second);
-    if (digests === undefined) bySecond.set(second, [digest]);
-    else digests.push(digest);
+  const add = (entry: SeenDigest, second: number) => {
+    seen.set(entry.digest, second);
+    const entries = bySecond.get(second);
+    if (entries === undefined) bySecond.set(second, [entry]);
+    else entries.push(entry);
     earliest = Math.min(earliest, second);
     live += 1;
+    count(entry.owner, 1);
   };
 
   return {
-    enter(digest, until, now) {
+    enter(entry, until, now) {
       forget(now);
       clearSome();
       const second = secondOf(until);
       if (
         !(until >= now) ||
-        /* defence: replay-sees-live-requests */ isLive(seen.get(digest)) ||
+        /* defence: replay-sees-live-requests */ isLive(seen.get(entry.digest)) ||
         /* defence: forgotten-times-stay-spent */ isSpent(second)
       )
         return 'replayed';
-      if (live >= capacity) return 'full';
-      add(digest, second);
+      if (live >= capacity || /* defence: record-is-shared */ hasItsShare(entry)) return 'full';
+      add(entry, second);
       return 'fresh';
     },
-    restore(digest, second) {
-      const known = seen.get(digest);
+    restore(entry, second) {
+      const known = seen.get(entry.digest);
       // The place under an earlier second is left to run out.
-      if (known === undefined || known < second || !isLive(known)) add(digest, second);
+      if (known === undefined || known < second || !isLive(known)) add(entry, second);
     },
     forget,
     spend: (range) => {

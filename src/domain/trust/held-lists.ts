@@ -90,7 +90,9 @@ const ofCa = (lists: readonly HeldList[], issuer: string) =>
 
 /** The last one comes last. */
 const newestNameless = (lists: readonly HeldList[], broughtBy: string | undefined): HeldList | undefined =>
-  lists.findLast((each) => isNameless(each) && each.broughtBy === broughtBy);
+  broughtBy === undefined
+    ? undefined
+    : lists.findLast((each) => isNameless(each) && each.broughtBy === broughtBy);
 
 /**
  * Without the nameless lists that say nothing of their own. The last one of a dispatcher that has no named list stays: its number
@@ -114,14 +116,12 @@ function pruned(lists: readonly HeldList[]): readonly HeldList[] {
 
 /**
  * The number of the list that counts for a dispatcher, 0 for none: of the one that names it, else of the last nameless one that it
- * brought, else of one that nobody knows who brought.
+ * brought.
  * @param issuer SHA-256 of the CA's SubjectPublicKeyInfo, hex
  */
 export function listNumber(lists: readonly HeldList[], dispatcherId: string, issuer: string): number {
   const ofSameCa = ofCa(lists, issuer);
   const own =
-    ofSameCa.find((list) => list.dispatcherId === dispatcherId) ??
-    newestNameless(ofSameCa, dispatcherId) ??
-    newestNameless(ofSameCa, undefined);
+    ofSameCa.find((list) => list.dispatcherId === dispatcherId) ?? newestNameless(ofSameCa, dispatcherId);
   return own?.number ?? 0;
 }

@@ -10,7 +10,7 @@ export interface RevokedSerials {
 }
 
 /** A line that is not understood. */
-export interface BadLine {
+interface BadLine {
   /** 1-based. */
   readonly line: number;
   /** One printable line. */

@@ -18,8 +18,8 @@ export function parseOrigins(text: string | undefined): TrustOrigins {
   return origins;
 }
 
-/** The text in which `parseOrigins` finds what these serials descend from; null for nothing. */
-export function formatOrigins(origins: TrustOrigins, trusted: Iterable<string>): string | null {
+/** The text in which `parseOrigins` finds what these serials descend from; it may be empty. */
+export function formatOrigins(origins: TrustOrigins, trusted: Iterable<string>): string {
   const kept = new Map<string, string>();
   for (const line of trusted)
     for (let serial = line; !kept.has(serial); ) {
@@ -28,7 +28,7 @@ export function formatOrigins(origins: TrustOrigins, trusted: Iterable<string>):
       kept.set(serial, by);
       serial = by;
     }
-  return kept.size === 0 ? null : [...kept].map(([serial, by]) => `${serial} ${by}\n`).join('');
+  return [...kept].map(([serial, by]) => `${serial} ${by}\n`).join('');
 }
 
 /** The serials that a serial descends from, nearest first. */

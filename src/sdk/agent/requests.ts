@@ -138,7 +138,11 @@ const holdsList: ReadonlySet<string> = new Set(['/v2/crl', '/rotate-serial']);
 const bodyLimit = (caller: CallingDispatcher | Stranger, { path }: IncomingRequest): number =>
   /* defence: stranger-sends-little */ 'id' in caller && holdsList.has(path) ? maxListBody : maxRequestBody;
 
-const changesSomething = ({ method, path }: IncomingRequest) => method !== 'GET' && path !== '/ping';
+/** A list of revocations only goes forward, and a full record must not keep one away. */
+const needsNoRecord: ReadonlySet<string> = new Set(['/ping', '/v2/crl']);
+
+const changesSomething = ({ method, path }: IncomingRequest) =>
+  method !== 'GET' && /* defence: list-needs-no-record */ !needsNoRecord.has(path);
 
 const resultPath = /^\/result\/([A-Za-z0-9_-]{1,64})$/;
 

@@ -7,8 +7,8 @@ import type { Signer } from '../protocol/message-signing.js';
 import type { AgentContext } from './context.js';
 import { type AgentState, loadState, requireIdentity } from './state.js';
 import { keepDenyList } from './trust/deny-list.js';
-import { dispatcherOf } from './trust/recognise.js';
 import { type AgentIdentity, loadTrust } from './trust/trust.js';
+import { dispatcherOf, livingLines } from './trust/trust-lines.js';
 
 /** What an agent answers by at the moment. */
 export interface Current {
@@ -80,7 +80,7 @@ export function served(
   const deny = ({ denied }: AgentState) => {
     const { state, identity } = current;
     const revoked = new Set([...state.revoked, ...denied.serials]);
-    current = { state: { ...state, denied, revoked }, identity };
+    current = { state: { ...state, denied, revoked, trust: livingLines(state, revoked) }, identity };
   };
 
   /** Identity and trust as they are stored: a pairing in another process, or a person, may have changed them. */

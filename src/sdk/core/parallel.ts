@@ -31,7 +31,7 @@ export function once<T, E>(open: () => ResultAsync<T, E>): () => ResultAsync<T, 
 export function inTurn(): <T, E>(work: () => ResultAsync<T, E>) => ResultAsync<T, E> {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
-    const next = last.then(work);
+    const next = last.then(work, work);
     last = next;
     return new ResultAsync(next);
   };

@@ -1,28 +1,32 @@
+import { sourceOf } from '../../domain/core/ip-prefix.js';
 import type { Clock } from '../../ports/clock.js';
 
-/** Addresses that are remembered; above it they share one entry. */
-const maxAddresses = 10_000;
+/** Sources that are remembered; above it they share one entry. */
+const maxSources = 10_000;
 const silence = 60_000;
 
 /**
- * Keeps whoever is refused from flooding the log: of one address one refusal a minute is told, with the number of those
- * before it that were not (undefined for none).
+ * Keeps whoever is refused from flooding the log: of one source (an IPv4 address, an IPv6 /64) one refusal a minute is
+ * logged, with the number of those before it that were not (undefined for none).
  */
-export function refusalLog(
+export function refusalLog<Refused = string>(
   clock: Clock,
-  tell: (ip: string, reason: string, more: number | undefined) => void,
-): (ip: string, reason: string) => void {
-  const told = new Map<string, { until: number; untold: number }>();
-  return (ip, reason) => {
+  log: (ip: string, refused: Refused, more: number | undefined) => void,
+): (ip: string, refused: Refused) => void {
+  const logged = new Map<string, { until: number; unlogged: number }>();
+  return (ip, refused) => {
     const now = clock.now();
-    if (told.size >= maxAddresses) for (const [key, { until }] of told) if (until <= now) told.delete(key);
-    const key = told.has(ip) || told.size < maxAddresses ? ip : 'others';
-    const entry = told.get(key);
+    if (logged.size >= maxSources)
+      for (const [key, { until }] of logged) if (until <= now) logged.delete(key);
+    const source = sourceOf(ip);
+    const key = logged.has(source) || logged.size < maxSources ? source : 'others';
+    const entry = logged.get(key);
+    // defence: refusals-do-not-flood-the-log
     if (entry && now < entry.until) {
-      entry.untold += 1;
+      entry.unlogged += 1;
       return;
     }
-    told.set(key, { until: now + silence, untold: 0 });
-    tell(ip, reason, entry?.untold || undefined);
+    logged.set(key, { until: now + silence, unlogged: 0 });
+    log(ip, refused, entry?.unlogged || undefined);
   };
 }

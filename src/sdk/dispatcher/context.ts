@@ -10,7 +10,7 @@ import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { KeyStore } from '../../ports/key-store.js';
 import type { Listener } from '../../ports/listener.js';
 import type { Mutex } from '../../ports/mutex.js';
-import type { PairingQueue } from '../../ports/pairing-queue.js';
+import type { Pairing } from '../../ports/pairing.js';
 import type { Random } from '../../ports/random.js';
 import type { Registry } from '../../ports/registry.js';
 import type { RevocationLists } from '../../ports/revocation-lists.js';
@@ -31,7 +31,7 @@ export interface DispatcherPorts {
   readonly keyStore: KeyStore;
   readonly listener: Listener;
   readonly mutex: Mutex;
-  readonly pairingQueue: PairingQueue;
+  readonly pairing: Pairing;
   readonly random: Random;
   readonly registry: Registry;
   readonly revocationLists: RevocationLists;

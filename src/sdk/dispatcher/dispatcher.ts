@@ -18,7 +18,7 @@ import { type PinnedAgent, pinAgent } from './fleet/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './fleet/ping.js';
 import { type AgentEdit, editAgent, findAgent, unpairAgent } from './fleet/registered-agents.js';
 import { type ImportOptions, importState } from './migrate/import-state.js';
-import { type Approval, approve, deny, listRequests } from './pairing/decisions.js';
+import { type Approval, approve, deny, listRequests, type RequestListing } from './pairing/decisions.js';
 import {
   type IssuedJoinToken,
   issueJoinToken,
@@ -106,8 +106,8 @@ export interface Dispatcher extends AsyncDisposable {
   importState(options: ImportOptions): Answer<ImportReport>;
   /** Opens the pairing port until it is closed. */
   openPairing(options?: PairingModeOptions): Answer<PairingMode>;
-  /** Pairing requests that wait. */
-  pairingRequests(): Answer<readonly PairingRequest[]>;
+  /** Pairing requests that wait, oldest first; with `givenUp` those as well that were given up and hold a place. */
+  pairingRequests(listing?: RequestListing): Answer<readonly PairingRequest[]>;
   /**
    * Lets the host pair that shows this request. `not_ready` when it was decided or has ended, `codes_differ`
    * for another code.
@@ -292,7 +292,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     setup: (options) => within((context) => setupDispatcher(context, options)),
     importState: (options) => within((context) => importState(context, options)),
     openPairing: (options) => within((context) => openPairingMode(context, options)),
-    pairingRequests: () => within(listRequests),
+    pairingRequests: (listing) => within((context) => listRequests(context, listing)),
     approve: (approval) => within((context) => approve(context, approval)),
     deny: (id, reason) => within((context) => deny(context, id, reason)),
     issueJoinToken: (request) => within((context) => issueJoinToken(context, request)),

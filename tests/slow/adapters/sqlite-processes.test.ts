@@ -25,8 +25,9 @@ describe('one file and several processes', () => {
         decision: undefined,
         createdAt: 0,
         expiresAt: 1,
+        place: { kind: 'compare', key: '192.0.2.1', until: 1 },
       } as const;
-      value(await stores.pairingQueue.add(request));
+      value(await stores.pairing.begin({ request, limits: { total: rounds, perKey: rounds } }));
     }
     const children = ['a', 'b', 'c', 'd'].map((name) => start('hammer', directory, name, rounds));
     const reports = (await Promise.all(children.map((child) => child.next()))) as {

@@ -158,16 +158,16 @@ it.each(['0.8', '0.12'] as const)(
       // Back: the agent that has seen this dispatcher sign wants to be told.
       const asked = () => old().run('127.0.0.1', one.port, { script: 'hello', args: ['back'] });
       expect(await asked()).toMatchObject({ exit: -1, error: expect.stringContaining('401') });
-      const signing = join(one.home, 'state/signing-dispatchers');
-      expect(readFileSync(signing, 'utf8')).toBe(`${dispatcherId}\n`);
+      const [signs] = JSON.parse((await one.command('trust', '--json')).stdout);
+      expect(signs).toMatchObject({ dispatcher: dispatcherId, signs: true });
       await one.stop();
-      writeFileSync(signing, '');
+      fine(await one.command('trust', '--unsigned', signs.serial));
       const daemon = await one.startNew();
       expect(await asked()).toMatchObject({ exit: 0, stdout: 'hello back\n' });
       expect(await hello(one, two)).toEqual([ok, ok]);
       expect(await asked()).toMatchObject({ exit: -1 });
       // The same without a restart.
-      writeFileSync(signing, '');
+      fine(await one.command('trust', '--unsigned', signs.serial));
       daemon.child.kill('SIGHUP');
       await expect.poll(async () => (await asked())['exit']).toBe(0);
       expect(await hello(one, two)).toEqual([ok, ok]);
@@ -177,7 +177,7 @@ it.each(['0.8', '0.12'] as const)(
       const { agents, hello, old } = fleet;
       const [one] = agents;
       const conf = join(one.home, 'agent.conf');
-      const signing = join(one.home, 'state/signing-dispatchers');
+      const [{ serial }] = JSON.parse((await one.command('trust', '--json')).stdout);
       const text = readFileSync(conf, 'utf8');
       expect(text).toMatch(/^accept_legacy_dispatchers = yes$/m);
       const asked = async () => (await old().ping('127.0.0.1', one.port))['status'];
@@ -185,7 +185,7 @@ it.each(['0.8', '0.12'] as const)(
         await one.stop();
         writeFileSync(conf, conf_);
         // As if nobody had signed: the door alone is what keeps it out.
-        writeFileSync(signing, '');
+        fine(await one.command('trust', '--unsigned', serial));
         await one.startNew();
       };
       await reload(text.replace(/^accept_legacy_dispatchers = yes$/m, ''));

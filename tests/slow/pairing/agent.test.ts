@@ -255,7 +255,7 @@ describe('request-pairing --ca-sha256', () => {
     const fingerprint = await fingerprintOf(control);
     const plain = fingerprint.replaceAll(':', '').toLowerCase();
     const other = requestPairing(await agentOnDisk('web-02'), port, ['--ca-sha256', plain], { input: '' });
-    await other.shows(/Pairing code: \d{6}/);
+    await other.shows(/Pairing code: [0-9a-f]{8}-\d{6}/);
     const started = requestPairing(await agentOnDisk('web-01'), port, ['--ca-sha256', fingerprint], {
       input: '',
     });

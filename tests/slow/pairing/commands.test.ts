@@ -17,7 +17,7 @@ import {
   type PairingDispatcher,
   pairedBy,
 } from '../../support/pairing/pairing.js';
-import { openPeer, type PairingPeer, pairingPeer } from '../../support/pairing/peer.js';
+import { openPeer, type PairingPeer, pairingPeer, postTo } from '../../support/pairing/peer.js';
 
 const identity = shared(dispatcherIdentity);
 
@@ -42,8 +42,9 @@ async function queued(control: PairingDispatcher, ...ids: readonly string[]) {
       decision: undefined,
       createdAt: now,
       expiresAt: now + 600_000,
+      place: { kind: 'compare', key: '192.0.2.7', until: now + 600_000 },
     };
-    value(await stores.pairingQueue.add(waiting));
+    value(await stores.pairing.begin({ request: waiting, limits: { total: 10, perKey: 10 } }));
   }
   await stores.close();
 }
@@ -61,7 +62,7 @@ describe('list-requests', () => {
     expect(header?.split(/\s+/)).toEqual(['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES', 'VERSION']);
     expect(dashes).toMatch(/^-+$/);
     expect(rows.map((row) => row.split(/\s+/).slice(0, 5))).toEqual([
-      [ready.id(), 'web-01', '127.0.0.1', ready.code(), 'open'],
+      [ready.id(), 'web-01', '127.0.0.1', `${short(ready)}-${ready.code()}`, 'open'],
       [started.id(), 'web-02', '127.0.0.1', '-', 'started'],
     ]);
     expect(await control.requests()).toMatchObject([
@@ -250,8 +251,7 @@ describe('deny', () => {
 
 describe('the pairing port', () => {
   it('takes names of hosts alone: nothing else is stored, or forges a log line', async () => {
-    const { control, mode, post } = await inPairingMode(identity());
-    const peer = await pairingPeer(post, 'web-01');
+    const { control, mode, port } = await inPairingMode(identity());
     const names = [
       '../x',
       '\u001b[2J',
@@ -262,8 +262,11 @@ describe('the pairing port', () => {
       '.x',
       'x-',
     ];
-    for (const host of names)
+    for (const [index, host] of names.entries()) {
+      // An address has one line a minute.
+      const peer = await pairingPeer(postTo(port, { localAddress: `127.0.0.${index + 1}` }), 'web-01');
       expect((await peer.start({ host })).status, JSON.stringify(host.slice(0, 30))).toBe(400);
+    }
     expect(await control.requests()).toEqual([]);
     const log = (await mode.process.stop()).stderr.trimEnd().split('\n');
     expect(log.filter((line) => line.startsWith('ACTION=pairing-refused'))).toHaveLength(names.length);

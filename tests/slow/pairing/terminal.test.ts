@@ -60,7 +60,7 @@ describe.skipIf(noTerminal)(`pairing mode on a terminal${skipped}`, () => {
     await desk.shows(/\[s\]kip/);
     expect(readable(desk.output())).toContain(`\nRequest ${agent.id} `);
     expect(readable(desk.output())).toContain(
-      `\n  host     web-01\n  address  127.0.0.1\n  code     ${agent.code}\n`,
+      `\n  host     web-01\n  address  127.0.0.1\n  code     ${agent.id}-${agent.code}\n`,
     );
     await tell(desk, 'a', new RegExp(`Approved ${agent.id}`));
     agent.answer('y');
@@ -132,8 +132,12 @@ describe.skipIf(noTerminal)(`pairing mode on a terminal${skipped}`, () => {
     const second = await openPeer(post, 'web-02');
     await desk.shows(/of web-02 is waiting too/);
     const listed = await tell(desk, 'list', /2 {2}[0-9a-f]{8} {2}web-02 [^\n]*\n/);
-    expect(listed).toContain(`1  ${short(first.id())}  web-01  127.0.0.1  ${first.code()}\n`);
-    expect(listed).toContain(`2  ${short(second.id())}  web-02  127.0.0.1  ${second.code()}\n`);
+    expect(listed).toContain(
+      `1  ${short(first.id())}  web-01  127.0.0.1  ${short(first.id())}-${first.code()}\n`,
+    );
+    expect(listed).toContain(
+      `2  ${short(second.id())}  web-02  127.0.0.1  ${short(second.id())}-${second.code()}\n`,
+    );
     await tell(desk, 'd2', new RegExp(`Denied ${short(second.id())}`));
     await tell(desk, 'a1', new RegExp(`Approved ${short(first.id())}`));
     expect((await first.confirm()).status).toBe(200);
@@ -260,7 +264,7 @@ describe.skipIf(noTerminal)(`pairing mode on a terminal${skipped}`, () => {
 });
 
 describe.skipIf(noTerminal)(`request-pairing on a terminal${skipped}`, () => {
-  const question = /Does the dispatcher show the same code\? \[y\/N\] /;
+  const question = /Does the dispatcher show the same request and code\? \[y\/N\] /;
 
   async function askOnTerminal(port: number) {
     const agent = await agentOnDisk('web-01');
@@ -282,7 +286,7 @@ describe.skipIf(noTerminal)(`request-pairing on a terminal${skipped}`, () => {
     const { agent, asking } = await askOnTerminal((await control.open()).port);
     const id = await asking.shows(/Request ([0-9a-f]{8}) to dispatcher control/);
     const [request] = await control.requests();
-    expect(await asking.shows(/Pairing code: (\d{6})/)).toBe(request?.code);
+    expect(await asking.shows(/Pairing code: [0-9a-f]{8}-(\d{6})/)).toBe(request?.code);
     expect((await control.command('approve', id)).code).toBe(0);
     enter(asking, 'y');
     const ended = await asking.ended;

@@ -9,7 +9,7 @@ import { memoryJoinTokens } from '../../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
 import { memoryMutex } from '../../../src/adapters/memory/mutex.js';
 import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
-import { memoryPairingQueue } from '../../../src/adapters/memory/pairing-queue.js';
+import { memoryPairing } from '../../../src/adapters/memory/pairing.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../../src/adapters/memory/registry.js';
 import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
@@ -95,6 +95,8 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
   const random = systemRandom();
   const keys = noKnownKeys();
   const runStore = memoryRunStore();
+  const registry = memoryRegistry(keys);
+  const joinTokens = memoryJoinTokens();
   const context: DispatcherContext = {
     authority: x509CertificateAuthority({ keyStore, random, crypto }),
     certificateRequests: x509CertificateRequests(),
@@ -104,14 +106,14 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     events,
     files: memoryFileSystem({ [place.file]: text }),
     hook: memoryAuthHook(() => fleet.hook),
-    joinTokens: memoryJoinTokens(),
+    joinTokens,
     keyStore,
     listener: network.listener(host),
     mutex: memoryMutex(),
-    pairingQueue: memoryPairingQueue(),
+    pairing: memoryPairing({ registry, joinTokens }),
     principal: 'os:tester',
     random,
-    registry: memoryRegistry(keys),
+    registry,
     revocationLists: x509RevocationLists({ crypto }),
     revocations: memoryRevocations(keys, runStore),
     runStore,

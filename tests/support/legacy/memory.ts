@@ -11,7 +11,11 @@ type Message = Readonly<Record<string, unknown>>;
 const read = (body: Uint8Array): Record<string, unknown> => JSON.parse(Buffer.from(body).toString());
 
 /** An agent of version 1 in a memory network: its key, its request, and the answers to it. */
-export async function legacyJoiner(fleet: MemoryFleet, host: string, address = '192.0.2.50') {
+export async function legacyJoiner(
+  fleet: Pick<MemoryFleet, 'network'>,
+  host: string,
+  address = '192.0.2.50',
+) {
   const keyPem = value(await crypto.generateKey('p256'));
   const csr = value(await x509CertificateRequests().create(keyPem, host));
   const nonce = randomBytes(16).toString('hex');

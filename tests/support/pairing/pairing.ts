@@ -94,7 +94,7 @@ export async function ask(
 ): Promise<Asking> {
   const asking = typeof agent === 'string' ? await agentOnDisk(agent) : agent;
   const started = requestPairing(asking, port, more);
-  const code = await started.shows(/Pairing code: (\d{6})/);
+  const code = await started.shows(/Pairing code: [0-9a-f]{8}-(\d{6})/);
   const id = await started.shows(/Request ([0-9a-f]{8})/);
   return {
     ...started,

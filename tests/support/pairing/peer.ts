@@ -4,10 +4,13 @@ import type { SecureVersion, TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { fromBase64url, hex } from '../../../src/domain/core/bytes.js';
+import type { JoinToken } from '../../../src/domain/pairing/join-token.js';
 import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
 import {
   confirmMessage,
   installedMessage,
+  joinAgentMessage,
+  joinKeyInfo,
   pairingCode,
   transcriptHash,
 } from '../../../src/domain/pairing/transcript.js';
@@ -91,8 +94,13 @@ export interface PairingPeer {
   code(): string;
 }
 
-/** A peer with a fresh key. */
-export async function pairingPeer(post: Post, host: string): Promise<PairingPeer> {
+const endorsementsOf = (message: Message): readonly Uint8Array[] | undefined => {
+  const sent = message['ca_endorsements'] as readonly string[] | undefined;
+  return sent?.map((text) => fromBase64url(text) ?? new Uint8Array());
+};
+
+/** A peer with a fresh key; with a join token it names it in M1 and proves it in M3. */
+export async function pairingPeer(post: Post, host: string, token?: JoinToken): Promise<PairingPeer> {
   const keyPem = value(await crypto.generateKey('p256'));
   const key = value(crypto.signingKey(keyPem));
   const requests = x509CertificateRequests();
@@ -101,6 +109,7 @@ export async function pairingPeer(post: Post, host: string): Promise<PairingPeer
   const agentNonce = new Uint8Array(randomBytes(32));
   let session = new Uint8Array(16);
   let th = new Uint8Array(32);
+  let commit = new Uint8Array(32);
   let dispatcherNonce = new Uint8Array(32);
   let certificateDer = new Uint8Array();
   const send = (step: string, message: Message, other: Message) =>
@@ -109,7 +118,15 @@ export async function pairingPeer(post: Post, host: string): Promise<PairingPeer
   return {
     host,
     async start(other = {}) {
-      const message = { v: 2, offer: [2], host, csr_pem: csrPem, port: 7443, lookup_by: 'ip' };
+      const message = {
+        v: 2,
+        offer: [2],
+        host,
+        csr_pem: csrPem,
+        port: 7443,
+        lookup_by: 'ip',
+        join: token?.id,
+      };
       const answer = await send('start', message, other);
       if (answer.status !== 201) return answer;
       session = bytesOf(answer.body, 'session').slice();
@@ -121,11 +138,20 @@ export async function pairingPeer(post: Post, host: string): Promise<PairingPeer
         tlsSpki: answer.tlsSpki,
         caDer: dersOf(answer.body, 'ca_pem'),
         dispatcherDer: dersOf(answer.body, 'dispatcher_pem'),
+        joinId: token?.id,
+        endorsements: endorsementsOf(answer.body),
       }).slice();
+      commit = bytesOf(answer.body, 'commit').slice();
       return answer;
     },
     async nonce(other = {}) {
-      const answer = await send('nonce', { v: 2, session, nonce: agentNonce }, other);
+      const proof = token && {
+        mac: crypto.hmacSha256(
+          crypto.hkdfSha256(token.secret, token.id, joinKeyInfo, 32),
+          joinAgentMessage(th, commit, agentNonce),
+        ),
+      };
+      const answer = await send('nonce', { v: 2, session, nonce: agentNonce, ...proof }, other);
       if (answer.status === 200) dispatcherNonce = bytesOf(answer.body, 'nonce').slice();
       return answer;
     },

@@ -36,6 +36,7 @@ import {
   type TestAgent,
   type TestDispatcher,
 } from '../../support/fleet/memory-fleet.js';
+import { legacyJoiner } from '../../support/legacy/memory.js';
 
 const secret = (what: string) => `secret-${what}-4711`;
 const diskFull = errorOf('file_failed', 'disk full', { path: '/', operation: 'write', reason: 'ENOSPC' });
@@ -59,6 +60,7 @@ async function everything() {
   await fleet.clock.advance(120_000);
   await unreported(fleet, control, agent('web-04'), mode);
   await wrongCodes(fleet, control, agent);
+  await givenUp(fleet, control);
   await takenOver(fleet, control);
 
   const later = await ageing();
@@ -152,10 +154,14 @@ async function ageing() {
     succession: [],
   });
   await ask(control, { ...identity, signer: stranger.signer }, 'web-01', '/ping', {});
-
-  // A serial that the present one has brought, and a list that this dispatcher has forgotten.
+  // Another dispatcher has claimed its next serial.
   const { serial, pem } = stranger.certificate;
+  const trusted = value(await one.keyStore.read(['trusted-dispatchers']))['trusted-dispatchers'];
+  value(await one.keyStore.replace({ 'trusted-dispatchers': `${trusted}${serial} other\n` }));
+  await one.reload();
   await ask(control, identity, 'web-01', '/rotate-serial', { serial, action: 'add', pem });
+
+  // The present one has brought it, and a list that this dispatcher has forgotten.
   value(await control.context.registry.note('web-01', { trusts: [serial] }));
   const now = clock.now();
   const forgotten = value(
@@ -338,8 +344,19 @@ async function wrongCodes(fleet: MemoryFleet, control: TestDispatcher, agent: (h
     });
     expect(failure(await fleet.settle(denied)).code).toBe('pairing_denied');
   }
-  await mode.ended;
+  await mode.comparingClosed;
   value(await mode.close());
+}
+
+/** Ten requests show a code, and then nothing more is heard of them. */
+async function givenUp({ network, clock }: MemoryFleet, control: TestDispatcher) {
+  value(await control.dispatcher.openPairing({ allowV1: true }));
+  const limit = control.context.settings.pairingMaxQueue;
+  for (let turn = 0; turn < limit; turn += 1) {
+    const joiner = await legacyJoiner({ network }, `web-${turn}`, `198.51.100.${turn}`);
+    (await joiner.ask()).hangUp();
+    await clock.advance(1);
+  }
 }
 
 describe('events', () => {

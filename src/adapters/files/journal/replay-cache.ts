@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
-import { replayWindow, secondOf } from '../../../domain/protocol/replay-window.js';
+import { replayWindow, type SeenDigest, secondOf } from '../../../domain/protocol/replay-window.js';
 import { type ReplayCache, replayCapacity } from '../../../ports/replay-cache.js';
 import { ensureDirectory } from '../atomic-write.js';
 import { digestOf } from '../digest.js';
@@ -16,6 +16,7 @@ import {
   type GenerationHeader,
   generationPath,
   loadGenerations,
+  ownerOf,
   removeGenerations,
   sequencesIn,
 } from './replay-generations.js';
@@ -89,7 +90,9 @@ export const fileReplayCache = (options: FileReplayCacheOptions): ReplayCache =>
   return {
     complete: () => open().map((record) => record.complete(now())),
     enter: ({ keyid, nonce, until }, at) =>
-      open().andThen((record) => record.enter(digestOf(keyid, nonce), until, at)),
+      open().andThen((record) =>
+        record.enter({ digest: digestOf(keyid, nonce), owner: ownerOf(keyid) }, until, at),
+      ),
     begin: () =>
       opened === undefined && !closed ? beginAside() : open().andThen((record) => record.begin()),
     close: async () => {
@@ -102,7 +105,11 @@ export const fileReplayCache = (options: FileReplayCacheOptions): ReplayCache =>
 
 interface OpenRecord {
   complete(now: number): boolean;
-  enter(digest: string, until: number, now: number): ResultAsync<'fresh' | 'replayed' | 'full', FileFailure>;
+  enter(
+    entry: SeenDigest,
+    until: number,
+    now: number,
+  ): ResultAsync<'fresh' | 'replayed' | 'full', FileFailure>;
   begin(): ResultAsync<void, FileFailure>;
   close(): Promise<void>;
 }
@@ -220,20 +227,20 @@ function running({ directory, boot, capacity, release }: Opening, start: Start):
     }
   };
 
-  const write = (digest: string, second: number) => {
+  const write = (entry: SeenDigest, second: number) => {
     latest = Math.max(latest, second);
-    return journal.append(encodeEntry({ digest, second }));
+    return journal.append(encodeEntry({ ...entry, second }));
   };
 
-  const enter: OpenRecord['enter'] = (digest, until, now) => {
+  const enter: OpenRecord['enter'] = (entry, until, now) => {
     // Judged by what there is then.
-    if (beginning !== undefined) return beginning.andThen(() => enter(digest, until, now));
-    const verdict = seen.enter(digest, until, now);
+    if (beginning !== undefined) return beginning.andThen(() => enter(entry, until, now));
+    const verdict = seen.enter(entry, until, now);
     if (verdict !== 'fresh') return okAsync(verdict);
     const second = secondOf(until);
     if (changing === undefined && isDue(now)) void change(() => nextFile(now));
     if (isDue(now) || begunAt === undefined) begunAt = now;
-    return (changing?.andThen(() => write(digest, second)) ?? write(digest, second)).map(() => verdict);
+    return (changing?.andThen(() => write(entry, second)) ?? write(entry, second)).map(() => verdict);
   };
 
   return {

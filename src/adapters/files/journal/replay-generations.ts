@@ -1,11 +1,15 @@
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ReplayWindow, SecondRange } from '../../../domain/protocol/replay-window.js';
+import type { ReplayWindow, SecondRange, SeenDigest } from '../../../domain/protocol/replay-window.js';
+import { digestOf } from '../digest.js';
 import { bestEffort, codeOf } from '../system-failure.js';
 import { readFrames } from './frames.js';
 
 const DIGEST_BYTES = 16;
-const ENTRY_BYTES = DIGEST_BYTES + 4;
+/** Entries of former versions end here. */
+const SHORT_ENTRY_BYTES = DIGEST_BYTES + 4;
+const OWNER_BYTES = 8;
+const ENTRY_BYTES = SHORT_ENTRY_BYTES + OWNER_BYTES;
 const LAST_SECOND = 0xffff_ffff;
 const NAME = /^replay-(\d{1,15})\.journal$/;
 
@@ -25,10 +29,12 @@ export interface GenerationHeader {
   readonly lossAt: number | undefined;
 }
 
-export interface StoredEntry {
-  readonly digest: string;
+export interface StoredEntry extends SeenDigest {
   readonly second: number;
 }
+
+/** What an entry keeps of a keyid, to count those of each. */
+export const ownerOf = (keyid: string): string => digestOf(keyid).slice(0, OWNER_BYTES);
 
 const FORMAT = 1;
 
@@ -39,16 +45,22 @@ export const encodeHeader = (header: GenerationHeader): Uint8Array =>
   Buffer.from(JSON.stringify({ format: FORMAT, ...header }));
 
 /** A time beyond what is stored, in the year 2106, ends there. */
-export function encodeEntry({ digest, second }: StoredEntry): Uint8Array {
-  const bytes = Buffer.allocUnsafe(ENTRY_BYTES);
+export function encodeEntry({ digest, owner, second }: StoredEntry): Uint8Array {
+  const bytes = Buffer.alloc(owner === undefined ? SHORT_ENTRY_BYTES : ENTRY_BYTES);
   bytes.write(digest, 0, DIGEST_BYTES, 'latin1');
   bytes.writeUInt32BE(Math.min(second, LAST_SECOND), DIGEST_BYTES);
+  if (owner !== undefined) bytes.write(owner, SHORT_ENTRY_BYTES, OWNER_BYTES, 'latin1');
   return bytes;
 }
 
 function decodeEntry(payload: Buffer): StoredEntry | undefined {
-  if (payload.length !== ENTRY_BYTES) return undefined;
-  return { digest: payload.toString('latin1', 0, DIGEST_BYTES), second: payload.readUInt32BE(DIGEST_BYTES) };
+  const isShort = payload.length === SHORT_ENTRY_BYTES;
+  if (!isShort && payload.length !== ENTRY_BYTES) return undefined;
+  return {
+    digest: payload.toString('latin1', 0, DIGEST_BYTES),
+    second: payload.readUInt32BE(DIGEST_BYTES),
+    owner: isShort ? undefined : payload.toString('latin1', SHORT_ENTRY_BYTES),
+  };
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
@@ -149,7 +161,7 @@ async function loadGeneration(
       return;
     }
     // defence: replays-survive-restart
-    seen.restore(entry.digest, entry.second);
+    seen.restore(entry, entry.second);
     frames += 1;
     latest = Math.max(latest, entry.second);
   };

@@ -40,52 +40,53 @@ const rowOf = (token: JoinTokenRecord): TokenRow => ({
   burnt_at: token.burntAt ?? null,
 });
 
-const find = (tx: Transaction, id: string): Result<JoinTokenRecord | undefined, StoreFailed> =>
+export const findToken = (tx: Transaction, id: string): Result<JoinTokenRecord | undefined, StoreFailed> =>
   tx
     .rows(tx.query.selectFrom('join_tokens').selectAll().where('id', '=', id), isTokenRow)
     .map(([row]) => (row === undefined ? undefined : tokenOf(row)));
+
+/** Binds an unbound token; whether it is bound to this CSR now. */
+export const bindToken = (tx: Transaction, id: string, csrSha256: string): Result<boolean, StoreFailed> => {
+  const unbound = tx.query
+    .updateTable('join_tokens')
+    .set({ bound_to: csrSha256 })
+    .where('id', '=', id)
+    .where('bound_to', 'is', null);
+  return tx
+    .change(unbound)
+    .andThen(() => findToken(tx, id))
+    .map((token) => token?.boundTo === csrSha256);
+};
+
+/** Marks the bound tokens of a host as used. */
+export const burnTokens = (tx: Transaction, name: string, at: number): Result<number, StoreFailed> =>
+  tx.change(
+    tx.query
+      .updateTable('join_tokens')
+      .set({ burnt_at: at })
+      .where('name', '=', name)
+      .where('bound_to', 'is not', null)
+      .where('burnt_at', 'is', null),
+  );
 
 /** The join tokens, over one SQLite file. */
 export const sqliteJoinTokens = (database: Database): JoinTokens => ({
   add: (token) =>
     database.write('join-token.add', (tx) =>
       safeTry(function* () {
-        if ((yield* find(tx, token.id)) !== undefined)
+        if ((yield* findToken(tx, token.id)) !== undefined)
           return err(storeFailed('join-token.add', 'exists', 'there is a join token of this id already'));
         yield* tx.change(tx.query.insertInto('join_tokens').values(rowOf(token)));
         return ok(undefined);
       }),
     ),
 
-  find: (id) => database.read('join-token.find', (tx) => find(tx, id)),
+  find: (id) => database.read('join-token.find', (tx) => findToken(tx, id)),
 
-  bind: (id, csrSha256) =>
-    database.write('join-token.bind', (tx) =>
-      tx
-        .change(
-          tx.query
-            .updateTable('join_tokens')
-            .set({ bound_to: csrSha256 })
-            .where('id', '=', id)
-            .where('bound_to', 'is', null),
-        )
-        .andThen(() => find(tx, id))
-        .map((token) => token?.boundTo === csrSha256),
-    ),
+  bind: (id, csrSha256) => database.write('join-token.bind', (tx) => bindToken(tx, id, csrSha256)),
 
   burnBound: (name, at) =>
-    database.write('join-token.burn', (tx) =>
-      tx
-        .change(
-          tx.query
-            .updateTable('join_tokens')
-            .set({ burnt_at: at })
-            .where('name', '=', name)
-            .where('bound_to', 'is not', null)
-            .where('burnt_at', 'is', null),
-        )
-        .map(() => undefined),
-    ),
+    database.write('join-token.burn', (tx) => burnTokens(tx, name, at).map(() => undefined)),
 
   purge: (expiredBefore) =>
     database.write('join-token.purge', (tx) =>

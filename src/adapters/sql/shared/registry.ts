@@ -2,7 +2,13 @@ import { err, ok, okAsync, type Result, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../../domain/trust/agent-record.js';
 import { type StandingChange, worthKeeping } from '../../../domain/trust/agent-standing.js';
-import type { Adoption, AgentChange, Enrolment, Registry } from '../../../ports/registry.js';
+import type {
+  Adoption,
+  AgentChange,
+  Enrolment,
+  EnrolmentRefusal,
+  Registry,
+} from '../../../ports/registry.js';
 import {
   isPinRow,
   nameWithKey,
@@ -107,10 +113,10 @@ const freeFor = (
       : err(failure('agent_exists', `the key is already registered for "${holder}"`, { name: holder }));
   });
 
-const enrol = (
+export const enrol = (
   tx: Transaction,
   enrolment: Enrolment,
-): Result<AgentRecord, CtrlExecError<'agent_exists' | 'downgrade_refused' | 'key_banned'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<EnrolmentRefusal> | StoreFailed> =>
   safeTry(function* () {
     const { name, pin, pairing, at: pairedAt } = enrolment;
     yield* freeFor(tx, name, pin.spkiSha256);
@@ -221,11 +227,11 @@ const activatePairing = (tx: Transaction, record: AgentRecord, pin: PinRow): Res
     .andThen(() => tx.change(tx.query.updateTable('agents').set(brought).where('name', '=', record.name)));
 };
 
-const activate = (
+export const activate = (
   tx: Transaction,
   name: string,
   spkiSha256: string,
-): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
+): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'key_banned'> | StoreFailed> =>
   safeTry(function* () {
     const record = yield* knownRecord(tx, name);
     const pins = (yield* readPins(tx, name)).get(name) ?? [];
@@ -234,6 +240,7 @@ const activate = (
     if (pin === undefined) return err(unknownAgent(name));
     // A key that is active already stays so, and whatever is on its way to replace it stays too.
     if (pin.state === 'active') return ok(record);
+    yield* /* defence: banned-key-becomes-not-active */ notBanned(tx, spkiSha256);
     yield* pin.renewal === 1 ? activateRenewal(tx, name) : activatePairing(tx, record, pin);
     return knownRecord(tx, name);
   });

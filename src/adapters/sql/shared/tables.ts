@@ -39,6 +39,12 @@ export interface Tables {
     decision: string | null;
     created_at: number;
     expires_at: number;
+    /** `PairingPlace`. */
+    place: 'compare' | 'join';
+    place_key: string;
+    place_until: number;
+    /** The agent that it was issued for, while that has not been seen. */
+    issued_name: string | null;
   };
   join_tokens: {
     id: string;

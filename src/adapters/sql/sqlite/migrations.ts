@@ -252,6 +252,15 @@ const migrations: readonly string[] = [
     INSERT OR REPLACE INTO issued_certificates VALUES (OLD.serial, OLD.name, OLD.spki_sha256, OLD.not_after);
   END;
   `,
+  `
+  ALTER TABLE pairing_requests ADD COLUMN place TEXT NOT NULL DEFAULT 'compare' CHECK (place IN ('compare', 'join'));
+  ALTER TABLE pairing_requests ADD COLUMN place_key TEXT NOT NULL DEFAULT '';
+  ALTER TABLE pairing_requests ADD COLUMN place_until INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE pairing_requests ADD COLUMN issued_name TEXT;
+  CREATE INDEX pairing_requests_by_place ON pairing_requests (place_until);
+  CREATE INDEX pairing_requests_by_state ON pairing_requests (state, created_at);
+  CREATE INDEX pairing_requests_by_name ON pairing_requests (issued_name) WHERE issued_name IS NOT NULL;
+  `,
 ];
 
 /** The schema that this program reads and writes. */

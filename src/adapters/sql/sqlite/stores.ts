@@ -1,13 +1,13 @@
 import type { ResultAsync } from 'neverthrow';
 import type { JoinTokens } from '../../../ports/join-tokens.js';
 import type { Mutex } from '../../../ports/mutex.js';
-import type { PairingQueue } from '../../../ports/pairing-queue.js';
+import type { Pairing, PairingRequests } from '../../../ports/pairing.js';
 import type { Registry } from '../../../ports/registry.js';
 import type { Revocations } from '../../../ports/revocations.js';
 import type { RunStore } from '../../../ports/run-store.js';
 import { sqliteJoinTokens } from '../shared/join-tokens.js';
 import { sqlMutex } from '../shared/mutex.js';
-import { sqlitePairingQueue } from '../shared/pairing-queue.js';
+import { sqlPairing, sqlPairingRequests } from '../shared/pairing.js';
 import { sqliteRegistry } from '../shared/registry.js';
 import { sqliteRevocations } from '../shared/revocations.js';
 import { sqlRunStore } from '../shared/run-store.js';
@@ -18,7 +18,9 @@ import { sqliteSessions } from './sessions.js';
 /** Everything that a dispatcher keeps, in one SQLite file. */
 export interface SqliteStores {
   readonly registry: Registry;
-  readonly pairingQueue: PairingQueue;
+  readonly pairing: Pairing;
+  /** For `separatePairing`, where the registry or the join tokens are kept elsewhere. */
+  readonly pairingRequests: PairingRequests;
   readonly revocations: Revocations;
   readonly runStore: RunStore;
   readonly joinTokens: JoinTokens;
@@ -39,7 +41,8 @@ export const openSqliteStores = (options: {
     const sessions = sqliteSessions(database, options.sessionsDirectory);
     return {
       registry: sqliteRegistry(database),
-      pairingQueue: sqlitePairingQueue(database),
+      pairing: sqlPairing(database),
+      pairingRequests: sqlPairingRequests(database),
       revocations: sqliteRevocations(database),
       runStore: sqlRunStore(database, sessions),
       joinTokens: sqliteJoinTokens(database),

@@ -1,3 +1,4 @@
+import { comparison } from '../../../domain/pairing/request.js';
 import type { Agent } from '../../../sdk/agent/agent.js';
 import type { PairingReport } from '../../../sdk/agent/pairing/report.js';
 import { type ExitCode, exitCodes, report, say } from '../../command-line.js';
@@ -38,7 +39,10 @@ const asJson = (reported: PairingReport | undefined) =>
   };
 
 function describe({ state, request, code, reason }: PairingReport): string {
-  if (state === 'waiting') return `Request ${request.slice(0, 8)} waits to be approved, pairing code ${code}`;
+  // A dispatcher of version 1, whose request ids are shorter, shows the six digits alone.
+  const shown = request.length === 32 ? comparison({ id: request }, code) : code;
+  if (state === 'waiting')
+    return `Request ${request.slice(0, 8)} waits to be approved, pairing code ${shown}`;
   return `The pairing in the background ${state === 'timed-out' ? 'timed out' : `was ${state}`}: ${reason ?? state}`;
 }
 

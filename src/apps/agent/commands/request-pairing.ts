@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { comparison } from '../../../domain/pairing/request.js';
 import type { Agent } from '../../../sdk/agent/agent.js';
 import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../sdk/agent/pairing/options.js';
 import { reportedEnd } from '../../../sdk/agent/pairing/report.js';
@@ -93,7 +94,7 @@ function trustOf(
     );
   return ok({
     kind: 'compare',
-    confirm: () => confirm('Does the dispatcher show the same code? [y/N] ', signal),
+    confirm: () => confirm('Does the dispatcher show the same request and code? [y/N] ', signal),
   });
 }
 
@@ -128,7 +129,8 @@ async function pairAndReport(agent: Agent, options: PairingOptions) {
           ? `Request ${request.slice(0, 16)} by version 1, whose code proves nothing`
           : `Request ${request.slice(0, 8)} to dispatcher ${dispatcherId}`,
       );
-      say(`Pairing code: ${code}`);
+      // What both hosts show is one text: a code alone could be of another request.
+      say(`Pairing code: ${version === 'v1' ? code : comparison({ id: request }, code)}`);
       noted = note({ state: 'waiting', ...shown, pid: process.pid }).then(() => letParentGo());
     },
   });

@@ -1,7 +1,6 @@
 import { okAsync } from 'neverthrow';
 import type { Agent } from '../../../sdk/agent/agent.js';
 import type { TrustedSerial } from '../../../sdk/agent/trust/trusted-serials.js';
-import { table } from '../../cli/table.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 
 export interface TrustCommandOptions {
@@ -26,24 +25,18 @@ export async function trust(agent: Agent, { keep, unsigned, json }: TrustCommand
   return agent.trustedSerials().match((serials) => {
     if (json) say(JSON.stringify(serials.map(asJson)));
     else if (serials.length === 0) say('No dispatcher is trusted');
-    else
-      say(
-        table(['SERIAL', 'DISPATCHER', 'STATE', 'PROVEN', 'SIGNS', 'BROUGHT BY'], serials.map(row)).trimEnd(),
-      );
+    else for (const serial of serials) say(line(serial));
     return exitCodes.ok;
   }, report);
 }
 
-const yes = (is: boolean) => (is ? 'yes' : 'no');
-
-const row = ({ serial, dispatcherId, state, proven, mustSign, broughtBy }: TrustedSerial) => [
-  serial,
-  dispatcherId,
-  state,
-  yes(proven),
-  yes(mustSign),
-  broughtBy ?? '-',
-];
+const line = ({ serial, dispatcherId, state, proven, mustSign, broughtBy }: TrustedSerial): string =>
+  [
+    `${serial} ${dispatcherId}: ${state}`,
+    proven ? 'proven by its certificate' : 'not proven',
+    mustSign ? 'signs' : 'need not sign',
+    ...(broughtBy === undefined ? [] : [`brought by ${broughtBy}`]),
+  ].join(', ');
 
 const asJson = ({ serial, dispatcherId, state, proven, mustSign, broughtBy }: TrustedSerial) => ({
   serial,

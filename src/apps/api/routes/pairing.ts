@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { agentName } from '../../../domain/core/names.js';
-import type { PairingRequest } from '../../../domain/pairing/request.js';
+import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { agentNameText, credentials, epochSeconds, ok, seconds } from '../document/schemas.js';
 import { route, success } from '../route.js';
@@ -12,17 +12,27 @@ const request = z
     ip: z.string().meta({ description: 'Where its connection came from.' }),
     port: z.int(),
     lookup_by: z.enum(['hostname', 'ip']),
-    code: z.string().nullable().meta({
-      description: 'Six digits, to be compared with what the agent shows; null: not known yet.',
+    code: z.string().nullable().meta({ description: 'Six digits; null: not known yet.' }),
+    compare: z.string().nullable().meta({
+      description:
+        'Request id and code as one text, to be compared with what the agent shows; by version 1 the six digits alone. Null: not known yet.',
     }),
     version: z.union([z.literal(1), z.literal(2)]),
-    state: z.enum(['started', 'open', 'approved', 'issued', 'active', 'denied', 'expired']),
+    state: z.enum(['started', 'open', 'approved', 'issued', 'active', 'denied', 'expired', 'given-up']).meta({
+      description:
+        '`given-up`: it ended after its code was known, and holds a place until it is denied or expires.',
+    }),
     name: z.string().optional().meta({ description: 'Under which it was approved.' }),
     reason: z.string().optional().meta({ description: 'Why it was denied.' }),
     created_at: seconds('When it came.'),
     expires_at: seconds('When it is given up.'),
   })
   .meta({ id: 'PairingRequest' });
+
+const stateOf = (asked: PairingRequest): z.input<typeof request>['state'] => {
+  if (isGivenUp(asked, Date.now())) return 'given-up';
+  return asked.decision?.verdict === 'approve' && asked.state === 'open' ? 'approved' : asked.state;
+};
 
 const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof request> => ({
   id: asked.id,
@@ -31,8 +41,9 @@ const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof req
   port: asked.port,
   lookup_by: asked.lookupBy,
   code: asked.code ?? null,
+  compare: compared(asked) ?? null,
   version: asked.version === 'v1' ? 1 : 2,
-  state: decision?.verdict === 'approve' && asked.state === 'open' ? 'approved' : asked.state,
+  state: stateOf({ decision, ...asked }),
   ...(decision?.verdict === 'approve' && { name: decision.name }),
   ...(decision?.verdict === 'deny' && { reason: decision.reason }),
   created_at: epochSeconds(asked.createdAt),
@@ -46,6 +57,7 @@ const example: z.input<typeof request> = {
   port: 7443,
   lookup_by: 'hostname',
   code: '420711',
+  compare: '0f1e2d3c-420711',
   version: 2,
   state: 'open',
   created_at: 1_780_000_000,
@@ -59,8 +71,17 @@ export const listPairingRequests = route({
   tag: 'pairing',
   summary: 'Pairing requests that wait',
   permission: { action: 'pairing-requests', askedBy: 'route' },
-  input: {},
-  examples: { all: { summary: 'All of them' } },
+  input: {
+    query: z.object({
+      given_up: z.enum(['true', 'false']).optional().meta({
+        description: 'Whether those are listed as well that were given up and hold a place. Default: false.',
+      }),
+    }),
+  },
+  examples: {
+    waiting: { summary: 'Those that wait' },
+    all: { summary: 'Those as well that were given up', query: { given_up: 'true' } },
+  },
   answers: {
     200: {
       description: 'The requests, while pairing mode is open.',
@@ -69,8 +90,10 @@ export const listPairingRequests = route({
     },
   },
   errors: ['store_failed'],
-  handle: ({ dispatcher }) =>
-    dispatcher.pairingRequests().map((requests) => success(200, { requests: requests.map(requestJson) })),
+  handle: ({ dispatcher, query }) =>
+    dispatcher
+      .pairingRequests({ givenUp: query.given_up === 'true' })
+      .map((requests) => success(200, { requests: requests.map(requestJson) })),
 });
 
 const params = z.object({
@@ -82,7 +105,7 @@ const params = z.object({
 
 /** The name of the agent that a decision is about, as it would be registered: what the hook decides by. The agent chose its spelling. */
 const hostOf = async (dispatcher: Dispatcher, id: string): Promise<readonly string[]> =>
-  (await dispatcher.pairingRequests())
+  (await dispatcher.pairingRequests({ givenUp: true }))
     .unwrapOr([])
     .filter((each) => each.id.startsWith(id.toLowerCase()))
     .map(({ host }) => agentName(host).unwrapOr(host));
@@ -133,9 +156,12 @@ export const approvePairing = route({
     body: z.object({
       code: z
         .string()
-        .regex(/^\d{6}$/, 'expected six digits')
+        .regex(/^([0-9a-fA-F]{8}-)?\d{6}$/, 'expected what the agent shows, or its last six digits')
         .optional()
-        .meta({ description: 'Six digits.', example: '420711' }),
+        .meta({
+          description: 'Request id and code as the agent shows them, or its six digits alone.',
+          example: '0f1e2d3c-420711',
+        }),
       name: agentNameText
         .optional()
         .meta({ description: 'Registered name. Default: as the agent names itself.' }),

@@ -1,5 +1,5 @@
 import { createInterface } from 'node:readline';
-import type { PairingRequest } from '../../../domain/pairing/request.js';
+import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, untilStopped } from '../../command-line.js';
 import { forgeable, undecided } from './requests.js';
@@ -12,7 +12,7 @@ interface PairingModeCommand {
 
 /**
  * Opens the pairing port until it is told to stop; on a terminal people decide here, else with `approve` and `deny`.
- * Exit 1 when three wrong codes have ended it.
+ * Exit 1 when three wrong codes have closed what people compare.
  */
 export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCommand): Promise<ExitCode> {
   const desk = process.stdin.isTTY ? pairingDesk(dispatcher) : undefined;
@@ -34,11 +34,13 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
     ? new Promise<void>((resolve) => setTimeout(resolve, (options.timeout ?? 0) * 1000).unref())
     : undefined;
   let code: ExitCode = exitCodes.ok;
-  const attacked = mode.ended.then(() => {
+  void mode.comparingClosed.then(() => {
     code = exitCodes.failed;
-    complain('three wrong codes: somebody is trying, pairing mode ends');
+    complain(
+      'three wrong codes: somebody is trying. Codes are compared no more until pairing mode is started again; join tokens go on',
+    );
   });
-  const ends = [desk?.ended, timer, attacked].filter((end) => end !== undefined);
+  const ends = [desk?.ended, timer].filter((end) => end !== undefined);
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   await untilStopped(Promise.race(ends), true);
   clearInterval(keepAlive);
@@ -56,6 +58,8 @@ export async function pairingMode(dispatcher: Dispatcher, options: PairingModeCo
 function pairingDesk(dispatcher: Dispatcher) {
   const lines = createInterface({ input: process.stdin, output: process.stdout, prompt: 'pairing> ' });
   const waiting = new Map<number, PairingRequest>();
+  /** Those that hold a place although nobody can approve them any more. */
+  const givenUp = new Map<number, PairingRequest>();
   /** Those of version 1 that were approved here and are not known to have got their certificate. */
   const approved = new Set<string>();
   let numbers = 0;
@@ -68,16 +72,20 @@ function pairingDesk(dispatcher: Dispatcher) {
     say(`\nRequest ${request.id.slice(0, 8)} (number ${number})`);
     say(`  host     ${request.host}`);
     say(`  address  ${request.ip}`);
-    say(`  code     ${request.code ?? 'not known yet'}`);
+    say(`  code     ${compared(request) ?? 'not known yet'}`);
     if (request.version === 'v1') say(`  version  1. ${forgeable}`);
-    say('Approve only if the agent shows the same code: [a]pprove, [d]eny, [s]kip');
+    say('Approve only if the agent shows the same request and code: [a]pprove, [d]eny, [s]kip');
   };
   const list = () => {
     if (waiting.size === 0) say('no request is waiting');
-    for (const [number, { id, host, ip, code, version }] of waiting)
-      say(
-        `${number}  ${id.slice(0, 8)}  ${host}  ${ip}  ${code ?? '-'}${version === 'v1' ? '  version 1' : ''}`,
-      );
+    for (const [number, request] of waiting) {
+      const { id, host, ip, version } = request;
+      const legacy = version === 'v1' ? '  version 1' : '';
+      say(`${number}  ${id.slice(0, 8)}  ${host}  ${ip}  ${compared(request) ?? '-'}${legacy}`);
+    }
+    for (const [number, request] of givenUp)
+      if (isGivenUp(request, Date.now()))
+        say(`${number}  ${request.id.slice(0, 8)}  ${request.host}  given up`);
   };
   /** After a decision of the operator's own: the one that waits longest after `number`, else from the start. */
   const showNext = (number: number) => {
@@ -103,7 +111,12 @@ function pairingDesk(dispatcher: Dispatcher) {
         say(`\n${nameOf(request)} has its certificate: the first contact shows whether it took it`);
       else if (awaited)
         say(`\nRequest ${short} was approved and is ${request.state} all the same: see the log`);
-      else if (known !== undefined) say(`\nRequest ${short} (number ${known}) is ${request.state}`);
+      else if (known !== undefined && isGivenUp(request, Date.now())) {
+        givenUp.set(known, request);
+        say(
+          `\nRequest ${short} (number ${known}) was given up. It keeps its place for ten minutes in all: d${known} frees it`,
+        );
+      } else if (known !== undefined) say(`\nRequest ${short} (number ${known}) is ${request.state}`);
       if (known !== undefined && shown === known) {
         shown = undefined;
         if (waiting.size > 0) list();
@@ -113,7 +126,10 @@ function pairingDesk(dispatcher: Dispatcher) {
   };
 
   const decide = async (verb: 'a' | 'd', number: number | undefined) => {
-    const request = number === undefined ? undefined : waiting.get(number);
+    const request =
+      number === undefined
+        ? undefined
+        : (waiting.get(number) ?? (verb === 'd' ? givenUp.get(number) : undefined));
     if (number === undefined || !request)
       return complain('no such request: name one by its number, like a1 or d2');
     const outcome =
@@ -121,6 +137,7 @@ function pairingDesk(dispatcher: Dispatcher) {
     if (outcome.isErr()) return complain(undecided(outcome.error));
     const short = request.id.slice(0, 8);
     waiting.delete(number);
+    givenUp.delete(number);
     if (verb === 'a' && request.version === 'v1') approved.add(request.id);
     say(verb === 'd' ? `Denied ${short}` : `Approved ${short}: ${whatFollows(request)}`);
     if (shown === number) showNext(number);

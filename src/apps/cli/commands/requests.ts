@@ -1,5 +1,5 @@
 import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
-import type { PairingRequest } from '../../../domain/pairing/request.js';
+import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { moment, table } from '../table.js';
@@ -8,8 +8,14 @@ import { moment, table } from '../table.js';
 export const forgeable =
   'The code of version 1 proves nothing: whoever is between the two hosts can forge it. Approve only where nobody can be';
 
-export function listRequests(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
-  return dispatcher.pairingRequests().match((requests) => {
+export interface ListRequestsOptions {
+  readonly json?: boolean;
+  readonly givenUp?: boolean;
+}
+
+/** Prints the requests that wait; with `givenUp` those as well that were given up and hold a place. */
+export function listRequests(dispatcher: Dispatcher, options: ListRequestsOptions): Promise<ExitCode> {
+  return dispatcher.pairingRequests({ givenUp: options.givenUp ?? false }).match((requests) => {
     if (!options.json && requests.some(({ version }) => version === 'v1')) complain(forgeable);
     process.stdout.write(
       options.json ? `${JSON.stringify({ ok: 1, requests: requests.map(asJson) })}\n` : asTable(requests),
@@ -18,6 +24,11 @@ export function listRequests(dispatcher: Dispatcher, options: { json?: boolean }
   }, report);
 }
 
+const stateOf = (request: PairingRequest): string => {
+  if (isGivenUp(request, Date.now())) return 'given-up';
+  return request.decision?.verdict === 'approve' ? 'approved' : request.state;
+};
+
 const asTable = (requests: readonly PairingRequest[]): string =>
   table(
     ['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES', 'VERSION'],
@@ -25,34 +36,24 @@ const asTable = (requests: readonly PairingRequest[]): string =>
       request.id,
       request.host,
       request.ip,
-      request.code ?? '-',
-      request.decision?.verdict === 'approve' ? 'approved' : request.state,
+      compared(request) ?? '-',
+      stateOf(request),
       moment(request.expiresAt),
       request.version === 'v1' ? '1' : '2',
     ]),
   );
 
-const asJson = ({
-  id,
-  host,
-  ip,
-  port,
-  code,
-  version,
-  state,
-  decision,
-  createdAt,
-  expiresAt,
-}: PairingRequest) => ({
-  id,
-  host,
-  ip,
-  port,
-  code: code ?? null,
-  version: version === 'v1' ? 1 : 2,
-  state: decision?.verdict === 'approve' ? 'approved' : state,
-  created: new Date(createdAt).toISOString(),
-  expires: new Date(expiresAt).toISOString(),
+const asJson = (request: PairingRequest) => ({
+  id: request.id,
+  host: request.host,
+  ip: request.ip,
+  port: request.port,
+  code: request.code ?? null,
+  compare: compared(request) ?? null,
+  version: request.version === 'v1' ? 1 : 2,
+  state: stateOf(request),
+  created: new Date(request.createdAt).toISOString(),
+  expires: new Date(request.expiresAt).toISOString(),
 });
 
 const commandFor: Partial<Record<ErrorCode, string>> = {

@@ -138,6 +138,7 @@ const notUnderstood = (reason: string): CtrlExecError =>
   failure('protocol_violation', `the dispatcher's answer is not understood: ${reason}`, { reason });
 
 const meanings: ReadonlyMap<string, string> = new Map([
+  ['invalid', 'its log says why; where the key of this host was revoked there, pair with --new-key'],
   ['queue_full', 'too many requests are waiting there; try again in a moment'],
   ['join_refused', 'the join token is unknown, expired, used, or for another host'],
   [

@@ -8,7 +8,8 @@ import { inTurn } from '../../core/parallel.js';
 import { refusalLog } from '../../core/refusals.js';
 import type { AgentContext } from '../context.js';
 import type { Current } from '../served.js';
-import { dispatcherOf, isAllowed, isOfOurCas, notAllowed } from './recognise.js';
+import { isAllowed, isOfOurCas, notAllowed } from './recognise.js';
+import { dispatcherOf } from './trust-lines.js';
 
 /** Sources that are counted, and as many that are blocked. */
 const maxSources = 8_192;

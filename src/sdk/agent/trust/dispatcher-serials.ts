@@ -120,8 +120,8 @@ export async function rotateSerial(
     return refusedAnswer(outcome.error);
   }
   const fields = { dispatcher, serial, by: caller.serial, ip };
-  if (outcome.value.stored)
-    context.events.emit({ action: action === 'add' ? 'serial-trusted' : 'serial-retired', fields });
+  if (outcome.value.stored && action === 'add') context.events.emit({ action: 'serial-trusted', fields });
+  if (outcome.value.stored && action === 'remove') context.events.emit({ action: 'serial-retired', fields });
   return jsonAnswer(200, { status: 'ok', action, serial, dispatcher });
 }
 

@@ -1,11 +1,12 @@
-import { err, ok, type Result } from 'neverthrow';
+import { err } from 'neverthrow';
 import { contains } from '../../../domain/core/ip-prefix.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import { actsAs, type Certificate, dispatcherIdOf, whyUnusable } from '../../../domain/trust/certificate.js';
+import { type Certificate, dispatcherIdOf, whyUnusable } from '../../../domain/trust/certificate.js';
 import type { IncomingRequest } from '../../../ports/listener.js';
 import type { AgentContext } from '../context.js';
 import type { Current } from '../served.js';
 import type { AgentState } from '../state.js';
+import { dispatcherOf, isTheKnown } from './trust-lines.js';
 
 /** A dispatcher that has been recognised by its certificate. */
 export interface CallingDispatcher {
@@ -78,34 +79,6 @@ export function recognise(
   return refuse(
     state.lines.has(serial) && acting.isErr() ? `serial mismatch: ${acting.error}` : 'serial mismatch',
     path === '/capabilities' ? jsonAnswer(403, { error: 'forbidden' }) : mismatch(),
-  );
-}
-
-/** The id of the dispatcher whose certificate this is, or why it is none that is trusted here. */
-export function dispatcherOf(
-  context: Pick<AgentContext, 'crypto'>,
-  state: Pick<AgentState, 'dispatchers' | 'trust'>,
-  certificate: Certificate,
-): Result<string, string> {
-  const line = /* defence: serial-is-trusted */ state.trust.get(certificate.serial);
-  if (line === undefined) return err('it is not trusted, or whoever brought it is revoked');
-  if (!isTheKnown(context, state, certificate)) return err('another certificate of this serial is known');
-  const id = /* defence: certificate-fits-trust-line */ actsAs(certificate, line);
-  return id === undefined
-    ? err(`it is trusted as dispatcher ${line}, and the certificate is of ${certificate.uris.join(' ')}`)
-    : ok(id);
-}
-
-/** A serial is trusted for the one certificate that was seen with it: any CA that is accepted here could issue another. */
-export function isTheKnown(
-  { crypto }: Pick<AgentContext, 'crypto'>,
-  { dispatchers }: Pick<AgentState, 'dispatchers'>,
-  certificate: Certificate,
-): boolean {
-  const known = dispatchers.get(certificate.serial);
-  return (
-    known === undefined ||
-    /* defence: trusted-certificate-is-the-known-one */ crypto.equal(known.der, certificate.der)
   );
 }
 

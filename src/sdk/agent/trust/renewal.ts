@@ -50,7 +50,7 @@ export function renewals(context: AgentContext, served: Served): Renewals {
   const pending = new Map<string, Pending>();
 
   const wait = (id: string, renewal: Pending) => {
-    pending.delete(id);
+    /* defence: renewals-are-of-each-dispatcher */ pending.delete(id);
     pending.set(id, renewal);
     const [oldest = id] = pending.keys();
     if (pending.size > maxPending) pending.delete(oldest);
@@ -100,9 +100,10 @@ export function renewals(context: AgentContext, served: Served): Renewals {
         if (!read?.isOk()) return errAsync(refusal('cert is not a certificate'));
         const certificate = read.value;
         const { identity } = current;
+        const mine = pending.get(caller.id);
         // Asked again because the answer was lost.
         if (crypto.equal(certificate.der, identity.certificate.der)) return okAsync(undefined);
-        return judged(context, current, caller, pending.get(caller.id), certificate).map((change) => {
+        return judged(context, current, caller, mine, certificate).map((change) => {
           taken = { certificate, was: identity.certificate };
           return change;
         });

@@ -6,7 +6,6 @@ import type { Certificate } from '../../../domain/trust/certificate.js';
 import { type HeldList, listNumber, withOneMore } from '../../../domain/trust/held-lists.js';
 import type { RevocationList } from '../../../domain/trust/revocation-list.js';
 import type { AgentContext } from '../context.js';
-import type { Current } from '../served.js';
 
 /** Whoever is on a list that cannot be read would be let in: that is an error, never a warning. */
 export function readLists(
@@ -65,6 +64,12 @@ export interface ListsWith {
   readonly news: boolean;
 }
 
+/** The part of what an agent answers by that a further list is judged by. */
+interface HoldingLists {
+  readonly state: { readonly revocationLists: readonly HeldList[] };
+  readonly identity: { readonly authorities: readonly Certificate[] };
+}
+
 /**
  * What a list that a trusted dispatcher brings changes of those that are held (wire-protocol 2.4). To be stored as
  * `{ 'agent-revocation-lists': formatLists(lists) }`.
@@ -72,7 +77,7 @@ export interface ListsWith {
  */
 export function withList(
   { revocationLists }: Pick<AgentContext, 'revocationLists'>,
-  { state, identity }: Current,
+  { state, identity }: HoldingLists,
   broughtBy: string,
   pem: string,
 ): ResultAsync<ListsWith, ListRefusal> {

@@ -10,10 +10,10 @@ import {
 import type { Succession } from '../../../domain/trust/succession.js';
 import { ancestors, replaces } from '../../../domain/trust/trust-origins.js';
 import type { AgentContext } from '../context.js';
-import type { Current } from '../served.js';
-import { type CallingDispatcher, isOfOurCas, isTheKnown } from './recognise.js';
+import { type CallingDispatcher, isOfOurCas } from './recognise.js';
 import { recordsReplace } from './successions.js';
-import { isProven, type StoredTrust, withLine } from './trust-lines.js';
+import type { AgentIdentity, AgentTrust } from './trust.js';
+import { isProven, isTheKnown, type StoredTrust, withLine } from './trust-lines.js';
 
 /** Serials that one dispatcher may have trusted at a time with their certificates. */
 const maxSerials = 32;
@@ -49,7 +49,14 @@ export interface Decided {
   readonly claimedBy?: string | undefined;
 }
 
-type State = Current['state'];
+type State = AgentTrust;
+
+/** What an agent goes by at the moment. */
+interface Current {
+  readonly state: State;
+  readonly identity: AgentIdentity;
+}
+
 type Verdict = Result<Decided, CtrlExecError<'protocol_violation'>>;
 
 /** What a dispatcher's request makes of the trust lines (wire-protocol 1.2, 2.4). */
@@ -128,11 +135,8 @@ export function provenLine(
   const { serial } = certificate;
   const line = state.lines.get(serial);
   const claimedBy = line === legacyDispatcherId || line === dispatcherId ? undefined : line;
-  return {
-    dispatcherId,
-    claimedBy,
-    stored: withLine(state, serial, dispatcherId, { certificate, broughtBy }),
-  };
+  const id = /* defence: claim-gives-way-to-proof */ dispatcherId;
+  return { dispatcherId, claimedBy, stored: withLine(state, serial, id, { certificate, broughtBy }) };
 }
 
 /** Serials that are revoked, or whose certificate has expired, take no place. */

@@ -3,9 +3,9 @@ import { legacyDispatcherId } from '../../../domain/core/names.js';
 import { type Certificate, dispatcherIdOf, isDispatcherOf } from '../../../domain/trust/certificate.js';
 import { lineTo, type Succession, successionMessage } from '../../../domain/trust/succession.js';
 import type { Crypto } from '../../../ports/crypto.js';
-import type { Current } from '../served.js';
+import type { AgentTrust } from './trust.js';
 
-type State = Pick<Current['state'], 'dispatchers' | 'lines' | 'revoked'>;
+type State = Pick<AgentTrust, 'dispatchers' | 'lines' | 'revoked'>;
 
 /** Where an unbroken chain of signed steps leads to, or where it breaks. */
 function endOf(

@@ -1,9 +1,11 @@
+import { err, ok, type Result } from 'neverthrow';
 import { contentLines } from '../../../domain/core/configuration.js';
 import { legacyDispatcherId } from '../../../domain/core/names.js';
 import { splitCertificates } from '../../../domain/core/pem.js';
-import { type Certificate, isDispatcherOf } from '../../../domain/trust/certificate.js';
+import { actsAs, type Certificate, isDispatcherOf } from '../../../domain/trust/certificate.js';
 import {
   ancestors,
+  broughtBy,
   formatOrigins,
   parseOrigins,
   type TrustOrigins,
@@ -37,8 +39,9 @@ export function readTrustLines(
   documents: KeyStoreContents<(typeof trustItems)[number]>,
 ): StoredTrust & { readonly warnings: readonly string[] } {
   const { lines, warnings } = parseTrust(documents['trusted-dispatchers'] ?? '');
-  // Version 0.1 kept a list of the ids that had signed, and certificates of others beside it.
-  const former = documents['signing-dispatchers'];
+  // Version 0.1 kept a list of the ids that had signed, if any had, certificates of others as well, and no origins.
+  const former =
+    documents['signing-dispatchers'] ?? (documents['trust-origins'] === undefined ? '' : undefined);
   const signed = former === undefined ? undefined : new Set(contentLines(former).map(({ text }) => text));
   const dispatchers = new Map<string, Certificate>();
   for (const pem of splitCertificates(documents['dispatcher-certificates'] ?? '')) {
@@ -68,6 +71,17 @@ export function isProven(
 ): boolean {
   const [id, certificate] = [lines.get(serial), dispatchers.get(serial)];
   return id !== undefined && certificate !== undefined && isDispatcherOf(certificate, id);
+}
+
+/**
+ * The lines that count where these serials are revoked. Revoked serials themselves are among them: a chain of successions may begin
+ * there. What they brought without a proof is not.
+ */
+export function livingLines(stored: StoredTrust, revoked: ReadonlySet<string>): TrustLines {
+  const gone = broughtBy(stored.origins, revoked, (serial) => isProven(stored, serial));
+  return new Map(
+    [...stored.lines].filter(/* defence: brought-serials-go-with-revoked */ ([serial]) => !gone.has(serial)),
+  );
 }
 
 /**
@@ -108,3 +122,31 @@ export const withLine = (
     ...(broughtBy === undefined ? [] : [[serial, broughtBy] as const]),
   ]),
 });
+
+/** The id of the dispatcher whose certificate this is, or why it is none that is trusted here. */
+export function dispatcherOf(
+  context: Pick<AgentContext, 'crypto'>,
+  state: Pick<StoredTrust, 'dispatchers'> & { readonly trust: TrustLines },
+  certificate: Certificate,
+): Result<string, string> {
+  const line = /* defence: serial-is-trusted */ state.trust.get(certificate.serial);
+  if (line === undefined) return err('it is not trusted, or whoever brought it is revoked');
+  if (!isTheKnown(context, state, certificate)) return err('another certificate of this serial is known');
+  const id = /* defence: certificate-fits-trust-line */ actsAs(certificate, line);
+  return id === undefined
+    ? err(`it is trusted as dispatcher ${line}, and the certificate is of ${certificate.uris.join(' ')}`)
+    : ok(id);
+}
+
+/** A serial is trusted for the one certificate that was seen with it: any CA that is accepted here could issue another. */
+export function isTheKnown(
+  { crypto }: Pick<AgentContext, 'crypto'>,
+  { dispatchers }: Pick<StoredTrust, 'dispatchers'>,
+  certificate: Certificate,
+): boolean {
+  const known = dispatchers.get(certificate.serial);
+  return (
+    known === undefined ||
+    /* defence: trusted-certificate-is-the-known-one */ crypto.equal(known.der, certificate.der)
+  );
+}

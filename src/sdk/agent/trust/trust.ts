@@ -4,14 +4,13 @@ import { splitCertificates } from '../../../domain/core/pem.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { HeldList } from '../../../domain/trust/held-lists.js';
-import { broughtBy } from '../../../domain/trust/trust-origins.js';
 import type { TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
 import type { Credentials } from '../../../ports/transport.js';
 import type { Signer } from '../../protocol/message-signing.js';
 import type { AgentContext } from '../context.js';
 import { type DenyList, readDenyList } from './deny-list.js';
 import { readLists } from './revocation-lists.js';
-import { isProven, readTrustLines, type StoredTrust, trustItems } from './trust-lines.js';
+import { isProven, livingLines, readTrustLines, type StoredTrust, trustItems } from './trust-lines.js';
 
 export interface AgentIdentity {
   readonly credentials: Credentials;
@@ -72,12 +71,10 @@ export function loadTrust(
       ...lists.flatMap((list) => list.revoked.map(({ serial }) => serial)),
     ];
     const isRevoked = new Set(serials);
-    const orphaned = broughtBy(stored.origins, isRevoked, (serial) => isProven(stored, serial));
     return ok({
       trust: {
-        // defence: brought-serials-go-with-revoked
-        trust: new Map([...stored.lines].filter(([serial]) => !orphaned.has(serial))),
         ...stored,
+        trust: livingLines(stored, isRevoked),
         denied,
         revoked: isRevoked,
         revocationLists: lists,
@@ -86,25 +83,22 @@ export function loadTrust(
       warnings: [
         ...warnings.map((warning) => `${settings.trustedDispatchersPath}: ${warning}`),
         ...denied.warnings,
-        ...doubtsAbout(stored, isRevoked, orphaned),
+        ...doubtsAbout(stored, isRevoked),
       ],
     });
   });
 }
 
 /** What a person should look at: lines that a request brought without a proof. */
-function doubtsAbout(
-  stored: StoredTrust,
-  revoked: ReadonlySet<string>,
-  orphaned: ReadonlySet<string>,
-): readonly string[] {
+function doubtsAbout(stored: StoredTrust, revoked: ReadonlySet<string>): readonly string[] {
+  const living = livingLines(stored, revoked);
   return [...stored.lines].flatMap(([serial, id]) => {
     const by = stored.origins.get(serial);
     if (by === undefined || revoked.has(serial) || isProven(stored, serial)) return [];
     const keep = `\`ctrl-exec-agent trust --keep ${serial}\``;
-    return orphaned.has(serial)
-      ? `serial ${serial} of dispatcher ${id} is not trusted any more: serial ${by} brought it, and what brought it is revoked. If you know that it is right: ${keep}`
-      : `serial ${serial} of dispatcher ${id} is unproven: serial ${by} brought it without its certificate. If you know that it is right: ${keep}. If not, write ${by} into revoked-serials`;
+    return living.has(serial)
+      ? `serial ${serial} of dispatcher ${id} is unproven: serial ${by} brought it without its certificate. If you know that it is right: ${keep}. If not, write ${by} into revoked-serials`
+      : `serial ${serial} of dispatcher ${id} is not trusted any more: serial ${by} brought it, and that one, or what it came from, is revoked. If you know that it is right: ${keep}`;
   });
 }
 

@@ -198,7 +198,10 @@ function seen(
     yield* confirmed(context, known, peer);
     const noted = yield* registry.note(name, { lastContact: clock.now() });
     const since = yield* pendingSince(context, noted, yield* revocations.revision());
-    return ok({ name, ...(since !== undefined && { revocationsPendingSince: since }) });
+    const pending = /* defence: pending-revocations-are-said */ since !== undefined && {
+      revocationsPendingSince: since,
+    };
+    return ok({ name, ...pending });
   }).orElse((error) => {
     // An agent that was unpaired meanwhile has nothing to be recorded in.
     if (error.code === 'store_failed') recordFailed(context, error.message);

@@ -1,35 +1,32 @@
-import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { countOne, isSpent, type RateCount } from '../../../domain/core/rate-limit.js';
+import { sourceOf } from '../../../domain/core/ip-prefix.js';
+import type { PairingPlace, PlaceLimits } from '../../../domain/pairing/request.js';
+import { sourceLimits } from '../../../domain/protocol/source-limits.js';
 import type { DispatcherContext } from '../context.js';
-import { refusal, type SessionFailure } from './session.js';
 
-const sessionsPerAddress = 2;
-/** Sources whose rate is remembered; above it the spent ones are forgotten, then nobody new is let in. */
+/** Sources that are counted, and as many that are blocked. */
 const maxSources = 10_000;
 
-/** Who may begin to pair: limits by rate and by the number of requests that wait (wire-protocol 2.2). */
-export function pairingAdmission({ clock, pairingQueue, settings }: DispatcherContext) {
-  const sources = new Map<string, RateCount>();
+/**
+ * How many requests may wait (wire-protocol 2.2). What people compare: `pairing_max_queue`, two for a source. With join tokens:
+ * only those count that name a usable token, four for a token, however many hosts share an address.
+ */
+export const placeLimits = ({ settings }: DispatcherContext, kind: PairingPlace['kind']): PlaceLimits =>
+  kind === 'join' ? { total: 100, perKey: 4 } : { total: settings.pairingMaxQueue, perKey: 2 };
 
-  const withinRate = (address: string): boolean => {
+/**
+ * The rate limit of beginnings, `pairing_rate_limit_volume`. It counts by source; who names a usable join token is counted by
+ * token and source, so that others at its address do not use its limit up.
+ */
+export function pairingRate({ clock, settings }: DispatcherContext) {
+  const counted = sourceLimits(maxSources);
+  return (address: string, token?: string): boolean => {
     const limit = settings.pairingRateLimitVolume;
-    const now = clock.now();
-    if (sources.size >= maxSources)
-      for (const [source, count] of sources) if (isSpent(count, limit, now)) sources.delete(source);
-    if (sources.size >= maxSources && !sources.has(address)) return false;
-    const { after, allowed } = countOne(sources.get(address), limit, now);
-    sources.set(address, after);
-    return allowed;
+    const key = token === undefined ? sourceOf(address) : `${token} ${sourceOf(address)}`;
+    const now = clock.monotonic();
+    counted.takeEnded(now);
+    return (
+      !counted.isBlocked(key, now) &&
+      counted.count(key, ['volume'], { volume: limit, probe: limit }, now) === undefined
+    );
   };
-
-  return (address: string): ResultAsync<void, SessionFailure> =>
-    safeTry(async function* () {
-      if (!withinRate(address)) return err(refusal('queue_full', 'too many requests from this address'));
-      const waiting = yield* pairingQueue.list(['started', 'open']);
-      if (waiting.length >= settings.pairingMaxQueue)
-        return err(refusal('queue_full', `${settings.pairingMaxQueue} requests are waiting`));
-      if (waiting.filter(({ ip }) => ip === address).length >= sessionsPerAddress)
-        return err(refusal('queue_full', `${sessionsPerAddress} requests of this address are waiting`));
-      return ok(undefined);
-    });
 }

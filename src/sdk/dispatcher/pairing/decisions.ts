@@ -1,17 +1,17 @@
 import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName, printable } from '../../../domain/core/names.js';
-import type { PairingRequest } from '../../../domain/pairing/request.js';
+import { isGivenUp, type PairingRequest, sameCode, waits } from '../../../domain/pairing/request.js';
 import type { DispatcherContext } from '../context.js';
-
-/** Why a request is denied whose code was read differently; pairing mode counts them. */
-export const codesDiffer = 'the codes differ';
 
 /** Which pairing request is approved, and as what. */
 export interface Approval {
   /** The session in hex, or any unique prefix of 8 digits or more. */
   readonly id: string;
-  /** The code as read at the agent: a different one refuses the request and ends the session. */
+  /**
+   * What the agent shows: `7f3a91c2-482913`, request id and code, or the six digits alone. Another id or code refuses the
+   * request and ends the session.
+   */
   readonly code?: string;
   /** Registry name. Default: the host name that the agent gave. */
   readonly name?: string;
@@ -34,17 +34,25 @@ type DecisionFailure = CtrlExecError<
   | 'store_failed'
 >;
 
+/** Which requests are listed. */
+export interface RequestListing {
+  /** Those as well that were given up after their code was known, and hold a place until they are denied or expire. Default false. */
+  readonly givenUp?: boolean;
+}
+
 /** Requests that wait for a decision or for their code. */
 export const listRequests = (
-  context: DispatcherContext,
+  { clock, pairing }: DispatcherContext,
+  { givenUp = false }: RequestListing = {},
 ): ResultAsync<readonly PairingRequest[], CtrlExecError<'store_failed'>> =>
-  context.pairingQueue
-    .expire(context.clock.now())
-    .andThen(() => context.pairingQueue.list(['started', 'open']));
+  pairing
+    .held(clock.now())
+    .map((held) => held.filter((request) => waits(request) || (givenUp && isGivenUp(request, clock.now()))));
 
 function findRequest(
   context: DispatcherContext,
   id: string,
+  listing?: RequestListing,
 ): ResultAsync<
   PairingRequest,
   CtrlExecError<'invalid_argument' | 'id_ambiguous' | 'pairing_unknown' | 'store_failed'>
@@ -61,7 +69,7 @@ function findRequest(
         },
       ),
     );
-  return listRequests(context).andThen((requests) => {
+  return listRequests(context, listing).andThen((requests) => {
     const matches = requests.filter((request) => request.id.startsWith(prefix));
     const [first, second] = matches;
     if (!first)
@@ -89,17 +97,17 @@ export function approve(
       agentName(approval.name ?? request.host)
         .asyncAndThen((name) => nameIsFree(context, request, name, approval.replace ?? false).map(() => name))
         .andThen((name) =>
-          context.pairingQueue.decide(
-            request.id,
-            {
+          context.pairing.decide({
+            id: request.id,
+            decision: {
               verdict: 'approve',
               name,
               replace: approval.replace ?? false,
               ...(approval.lookupBy && { lookupBy: approval.lookupBy }),
               ...(approval.port !== undefined && { port: approval.port }),
             },
-            context.clock.now(),
-          ),
+            at: context.clock.now(),
+          }),
         ),
     )
     .map((request) => {
@@ -120,14 +128,15 @@ function judgeCode(
         state: request.state,
       }),
     );
-  if (/* defence: operator-compares-codes */ code === undefined || code === request.code)
-    return okAsync(request);
+  if (code === undefined) return okAsync(request);
+  const same = sameCode(request, code);
   // A slip of the shell is no attack, and must not count as one.
-  if (!/^\d{6}$/.test(code)) {
-    const reason = 'six digits are expected, as the agent shows them';
+  if (same === undefined) {
+    const reason = 'the text that the agent shows is expected, like 7f3a91c2-482913, or its last six digits';
     return errAsync(failure('invalid_argument', `code: ${reason}`, { field: 'code', reason }));
   }
-  return refuse(context, request, codesDiffer).andThen(() =>
+  if (/* defence: operator-compares-codes */ same) return okAsync(request);
+  return refuse(context, request, { reason: 'the codes differ', wrongCode: true }).andThen(() =>
     err(
       failure(
         'codes_differ',
@@ -167,20 +176,24 @@ const nameIsFree = (
       : ok(undefined);
   });
 
-/** Denies a request; the agent is told the reason. */
+/** Denies a request; the agent is told the reason. One that was given up gives its place back. */
 export function deny(
   context: DispatcherContext,
   id: string,
   reason = 'denied by the operator',
 ): ResultAsync<PairingRequest, DecisionFailure> {
-  return findRequest(context, id)
+  return findRequest(context, id, { givenUp: true })
     .mapErr((error): DecisionFailure => error)
-    .andThen((request) => refuse(context, request, reason));
+    .andThen((request) => refuse(context, request, { reason }));
 }
 
-const refuse = (context: DispatcherContext, request: PairingRequest, reason: string) =>
-  context.pairingQueue.decide(request.id, { verdict: 'deny', reason }, context.clock.now()).map((denied) => {
-    context.events.emit({ action: 'pairing-denied', fields: { ...about(denied), reason } });
+const refuse = (
+  { clock, events, pairing }: DispatcherContext,
+  { id }: PairingRequest,
+  denial: { readonly reason: string; readonly wrongCode?: true },
+) =>
+  pairing.decide({ id, decision: { verdict: 'deny', ...denial }, at: clock.now() }).map((denied) => {
+    events.emit({ action: 'pairing-denied', fields: { ...about(denied), reason: denial.reason } });
     return denied;
   });
 

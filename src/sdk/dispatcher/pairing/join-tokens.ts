@@ -1,5 +1,5 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { hex } from '../../../domain/core/bytes.js';
+import { fromHex, hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName } from '../../../domain/core/names.js';
 import {
@@ -9,9 +9,11 @@ import {
   whyNotUsable,
 } from '../../../domain/pairing/join-token.js';
 import type { StartMessage } from '../../../domain/pairing/messages.js';
+import { refusal, type SessionToken } from '../../../domain/pairing/session.js';
 import { joinKeyInfo } from '../../../domain/pairing/transcript.js';
+import { isActive } from '../../../domain/pairing/units.js';
 import type { DispatcherContext } from '../context.js';
-import { type JoinedBy, refusal, type SessionFailure } from './session.js';
+import type { SessionFailure } from './identity.js';
 
 /** For whom a token is, and for how long. */
 export interface JoinTokenRequest {
@@ -77,22 +79,24 @@ const invalidTtl = () => {
   return err(failure('invalid_argument', `ttl: ${reason}`, { field: 'ttl', reason }));
 };
 
-/** The token that a request was begun with; undefined when without. Whoever is refused learns no reason. */
+/**
+ * The token that a request was begun with; undefined when without. Whoever is refused learns no reason. All of it is judged
+ * again when the token is proved and when the certificate is issued.
+ */
 export function joinedBy(
   context: DispatcherContext,
   message: StartMessage,
-): ResultAsync<JoinedBy | undefined, SessionFailure> {
+): ResultAsync<SessionToken | undefined, SessionFailure> {
   const { clock, joinTokens, registry } = context;
-  return safeTry(async function* () {
+  return safeTry<SessionToken | undefined, SessionFailure>(async function* () {
     if (!message.join) return ok(undefined);
     const name = yield* agentName(message.host).mapErr((error) => refusal('invalid', error.message));
     const token = yield* joinTokens.find(hex(message.join));
     const why = whyNotUsable(token, /* defence: join-token-is-for-one-name */ name, clock.now());
-    if (why !== undefined || !token) return err(refusal('join_refused', why ?? 'unknown token'));
-    const record = yield* registry.find(name);
-    // A name that was issued a certificate and never used it is begun anew; one that is in use needs a person.
-    if (record?.pins.some((pin) => pin.state === 'active'))
+    const key = fromHex(token?.key ?? '');
+    if (why !== undefined || !token || !key) return err(refusal('join_refused', why ?? 'unknown token'));
+    if (isActive(yield* registry.find(name)))
       return err(refusal('name_registered', `${name} is registered already`));
-    return ok({ token, replace: record !== undefined });
+    return ok({ id: token.id, name, key });
   });
 }

@@ -84,7 +84,9 @@ function notRevoked(
     .mapErr((error): TransportError => error)
     .andThen(({ has: [itself = false, ...own], banned }) => {
       const listed = itself || (own.length > 0 && own.every((each) => each));
-      const revoked = /* defence: revoked-agent-is-refused */ listed || banned !== undefined;
+      const revoked =
+        /* defence: revoked-agent-is-refused */ listed ||
+        /* defence: banned-key-is-refused */ banned !== undefined;
       const message = `the certificate of ${name} (serial ${serial}) was revoked; nothing was sent`;
       return revoked ? errAsync(failure('revoked', message, { name, serial })) : okAsync(undefined);
     });

@@ -76,7 +76,7 @@ function replaceAtOnce(
     const { rotation } = identity;
     const compromised: Compromised = {
       serial: certificate.serial,
-      revoke: [
+      revoke: /* defence: compromised-identity-is-revoked */ [
         ...(rotation.compromised?.revoke ?? []),
         ...others.filter(
           ({ serial, notAfter = Number.POSITIVE_INFINITY }) => notAfter > now && !revoked.has(serial),

@@ -10,6 +10,7 @@ import {
 } from '../../../domain/protocol/agent-protocol.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { agentUri, type Certificate } from '../../../domain/trust/certificate.js';
+import type { Validity } from '../../../ports/certificate-authority.js';
 import type { DispatcherContext } from '../context.js';
 import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
 import { destinationOf, target } from './agent-target.js';
@@ -110,7 +111,8 @@ function renewed(
     const profile = { kind: 'agent', /* defence: renewal-names-as-recorded */ name, asClientToo } as const;
     // Taken before: a CA that takes over meanwhile must find it to be of the former one.
     const issuedAt = clock.now();
-    const certificate = yield* authority.issue(profile, csr.spki, validFor(context, settings.certDays));
+    const validity = notBefore(begun.peer, validFor(context, settings.certDays), issuedAt);
+    const certificate = yield* authority.issue(profile, csr.spki, validity);
     const { serial, notAfter } = certificate;
     const spkiSha256 = hex(crypto.sha256(csr.spki));
     yield* registry.renew(record.name, {
@@ -159,6 +161,15 @@ function certifiedName({ uris }: Certificate, record: AgentRecord): ReturnType<t
 
 const unknown = (name: string) =>
   failure('agent_unknown', `no agent of that name is registered: ${name}`, { name });
+
+/**
+ * Not from before the present certificate, which was issued a moment ago or not dated back: an agent takes that for an older one
+ * (wire-protocol 2.4). One of a clock that is ahead does not count.
+ */
+const notBefore = (present: Certificate, validity: Validity, now: number): Validity =>
+  present.notBefore > now
+    ? validity
+    : { ...validity, notBefore: Math.max(validity.notBefore, present.notBefore) };
 
 /** An expired certificate is taken for this one renewal (`readmit`), which needs the agent to be reachable now. */
 export function readmit(

@@ -93,8 +93,8 @@ function record({ clock, registry, revocations }: DispatcherContext, { name, cer
   return safeTry(async function* () {
     const owner = name === undefined ? undefined : yield* registry.find(name);
     // Nobody asks it any more how a script ended there.
-    const silenced = owner && owner.pins.every(({ spkiSha256 }) => banned.has(spkiSha256));
-    return revocations.revoke({ entries, keys, ...(silenced && { host: owner.name }) });
+    const silenced = owner?.pins.every(({ spkiSha256 }) => banned.has(spkiSha256));
+    return revocations.revoke({ entries, keys, host: silenced ? owner?.name : undefined });
   });
 }
 

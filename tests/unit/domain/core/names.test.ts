@@ -59,6 +59,11 @@ describe('dispatcherId', () => {
     expect(dispatcherId(text).isErr()).toBe(true),
   );
 
+  it('is not legacy, which stands for dispatchers without one; other names that begin so are', () => {
+    expect(failure(dispatcherId('legacy')).message).toContain('stands for dispatchers that have none');
+    expect(dispatcherIdFromHostName('legacy')).toBe('dispatcher');
+    for (const text of ['legacy-1', 'Legacy', 'legacy.example']) expect(value(dispatcherId(text))).toBe(text);
+  });
   it('can be made from whatever a host calls itself', () => {
     expect(dispatcherIdFromHostName('ctl.example.com')).toBe('ctl.example.com');
     expect(dispatcherIdFromHostName('_büro 1')).toBe('b-ro-1');

@@ -175,6 +175,11 @@ describe('dispatcherSettings', () => {
       'dispatcher_id is "a b", expected at most 64 letters, digits, ".", "_" or "-", beginning with a letter or digit',
     ],
     [
+      'dispatcher_id = legacy',
+      1,
+      'dispatcher_id is "legacy", expected another id than "legacy", which stands for dispatchers that have none',
+    ],
+    [
       'dispatcher_id =',
       1,
       'dispatcher_id is empty, expected at most 64 letters, digits, ".", "_" or "-", beginning with a letter or digit',

@@ -125,9 +125,11 @@ describe('lists that name no dispatcher', () => {
     expect(held).toHaveLength(2);
   });
 
-  it('of nobody known count for whoever has none of its own', () => {
+  it('of nobody known hold, and count for no dispatcher', () => {
     const held = [{ ...list(5, ['a']), broughtBy: undefined }];
-    expect(listNumber(held, 'control', 'ca1')).toBe(5);
+    expect(listNumber(held, 'control', 'ca1')).toBe(0);
+    expect(serialsIn(all(...held, named(1, ['b'])))).toEqual(['a', 'b']);
+    expect(all(...held, named(1, ['a']))).toHaveLength(1);
   });
 
   it('go once the lists with names say all of it', () => {

@@ -281,6 +281,9 @@ const bad: readonly Bad[] = [
 ];
 
 /** One with a body, that changes something, and one of neither. */
+/** Those that enter the record of requests. */
+const changing = routes.filter(({ path }) => !['/ping', '/capabilities', '/v2/crl'].includes(path));
+
 const both = routes.filter(({ path }) => path === '/run' || path === '/capabilities');
 
 describe.each(bad.map((each) => [each.what, each] as const))(
@@ -352,7 +355,6 @@ it('refusals are signed by the agent that gives them, too', async () => {
 });
 
 describe('a request that is sent again byte for byte', () => {
-  const changing = routes.filter(({ path }) => !['/ping', '/capabilities'].includes(path));
   it.each(changing)('is refused as replayed on $path', async (route) => {
     const agent = await watched();
     const sent = await agent.make(route);
@@ -467,6 +469,35 @@ describe('the replay cache', () => {
     expect(agent.ran).toHaveLength(2);
   });
 
+  it.each([
+    ['full', memoryReplayCache({ complete: true, capacity: 1 })],
+    ['lost', memoryReplayCache()],
+  ])('that is %s keeps no revocation list away', async (_, replay) => {
+    const agent = await watched({ replay });
+    await agent.ask(run);
+    expect([401, 503]).toContain((await agent.ask(run)).status);
+    const sent = await agent.make({ path: '/v2/crl', body: { crl_pem: 'x' } });
+    for (const _time of [1, 2])
+      expect(await agent.send(sent)).toMatchObject({ status: 400, json: { status: 'error' } });
+  });
+
+  it('of which one certificate has its share: 503 for that one, and the others go on', async () => {
+    const agent = await watched({
+      replay: memoryReplayCache({ complete: true, capacity: 8 }),
+      trust: `${trustedSerial} control\nabd control\nabe control\n`,
+    });
+    const statuses = async (serial: string, times: number) => {
+      const found: number[] = [];
+      for (let time = 0; time < times; time += 1) found.push((await agent.ask({ ...run, serial })).status);
+      return found;
+    };
+    expect(await statuses(trustedSerial, 6)).toEqual([200, 200, 503, 503, 503, 503]);
+    expect(await statuses('abd', 2)).toEqual([200, 200]);
+    expect(await statuses('abe', 3)).toEqual([200, 200, 503]);
+    await agent.clock.advance(91_000);
+    expect(await statuses(trustedSerial, 3)).toEqual([200, 200, 503]);
+  });
+
   it('that cannot be written: 503, nothing is run, and the log says why', async () => {
     const broken = failure('file_failed', 'disk full', { path: '/x', operation: 'write', reason: 'ENOSPC' });
     const replay = { ...memoryReplayCache({ complete: true }), enter: () => errAsync(broken) };
@@ -510,7 +541,6 @@ describe('the replay cache', () => {
 });
 
 describe('an agent that has lost its record of requests', () => {
-  const changing = routes.filter(({ path }) => !['/ping', '/capabilities'].includes(path));
   it.each(changing)('refuses for 30 s what may be a repetition: $path', async (route) => {
     const agent = await watched({ replay: memoryReplayCache() });
     expect(eventsOf(agent.events, 'replay-record-lost')).toEqual([

@@ -408,15 +408,16 @@ describe('code grinding', () => {
     await nobodyPaired();
   });
 
-  it('by trying: three wrong codes end pairing mode', async () => {
+  it('by trying: three wrong codes close what people compare', async () => {
     for (const host of ['a', 'b', 'c']) {
       const peer = await openPeer(post, host);
       const code = peer.code() === '000000' ? '000001' : '000000';
       expect(failure(await control.dispatcher.approve({ id: peer.id(), code })).code).toBe('codes_differ');
     }
     expect((await (await pairingPeer(post, 'd')).start()).status).toBe(429);
-    expect(await mode.ended).toBe('wrong codes');
-    expect(control.events.events.filter(({ action }) => action === 'pairing-mode-ended')).toHaveLength(1);
+    expect(await mode.comparingClosed).toBe('wrong codes');
+    const closed = control.events.events.filter(({ action }) => action === 'pairing-codes-closed');
+    expect(closed).toHaveLength(1);
   });
 });
 

@@ -82,7 +82,7 @@ async function settled<T>(promise: PromiseLike<T>): Promise<T> {
 const legacy = (script: Partial<LegacyImpostor> = {}) => legacyControl(fleet, { ca, own, ...script });
 
 describe('pairing by version 1', () => {
-  it('installs key, certificate, CA, trust and the certificate of the dispatcher', async () => {
+  it('installs key, certificate, CA and trust, and not the certificate of the dispatcher, which need not sign', async () => {
     const { paths, asked, serial } = await legacy();
     const { codes, outcome } = pairing();
     const paired = value(await outcome);
@@ -99,7 +99,7 @@ describe('pairing by version 1', () => {
     const documents = value(await read(joining));
     expect(documents['ca-certificate']).toBe(ca.pem);
     expect(documents['trusted-dispatchers']).toBe(`${serial} old-control\n`);
-    expect(documents['dispatcher-certificates']).toBe(own.certificate);
+    expect(documents['dispatcher-certificates']).toBeUndefined();
     const certificate = value(crypto.readCertificate(documents['agent-certificate'] ?? ''));
     const { spki, algorithm } = value(crypto.signingKey(documents['agent-key'] ?? ''));
     expect(certificate.spki).toEqual(spki);
@@ -146,6 +146,14 @@ describe('pairing by version 1', () => {
     });
     expect(value(await pairing().outcome).dispatcherId).toBe('legacy');
     expect(value(await read(joining))['trusted-dispatchers']).toBe(`${serial} legacy\n`);
+  });
+
+  it('refuses a dispatcher that says that its id is legacy', async () => {
+    await legacy({
+      decide: async (_asked, approved) => ({ ...(await approved()), dispatcher_id: 'legacy' }),
+    });
+    expect(failure(await pairing().outcome).code).toBe('invalid_argument');
+    expect(value(await read(joining))['trusted-dispatchers']).toBeUndefined();
   });
 
   it('trusts the serial of the certificate where a dispatcher of 0.12.2 sends it mangled, or none', async () => {

@@ -1,4 +1,4 @@
-import { errAsync } from 'neverthrow';
+import { errAsync, okAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { hex } from '../../../../src/domain/core/bytes.js';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
@@ -144,7 +144,7 @@ describe('a request of version 1', () => {
     expect((await control.dispatcher.approve({ id: waiting.id })).isErr()).toBe(true);
   });
 
-  it('expires at once when its agent has gone, and gives its place back', async () => {
+  it('expires at once when its agent has gone, and keeps its place until it is denied', async () => {
     const waiting = await asking('web-01');
     waiting.hangUp();
     await fleet.settle(waiting.second);
@@ -153,6 +153,10 @@ describe('a request of version 1', () => {
     expect(changes.map(({ state }) => state)).toEqual(['open', 'expired']);
     expect((await control.dispatcher.approve({ id: waiting.id })).isErr()).toBe(true);
     await asking('web-01');
+    const third = await legacyJoiner(fleet, 'web-01');
+    expect((await third.ask()).first).toEqual({ status: 'error', reason: 'pairing queue full' });
+    value(await control.dispatcher.deny(waiting.id));
+    expect((await third.ask()).first).toEqual(pending);
   });
 
   it('is not certified when its agent has gone before the approval was seen', async () => {
@@ -240,7 +244,7 @@ describe('version 1 cannot be used to', () => {
     expect((await joiner.ask()).first).toEqual({ status: 'error', reason: 'invalid request' });
   });
 
-  it('guess the code: three wrong ones end pairing mode', async () => {
+  it('guess the code: three wrong ones close what people compare', async () => {
     for (const turn of [1, 2, 3]) {
       const waiting = await asking(`web-0${turn}`, `192.0.2.${turn}`);
       const [{ code } = { code: '' }] = await requests();
@@ -249,7 +253,7 @@ describe('version 1 cannot be used to', () => {
       expect(failure(refused).code).toBe('codes_differ');
       expect(await answered(waiting)).toEqual({ status: 'denied', reason: 'the codes differ' });
     }
-    expect(await mode.ended).toBe('wrong codes');
+    expect(await mode.comparingClosed).toBe('wrong codes');
     const { first } = await (await legacyJoiner(fleet, 'web-09')).ask();
     expect(first).toEqual({ status: 'error', reason: 'pairing queue full' });
   });
@@ -272,7 +276,7 @@ describe('version 1 cannot be used to', () => {
     for (let turn = 0; turn < 4; turn += 1) {
       const asked = await joiner.ask();
       outcomes.push(asked.first['reason'] ?? asked.first['status']);
-      asked.hangUp();
+      for (const { id } of await requests()) value(await control.dispatcher.deny(id));
       await fleet.clock.advance(1);
     }
     expect(outcomes).toEqual(['pending', 'pending', 'pending', 'pairing queue full']);
@@ -303,7 +307,7 @@ describe('version 1 cannot be used to', () => {
         port: mode.port,
         trust: 'any',
         connectionKey: 'x',
-        judge: () => control.context.pairingQueue.list([]).map(() => undefined),
+        judge: () => okAsync(undefined),
       },
       {
         method: 'POST',
@@ -325,9 +329,9 @@ describe('version 1 cannot be used to', () => {
 
 it('an approval that cannot be carried out is a denial, and the log says why', async () => {
   value(await mode.close());
-  const full = errorOf('store_failed', 'disk full', { operation: 'registry.enrol', reason: 'ENOSPC' });
+  const full = errorOf('store_failed', 'disk full', { operation: 'pairing.issue', reason: 'ENOSPC' });
   const context = withPorts(control, {
-    registry: { ...control.context.registry, enrol: () => errAsync(full) },
+    pairing: { ...control.context.pairing, issue: () => errAsync(full) },
   });
   value(await dispatcherOver(context).openPairing({ allowV1: true }));
   const waiting = await asking('web-01');

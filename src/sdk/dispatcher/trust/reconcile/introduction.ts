@@ -164,7 +164,9 @@ function claim(
     const revoked = new Set(list?.revoked.map(({ serial }) => serial));
     const whole = { ...body, crl_pem: list?.pem };
     const fits = JSON.stringify(whole).length <= maxRequestBody;
-    return chain.some(({ old }) => revoked.has(old)) && fits ? whole : body;
+    return /* defence: list-goes-with-the-chain */ chain.some(({ old }) => revoked.has(old)) && fits
+      ? whole
+      : body;
   };
   return tellWithList(context, presence, identity, agent, {
     path: '/rotate-serial',
@@ -209,7 +211,7 @@ function bridgeOf(
     .mapErr((error): CtrlExecError => error)
     .andThen((certificate) =>
       // Nobody could revoke it otherwise.
-      context.revocations
+      /* defence: bridge-can-be-revoked */ context.revocations
         .remember({
           serial: certificate.serial,
           name: dispatcherUri(dispatcherId),

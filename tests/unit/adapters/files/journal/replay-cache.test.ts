@@ -1,10 +1,17 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { digestOf } from '../../../../../src/adapters/files/digest.js';
+import { createJournal } from '../../../../../src/adapters/files/journal/journal.js';
 import {
   type FileReplayCacheOptions,
   fileReplayCache,
 } from '../../../../../src/adapters/files/journal/replay-cache.js';
+import {
+  encodeEntry,
+  encodeHeader,
+  generationPath,
+} from '../../../../../src/adapters/files/journal/replay-generations.js';
 import type { ReplayCache } from '../../../../../src/ports/replay-cache.js';
 import { failure, value } from '../../../../contract/result.js';
 import { canMount, mountTiny, temporaryDirectory, unmount } from '../identity/key-store-fixture.js';
@@ -51,6 +58,32 @@ describe('replay cache in files', () => {
     const sequences = journals().map((name) => Number(/\d+/.exec(name)?.[0]));
     return join(directory, `replay-${Math.max(...sequences)}.journal`);
   };
+
+  it('of a version that did not say whose an entry is holds, and counts for nobody', async () => {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const header = { boot: 'this boot', older: [], spent: [], lossAt: undefined };
+    const ends = (now + 90 * second) / 1000;
+    const former = ['a', 'b', 'c', 'd'].map((nonce) =>
+      encodeEntry({ digest: digestOf('key', nonce), owner: undefined, second: ends }),
+    );
+    expect(former[0]).toHaveLength(20);
+    const journal = await createJournal(generationPath(directory, 1), [encodeHeader(header), ...former]);
+    await value(journal).close();
+    const cache = next({ capacity: 8 });
+    expect(await complete(cache)).toBe(true);
+    for (const nonce of ['a', 'b', 'c', 'd']) expect(await enter(cache, nonce)).toBe('replayed');
+    expect([await enter(cache, 'e'), await enter(cache, 'f'), await enter(cache, 'g')]).toEqual([
+      'fresh',
+      'fresh',
+      'full',
+    ]);
+    const again = await restart({ capacity: 8 });
+    expect([await enter(again, 'a'), await enter(again, 'e'), await enter(again, 'g')]).toEqual([
+      'replayed',
+      'replayed',
+      'full',
+    ]);
+  });
 
   it('without a record it is not complete, and stays so until all that may be lost has ended', async () => {
     expect(await complete(next())).toBe(false);

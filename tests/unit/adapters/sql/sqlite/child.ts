@@ -73,7 +73,7 @@ const commands: Readonly<Record<string, () => Promise<void>>> = {
     for (let round = 0; round < Number(count); round++) {
       value(await stores.registry.enrol(enrolment(`${name}-${round}`)));
       const decision = { verdict: 'deny', reason: name } as const;
-      const outcome = await stores.pairingQueue.decide(`request ${round}`, decision, 0);
+      const outcome = await stores.pairing.decide({ id: `request ${round}`, decision, at: 0 });
       if (outcome.isOk()) decided++;
       else if (outcome.error.code !== 'not_ready') throw new Error(outcome.error.message);
       const held = await stores.mutex.acquire('maintain', 0);

@@ -98,7 +98,7 @@ const formerDirectory = (): string => {
   return directory;
 };
 
-const expectWhole = async ({ registry, runStore, joinTokens, pairingQueue, revocations }: SqliteStores) => {
+const expectWhole = async ({ registry, runStore, joinTokens, pairing, revocations }: SqliteStores) => {
   expect(value(await registry.list())).toEqual(agents);
   expect(value(await runStore.find(run.reqid))).toEqual(run);
   const { args: _, results: __, underWay: ___, ...asked } = run;
@@ -107,7 +107,8 @@ const expectWhole = async ({ registry, runStore, joinTokens, pairingQueue, revoc
   expect(summaries).toEqual([{ ...asked, ...ended }]);
   expect(value(await runStore.locks(3))).toEqual([]);
   expect(value(await joinTokens.find(token.id))).toEqual(token);
-  expect(value(await pairingQueue.find('p1'))).toMatchObject({ code: '123456', state: 'open' });
+  expect(value(await pairing.find(['p1']))).toMatchObject([{ code: '123456', state: 'open' }]);
+  expect(value(await pairing.held(1))).toEqual([]);
   expect(value(await revocations.current())).toEqual({ revision: 0, entries: [] });
 };
 
@@ -417,5 +418,51 @@ describe('runs of the version that kept results and locks in tables of their own
     const [, listed] = value(await runStore.list({ now: ended, limit: 9 }));
     expect(listed).toMatchObject({ reqid: damaged.reqid, completedAt: startedAt, counts: { unknown: 2 } });
     expect(value(await runStore.list({ now: ended, limit: 9, open: true }))).toEqual([]);
+  });
+});
+
+describe('what was revoked before keys were banned', () => {
+  it('is kept, its keys are banned where they are known, and who lacks what is known', async () => {
+    const directory = temporaryDirectory();
+    const raw = new Libsql(storeOptions(directory).path);
+    raw.exec(`PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; ${schemaBeforeHosts}`);
+    const endpoint = JSON.stringify(home);
+    for (const [name, key, serial] of [
+      ['db-01', 'a', '1f'],
+      ['web-01', 'b', '2e'],
+    ]) {
+      raw
+        .prepare('INSERT INTO agents (name, endpoint, pairing, paired_at, tags) VALUES (?, ?, ?, 1, ?)')
+        .run([name, endpoint, 'v2', '{}']);
+      raw
+        .prepare("INSERT INTO pins VALUES (?, 'active', 0, ?, ?, 900, 1, NULL, 'v2', NULL)")
+        .run([name, key?.repeat(64), serial]);
+    }
+    for (const [serial, at] of [
+      ['1f', 100],
+      ['3d', 200],
+      ['4c', 200],
+      ['5b', 300],
+    ])
+      raw.prepare('INSERT INTO revocations VALUES (?, NULL, ?)').run([serial, at]);
+    raw.exec('UPDATE revocation_revision SET revision = 7');
+    raw.close();
+
+    const { registry, revocations } = await openStores(directory);
+    const { revision, entries } = value(await revocations.current());
+    expect(revision).toBe(7);
+    expect(entries.map(({ serial, notAfter }) => [serial, notAfter])).toEqual([
+      ['1f', 900],
+      ['3d', undefined],
+      ['4c', undefined],
+      ['5b', undefined],
+    ]);
+    expect(value(await revocations.bannedKeys())).toEqual([
+      { spkiSha256: 'a'.repeat(64), name: 'db-01', bannedAt: 100 },
+    ]);
+    const missing = async (number: number) => value(await revocations.missingSince(number));
+    expect(await Promise.all([4, 5, 6, 7].map(missing))).toEqual([100, 200, 300, undefined]);
+    value(await registry.remove('web-01'));
+    expect(value(await revocations.issued({ serial: '2e' }))).toMatchObject([{ name: 'web-01' }]);
   });
 });

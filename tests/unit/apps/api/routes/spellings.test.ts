@@ -21,13 +21,15 @@ const waiting = (host: string): PairingRequest => ({
   decision: undefined,
   createdAt: 0,
   expiresAt: Number.MAX_SAFE_INTEGER,
+  place: { kind: 'compare', key: '192.0.2.1', until: Number.MAX_SAFE_INTEGER },
 });
 
 describe('a name that is not registered yet', () => {
   it('is told to the hook as it will be registered, however it is spelt', async () => {
     const { ask, policy, serve, control } = await memoryApi();
     await serve('web-02');
-    value(await control.context.pairingQueue.add(waiting('PROD-01')));
+    const limits = { total: 1, perKey: 1 };
+    value(await control.context.pairing.begin({ request: waiting('PROD-01'), limits }));
     policy.decide = ({ hosts }) => (hosts.includes('prod-01') ? no(3) : yes);
     for (const [method, path, body] of [
       ['PATCH', '/v1/agents/web-02', { rename: 'prod-01' }],

@@ -6,7 +6,11 @@ import type { KeyStore } from '../../../../../src/ports/key-store.js';
 import { selfCheck } from '../../../../../src/sdk/agent/checks.js';
 import { serve } from '../../../../../src/sdk/agent/serve.js';
 import { failure, value } from '../../../../contract/result.js';
-import { agentContext, servingAgent } from '../../../../support/fleet/memory-agents.js';
+import {
+  agentContext,
+  dispatcherCredentials,
+  servingAgent,
+} from '../../../../support/fleet/memory-agents.js';
 
 const file = '/etc/ctrl-exec-agent/revoked-serials';
 
@@ -115,7 +119,8 @@ describe('a file of revoked serials with a bad line', () => {
   it('holds so where a dispatcher changes something before anybody reloads', async () => {
     const agent = await agentWith(stolen);
     await agent.write(bad);
-    const added = await agent.ask({ path: '/rotate-serial', body: { serial: 'ee77', action: 'add' } });
+    const { certificate: pem } = await dispatcherCredentials('ee77');
+    const added = await agent.ask({ path: '/rotate-serial', body: { serial: 'ee77', action: 'add', pem } });
     expect(added.json['status']).toBe('ok');
     expect(await agent.refused()).toEqual([stolen, lost]);
     await agent.write('web-01\n');

@@ -139,6 +139,7 @@ describe('a dispatcher that signs', () => {
     value(
       await agent.store.replace({
         'trusted-dispatchers': serials.map((serial) => `${serial} control\n`).join(''),
+        'trust-origins': '',
         'dispatcher-certificates': pems.map(({ certificate }) => certificate).join(''),
       }),
     );
@@ -327,6 +328,14 @@ describe('a serial that a legacy dispatcher brings', () => {
     expect(await agent.ping(by)).toBe(403);
     value(await agent.serving.reload());
     expect(await agent.ping(by)).toBe(200);
+  });
+
+  it('goes also where the file that revokes who brought it has a bad line', async () => {
+    const agent = await agentWith();
+    expect(await agent.claim('b1')).toBeUndefined();
+    value(await agent.store.replace({ 'revoked-serials': 'a\nno serial\n' }));
+    expect((await agent.serving.reload()).isErr()).toBe(true);
+    expect(await agent.ping({ serial: 'b1', uris: [], unsigned: true })).toBe(403);
   });
 
   it('goes with a revoked one although it signs, where its certificate names no dispatcher', async () => {
@@ -567,6 +576,12 @@ describe('signatures are required', () => {
     const [old, control] = held;
     expect(await agent.ping({ ...(old && { as: old }), unsigned: true })).toBe(200);
     expect(await agent.ping({ ...(control && { as: control }), unsigned: true })).toBe(401);
+    // Of an agent of that version to which nobody has ever signed a request.
+    value(await agent.store.replace({ 'signing-dispatchers': null }));
+    value(await agent.serving.reload());
+    expect(await agent.ping({ ...(control && { as: control }), unsigned: true })).toBe(200);
+    value(await agent.store.replace({ 'signing-dispatchers': 'control\n' }));
+    value(await agent.serving.reload());
     // The next change leaves nothing of that.
     expect(await agent.claim('b1')).toBeUndefined();
     const left = value(await agent.store.read(['signing-dispatchers', 'dispatcher-certificates']));

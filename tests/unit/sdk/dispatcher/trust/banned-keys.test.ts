@@ -12,7 +12,12 @@ import {
   runFails,
   stateOf,
 } from '../../../../support/fleet/lifecycle.js';
-import { crypto, type TestDispatcher } from '../../../../support/fleet/memory-fleet.js';
+import {
+  crypto,
+  pairAgent,
+  pairingFleet,
+  type TestDispatcher,
+} from '../../../../support/fleet/memory-fleet.js';
 
 async function fleetOfTwo() {
   const world = await lifecycle(['a', 'b']);
@@ -91,6 +96,19 @@ describe('a key that a person has revoked', () => {
     expect(await runFails(control, 'a')).toContain('was revoked; nothing was sent');
     const { failed, renewed } = value(await control.dispatcher.maintain());
     expect({ failed, renewed }).toEqual({ failed: [], renewed: [] });
+  });
+
+  it('gets no place in pairing mode, and both sides are told what to do', async () => {
+    const { control, fleet, joining } = await pairingFleet();
+    value(await pairAgent(fleet, control, joining));
+    const { keys } = value(await control.dispatcher.revoke('web-01'));
+    value(await control.dispatcher.unpair('web-01'));
+    const error = failure(await pairAgent(fleet, control, joining));
+    expect(error.message).toContain('--new-key');
+    const refusals = eventsOf(control.events, 'pairing-refused').map(({ fields }) => fields.reason);
+    expect(refusals.at(-1)).toContain(`ctrl-exec unban ${keys[0]}`);
+    expect(value(await control.dispatcher.pairingRequests())).toEqual([]);
+    value(await pairAgent(fleet, control, joining, { newKey: true }));
   });
 
   it('is what people are told of: which key, and what to do', async () => {

@@ -54,6 +54,21 @@ describe('rotate with a stolen key', () => {
     }
   });
 
+  it('locks the thief out with one request, also where no other one arrives', async () => {
+    const { control } = await fleetOfThree();
+    const stolen = await identityOf(control);
+    control.fault = (path) => (path === '/rotate-serial' ? undefined : 'request');
+    expect(value(await compromised(control)).pending).toHaveLength(3);
+    control.fault = () => undefined;
+    for (const name of names) {
+      expect(await ask(control, stolen, name, '/ping', {})).toMatchObject({
+        status: 403,
+        json: { error: 'certificate revoked' },
+      });
+      expect(await runFails(control, name)).toBeUndefined();
+    }
+  });
+
   it('destroys the keys of every former identity, and that of the pairing port', async () => {
     const { control, host } = await fleetOfThree();
     value(await control.dispatcher.rotate());

@@ -164,7 +164,7 @@ const listsOf = async ({ keyStore, context }: ReturnType<Awaited<ReturnType<type
   const items = ['agent-revocation-lists', 'ca-certificate'] as const;
   const kept = value(await keyStore.read(items));
   const ca = value(context.crypto.readCertificate(kept['ca-certificate'] ?? ''));
-  const pems = kept['agent-revocation-lists']?.match(/-----BEGIN[^]+?-----END [^-]+-----\n/g) ?? [];
+  const pems = kept['agent-revocation-lists']?.match(/-----BEGIN[\s\S]+?-----END [^-]+-----\n/g) ?? [];
   const serials = new Set<string>();
   for (const pem of pems)
     for (const { serial } of value(await context.revocationLists.read(pem, [ca])).revoked)
