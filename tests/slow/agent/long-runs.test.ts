@@ -1,9 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { type AgentOnDisk, type Started, temporaryDirectory } from '../../support/commands/commands.js';
-import { dispatcherCredentials, eventually, gate, pairedHost } from '../../support/fleet/fleet.js';
+import { type AgentOnDisk, run, type Started, temporaryDirectory } from '../../support/commands/commands.js';
+import { dispatcherCredentials, eventually, gate, pairedHost, serialOf } from '../../support/fleet/fleet.js';
 import { askOver, bytesOf, requestOf, signedFor } from '../../support/network/raw-http.js';
 import { followRun, outputOf } from '../../support/network/raw-stream.js';
 import { openTls } from '../../support/network/raw-tls.js';
@@ -17,8 +17,12 @@ const newId = () => {
 };
 
 /** One signed request over a connection of its own, and its answer, verified. */
-async function ask(agent: AgentOnDisk, path: string, body?: object) {
-  const who = dispatcherCredentials(host.control());
+async function ask(
+  agent: AgentOnDisk,
+  path: string,
+  body?: object,
+  who = dispatcherCredentials(host.control()),
+) {
   const socket = await openTls(agent.port, who);
   const answer = await askOver(socket, who, path, body && JSON.stringify(body));
   socket.destroy();
@@ -127,22 +131,30 @@ it('a synchronous run that the agent was killed in is lost, and not run again', 
   expect(busy.starts()).toBe(1);
 }, 60_000);
 
-it('a result is for the dispatcher that asked for the run, whoever it is by its key', async () => {
+it('a result is for the dispatcher that asked for the run, and for no other that is trusted', async () => {
   const agent = await fresh();
   agent.script('hello', '#!/bin/sh\necho hello\n');
-  const daemon = await agent.serve();
+  const other = { home: temporaryDirectory() };
+  writeFileSync(join(other.home, 'ctrl-exec.conf'), 'dispatcher_id = other\n');
+  for (const file of ['ca.key', 'ca.crt'])
+    copyFileSync(join(host.control().home, file), join(other.home, file));
+  expect((await run('ctrl-exec', ['setup-ctrl-exec', '--yes'], other)).code).toBe(0);
+  const who = dispatcherCredentials(other);
+  appendFileSync(join(agent.home, 'state/ctrl-exec-dispatchers'), `${serialOf(who)} other\n`);
+  await agent.serve();
   const [job, sync] = [newId(), newId()];
   await submit(agent, 'hello', job);
   await ask(agent, '/run', { script: 'hello', reqid: sync });
   await eventually(async () => expect(await statusOf(agent, job)).toBe('done'));
-  await daemon.stop();
-  const trust = join(agent.home, 'state/ctrl-exec-dispatchers');
-  writeFileSync(trust, readFileSync(trust, 'utf8').replace(' control', ' other'));
-  await agent.serve();
   for (const reqid of [job, sync, 'never']) {
-    expect(await result(agent, reqid)).toEqual({ status: 404, json: { status: 'unknown', reqid } });
-    expect(await cancel(agent, reqid)).toEqual({ status: 404, json: { status: 'unknown' } });
+    const unknown = { status: 404, json: { status: 'unknown', reqid } };
+    expect(await ask(agent, `/result/${reqid}`, undefined, who)).toEqual(unknown);
+    expect(await ask(agent, '/v2/cancel', { reqid }, who)).toEqual({
+      status: 404,
+      json: { status: 'unknown' },
+    });
   }
+  expect(await statusOf(agent, job)).toBe('done');
 }, 60_000);
 
 it('a streamed run arrives as it is written, byte for byte, and its end is signed', async () => {

@@ -19,8 +19,8 @@ describe('the notes of which serial brought which', () => {
   it('are read back as they were written, and those of serials that nobody descends from are left out', () => {
     const text = formatOrigins(new Map([...chain, ['e', 'a']]), ['a', 'd']);
     expect(text).toBe('d c\nc b\nb a\n');
-    expect(parseOrigins(text ?? undefined)).toEqual(chain);
-    expect(formatOrigins(chain, ['a'])).toBe("");
+    expect(parseOrigins(text)).toEqual(chain);
+    expect(formatOrigins(chain, ['a'])).toBe('');
   });
 
   it.each(['a', 'a b c', 'x y', '0 a', 'a 0', '# a b'])('do not hold the line %j', (line) => {
