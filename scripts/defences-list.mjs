@@ -375,7 +375,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: has a certificate made with the serial of a trusted one',
     stoppedBy: 'a serial is trusted for the one certificate that was seen with it',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    test: 'slow/lifecycle/rotation.test.ts',
     named: 'a dispatcher is not taken for another by a certificate with the serial of that one',
     defence: 'trusted-certificate-is-the-known-one',
     without: { by: 'true' },
@@ -383,7 +383,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: says that it follows a trusted one, with a forged chain',
     stoppedBy: 'each step is signed by the key before it, from one that the agent knows',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    test: 'slow/lifecycle/rotation.test.ts',
     named: 'a stranger is refused with a chain with a forged signature',
     defence: 'succession-is-signed',
     without: 'never',
@@ -391,7 +391,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher: shows the true chain of another',
     stoppedBy: 'the chain must end at the certificate of the caller',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    test: 'slow/lifecycle/rotation.test.ts',
     named: 'a stranger is refused with a chain that somebody else than who it leads to shows',
     defence: 'succession-ends-at-asker',
     without: { by: 'ok(id)' },
@@ -497,7 +497,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted: has the agent give up the CA of another',
     stoppedBy: 'a set of CAs under which a trusted dispatcher would be locked out is refused',
-    test: 'unit/sdk/dispatcher/trust/ca-rollover.test.ts',
+    test: 'slow/lifecycle/ca-rollover.test.ts',
     named:
       'an agent refuses a set of CAs that would lock out the agent alone, or another dispatcher, also one that has not been here yet',
     defence: 'nobody-is-locked-out',
@@ -506,7 +506,7 @@ export const defences = [
   {
     threat: 'Malicious dispatcher, trusted, or a stolen key of one: brings in a CA of its own',
     stoppedBy: 'a new CA must be vouched for by the key of one that is accepted',
-    test: 'unit/sdk/dispatcher/trust/ca-rollover.test.ts',
+    test: 'slow/lifecycle/ca-rollover.test.ts',
     named: 'an agent refuses a set of CAs of which no CA that it accepts vouches for a new one, with 409',
     defence: 'new-ca-is-vouched-for',
     without: { by: 'undefined' },
@@ -663,7 +663,7 @@ export const defences = [
   {
     threat: 'A dispatcher hands an agent a certificate in another name at a renewal',
     stoppedBy: 'the agent takes only its own names, key, CA, usage and dates',
-    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    test: 'slow/lifecycle/renewal.test.ts',
     named: 'an agent refuses a certificate in another name',
     defence: 'renewed-certificate-has-same-name',
     without: 'never',
@@ -672,7 +672,7 @@ export const defences = [
   {
     threat: 'Somebody shortens the life of an agent with one of its earlier certificates',
     stoppedBy: 'a certificate that was issued before the present one, or ends soon, is not taken',
-    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    test: 'slow/lifecycle/renewal.test.ts',
     named: 'a certificate goes forward the one of before is not taken again, and the present one is',
     defence: 'renewal-goes-forward',
     without: { by: 'undefined' },
@@ -680,7 +680,7 @@ export const defences = [
   {
     threat: 'A renewal that was begun brings back a key that the host has given up',
     stoppedBy: 'a renewal holds for the key that the host had then',
-    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    test: 'slow/lifecycle/renewal.test.ts',
     named: 'an agent refuses a certificate after the host was given another key',
     defence: 'renewal-is-of-present-key',
     without: { by: 'false' },
@@ -689,7 +689,7 @@ export const defences = [
     threat:
       'A stolen key of one dispatcher begins renewals all the time, so that no other one can renew an agent',
     stoppedBy: 'each dispatcher has a renewal of its own',
-    test: 'unit/sdk/dispatcher/trust/renewal.test.ts',
+    test: 'slow/lifecycle/renewal.test.ts',
     named: 'several dispatchers renew at once and one that begins again and again keeps nobody from it',
     defence: 'renewals-are-of-each-dispatcher',
     without: { by: 'pending.clear();' },
@@ -799,7 +799,7 @@ export const defences = [
   {
     threat: 'Who is not trusted fills the memory of an agent with the bodies that revocation lists may have',
     stoppedBy: 'only of a trusted dispatcher more than 1 MiB is read',
-    test: 'unit/sdk/agent/trust/large-lists.test.ts',
+    test: 'unit/sdk/agent/trust/request-bodies.test.ts',
     named: 'a body of a stranger for /rotate-serial may have 1 MiB',
     defence: 'stranger-sends-little',
     without: { by: 'maxListBody' },
@@ -815,7 +815,7 @@ export const defences = [
   {
     threat: 'A revoked dispatcher comes back by a chain of successions',
     stoppedBy: 'the serial that a chain leads to must not be revoked',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    test: 'slow/lifecycle/rotation.test.ts',
     named: 'a stranger is refused with a chain from a revoked serial without an id',
     defence: 'succession-has-no-revoked-serial',
     without: { by: 'const dead = undefined;' },
@@ -823,7 +823,7 @@ export const defences = [
   {
     threat: 'A stolen key of a dispatcher, revoked or not, names somebody else as its successor',
     stoppedBy: 'every certificate of a chain must name the dispatcher of the serial where it begins',
-    test: 'unit/sdk/dispatcher/trust/rotation.test.ts',
+    test: 'slow/lifecycle/rotation.test.ts',
     named: 'a stranger is refused with a chain to a certificate of another dispatcher',
     defence: 'succession-keeps-dispatcher',
     without: { by: 'const other = certificates.find(() => false);' },
@@ -917,7 +917,7 @@ export const defences = [
     threat:
       'A stolen dispatcher key, or an earlier one of the same dispatcher: goes on after `rotate-cert --compromised`',
     stoppedBy: 'every other certificate of the dispatcher that has not expired is revoked with it',
-    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    test: 'slow/lifecycle/compromised.test.ts',
     named: 'makes a new identity, revokes the old one, and tells every agent both',
     defence: 'compromised-identity-is-revoked',
     without: { by: '[]' },
@@ -925,7 +925,7 @@ export const defences = [
   {
     threat: 'A stolen dispatcher key: keeps the list from an agent that has heard of the new certificate',
     stoppedBy: 'the new certificate and the list are one request',
-    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    test: 'slow/lifecycle/compromised.test.ts',
     named: 'locks the thief out with one request, also where no other one arrives',
     defence: 'list-goes-with-the-chain',
     without: { by: 'false' },
@@ -934,7 +934,7 @@ export const defences = [
     threat:
       'A stolen dispatcher key: uses a certificate that was made over it for agents which knew the former CA alone',
     stoppedBy: 'such certificates are kept, and revoked with the others',
-    test: 'unit/sdk/dispatcher/trust/compromised.test.ts',
+    test: 'slow/lifecycle/compromised.test.ts',
     named: 'revokes also what agents were met with that knew the CA of before alone',
     defence: 'bridge-can-be-revoked',
     without: { by: 'ok(certificate)' },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { CertificateProfile } from '../../../../../src/domain/trust/certificate.js';
-import { renewAgent } from '../../../../../src/sdk/dispatcher/trust/renewal.js';
-import { validFor } from '../../../../../src/sdk/dispatcher/trust/validity.js';
-import { failure, value } from '../../../../contract/result.js';
+import type { CertificateProfile } from '../../../src/domain/trust/certificate.js';
+import { renewAgent } from '../../../src/sdk/dispatcher/trust/renewal.js';
+import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
+import { failure, value } from '../../contract/result.js';
 import {
   ask,
   day,
@@ -19,9 +19,9 @@ import {
   secondDispatcher,
   stateOf,
   until,
-} from '../../../../support/fleet/lifecycle.js';
-import { crypto } from '../../../../support/fleet/memory-fleet.js';
-import { testCa } from '../../../../support/network/test-pki.js';
+} from '../../support/fleet/lifecycle.js';
+import { crypto } from '../../support/fleet/memory-fleet.js';
+import { testCa } from '../../support/network/test-pki.js';
 
 const due = 183 * day;
 

@@ -1,16 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { x509CertificateAuthority } from '../../../../../src/adapters/x509/certificate-authority.js';
+import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
 import {
   type Succession,
   successionMessage,
   successionToJson,
-} from '../../../../../src/domain/trust/succession.js';
-import { exchange } from '../../../../../src/sdk/dispatcher/fleet/contact.js';
-import { shortRequest } from '../../../../../src/sdk/dispatcher/trust/agent-request.js';
-import type { Presence } from '../../../../../src/sdk/dispatcher/trust/identity.js';
-import { bringUpToDate } from '../../../../../src/sdk/dispatcher/trust/reconcile/catch-up.js';
-import { failure, value } from '../../../../contract/result.js';
-import { eventsOf } from '../../../../support/fleet/events.js';
+} from '../../../src/domain/trust/succession.js';
+import { exchange } from '../../../src/sdk/dispatcher/fleet/contact.js';
+import { shortRequest } from '../../../src/sdk/dispatcher/trust/agent-request.js';
+import type { Presence } from '../../../src/sdk/dispatcher/trust/identity.js';
+import { bringUpToDate } from '../../../src/sdk/dispatcher/trust/reconcile/catch-up.js';
+import { failure, value } from '../../contract/result.js';
+import { eventsOf } from '../../support/fleet/events.js';
 import {
   ask,
   type Control,
@@ -25,8 +25,8 @@ import {
   runFails,
   secondDispatcher,
   stateOf,
-} from '../../../../support/fleet/lifecycle.js';
-import { crypto, pairAgent } from '../../../../support/fleet/memory-fleet.js';
+} from '../../support/fleet/lifecycle.js';
+import { crypto, pairAgent } from '../../support/fleet/memory-fleet.js';
 
 const names = ['a', 'b', 'c', 'd'] as const;
 const half = ['c', 'd'] as const;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { failure, value } from '../../../../contract/result.js';
-import { eventsOf } from '../../../../support/fleet/events.js';
+import { failure, value } from '../../contract/result.js';
+import { eventsOf } from '../../support/fleet/events.js';
 import {
   ask,
   type Control,
@@ -11,7 +11,7 @@ import {
   pingFails,
   runFails,
   stateOf,
-} from '../../../../support/fleet/lifecycle.js';
+} from '../../support/fleet/lifecycle.js';
 
 const names = ['a', 'b', 'c'] as const;
 

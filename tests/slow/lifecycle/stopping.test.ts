@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
-import type { CtrlExecError } from '../../../../../src/domain/core/errors.js';
-import { failure, value } from '../../../../contract/result.js';
+import type { CtrlExecError } from '../../../src/domain/core/errors.js';
+import { failure, value } from '../../contract/result.js';
 import {
   type Control,
   day,
@@ -9,7 +9,7 @@ import {
   lifecycle,
   pingFails,
   runFails,
-} from '../../../../support/fleet/lifecycle.js';
+} from '../../support/fleet/lifecycle.js';
 
 const names = ['a', 'b', 'c'] as const;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { rotateCa as rotateCaOf } from '../../../../../src/sdk/dispatcher/trust/ca-rollover.js';
-import { maintain } from '../../../../../src/sdk/dispatcher/trust/maintain.js';
-import { failure, value } from '../../../../contract/result.js';
+import { rotateCa as rotateCaOf } from '../../../src/sdk/dispatcher/trust/ca-rollover.js';
+import { maintain } from '../../../src/sdk/dispatcher/trust/maintain.js';
+import { failure, value } from '../../contract/result.js';
 import {
   ask,
   copyCa,
@@ -16,8 +16,8 @@ import {
   runFails,
   secondDispatcher,
   stateOf,
-} from '../../../../support/fleet/lifecycle.js';
-import { crypto, pairAgent } from '../../../../support/fleet/memory-fleet.js';
+} from '../../support/fleet/lifecycle.js';
+import { crypto, pairAgent } from '../../support/fleet/memory-fleet.js';
 
 const names = ['a', 'b', 'c'] as const;
 type World = Awaited<ReturnType<typeof lifecycle>>;

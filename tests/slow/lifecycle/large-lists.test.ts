@@ -1,24 +1,19 @@
 import { okAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { memoryKeyStore } from '../../../../../src/adapters/memory/key-store.js';
-import { systemRandom } from '../../../../../src/adapters/node-crypto/random.js';
-import { tlsListener } from '../../../../../src/adapters/node-tls/listener.js';
-import { undiciTransport } from '../../../../../src/adapters/undici/transport.js';
-import { x509CertificateAuthority } from '../../../../../src/adapters/x509/certificate-authority.js';
-import { maxListBody, maxRequestBody } from '../../../../../src/domain/protocol/agent-protocol.js';
-import { maxRevoked } from '../../../../../src/domain/trust/revocation-list.js';
-import type { Transport } from '../../../../../src/ports/transport.js';
-import { type ServingAgent, serve } from '../../../../../src/sdk/agent/serve.js';
-import { signRequest } from '../../../../../src/sdk/protocol/message-signing.js';
-import { value } from '../../../../contract/result.js';
-import {
-  agentContext,
-  dispatcherCredentials,
-  servingAgent,
-  trustedSerial,
-} from '../../../../support/fleet/memory-agents.js';
-import { crypto } from '../../../../support/fleet/memory-fleet.js';
-import { certificateOf, jsonOf } from '../../../../support/network/network.js';
+import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
+import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
+import { tlsListener } from '../../../src/adapters/node-tls/listener.js';
+import { undiciTransport } from '../../../src/adapters/undici/transport.js';
+import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
+import { maxListBody } from '../../../src/domain/protocol/agent-protocol.js';
+import { maxRevoked } from '../../../src/domain/trust/revocation-list.js';
+import type { Transport } from '../../../src/ports/transport.js';
+import { type ServingAgent, serve } from '../../../src/sdk/agent/serve.js';
+import { signRequest } from '../../../src/sdk/protocol/message-signing.js';
+import { value } from '../../contract/result.js';
+import { agentContext, dispatcherCredentials, trustedSerial } from '../../support/fleet/memory-agents.js';
+import { crypto } from '../../support/fleet/memory-fleet.js';
+import { certificateOf, jsonOf } from '../../support/network/network.js';
 
 /** Serials of the length that RFC 5280 allows at most. */
 const serials = Array.from(
@@ -134,42 +129,6 @@ describe('the largest list that there is', () => {
     expect(await ask('/v2/crl', { crl_pem: next })).toEqual({
       status: 409,
       json: { status: 'error', error: expect.stringContaining('lacks serial'), crl_pem: largest, number: 7 },
-    });
-  });
-});
-
-describe('a body', () => {
-  const padded = (size: number) => JSON.stringify({ padding: 'x'.repeat(size - 14) });
-
-  it.each([
-    ['/v2/crl', maxListBody],
-    ['/rotate-serial', maxListBody],
-    ['/v2/cas', maxRequestBody],
-    ['/run', maxRequestBody],
-    ['/renew-complete', maxRequestBody],
-    ['/ping', maxRequestBody],
-    ['/no-such-path', maxRequestBody],
-  ])('of a trusted dispatcher for %s may have %i bytes', async (path, limit) => {
-    const { ask } = await servingAgent();
-    expect((await ask({ path, body: padded(limit) })).status).not.toBe(413);
-    expect(await ask({ path, body: padded(limit + 1) })).toMatchObject({
-      status: 413,
-      json: { error: `request body larger than ${limit} bytes` },
-    });
-  });
-
-  it('of a stranger for /rotate-serial may have 1 MiB', async () => {
-    const { ask } = await servingAgent();
-    const asked = { path: '/rotate-serial', serial: 'abd' };
-    expect((await ask({ ...asked, body: padded(maxRequestBody) })).status).toBe(403);
-    expect((await ask({ ...asked, body: padded(maxRequestBody + 1) })).status).toBe(413);
-  });
-
-  it('of somebody who is refused is not read at all', async () => {
-    const { ask } = await servingAgent({ revoked: trustedSerial });
-    expect(await ask({ path: '/v2/crl', body: padded(maxListBody) })).toMatchObject({
-      status: 403,
-      bodyReads: 0,
     });
   });
 });
