@@ -12,7 +12,7 @@ import {
   type Presence,
   readDispatcherIdentity,
 } from './identity.js';
-import { pushRevocations, type Untold } from './pending-revocations.js';
+import { pushRevocations, takesNoList, type Untold } from './pending-revocations.js';
 import { tellAll } from './reconcile/catch-up.js';
 import { succession } from './reconcile/introduction.js';
 import { unrevoked } from './revoked.js';
@@ -156,7 +156,7 @@ function tellLegacy(
 ): ResultAsync<ReadonlyMap<string, Untold['reason']>, CtrlExecError> {
   return safeTry<ReadonlyMap<string, string>, CtrlExecError>(async function* () {
     const reasons = new Map<string, string>();
-    const former = identity.rotation.compromised?.revoke.map(({ serial }) => serial).join(', ') ?? '';
+    const former = identity.rotation.compromised?.revoke.map(({ serial }) => serial).join(', ');
     const legacy = records.filter(({ standing }) => standing.speaks === 'unsigned');
     await parallel(legacy, context.settings.maxParallel, async (record) => {
       if (signal?.aborted) return;
@@ -166,10 +166,7 @@ function tellLegacy(
       const state = trusts
         ? 'it was told the new serial'
         : `it was not told the new serial${told.isErr() ? ` (${told.error.message})` : ''}: pair it again`;
-      reasons.set(
-        record.name,
-        `${state}; a legacy agent takes no revocation list: write ${former} into its revoked-serials and restart it`,
-      );
+      reasons.set(record.name, `${state}; ${takesNoList(former)}`);
     });
     yield* unlessAborted(signal);
     return ok(reasons);

@@ -56,8 +56,9 @@ export interface OfferedRevocations {
 /** Most times that the list is made anew because an agent held a later one. */
 const maxRounds = 3;
 
-const noLists =
-  'a legacy agent takes no revocation list: write the serial into its revoked-serials and restart it';
+/** What a person does for a legacy agent. */
+export const takesNoList = (serials = 'the serial'): string =>
+  `a legacy agent takes no revocation list: write ${serials} into its revoked-serials and restart it`;
 
 /**
  * Tells agents the newest revocation list, and whatever else they have missed. Where one of them holds a list with more on it, that
@@ -92,7 +93,7 @@ export function pushRevocations(
         name,
         reason:
           standing.speaks === 'unsigned'
-            ? noLists
+            ? takesNoList()
             : (reasons.get(name) ?? 'it did not acknowledge the revocation list'),
       }));
       alarm(context, number, left);
