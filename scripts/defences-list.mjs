@@ -1425,4 +1425,13 @@ export const defences = [
     defence: 'log-values-are-escaped',
     without: { by: "$& || character === '\\n'" },
   },
+  // Files
+  {
+    threat: 'A child of a script that runs as another account reads output of the script away',
+    stoppedBy: 'the pipes belong to the agent alone, so that /proc opens them for nobody else',
+    test: 'unit/adapters/child-process/pipes.test.ts',
+    named: 'no other account can open one, not even by /proc of a process that has it',
+    defence: 'output-pipes-are-private',
+    without: { by: "'644'" },
+  },
 ];

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { constants, fstatSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { memoryDirectory } from './memory-directory.js';
 
@@ -16,9 +16,8 @@ export const pipeIdentity = (descriptor: number): PipeIdentity => {
 const among = (pipes: readonly PipeIdentity[], dev: number, ino: number): boolean =>
   pipes.some(({ device, inode }) => device === dev && inode === ino);
 
-/** Whether a process can write into one of the pipes and read none of them, as whoever captures does. */
+/** Whether a process can write into one of the pipes. Whoever captures, or reads on to nowhere, has no write end. */
 const holds = async (pid: number, pipes: readonly PipeIdentity[], directory: string): Promise<boolean> => {
-  let writes = false;
   const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
   for (const descriptor of descriptors) {
     const path = `/proc/${pid}/fd/${descriptor}`;
@@ -30,13 +29,12 @@ const holds = async (pid: number, pipes: readonly PipeIdentity[], directory: str
       const flags = /^flags:\s*([0-7]+)$/m.exec(
         await readFile(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8'),
       )?.[1];
-      if ((Number.parseInt(flags ?? '0', 8) & 3) === 0) return false;
-      writes = true;
+      if ((Number.parseInt(flags ?? '0', 8) & 3) !== constants.O_RDONLY) return true;
     } catch {
       // It was closed, or its process has ended, meanwhile.
     }
   }
-  return writes;
+  return false;
 };
 
 /** Those that were started after `pid` first: the id of a child is mostly the larger one. */

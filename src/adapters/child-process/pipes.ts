@@ -35,7 +35,11 @@ const openAll = (paths: readonly string[], flags: number): number[] => {
 
 const mkfifo = (directory: string, names: readonly string[]): Promise<boolean> =>
   new Promise((resolve) => {
-    const child = spawn('mkfifo', [...names], { cwd: directory, stdio: 'ignore' });
+    // A child of another account could otherwise open the read end by /proc, and take output away.
+    const child = spawn('mkfifo', ['-m', /* defence: output-pipes-are-private */ '600', ...names], {
+      cwd: directory,
+      stdio: 'ignore',
+    });
     child.once('error', () => resolve(false));
     child.once('exit', (code) => resolve(code === 0));
   });

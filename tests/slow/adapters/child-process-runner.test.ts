@@ -276,6 +276,30 @@ describe.each([
     process.kill(daemon, 'SIGKILL');
   });
 
+  test('a grandchild that reads its own output as well is told of all the same', async () => {
+    const pidFile = join(directory, `reader-${kind}`);
+    const opens = kind === 'pipes' ? 'exec 3</proc/self/fd/1; ' : '';
+    const script = shell(`setsid sh -c '${opens}echo $$ > "$0"; exec sleep 1000' "$1" &`);
+    const { pipesHeldBy } = await run(script, { args: [pidFile] });
+    const daemon = await pidIn(pidFile);
+    expect(pipesHeldBy).toEqual(kind === 'pipes' ? [daemon] : []);
+    process.kill(daemon, 'SIGKILL');
+  });
+
+  test.skipIf(process.geteuid?.() !== 0)(
+    'a child of another account gets none of the output that others write (needs root)',
+    async () => {
+      const script = shell(
+        `setpriv --reuid 65534 --clear-groups sh -c 'cat /proc/self/fd/1' 2>/dev/null & thief=$!; seq 40; wait $thief; echo "thief: $?"`,
+      );
+      const { stdout } = await run(script);
+      expect(text(stdout.bytes).split('\n').slice(0, 40)).toEqual(
+        Array.from({ length: 40 }, (_, index) => String(index + 1)),
+      );
+      expect(text(stdout.bytes)).toMatch(/thief: [1-9]/);
+    },
+  );
+
   test('what a script writes for a reader that takes its time waits in the script', async () => {
     const progress = join(directory, `progress-${kind}`);
     const script = node(

@@ -37,6 +37,12 @@ describe.skipIf(memory !== '')(`pipes${memory}`, () => {
     closeSync(pipe.readEnd);
   });
 
+  test('no other account can open one, not even by /proc of a process that has it', async () => {
+    const taken = (await pipeSource().take(2)) ?? [];
+    expect(taken.map(({ readEnd }) => fstatSync(readEnd).mode & 0o777)).toEqual([0o600, 0o600]);
+    close(taken);
+  });
+
   test('hundreds at a time are served, and what was in reserve is closed again', async () => {
     const source = pipeSource();
     const before = descriptors();
