@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
+import type { Acl } from '../domain/deploy/acl.js';
 import type { FileState } from '../domain/deploy/plan.js';
 
 type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
@@ -22,23 +23,35 @@ export interface NewFile {
   /** Name or number; undefined: that of this process. */
   readonly owner: string | number | undefined;
   readonly group: string | number | undefined;
+  /** The access control list that it gets beside its mode; undefined: none. */
+  readonly acl?: Acl;
+  /** A mount point, which nothing can be renamed over, may be written in place. Any other file is replaced all the same. */
+  readonly inPlace?: boolean;
 }
 
 /** A complete file beside the place that it is for. */
 export interface StagedFile {
   readonly path: string;
   readonly temporary: string;
+  /** It is written over what is there when it is placed. There is nothing beside it until then. */
+  readonly inPlace?: NewFile;
 }
 
 /**
  * The files of services, replaced one by one.
  *
+ * Directories of files, everything on the way to them, and links belong to root or to the account of this process, and nobody
+ * else can write there: anything else is `EPERM`, with what heals it. The files themselves may be anybody's.
  * Contract: `reason` of an error is the system's code. Links are followed. Only regular files of at most 1 MiB are looked
  * at and replaced (`EISDIR`, `EINVAL`, `EFBIG`); a missing directory and a link to nothing are `ENOENT`. A staged file is durable, and readable by its owner only
  * until all of it is written and it has its owner; an unknown owner or group is `EINVAL`, one that this process may not
- * give is the system's refusal. What `stage` could not complete it removes. `place` is one rename.
+ * give is the system's refusal. What `stage` could not complete it removes. `place` is one rename; when it fails nothing has changed.
+ * A mount point is `EBUSY` for `stage`, unless it may be written in place: then a `place` that fails, or that a crash cuts off, may leave a part
+ * of the new content. An access control list is kept as it is told, and a file has none that it was not given.
  */
 export interface DeploymentFiles {
+  /** The same files for one deployment: directories are opened once, and what becomes of their names meanwhile changes nothing. */
+  hold(): HeldFiles;
   /** What is at a path. */
   look(path: string): FileResult<FoundFile>;
   /** The directory with every link resolved. */
@@ -55,4 +68,9 @@ export interface DeploymentFiles {
   sync(paths: readonly string[]): FileResult<void>;
   /** Removes what processes that are gone have staged beside these paths and left. Failing is no error. */
   sweep(paths: readonly string[]): FileResult<void>;
+}
+
+/** Files whose directories stay open until they are released. */
+export interface HeldFiles extends DeploymentFiles {
+  release(): void;
 }

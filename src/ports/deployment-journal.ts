@@ -12,6 +12,8 @@ export interface RecordedFile {
   readonly before: FileState | undefined;
   /** SHA-256 of what it is replaced with, lower-case hex. */
   readonly after: string;
+  /** It is written in place: after a crash it may hold a part of that. */
+  readonly inPlace?: boolean;
 }
 
 /** What a deployment is about to do, as far as its way back needs it. */
@@ -26,8 +28,15 @@ export interface DeploymentRecord {
 export interface PendingDeployment {
   readonly id: string;
   readonly record: DeploymentRecord;
-  /** Whether `noteReload` was called: the service may have read the new files. */
-  readonly reloadNoted: boolean;
+  /** How often a reload was noted: as often the service may have been told to read the files, or that was cut off. */
+  readonly reloads: number;
+}
+
+/** A record that is damaged, or that others may have written. Nothing in it is believed, and it stays where it is. */
+export interface UnusableDeployment {
+  readonly id: string;
+  /** One line: where it is, what is wrong, and what heals it. */
+  readonly problem: string;
 }
 
 /**
@@ -35,19 +44,20 @@ export interface PendingDeployment {
  *
  * Contract: every Ok is durable. Contents are readable by their owner only, at every instant. A deployment is pending from
  * `begin` until `end` or `forget`, also across a crash at any moment; one that is not written completely never was.
- * Deployments of other ids do not disturb each other.
+ * Deployments of other ids do not disturb each other. What others than root and the account of this process could have written is
+ * not believed: a journal in such a place is an error, a record is unusable.
  */
 export interface DeploymentJournal {
   /** Answers with an id. A pending deployment of the same files, whose end failed, is superseded. */
   begin(record: DeploymentRecord): FileResult<string>;
-  /** The service is about to be reloaded. */
+  /** The service is about to be reloaded: noted once for every time. */
   noteReload(id: string): FileResult<void>;
   /** It holds: what it replaced becomes a backup, of which `backups` are kept for these files, newest first. */
   end(id: string, backups: number): FileResult<void>;
   /** It was undone: nothing of it is kept. */
   forget(id: string): FileResult<void>;
-  /** Deployments whose process is gone, oldest first. One that cannot be read is an error. */
-  pending(): FileResult<readonly PendingDeployment[]>;
+  /** Deployments whose process is gone, oldest first. One that cannot be used does not hide the others. */
+  pending(): FileResult<readonly (PendingDeployment | UnusableDeployment)[]>;
   /** Where the backups of a deployment are, for messages. */
   location(id: string): string;
 }

@@ -88,7 +88,7 @@ describe('files of this host', () => {
 
   asRoot('a read-only directory and a full disk are refused, and nothing is left', async () => {
     await mkdir(at('full'));
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'tmpfs', at('full')]);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4k,mode=0755', 'tmpfs', at('full')]);
     try {
       const large = file(at('full/cert.pem'), { content: new Uint8Array(64 * 1024) });
       expect(failure(await files.stage(large)).reason).toBe('ENOSPC');

@@ -44,13 +44,13 @@ export function deploymentJournalContract(
       expect(await pending(subject.journal)).toEqual([]);
     });
 
-    it('what was begun is pending after a crash, whole, with whether a reload was noted', async () => {
+    it('what was begun is pending after a crash, whole, with how often a reload was noted', async () => {
       const [first, second] = [await begin('/etc/a'), await begin('/etc/b')];
-      value(await subject.journal.noteReload(second));
+      for (let time = 0; time < 2; time += 1) value(await subject.journal.noteReload(second));
       const found = await pending(await subject.crash());
       expect(found).toEqual([
-        { id: first, record: record('/etc/a'), reloadNoted: false },
-        { id: second, record: record('/etc/b'), reloadNoted: true },
+        { id: first, record: record('/etc/a'), reloads: 0 },
+        { id: second, record: record('/etc/b'), reloads: 2 },
       ]);
     });
 

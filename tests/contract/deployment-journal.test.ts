@@ -1,7 +1,7 @@
-import { mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
 import { memoryDeploymentJournal } from '../../src/adapters/memory/deploy/deployment-journal.js';
 import { deploymentJournalContract } from './deployment-journal.contract.js';
@@ -86,7 +86,7 @@ it('contents are readable by their owner only, whatever the mode of the file was
   }
 });
 
-it('a damaged record is an error that names it, a half written one never was', async () => {
+it('a damaged record is told and hides no other, a half written one never was', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'ctrl-exec-deployment-journal-'));
   try {
     const journal = fileDeploymentJournal({ directory });
@@ -97,10 +97,66 @@ it('a damaged record is an error that names it, a half written one never was', a
     const next = value(await journal.begin(record));
     await writeFile(join(directory, next, 'pending.json'), '{"format":1');
     await orphan(directory);
-    const error = failure(await journal.pending());
-    expect(error).toMatchObject({ reason: 'EBADMSG' });
-    expect(error.message).toContain('pending.json');
+    const sound = { ...record, files: record.files.map((file) => ({ ...file, path: '/etc/tls/sound' })) };
+    value(await journal.begin(sound));
+    await orphan(directory);
+    const found = value(await journal.pending());
+    expect(found).toHaveLength(2);
+    expect(found).toContainEqual(expect.objectContaining({ record: sound }));
+    expect(found).toContainEqual(
+      expect.objectContaining({ problem: expect.stringMatching(/pending\.json.*is damaged.*EBADMSG/) }),
+    );
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+});
+
+describe('a journal that others could write', () => {
+  const begun = async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ctrl-exec-deployment-journal-'));
+    onTestFinished(() => rm(directory, { recursive: true, force: true }));
+    const journal = fileDeploymentJournal({ directory });
+    const id = value(await journal.begin(record));
+    await orphan(directory);
+    return { directory, journal, set: join(directory, gone(id)) };
+  };
+  const asRoot = it.skipIf(process.getuid?.() !== 0);
+
+  it('is an error, and nothing is written to it', async () => {
+    const { directory, journal } = await begun();
+    for (const mode of [0o777, 0o1777, 0o770]) {
+      await chmod(directory, mode);
+      expect(failure(await journal.pending()).message).toContain(`\`chmod go-w ${directory}\``);
+      expect(failure(await journal.begin(record)).message).toContain(`\`chmod go-w ${directory}\``);
+    }
+    expect(await readdir(directory)).toHaveLength(1);
+  });
+
+  it('has records that are not believed, and others that are', async () => {
+    const { directory, journal, set } = await begun();
+    value(
+      await journal.begin({
+        ...record,
+        files: [{ path: '/etc/b', before: undefined, after: 'ab'.repeat(32) }],
+      }),
+    );
+    await orphan(directory);
+    const planted = join(set, 'pending.json');
+    await chmod(planted, 0o666);
+    const found = value(await journal.pending());
+    expect(
+      found.map((each) => ('problem' in each ? each.problem : each.record.files[0]?.path)).toSorted(),
+    ).toEqual(['/etc/b', expect.stringContaining(`\`chmod go-w ${planted}\``)]);
+  });
+
+  asRoot('has a record of another user, or behind a link', async () => {
+    const { journal, set } = await begun();
+    const problem = async () =>
+      value(await journal.pending()).map((each) => 'problem' in each && each.problem);
+    await chown(join(set, '0'), 65534, 65534);
+    expect(await problem()).toEqual([expect.stringContaining('belongs to uid 65534')]);
+    await rm(join(set, '0'));
+    await symlink('/etc/shadow', join(set, '0'));
+    expect(await problem()).toEqual([expect.stringContaining(`rm ${set}/0`)]);
+  });
 });

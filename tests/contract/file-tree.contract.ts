@@ -64,6 +64,12 @@ export function fileTreeContract(name: string, create: (sample: Sample) => Promi
       });
     });
 
+    it('a link does not make wanted what is not wanted by its own name', async () => {
+      subject = await create({ 'a/x.key': 'secret', 'a/x.pem': { link: 'a/x.key' }, 'a/y.pem': 'y' });
+      const found = await walk(['a'], { wanted: (path) => path.endsWith('.pem') });
+      expect(found.map(({ path }) => path)).toEqual([subject.at('a/y.pem')]);
+    });
+
     it('a directory in another that was named, too, is looked into once', async () => {
       subject = await create({ 'a/b/x': '1' });
       expect(await walk(['a', 'a/b', 'a'])).toHaveLength(1);

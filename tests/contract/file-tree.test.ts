@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -81,6 +81,24 @@ describe('the tree of the file system', () => {
     expect(told.toSorted()).toEqual(
       [...['d\\x80', '\\xe4\\xff.pem', '\\xfe.pem', 'link.pem'].map(failed), join(root, 'ü.pem')].toSorted(),
     );
+  });
+
+  it('a directory that a link takes the place of during the walk is not followed', async () => {
+    const root = await sample();
+    for (const name of ['walked/a/b', 'walked/c', 'secret/b'])
+      await mkdir(join(root, name), { recursive: true });
+    for (const name of ['walked/first', 'secret/x', 'secret/b/x']) await writeFile(join(root, name), '1');
+    const told: string[] = [];
+    const options = { wanted: () => true, maxBytes: 100 };
+    for await (const { path } of nodeFileTree().walk([join(root, 'walked')], options)) {
+      if (told.length === 0)
+        for (const name of ['a', 'c']) {
+          await rename(join(root, 'walked', name), join(root, `${name}-moved`));
+          await symlink('../secret', join(root, 'walked', name));
+        }
+      told.push(path);
+    }
+    expect(told).toEqual([join(root, 'walked/first')]);
   });
 
   it('neither pipes nor devices are opened, by themselves or by a link', async () => {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -26,6 +26,7 @@ describe('keys of a pull agent in files', () => {
     const place = join(directory, 'keys');
     return { directory, place, keys: filePullKeys({ directory: place }) };
   };
+  const asRoot = it.skipIf(process.getuid?.() !== 0);
   const modeOf = async (path: string) => (await stat(path)).mode & 0o7777;
 
   it('a key is a file of its owner alone, in a directory of its owner alone', async () => {
@@ -36,15 +37,79 @@ describe('keys of a pull agent in files', () => {
     expect((await readdir(place)).toSorted()).toEqual(['former', 'mc-1.key']);
   });
 
-  it('a directory that is open to others is closed, and that it was is told', async () => {
+  it('a directory that others may read is closed, and that it was is told', async () => {
     const { place, keys } = await open();
     await mkdir(place);
     await chmod(place, 0o755);
     expect(value(await keys.prepare())).toEqual({ tightenedFrom: 0o755 });
     expect(await modeOf(place)).toBe(0o700);
-    await chmod(place, 0o777);
+    await chmod(join(place, 'former'), 0o755);
+    value(await keys.prepare());
+    expect(await modeOf(join(place, 'former'))).toBe(0o700);
+  });
+
+  const refused = async (keys: ReturnType<typeof filePullKeys>) => {
+    const { code, message } = failure(await keys.prepare());
+    expect(code).toBe('file_failed');
+    return message;
+  };
+
+  it('a directory that others may write is refused with what heals it, and nothing is put into it', async () => {
+    const { place, keys } = await open();
+    await mkdir(place);
+    for (const mode of [0o777, 0o1777, 0o770]) {
+      await chmod(place, mode);
+      expect(await refused(keys)).toMatch(/look at it first; then `chmod go-w .*keys`/);
+      expect((await keys.put(idOf('mc-1'), 'one')).isErr()).toBe(true);
+    }
+    expect(await readdir(place)).toEqual([]);
+  });
+
+  it('a directory above it that others may write is refused', async () => {
+    const { directory, keys } = await open();
+    await chmod(directory, 0o777);
+    expect(await refused(keys)).toContain(`directory ${directory} is writable by everybody`);
+  });
+
+  it('former keys are neither written nor read behind a link', async () => {
+    const { directory, place, keys } = await open();
+    await mkdir(join(directory, 'elsewhere'));
+    await writeFile(join(directory, 'elsewhere/mc-1.key'), 'planted');
+    await mkdir(place, { mode: 0o700 });
+    await symlink('../elsewhere', join(place, 'former'));
+    expect(await refused(keys)).toContain(`rm ${place}/former`);
+    await writeFile(join(place, 'mc-1.key'), 'secret', { mode: 0o600 });
+    expect(failure(await keys.load(idOf('mc-1'))).reason).toBe('ELOOP');
+    expect((await keys.put(idOf('mc-1'), 'one')).isErr()).toBe(true);
+    expect(await readdir(join(directory, 'elsewhere'))).toEqual(['mc-1.key']);
+  });
+
+  it('what others can write below it is refused, however deep, and so is a link', async () => {
+    const { place, keys } = await open();
+    value(await keys.prepare());
+    await mkdir(join(place, 'deployments/x-1/00000001-1'), { recursive: true, mode: 0o700 });
+    const planted = join(place, 'deployments/x-1/00000001-1/pending.json');
+    await writeFile(planted, '{}');
+    await chmod(planted, 0o666);
+    expect(await refused(keys)).toContain(`chmod go-w ${planted}`);
+    await rm(planted);
+    await symlink('/etc', planted);
+    expect(await refused(keys)).toContain(`rm ${planted}`);
+    await rm(planted);
+    value(await keys.prepare());
+  });
+
+  asRoot('what belongs to another user is refused: the directory, a directory in it, and a key', async () => {
+    const { place, keys } = await open();
     value(await keys.put(idOf('mc-1'), 'one'));
-    expect(await modeOf(place)).toBe(0o700);
+    value(await keys.prepare());
+    for (const name of ['mc-1.key', 'former', '']) {
+      await chown(join(place, name), 65534, 65534);
+      expect(await refused(keys)).toContain(`belongs to uid 65534, expected root`);
+      if (name !== 'former') expect((await keys.load(idOf('mc-1'))).isErr()).toBe(true);
+      await chown(join(place, name), 0, 0);
+    }
+    value(await keys.prepare());
   });
 
   it('keys of the Go agent are found, and replaced with 0600', async () => {

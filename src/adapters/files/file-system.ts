@@ -1,7 +1,8 @@
-import { constants, type Stats } from 'node:fs';
-import { access, type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, readdir, realpath, stat } from 'node:fs/promises';
 import type { FileSystem } from '../../ports/file-system.js';
 import { ensureDirectory, replaceFile } from './atomic-write.js';
+import { readUpTo, requireRegular, systemError } from './regular-file.js';
 import { attempt, codeOf, unless } from './system-failure.js';
 
 /**
@@ -54,18 +55,6 @@ async function readHead(path: string, length: number): Promise<Uint8Array> {
   }
 }
 
-/** The size is not trusted: a file may grow meanwhile, and those of /proc claim to be empty. */
-async function readUpTo(handle: FileHandle, limit: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for (let total = 0; ; ) {
-    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(65_536));
-    if (bytesRead === 0) return new Uint8Array(Buffer.concat(chunks));
-    total += bytesRead;
-    if (total > limit) throw systemError('EFBIG');
-    chunks.push(buffer.subarray(0, bytesRead));
-  }
-}
-
 async function executable(path: string): Promise<boolean> {
   try {
     if (!(await stat(path)).isFile()) return false;
@@ -76,10 +65,3 @@ async function executable(path: string): Promise<boolean> {
     throw thrown;
   }
 }
-
-function requireRegular(stats: Stats): void {
-  if (stats.isDirectory()) throw systemError('EISDIR');
-  if (!stats.isFile()) throw systemError('EINVAL');
-}
-
-const systemError = (code: string) => Object.assign(new Error(code), { code });

@@ -1,8 +1,10 @@
-import { constants, type Dirent } from 'node:fs';
-import { type FileHandle, open, opendir, realpath, stat } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { opendir, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { decodeUtf8 } from '../../domain/core/bytes.js';
 import type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
+import { enter, type FollowedPath, followPath, leave, type Step } from './followed-path.js';
+import { readOpened, readRegular } from './regular-file.js';
 import { codeOf, systemFailure } from './system-failure.js';
 
 interface Walk extends TreeWalk {
@@ -12,11 +14,19 @@ interface Walk extends TreeWalk {
   readonly visited: Set<string>;
 }
 
-/** A directory by the path that is told, and by the one without links. */
+/** A directory that was given. */
+interface Root {
+  readonly path: string;
+  readonly opened: FollowedPath;
+}
+
+/** By the path that is told, and by the one without links. */
 interface Place {
   readonly path: string;
   readonly real: string;
 }
+
+const passedOver = ['ENOENT', 'ELOOP', 'EISDIR', 'EINVAL', 'EFBIG'];
 
 /** Node gives names as text, in which every byte that is no UTF-8 is the same: such a file could not be opened. */
 const asBytes = { encoding: 'buffer' as BufferEncoding };
@@ -29,27 +39,36 @@ const escaped = (name: Buffer): string =>
 /** The file system of this host. */
 export const nodeFileTree = (): FileTree => ({
   async *walk(directories, options) {
-    const places: Place[] = [];
-    for (const path of directories) {
-      try {
-        places.push({ path, real: await realpath(path) });
-      } catch (thrown) {
-        yield failed(path, 'resolve', thrown);
+    const roots: Root[] = [];
+    try {
+      for (const path of directories) {
+        try {
+          roots.push({ path, opened: followPath(path) });
+        } catch (thrown) {
+          yield failed(path, 'resolve', thrown);
+        }
       }
+      const walk = { ...options, roots: roots.map(({ opened }) => opened.path), visited: new Set<string>() };
+      for (const root of roots) yield* below(root, walk);
+    } finally {
+      for (const { opened } of roots) opened.close();
     }
-    const walk = { ...options, roots: places.map(({ real }) => real), visited: new Set<string>() };
-    for (const place of places) yield* below(place, walk);
   },
 });
 
-async function* below(top: Place, walk: Walk): AsyncGenerator<TreeEntry> {
+async function* below(root: Root, walk: Walk): AsyncGenerator<TreeEntry> {
   // A list, not a recursion: how deep the directories are is up to others.
-  const open: Place[] = [top];
-  for (let place = open.pop(); place !== undefined; place = open.pop()) {
+  const open: (readonly string[])[] = [[]];
+  for (let names = open.pop(); names !== undefined; names = open.pop()) {
+    const place = { path: join(root.path, ...names), real: join(root.opened.path, ...names) };
     if (walk.visited.has(place.real)) continue;
     walk.visited.add(place.real);
+    let directory: Step | undefined;
     try {
-      for await (const entry of await opendir(place.real, asBytes)) {
+      directory = /* defence: discovery-follows-no-swapped-directory */ enterBelow(root, names);
+      // What was a directory and is a link now is passed over, as other links are.
+      if (!directory.stats.isDirectory()) continue;
+      for await (const entry of await opendir(directory.reference, asBytes)) {
         if (walk.signal?.aborted) return;
         const bytes = Buffer.from(entry.name);
         const name = decodeUtf8(bytes);
@@ -60,59 +79,67 @@ async function* below(top: Place, walk: Walk): AsyncGenerator<TreeEntry> {
           continue;
         }
         const path = join(place.path, name);
-        const real = join(place.real, name);
-        if (entry.isDirectory()) open.push({ path, real });
-        else if (walk.wanted(path)) yield* file(entry, { path, real }, walk);
+        if (entry.isDirectory()) open.push([...names, name]);
+        else if (walk.wanted(path)) {
+          const file = { path, real: join(place.real, name), here: join(directory.reference, name) };
+          yield* content(entry, file, walk);
+        }
       }
     } catch (thrown) {
       yield failed(place.path, 'list', thrown);
+    } finally {
+      if (directory !== undefined) leave(directory);
     }
   }
 }
 
-async function* file(entry: Dirent, place: Place, walk: Walk): AsyncGenerator<TreeEntry> {
+/** Step by step from an opened directory: no link on the way is followed, whatever has become of the names. */
+function enterBelow({ opened }: Root, names: readonly string[]): Step {
+  let here = enter(`${opened.reference}/.`);
+  for (const name of names) {
+    const above = here;
+    try {
+      here = enter(`${above.reference}/${name}`);
+    } finally {
+      leave(above);
+    }
+    if (!here.stats.isDirectory()) break;
+  }
+  return here;
+}
+
+async function* content(
+  entry: Dirent,
+  { path, real, here }: Place & { readonly here: string },
+  walk: Walk,
+): AsyncGenerator<TreeEntry> {
   try {
-    const target = entry.isFile()
-      ? place.real
+    const bytes = entry.isFile()
+      ? await readRegular(here, walk.maxBytes)
       : entry.isSymbolicLink()
-        ? await within(place.real, walk)
+        ? await readLinked(real, walk)
         : undefined;
-    const bytes = target === undefined ? undefined : await contentOf(target, walk.maxBytes);
-    if (bytes) yield { kind: 'file', path: place.path, bytes };
+    if (bytes) yield { kind: 'file', path, bytes };
   } catch (thrown) {
-    // What has gone since the directory was read, and links that lead to nothing or to themselves.
-    if (!['ENOENT', 'ELOOP'].includes(codeOf(thrown))) yield failed(place.path, 'read', thrown);
+    // What has gone since the directory was read or is something else now, links that lead to nothing or to themselves, and what is too large.
+    if (!passedOver.includes(codeOf(thrown))) yield failed(path, 'read', thrown);
   }
 }
 
-/** The regular file that a link leads to, if it is below one of the directories. */
-async function within(link: string, walk: Walk): Promise<string | undefined> {
+/** What a link leads to, if it is below one of the directories, and wanted by its own name. */
+async function readLinked(link: string, walk: Walk): Promise<Uint8Array | undefined> {
+  const isInside = (path: string) =>
+    walk.roots.some((root) => path.startsWith(root.endsWith(sep) ? root : root + sep));
   const bytes = await realpath(link, 'buffer');
-  const target = bytes.toString();
-  const inside = walk.roots.some((root) => target.startsWith(root.endsWith(sep) ? root : root + sep));
-  if (inside && decodeUtf8(bytes) === undefined) throw notUtf8;
-  return inside && (await stat(target)).isFile() ? target : undefined;
-}
-
-async function contentOf(path: string, limit: number): Promise<Uint8Array | undefined> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  if (!isInside(bytes.toString())) return undefined;
+  if (decodeUtf8(bytes) === undefined) throw notUtf8;
+  const target = followPath(link);
   try {
-    const stats = await handle.stat();
-    return stats.isFile() && stats.size <= limit ? await readUpTo(handle, limit) : undefined;
+    // defence: discovery-judges-what-a-link-leads-to
+    if (!isInside(target.path) || !walk.wanted(target.path)) return undefined;
+    return await readOpened(target, walk.maxBytes);
   } finally {
-    await handle.close();
-  }
-}
-
-/** Undefined when there is more than `limit`, whatever the size was said to be. */
-async function readUpTo(handle: FileHandle, limit: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  for (let total = 0; ; ) {
-    const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(65_536));
-    if (bytesRead === 0) return new Uint8Array(Buffer.concat(chunks));
-    total += bytesRead;
-    if (total > limit) return undefined;
-    chunks.push(buffer.subarray(0, bytesRead));
+    target.close();
   }
 }
 

@@ -33,19 +33,21 @@ const mostLinks = 40;
 /** Without /proc a path can only be named, and what is named may be exchanged in between. */
 const hasDescriptorPaths = existsSync('/proc/self/fd');
 
-interface Step {
+/** A thing by its name, whatever it is; a link is the link itself. To be left. */
+export interface Step {
   readonly descriptor: number | undefined;
   readonly reference: string;
   readonly stats: Stats;
 }
 
-const enter = (path: string): Step => {
+/** Throws what the system says. */
+export const enter = (path: string): Step => {
   if (!hasDescriptorPaths) return { descriptor: undefined, reference: path, stats: lstatSync(path) };
   const descriptor = openSync(path, O_PATH | constants.O_NOFOLLOW);
   return { descriptor, reference: `/proc/self/fd/${descriptor}`, stats: fstatSync(descriptor) };
 };
 
-const leave = ({ descriptor }: Step): void => {
+export const leave = ({ descriptor }: Step): void => {
   if (descriptor !== undefined) closeSync(descriptor);
 };
 

@@ -25,6 +25,16 @@ export function systemFailure(path: string, operation: string, code: string, mea
   );
 }
 
+/** What is thrown where the system's code alone would not tell what heals it. */
+export class ExplainedFailure extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 /** Runs calls of node:fs; what they throw becomes an Err that names `path` and `operation`. */
 export function attempt<T>(
   path: string,
@@ -32,7 +42,12 @@ export function attempt<T>(
   run: () => Promise<T>,
 ): ResultAsync<T, FileFailure> {
   return ResultAsync.fromPromise((async () => run())(), (thrown) =>
-    systemFailure(path, operation, codeOf(thrown)),
+    systemFailure(
+      path,
+      operation,
+      codeOf(thrown),
+      thrown instanceof ExplainedFailure ? thrown.message : undefined,
+    ),
   );
 }
 

@@ -20,7 +20,7 @@ export const memoryFileTree = (files: ReadonlyMap<string, MemoryTreeFile>): File
         if (told.has(path) || !wanted(path)) continue;
         told.add(path);
         if ('reason' in found) yield { kind: 'failed', path, reason: found.reason };
-        const target = 'link' in found ? linked(files, directories, found.link) : found;
+        const target = 'link' in found ? wanted(found.link) && linked(files, directories, found.link) : found;
         if (target instanceof Uint8Array && target.length <= maxBytes)
           yield { kind: 'file', path, bytes: target.slice() };
       }

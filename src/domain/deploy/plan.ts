@@ -1,13 +1,18 @@
+import type { Acl } from './acl.js';
 import type { Command } from './command.js';
 import type { VerificationRule } from './verification.js';
 
 /** A regular file as it is. */
 export interface FileState {
   readonly content: Uint8Array;
-  /** Permission bits. */
+  /** Permission bits. With an access control list those of the group are its own entry, not the mask. */
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
+  /** Undefined: there is no access control list beside the mode. */
+  readonly acl?: Acl;
+  /** Something is mounted there: nothing can be renamed over it. */
+  readonly isMounted?: boolean;
 }
 
 /** A file that is to have another content. */
@@ -21,7 +26,13 @@ export interface FileChange {
   readonly group: string | number | undefined;
   /** What is there now; undefined: nothing. */
   readonly before: FileState | undefined;
+  /** If it is a mount point it may be written in place. */
+  readonly inPlace?: boolean;
 }
+
+/** Whether a file is written over, not replaced: a crash in the middle leaves a part of it. */
+export const isWrittenInPlace = ({ inPlace, before }: FileChange): boolean =>
+  inPlace === true && before?.isMounted === true;
 
 /** What is done, in this order; each has its undo. */
 export type DeploymentStep =
@@ -81,7 +92,8 @@ export function deploymentSteps(order: DeploymentOrder): readonly DeploymentStep
 }
 
 /**
- * What leads back from a deployment of which these steps were begun; the last one failed, and may have been done in part.
+ * What leads back from a deployment of which these steps were begun; the last one failed, and may have been done in part. A step
+ * that did nothing is not among them.
  * The files come back first, in reverse, then whatever read them is told to read them again.
  */
 export function undoSteps(begun: readonly DeploymentStep[]): readonly UndoStep[] {

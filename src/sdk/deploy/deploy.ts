@@ -5,6 +5,7 @@ import { deploymentFailure } from '../../domain/deploy/failure.js';
 import type { Installation } from '../../domain/deploy/targets/target.js';
 import { deploymentTarget } from '../../domain/deploy/targets.js';
 import type { DeployContext } from './context.js';
+import { holding } from './holding.js';
 import { type CheckedMaterial, checkMaterial, leafFingerprint } from './material.js';
 import { prepareDeployment } from './prepare.js';
 import { type PreparedDeployment, type RunOutcome, runDeployment } from './run.js';
@@ -64,7 +65,7 @@ export function deploy(
     .asyncAndThen(({ installation, material }) =>
       options.signal?.aborted === true
         ? errAsync(failure('aborted', 'stopped before the deployment began', {}))
-        : new ResultAsync(installed(context, targetType, installation, material)),
+        : new ResultAsync(holding(context, (held) => installed(held, targetType, installation, material))),
     );
 }
 

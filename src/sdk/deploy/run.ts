@@ -1,11 +1,12 @@
-import { err, ok, okAsync, type Result } from 'neverthrow';
+import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
 import { hex } from '../../domain/core/bytes.js';
-import type { Verification } from '../../domain/core/errors.js';
+import type { CtrlExecError, Verification } from '../../domain/core/errors.js';
 import {
   type DeploymentOrder,
   type DeploymentStep,
   deploymentSteps,
   type FileChange,
+  isWrittenInPlace,
   type UndoStep,
   undoSteps,
 } from '../../domain/deploy/plan.js';
@@ -65,10 +66,11 @@ function doing(context: DeployContext, deployment: PreparedDeployment, progress:
   return {
     record: async () => {
       await files.sweep(changes.map(({ path }) => path));
-      const recorded = changes.map(({ path, before, content }) => ({
-        path,
-        before,
-        after: hex(crypto.sha256(content)),
+      const recorded = changes.map((file) => ({
+        path: file.path,
+        before: file.before,
+        after: hex(crypto.sha256(file.content)),
+        ...(isWrittenInPlace(file) ? { inPlace: true } : {}),
       }));
       const { targetType, reload } = deployment;
       return journal
@@ -79,7 +81,8 @@ function doing(context: DeployContext, deployment: PreparedDeployment, progress:
         .mapErr(message);
     },
     stage: async ({ file }) => {
-      const staged = await files.stage(file);
+      const { acl } = file.before ?? {};
+      const staged = await files.stage(acl === undefined ? file : { ...file, acl });
       if (staged.isErr()) return err(staged.error.message);
       progress.staged.set(file, staged.value);
       if (file.before === undefined) return ok(undefined);
@@ -130,7 +133,7 @@ function undoing(context: DeployContext, progress: Progress): Undoing {
       const kept = progress.previous.get(file);
       progress.previous.delete(file);
       const previous = kept === undefined ? stageBefore(context, file) : okAsync(kept);
-      return previous.andThen((staged) => files.place(staged)).mapErr(message);
+      return previous.andThen((staged) => placeOrDiscard(context, staged)).mapErr(message);
     },
     sync: async ({ files: changed }) => files.sync(changed.map(({ path }) => path)).mapErr(message),
     reload: ({ command }) => runCommand(context, command),
@@ -149,11 +152,20 @@ function undoing(context: DeployContext, progress: Progress): Undoing {
 /** The old file once more, beside its place. */
 export function stageBefore(
   { deploymentFiles }: DeployContext,
-  { path, before }: Pick<FileChange, 'path' | 'before'>,
+  { path, before, inPlace = false }: Pick<FileChange, 'path' | 'before' | 'inPlace'>,
 ) {
-  const { content = new Uint8Array(), mode = 0o600, uid, gid } = before ?? {};
-  return deploymentFiles.stage({ path, content, mode, owner: uid, group: gid });
+  const { content = new Uint8Array(), mode = 0o600, uid, gid, acl } = before ?? {};
+  const list = acl === undefined ? {} : { acl };
+  return deploymentFiles.stage({ path, content, mode, owner: uid, group: gid, inPlace, ...list });
 }
+
+/** An old private key that cannot be put back does not stay beside its place. The journal has it. */
+export const placeOrDiscard = (
+  { deploymentFiles: files }: DeployContext,
+  staged: StagedFile,
+): ResultAsync<void, CtrlExecError<'file_failed'>> =>
+  // defence: old-key-is-discarded
+  files.place(staged).orTee(() => files.discard(staged));
 
 /** Does the steps of a deployment and, when one fails, undoes those that were begun. */
 export async function runDeployment(
@@ -176,6 +188,8 @@ export async function runDeployment(
     );
     if (done.isOk() && done.value === 'unchanged') return { kind: 'unchanged', verification: undefined };
     if (done.isOk()) continue;
+    // defence: nothing-done-nothing-undone
+    if (step.kind === 'place' && progress.staged.get(step.file)?.inPlace === undefined) begun.pop();
     const undoFailures = await undo(context, begun, progress);
     const { journalId, verification } = progress;
     return {

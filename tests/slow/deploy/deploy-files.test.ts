@@ -120,7 +120,7 @@ describe('deployments to real files', () => {
   it.skipIf(process.getuid?.() !== 0)(
     'a full disk and a read-only one: nothing is changed, nothing left, and it says so',
     async () => {
-      await run('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', at('tls')]);
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=0755', 'tmpfs', at('tls')]);
       try {
         await writeFile(at('tls/site.pem'), 'old', { mode: 0o600 });
         await writeFile(at('tls/ballast'), 'x'.repeat(4000));

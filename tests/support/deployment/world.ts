@@ -42,6 +42,8 @@ function failing<T extends object>(subject: T, trouble: Trouble, methods: readon
   return new Proxy(subject, {
     get: (target, name) => {
       const member: unknown = Reflect.get(target, name);
+      if (name === 'hold' && typeof member === 'function')
+        return () => failing(Reflect.apply(member, target, []) as T, trouble, methods);
       if (typeof member !== 'function' || !methods.includes(name as keyof T)) return member;
       return (...args: unknown[]) => {
         trouble.calls += 1;

@@ -1,23 +1,39 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, open, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { err, ok, okAsync, ResultAsync } from 'neverthrow';
+import { ResultAsync } from 'neverthrow';
+import { aclWithMode, modeOfAcl } from '../../../domain/deploy/acl.js';
 import type { DeploymentFiles, FoundFile, NewFile, StagedFile } from '../../../ports/deployment-files.js';
 import { syncDirectory } from '../atomic-write.js';
-import { attempt, bestEffort, type FileFailure, systemFailure, unless } from '../system-failure.js';
+import { type FollowedPath, followPath } from '../followed-path.js';
+import { readUpTo, requireRegular, systemError, withRegular } from '../regular-file.js';
+import { attempt, bestEffort, codeOf, ExplainedFailure, unless } from '../system-failure.js';
 import { removeAbandoned, temporaryPath } from '../temporary.js';
+import { requireTrustedWay } from '../trusted-directory.js';
+import { accountId } from './accounts.js';
+import { readAcl, writeAcl } from './acl.js';
+import { type Directories, heldDirectories, openedForEachCall } from './held-directories.js';
+import { isMountPoint } from './mount-points.js';
 
 const largest = 1024 * 1024;
 const newFile = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-
-const systemError = (code: string) => Object.assign(new Error(code), { code });
 
 /**
  * The files of this host. Names of owners and groups are those of /etc/passwd and /etc/group: an account that only a
  * directory service knows has to be given by its number.
  */
-export const nodeDeploymentFiles = (): DeploymentFiles => ({
-  look: (path) => attempt(path, 'read', () => look(path)),
+export const nodeDeploymentFiles = (): DeploymentFiles => filesIn(openedForEachCall);
+
+const filesIn = (directories: Directories): DeploymentFiles => ({
+  hold: () => {
+    const held = heldDirectories();
+    return { ...filesIn(held), release: held.release };
+  },
+  look: (path) =>
+    attempt(path, 'read', async () => {
+      const real = await realPlace(path);
+      return directories.of(real, (directory) => look(directory, real));
+    }),
   realDirectory: (path) =>
     attempt(path, 'resolve', async () => {
       const real = await realpath(path);
@@ -28,81 +44,147 @@ export const nodeDeploymentFiles = (): DeploymentFiles => ({
     ResultAsync.combine([
       accountId(file.path, file.owner, '/etc/passwd'),
       accountId(file.path, file.group, '/etc/group'),
-    ]).andThen(([uid, gid]) => attempt(file.path, 'write', () => stage(file, uid, gid))),
-  place: ({ path, temporary }) => attempt(path, 'replace', () => rename(temporary, path)),
-  discard: ({ temporary }) =>
-    attempt(temporary, 'remove', async () => {
-      await unless(['ENOENT'], unlink(temporary));
-    }),
-  remove: (path) =>
-    attempt(path, 'remove', async () => {
-      await unless(['ENOENT'], unlink(path));
-    }),
+    ]).andThen(([owner, group]) =>
+      attempt(file.path, 'write', () =>
+        directories.of(file.path, (directory) => stage(directory, { ...file, owner, group })),
+      ),
+    ),
+  place: (staged) =>
+    attempt(staged.path, 'replace', () =>
+      directories.of(staged.path, (directory) => place(directory, staged)),
+    ),
+  discard: ({ temporary }) => attempt(temporary, 'remove', () => remove(directories, temporary)),
+  remove: (path) => attempt(path, 'remove', () => remove(directories, path)),
   sync: (paths) =>
-    ResultAsync.combine([...new Set(paths.map(dirname))].map(syncDirectory)).map(() => undefined),
+    ResultAsync.combine(
+      oneOfEach(paths).map((path) =>
+        attempt(dirname(path), 'sync', () =>
+          directories.of(path, async ({ reference }) => {
+            const synced = await syncDirectory(reference);
+            if (synced.isErr()) throw systemError(synced.error.reason);
+          }),
+        ),
+      ),
+    ).map(() => undefined),
   sweep: (paths) =>
     ResultAsync.fromSafePromise(
-      Promise.all([...new Set(paths.map(dirname))].map(removeAbandoned)).then(() => undefined),
+      Promise.all(
+        oneOfEach(paths).map((path) =>
+          bestEffort(directories.of(path, ({ reference }) => removeAbandoned(reference))),
+        ),
+      ).then(() => undefined),
     ),
 });
 
-/** A file that is not there has a directory that is; what is a link to nothing has nothing that could be replaced. */
-async function look(path: string): Promise<FoundFile> {
-  const directory = await realpath(dirname(path));
-  if (!(await stat(directory)).isDirectory()) throw systemError('ENOTDIR');
-  const there = await unless(['ENOENT'], lstat(join(directory, basename(path))));
-  if (there === undefined) return { path: join(directory, basename(path)), state: undefined };
-  const real = await realpath(path);
-  const handle = await open(real, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
-  try {
-    const stats = await handle.stat();
-    if (stats.isDirectory()) throw systemError('EISDIR');
-    if (!stats.isFile()) throw systemError('EINVAL');
-    if (stats.size > largest) throw systemError('EFBIG');
-    const content = new Uint8Array(await handle.readFile());
-    return { path: real, state: { content, mode: stats.mode & 0o777, uid: stats.uid, gid: stats.gid } };
-  } finally {
-    await handle.close();
+/** A path of each directory. */
+const oneOfEach = (paths: readonly string[]): readonly string[] => [
+  ...new Map(paths.map((path) => [dirname(path), path])).values(),
+];
+
+const within = ({ reference }: FollowedPath, path: string): string => join(reference, basename(path));
+
+/** A path without links. A file that is not there has a directory that is; what is a link to nothing has nothing that could be replaced. */
+async function realPlace(path: string): Promise<string> {
+  const file = await unless(['ENOENT'], (async () => followPath(path))());
+  if (file !== undefined) {
+    file.close();
+    requireRegular(file.stats);
+    requireTrustedWay(file);
+    return file.path;
   }
+  return openedForEachCall.of(path, async (directory) => {
+    const isThere = await unless(['ENOENT'], lstat(within(directory, path)));
+    if (isThere !== undefined) throw systemError('ENOENT');
+    return join(directory.path, basename(path));
+  });
 }
 
-async function stage(file: NewFile, uid?: number, gid?: number): Promise<StagedFile> {
+async function look(directory: FollowedPath, path: string): Promise<FoundFile> {
+  const found = withRegular(within(directory, path), constants.O_RDONLY, async (handle, stats) => {
+    const acl = await readAcl(handle);
+    const mode = stats.mode & 0o777;
+    const isMounted = await isMountPoint(path);
+    return {
+      content: await readUpTo(handle, largest),
+      mode: acl === undefined ? mode : modeOfAcl(acl, mode),
+      uid: stats.uid,
+      gid: stats.gid,
+      ...(acl === undefined ? {} : { acl }),
+      ...(isMounted ? { isMounted } : {}),
+    };
+  });
+  return { path, state: await unless(['ENOENT'], found) };
+}
+
+type Ready = NewFile & { readonly owner: number | undefined; readonly group: number | undefined };
+
+async function stage(directory: FollowedPath, file: Ready): Promise<StagedFile> {
   const temporary = temporaryPath(file.path);
-  const handle = await open(temporary, newFile, 0o600);
+  if (await isMountPoint(file.path)) {
+    if (file.inPlace !== true) throw mounted(file.path);
+    // Whether it can be written at all; nothing is written yet.
+    await withRegular(within(directory, file.path), constants.O_WRONLY, async () => undefined);
+    return { path: file.path, temporary, inPlace: file };
+  }
+  const handle = await open(within(directory, temporary), newFile, 0o600);
   try {
-    await fill(handle, file, uid, gid);
+    await fill(handle, file);
   } catch (thrown) {
-    await bestEffort(unlink(temporary));
+    await bestEffort(unlink(within(directory, temporary)));
     throw thrown;
   }
   return { path: file.path, temporary };
 }
 
-async function fill(handle: FileHandle, file: NewFile, uid?: number, gid?: number): Promise<void> {
+async function fill(handle: FileHandle, file: Ready): Promise<void> {
   try {
     await handle.writeFile(file.content);
-    const now = await handle.stat();
-    const [owner, group] = [uid ?? now.uid, gid ?? now.gid];
-    if (owner !== now.uid || group !== now.gid) await handle.chown(owner, group);
-    await handle.chmod(file.mode);
+    await dress(handle, file);
     await handle.sync();
   } finally {
     await handle.close();
   }
 }
 
-function accountId(
-  path: string,
-  account: string | number | undefined,
-  database: string,
-): ResultAsync<number | undefined, FileFailure> {
-  if (account === undefined || typeof account === 'number') return okAsync(account);
-  if (/^\d+$/.test(account)) return okAsync(Number(account));
-  return attempt(database, 'read', () => readFile(database, 'utf8')).andThen((text) => {
-    const lines = text.split('\n').map((line) => line.split(':'));
-    const id = lines.find(([name]) => name === account)?.[2];
-    return id !== undefined && /^\d+$/.test(id)
-      ? ok(Number(id))
-      : err(systemFailure(path, 'write', 'EINVAL', `${database} knows no ${account}`));
+/** Owner first, for that may take rights away; then what the others may. A directory's default list gives nothing that was not asked for. */
+async function dress(handle: FileHandle, { owner, group, mode, acl }: Ready): Promise<void> {
+  const now = await handle.stat();
+  const [uid, gid] = [owner ?? now.uid, group ?? now.gid];
+  if (uid !== now.uid || gid !== now.gid) await handle.chown(uid, gid);
+  if (acl !== undefined) return writeAcl(handle, aclWithMode(acl, mode));
+  // defence: default-acl-is-not-inherited
+  if ((await readAcl(handle)) !== undefined) await writeAcl(handle, undefined);
+  await handle.chmod(mode);
+}
+
+async function place(directory: FollowedPath, { path, temporary, inPlace }: StagedFile): Promise<void> {
+  const there = within(directory, path);
+  if (inPlace !== undefined) return overwrite(there, inPlace as Ready);
+  try {
+    await rename(within(directory, temporary), there);
+  } catch (thrown) {
+    if (codeOf(thrown) === 'EBUSY') throw mounted(path);
+    if (codeOf(thrown) === 'EPERM')
+      throw new ExplainedFailure('EPERM', `the file or its directory is immutable: \`chattr -i ${path}\``);
+    throw thrown;
+  }
+}
+
+/** A crash in the middle leaves a part of it: whoever calls this has what was there before. */
+const overwrite = (path: string, file: Ready): Promise<void> =>
+  withRegular(path, constants.O_WRONLY, async (handle) => {
+    await dress(handle, file);
+    await handle.writeFile(file.content);
+    await handle.truncate(file.content.length);
+    await handle.sync();
   });
+
+const mounted = (path: string) =>
+  new ExplainedFailure(
+    'EBUSY',
+    `it is a mount point, so no other file can take its place; to have it written in place: \`replace = in-place ${path}\` in [pull]`,
+  );
+
+async function remove(directories: Directories, path: string): Promise<void> {
+  await directories.of(path, (directory) => unless(['ENOENT'], unlink(within(directory, path))));
 }

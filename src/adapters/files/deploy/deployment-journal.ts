@@ -1,21 +1,27 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ResultAsync } from 'neverthrow';
 import type {
   DeploymentJournal,
   DeploymentRecord,
   PendingDeployment,
+  UnusableDeployment,
 } from '../../../ports/deployment-journal.js';
 import { ensureDirectory, syncDirectory } from '../atomic-write.js';
 import { ownerState, ownerToken } from '../owner-token.js';
+import { readRegular } from '../regular-file.js';
 import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
+import { requireTrustedContents, trustedDirectory } from '../trusted-directory.js';
 import { readRecord, recordText } from './deployment-record.js';
 
 /** While a deployment is pending its record has the one name, as a backup the other. */
 const pendingName = 'pending.json';
 const backupName = 'deployment.json';
+/** As many bytes as reloads. */
 const reloadName = 'reloading';
+const oneMore = new TextEncoder().encode('+');
+const largestRecord = 1024 * 1024;
 const setName = /^(\d{8})-(.+?)(\.partial)?$/;
 
 /**
@@ -28,7 +34,8 @@ export function fileDeploymentJournal(options: { readonly directory: string }): 
   return {
     begin: (record) => {
       const key = keyOf(record);
-      return ensureDirectory(at(key), 0o700)
+      return ownDirectory(options.directory)
+        .andThen(() => ownDirectory(at(key)))
         .andThen(() => attempt(at(key), 'write', () => supersede(at(key))))
         .andThen((number) => {
           const id = `${key}/${String(number).padStart(8, '0')}-${ownerToken()}`;
@@ -38,7 +45,7 @@ export function fileDeploymentJournal(options: { readonly directory: string }): 
         });
     },
     noteReload: (id) =>
-      attempt(at(id, reloadName), 'write', () => create(at(id, reloadName), new Uint8Array())).andThen(() =>
+      attempt(at(id, reloadName), 'write', () => create(at(id, reloadName), oneMore, 'a')).andThen(() =>
         syncDirectory(at(id)),
       ),
     end: (id, backups) =>
@@ -52,14 +59,21 @@ export function fileDeploymentJournal(options: { readonly directory: string }): 
         await bestEffort(rmdir(at(keyIn(id))));
       }),
     pending: () =>
-      attempt(options.directory, 'list', async () => [
-        ...((await unless(['ENOENT'], readdir(options.directory))) ?? []).toSorted(),
-      ])
-        .andThen((keys) => ResultAsync.combine(keys.map((key) => pendingIn(options.directory, key))))
-        .map((found) => found.flat()),
+      attempt(options.directory, 'list', async () => {
+        const names = await unless(['ENOENT'], readdir(options.directory));
+        // defence: journal-directory-is-judged
+        if (names !== undefined) trustedDirectory(options.directory).close();
+        const found = (names ?? []).toSorted().map((key) => pendingIn(options.directory, key));
+        return (await Promise.all(found)).flat();
+      }),
     location: (id) => at(id),
   };
 }
+
+const ownDirectory = (path: string): ResultAsync<void, FileFailure> =>
+  ensureDirectory(path, 0o700).andThen(() =>
+    attempt(path, 'use', async () => trustedDirectory(path).close()),
+  );
 
 const keyIn = (id: string) => id.split('/', 1)[0] ?? '';
 
@@ -117,8 +131,8 @@ async function write(partial: string, final: string, record: DeploymentRecord): 
   }
 }
 
-async function create(path: string, content: Uint8Array): Promise<void> {
-  const handle = await open(path, 'w', 0o600);
+async function create(path: string, content: Uint8Array, flags = 'w'): Promise<void> {
+  const handle = await open(path, flags, 0o600);
   try {
     await handle.writeFile(content);
     await handle.sync();
@@ -137,9 +151,20 @@ async function prune(directory: string, backups: number): Promise<void> {
   await bestEffort(rmdir(directory));
 }
 
-function pendingIn(directory: string, key: string): ResultAsync<PendingDeployment[], FileFailure> {
+async function pendingIn(
+  directory: string,
+  key: string,
+): Promise<(PendingDeployment | UnusableDeployment)[]> {
   const path = (...names: string[]) => join(directory, key, ...names);
-  const abandoned = attempt(path(), 'list', async () => {
+  const unusable = (id: string, { message: problem }: FileFailure) => ({ id, problem });
+  const abandoned = await attempt(path(), 'use', async () => {
+    const trusted = trustedDirectory(path());
+    try {
+      // defence: journal-records-are-judged
+      await requireTrustedContents(trusted);
+    } finally {
+      trusted.close();
+    }
     const names: string[] = [];
     for (const { name, token, partial } of (await setsIn(path())).toReversed()) {
       if ((await ownerState(token)) === 'alive') continue;
@@ -148,19 +173,30 @@ function pendingIn(directory: string, key: string): ResultAsync<PendingDeploymen
     }
     return names;
   });
-  return abandoned.andThen((names) =>
-    ResultAsync.combine(
-      names.map((name) =>
-        attempt(path(name, pendingName), 'read', () => readFile(path(name, pendingName), 'utf8'))
-          .andThen((text) => readRecord(text, path(name), pendingName))
-          .andThen((record) =>
-            attempt(path(name), 'read', () => exists(path(name, reloadName))).map((reloadNoted) => ({
-              id: `${key}/${name}`,
-              record,
-              reloadNoted,
-            })),
-          ),
-      ),
-    ),
+  if (abandoned.isErr()) return abandoned.error.reason === 'ENOTDIR' ? [] : [unusable(key, abandoned.error)];
+  return Promise.all(
+    abandoned.value.map(async (name) => {
+      const id = `${key}/${name}`;
+      const file = path(name, pendingName);
+      const found = await attempt(file, 'read', () => readRegular(file, largestRecord))
+        .andThen((bytes) => readRecord(new TextDecoder().decode(bytes), path(name), pendingName))
+        .andThen((record) =>
+          attempt(path(name), 'read', () => reloadsIn(path(name))).map((reloads) => ({
+            id,
+            record,
+            reloads,
+          })),
+        );
+      return found.match(
+        (pending): PendingDeployment | UnusableDeployment => pending,
+        (error) => unusable(id, error),
+      );
+    }),
   );
+}
+
+/** Version 0.1 noted one reload with a file without content. */
+async function reloadsIn(set: string): Promise<number> {
+  const noted = await unless(['ENOENT'], stat(join(set, reloadName)));
+  return noted === undefined ? 0 : Math.max(1, noted.size);
 }

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ok, type Result, ResultAsync } from 'neverthrow';
 import {
@@ -11,10 +10,14 @@ import {
   text,
 } from '../../../domain/core/decode.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
+import { aclForm } from '../../../domain/deploy/acl.js';
+import type { FileState } from '../../../domain/deploy/plan.js';
 import type { DeploymentRecord, RecordedFile } from '../../../ports/deployment-journal.js';
+import { readRegular } from '../regular-file.js';
 import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 
 const format = 1;
+const largestContent = 1024 * 1024;
 
 /** The record without the contents, which are in files beside it, by their index. */
 export const recordText = ({ targetType, reload, files }: DeploymentRecord): string =>
@@ -22,10 +25,13 @@ export const recordText = ({ targetType, reload, files }: DeploymentRecord): str
     format,
     targetType,
     ...(reload === undefined ? {} : { reload: [reload.program, ...reload.args] }),
-    files: files.map(({ path, before, after }) => ({
+    files: files.map(({ path, before, after, inPlace }) => ({
       path,
       after,
-      ...(before === undefined ? {} : { before: { mode: before.mode, uid: before.uid, gid: before.gid } }),
+      ...(inPlace === undefined ? {} : { inPlace }),
+      ...(before === undefined
+        ? {}
+        : { before: { mode: before.mode, uid: before.uid, gid: before.gid, acl: before.acl } }),
     })),
   })}\n`;
 
@@ -35,11 +41,14 @@ const nested = <T>(form: string, read: (value: unknown) => Result<T, string>): F
   read: (value) => read(value).unwrapOr(undefined as T | undefined) as T | undefined,
 });
 
+const yes: Field<boolean> = { form: 'true', read: (value) => value === true || undefined };
+
 const state = nested('mode, uid and gid', (value) =>
   decodeObject(value, {
     mode: integer(0, 0o777),
     uid: integer(0, 2 ** 32 - 1),
     gid: integer(0, 2 ** 32 - 1),
+    acl: optional(matching(aclForm, 'an access control list')),
   }),
 );
 const recorded = nested('a file', (value) =>
@@ -47,6 +56,7 @@ const recorded = nested('a file', (value) =>
     path: absolute,
     after: matching(/^[0-9a-f]{64}$/, 'SHA-256 in hex'),
     before: optional(state),
+    inPlace: optional(yes),
   }),
 );
 const shape = {
@@ -57,7 +67,7 @@ const shape = {
 };
 
 type Recorded = Omit<RecordedFile, 'before'> & {
-  readonly before?: { mode: number; uid: number; gid: number };
+  readonly before?: Omit<FileState, 'content'>;
 };
 
 /** Reads a record and the contents beside it. It was written in one piece: what cannot be understood was damaged. */
@@ -83,9 +93,9 @@ export function readRecord(
 function withContent(file: Recorded, path: string): ResultAsync<RecordedFile, FileFailure> {
   const { before } = file;
   if (before === undefined) return new ResultAsync(Promise.resolve(ok({ ...file, before })));
-  return attempt(path, 'read', () => readFile(path)).map((content) => ({
+  return attempt(path, 'read', () => readRegular(path, largestContent)).map((content) => ({
     ...file,
-    before: { ...before, content: new Uint8Array(content) },
+    before: { ...before, content },
   }));
 }
 

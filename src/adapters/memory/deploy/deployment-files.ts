@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { FileState } from '../../../domain/deploy/plan.js';
-import type { DeploymentFiles } from '../../../ports/deployment-files.js';
+import type { DeploymentFiles, NewFile } from '../../../ports/deployment-files.js';
 
 type FileFailure = CtrlExecError<'file_failed'>;
 
@@ -19,8 +19,18 @@ export const memoryDeploymentFiles = (
   const files = new Map<string, FileState>();
   const isDirectory = (path: string) => path === '/' || directories.includes(path);
   let staged = 0;
+  const put = (path: string, { content, mode, owner, group, acl }: NewFile) => {
+    const isMounted = files.get(path)?.isMounted === true ? { isMounted: true } : {};
+    const [uid = 0, gid = 0] = [idOf(owner), idOf(group)];
+    const list = acl === undefined ? {} : { acl };
+    files.set(path, { content: content.slice(), mode, uid, gid, ...list, ...isMounted });
+  };
   return {
     files,
+    // By `this`: tests wrap these files, and what is held is to be wrapped, too.
+    hold() {
+      return { ...this, release: () => undefined };
+    },
     look: (path) => {
       if (isDirectory(path)) return later(refused(path, 'read', 'EISDIR'));
       if (!isDirectory(posix.dirname(path))) return later(refused(path, 'read', 'ENOENT'));
@@ -30,20 +40,28 @@ export const memoryDeploymentFiles = (
       return later(ok({ path, state }));
     },
     realDirectory: (path) => later(isDirectory(path) ? ok(path) : refused(path, 'resolve', 'ENOENT')),
-    stage: ({ path, content, mode, owner, group }) => {
-      const [uid, gid] = [idOf(owner), idOf(group)];
-      if (uid === undefined || gid === undefined) return later(refused(path, 'write', 'EINVAL'));
+    stage: (file) => {
+      const { path } = file;
+      if (idOf(file.owner) === undefined || idOf(file.group) === undefined)
+        return later(refused(path, 'write', 'EINVAL'));
       if (!isDirectory(posix.dirname(path))) return later(refused(path, 'write', 'ENOENT'));
       staged += 1;
       const temporary = posix.join(posix.dirname(path), `.${posix.basename(path)}.tmp-${staged}`);
-      files.set(temporary, { content: content.slice(), mode, uid, gid });
+      if (files.get(path)?.isMounted === true)
+        return later(
+          file.inPlace === true ? ok({ path, temporary, inPlace: file }) : refused(path, 'write', 'EBUSY'),
+        );
+      put(temporary, file);
       return later(ok({ path, temporary }));
     },
-    place: ({ path, temporary }) => {
+    place: ({ path, temporary, inPlace }) => {
       const file = files.get(temporary);
-      if (file === undefined) return later(refused(path, 'replace', 'ENOENT'));
-      files.delete(temporary);
-      files.set(path, file);
+      if (inPlace !== undefined) put(path, inPlace);
+      else if (file === undefined) return later(refused(path, 'replace', 'ENOENT'));
+      else {
+        files.delete(temporary);
+        files.set(path, file);
+      }
       return later(ok(undefined));
     },
     discard: ({ temporary }) => {

@@ -34,11 +34,14 @@ export const memoryDeploymentJournal = (): DeploymentJournal & {
       for (const [id, entry] of entries) if (entry.key === key) update(id, asBackup);
       last += 1;
       const id = `deployment-${last}`;
-      entries.set(id, { pending: { id, record, reloadNoted: false }, key, state: 'pending' });
+      entries.set(id, { pending: { id, record, reloads: 0 }, key, state: 'pending' });
       return okAsync(id);
     },
     noteReload: (id) => {
-      update(id, (entry) => ({ ...entry, pending: { ...entry.pending, reloadNoted: true } }));
+      update(id, (entry) => ({
+        ...entry,
+        pending: { ...entry.pending, reloads: entry.pending.reloads + 1 },
+      }));
       return okAsync(undefined);
     },
     end: (id, backups) => {

@@ -125,7 +125,8 @@ describe('lock', () => {
       const token = tokenWith({ 0: pid, 1: (await stat())[19] ?? '' });
       expect(await ownerState(token)).toBe('alive');
       // Until then the parent is a shell, which would wait for the child.
-      while ((await readFile(`/proc/${parent.pid}/comm`, 'utf8')).trim() !== 'sleep') await readdir(directory);
+      while ((await readFile(`/proc/${parent.pid}/comm`, 'utf8')).trim() !== 'sleep')
+        await readdir(directory);
       process.kill(Number(pid), 'SIGKILL');
       while ((await stat())[0] !== 'Z' || (await stat())[17] !== '1') await readdir(directory);
       expect(await ownerState(token)).toBe('dead');

@@ -244,7 +244,9 @@ describe('what a crash interrupted', () => {
         new Proxy(subject, {
           get: (target, name) => {
             const member: unknown = Reflect.get(target, name);
-            if (typeof member !== 'function') return member;
+            if (name === 'hold' && typeof member === 'function')
+              return () => dying(Reflect.apply(member, target, []));
+            if (typeof member !== 'function' || name === 'release') return member;
             return (...args: unknown[]) => {
               trouble.calls += 1;
               if (trouble.calls >= failAt) {

@@ -1,0 +1,20 @@
+import { readFile } from 'node:fs/promises';
+import { err, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
+
+/** The number of an account that is given by its name or its number. `database`: `/etc/passwd` or `/etc/group`. */
+export function accountId(
+  path: string,
+  account: string | number | undefined,
+  database: string,
+): ResultAsync<number | undefined, FileFailure> {
+  if (account === undefined || typeof account === 'number') return okAsync(account);
+  if (/^\d+$/.test(account)) return okAsync(Number(account));
+  return attempt(database, 'read', () => readFile(database, 'utf8')).andThen((text) => {
+    const lines = text.split('\n').map((line) => line.split(':'));
+    const id = lines.find(([name]) => name === account)?.[2];
+    return id !== undefined && /^\d+$/.test(id)
+      ? ok(Number(id))
+      : err(systemFailure(path, 'write', 'EINVAL', `${database} knows no ${account}`));
+  });
+}

@@ -1,0 +1,39 @@
+import { dirname } from 'node:path';
+import type { FollowedPath } from '../followed-path.js';
+import { trustedDirectory } from '../trusted-directory.js';
+
+/** The directories of files, trusted and opened: what becomes of their names does not matter while they are open. */
+export interface Directories {
+  /** Does something with the opened directory of a file. Throws. */
+  of<T>(path: string, use: (directory: FollowedPath) => Promise<T>): Promise<T>;
+}
+
+/** Opens a directory anew for every call. */
+export const openedForEachCall: Directories = {
+  of: async (path, use) => {
+    const directory = trustedDirectory(dirname(path));
+    try {
+      return await use(directory);
+    } finally {
+      directory.close();
+    }
+  },
+};
+
+/** Opens a directory once, and keeps it until it is released. */
+export function heldDirectories(): Directories & { release(): void } {
+  const held = new Map<string, FollowedPath>();
+  return {
+    of: async (path, use) => {
+      const name = dirname(path);
+      // defence: directory-is-held-during-deployment
+      const directory = held.get(name) ?? trustedDirectory(name);
+      held.set(name, directory);
+      return use(directory);
+    },
+    release: () => {
+      for (const directory of held.values()) directory.close();
+      held.clear();
+    },
+  };
+}
