@@ -16,9 +16,13 @@ import { undiciCaddyAdmin } from '../adapters/undici/caddy-admin.js';
 import { undiciControlPlane } from '../adapters/undici/control-plane.js';
 import { trustedCertificates } from '../adapters/undici/trusted-certificates.js';
 import { x509CertificateRequests } from '../adapters/x509/certificate-requests.js';
+import { type CtrlExecError, failure } from '../domain/core/errors.js';
 import { goArchitecture, goSystem } from '../domain/deploy/host.js';
+import type { PullPolicy } from '../domain/deploy/policy.js';
+import { proxyFor } from '../domain/deploy/proxy.js';
 import type { PullOptions, PullSettings } from '../domain/settings/pull.js';
 import type { EventLog } from '../ports/event-log.js';
+import { lanes } from '../sdk/core/lanes.js';
 import type { DeployContext } from '../sdk/deploy/context.js';
 import type { PullContext } from '../sdk/deploy/pull/context.js';
 import { agentPlace, type PlaceOptions } from './place.js';
@@ -28,12 +32,21 @@ import type { Factories } from './wiring.js';
 
 /** The control plane of these settings. Its certificate is judged by the CAs that are trusted now. */
 const controlPlane = (settings: PullSettings): ReturnType<PullContext['controlPlane']> =>
-  new ResultAsync(trustedCertificates(settings.caBundle, process.env['SSL_CERT_FILE'])).map((trusted) =>
-    undiciControlPlane({ ...settings, trusted, userAgent: `ctrl-exec-agent/${version}` }),
-  );
+  proxyFor(settings.server, process.env)
+    .mapErr((reason): CtrlExecError => failure('config_invalid', reason, { file: 'the environment', reason }))
+    .asyncAndThen((proxy) =>
+      new ResultAsync(
+        trustedCertificates(nodeFileSystem().read, settings.caBundle, process.env['SSL_CERT_FILE']),
+      ).map((trusted) =>
+        undiciControlPlane({ ...settings, proxy, trusted, userAgent: `ctrl-exec-agent/${version}` }),
+      ),
+    );
 
 /** The default adapters of deployments. `directory`: where their journal and their backups are kept. */
-export const deployFactories = (options: { readonly directory: string }): Factories<DeployContext> => ({
+export const deployFactories = (options: {
+  readonly directory: string;
+  readonly policy: PullPolicy;
+}): Factories<DeployContext> => ({
   caddyAdmin: undiciCaddyAdmin,
   clock: systemClock,
   crypto: nodeCrypto,
@@ -41,7 +54,10 @@ export const deployFactories = (options: { readonly directory: string }): Factor
   deploymentJournal: () => fileDeploymentJournal(options),
   environment: () => programEnvironment(process.env),
   files: nodeFileSystem,
+  lanes,
+  policy: () => options.policy,
   runner: () => childProcessRunner(),
+  stop: () => undefined,
   tlsProbe,
 });
 

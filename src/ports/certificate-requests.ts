@@ -17,10 +17,10 @@ export interface CertificateRequest {
  * the reason. Its subject and attributes are ignored, whatever they say.
  */
 export interface CertificateRequests {
-  /** A CSR in PEM over the given private key (PEM), subject CN = `commonName`; with `names` it asks for these, too. */
+  /** A CSR in PEM over the given private key (PEM), subject CN = `commonName` (undefined: no subject); with `names` it asks for these, too. */
   create(
     privateKeyPem: string,
-    commonName: string,
+    commonName: string | undefined,
     names?: SubjectNames,
   ): ResultAsync<string, CtrlExecError<'crypto_failed'>>;
   /** Reads a CSR and checks what the contract says. */

@@ -71,6 +71,6 @@ export interface DeploymentFiles {
 }
 
 /** Files whose directories stay open until they are released. */
-export interface HeldFiles extends DeploymentFiles {
+interface HeldFiles extends DeploymentFiles {
   release(): void;
 }

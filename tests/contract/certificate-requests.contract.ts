@@ -51,6 +51,28 @@ export function certificateRequestsContract(name: string, open: () => Certificat
       expect(failure(await open().create(key, 'web-01')).code).toBe('crypto_failed');
     });
 
+    it('asks for the names that are given, and for no subject where there is none', async () => {
+      const key = privateKey('p256');
+      const names = {
+        dnsNames: ['a.test'],
+        emails: ['b@test'],
+        addresses: ['192.0.2.1', '2001:db8::1'],
+        uris: ['spiffe://test/c'],
+      };
+      const pem = value(await open().create(key, undefined, names));
+      const der = Buffer.from(value(await open().read(pem)).der).toString('latin1');
+      // As RFC 5280 section 4.2.1.6 tags them: rfc822Name 1, dNSName 2, URI 6, iPAddress 7.
+      for (const asked of [
+        '\x81\x06b@test',
+        '\x82\x06a.test',
+        '\x86\x0fspiffe://test/c',
+        '\x87\x04\xc0\x00\x02\x01',
+      ])
+        expect(der).toContain(asked);
+      // An empty sequence stands where the subject would.
+      expect(der.slice(0, 14)).toContain('\x02\x01\x00\x30\x00');
+    });
+
     it('an unreadable key is an error that does not repeat it', async () => {
       const broken = privateKey('p256').replace(/\n.{4}/, '\n####');
       const error = failure(await open().create(broken, 'web-01'));

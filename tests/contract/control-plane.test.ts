@@ -1,10 +1,12 @@
 import { ok, ResultAsync } from 'neverthrow';
+import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
 import { memoryControlPlane } from '../../src/adapters/memory/deploy/control-plane.js';
 import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
 import { failure } from '../../src/domain/core/errors.js';
 import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
 import { fakeControlPlane } from '../support/deployment/control-plane.js';
+import { connectProxy } from '../support/network/connect-proxy.js';
 import { controlPlaneContract } from './control-plane.contract.js';
 import { value } from './result.js';
 
@@ -23,29 +25,36 @@ controlPlaneContract('memory', async (script) => {
   return { plane, arrived: plane.calls, dispose: plane.close };
 });
 
-controlPlaneContract('undici', async (script) => {
-  const server = await fakeControlPlane();
-  server.misbehave = ({ method, path, body }, response) => {
-    const answer = script({ method: method as 'GET', path, ...(body && { body }) });
-    if (answer !== 'silence') response.writeHead(answer.status, { location: '/elsewhere' }).end(answer.body);
-    return true;
-  };
-  const plane = undiciControlPlane({
-    server: value(controlPlaneUrl(server.url)),
-    apiKey: server.apiKey,
-    insecureSkipVerify: false,
-    trusted: value(await trustedCertificates(server.caBundle)),
-    userAgent: 'test',
+for (const through of ['undici', 'undici through a proxy'])
+  controlPlaneContract(through, async (script) => {
+    const server = await fakeControlPlane();
+    const proxy = through === 'undici' ? undefined : await connectProxy();
+    server.misbehave = ({ method, path, body }, response) => {
+      const answer = script({ method: method as 'GET', path, ...(body && { body }) });
+      if (answer !== 'silence')
+        response.writeHead(answer.status, { location: '/elsewhere' }).end(answer.body);
+      return true;
+    };
+    const plane = undiciControlPlane({
+      server: value(controlPlaneUrl(server.url)),
+      apiKey: server.apiKey,
+      insecureSkipVerify: false,
+      trusted: value(await trustedCertificates(nodeFileSystem().read, server.caBundle)),
+      userAgent: 'test',
+      proxy,
+    });
+    return {
+      plane,
+      get arrived() {
+        return server.calls.map(({ method, path, body }) => ({
+          method: method as 'GET',
+          path,
+          ...(body && { body }),
+        }));
+      },
+      dispose: async () => {
+        await plane.close();
+        await proxy?.close();
+      },
+    };
   });
-  return {
-    plane,
-    get arrived() {
-      return server.calls.map(({ method, path, body }) => ({
-        method: method as 'GET',
-        path,
-        ...(body && { body }),
-      }));
-    },
-    dispose: plane.close,
-  };
-});

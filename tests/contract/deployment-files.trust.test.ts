@@ -142,6 +142,12 @@ describe('directories of deployments', () => {
     expect(await readdir(at('tls'))).toEqual(['key.pem']);
   });
 
+  asRoot('an immutable directory, too', async () => {
+    await run('chattr', ['+i', at('tls')]);
+    undo.push(() => run('chattr', ['-i', at('tls')]));
+    expect(failure(await files.stage(file(at('tls/key.pem')))).message).toContain('chattr -i');
+  });
+
   async function mountOver(path: string): Promise<void> {
     await writeFile(at('mounted'), 'a longer old key');
     await run('mount', ['--bind', at('mounted'), path]);

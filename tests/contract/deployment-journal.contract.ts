@@ -18,8 +18,15 @@ const record = (path = '/etc/tls/cert.pem') => ({
   files: [
     {
       path,
-      before: { content: bytes('old'), mode: 0o640, uid: 0, gid: 1 },
+      before: {
+        content: bytes('old'),
+        mode: 0o640,
+        uid: 0,
+        gid: 1,
+        acl: 'user::rw-,user:7:r--,group::r--,mask::r--,other::---',
+      },
       after: 'ab'.repeat(32),
+      inPlace: true,
     },
     { path: `${path}.key`, before: undefined, after: 'cd'.repeat(32) },
   ],

@@ -1,4 +1,15 @@
-import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -110,6 +121,16 @@ describe('keys of a pull agent in files', () => {
       await chown(join(place, name), 0, 0);
     }
     value(await keys.prepare());
+  });
+
+  asRoot('a key is not written over a file of another user, who would go on owning it', async () => {
+    const { place, keys } = await open();
+    value(await keys.put(idOf('mc-1'), 'one'));
+    await writeFile(join(place, 'former/mc-1.key'), 'planted');
+    await chown(join(place, 'former/mc-1.key'), 65534, 65534);
+    expect(failure(await keys.put(idOf('mc-1'), 'two')).message).toContain('belongs to uid 65534');
+    expect(await readFile(join(place, 'former/mc-1.key'), 'utf8')).toBe('planted');
+    expect(value(await keys.load(idOf('mc-2')))).toEqual({ present: undefined, former: undefined });
   });
 
   it('keys of the Go agent are found, and replaced with 0600', async () => {

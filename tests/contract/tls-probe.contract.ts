@@ -28,6 +28,19 @@ export function tlsProbeContract(name: string, create: () => Promise<TlsProbeSub
       expect(value(await served(undefined))).toBe(fingerprints.others);
     });
 
+    it('an address is its own; this host is local, and a name that there is not resolves to nothing', async () => {
+      const { probe } = subject;
+      const resolved = async (host: string) => value(await probe.resolve(host));
+      expect(await resolved('127.0.0.9')).toEqual([{ address: '127.0.0.9', isLocal: true }]);
+      expect(await resolved('0:0::1')).toEqual([{ address: '::1', isLocal: true }]);
+      expect(await resolved('::ffff:127.0.0.1')).toEqual([{ address: '127.0.0.1', isLocal: true }]);
+      for (const address of ['203.0.113.7', '0.0.0.0', '::', '169.254.169.254'])
+        expect(await resolved(address)).toEqual([{ address, isLocal: false }]);
+      for (const each of await resolved('localhost')) expect(each.isLocal).toBe(true);
+      const nowhere = failure(await probe.resolve('no-such-host.invalid'));
+      expect(nowhere).toMatchObject({ code: 'host_unresolved', host: 'no-such-host.invalid' });
+    });
+
     it('where nobody listens there is no connection', async () => {
       const error = failure(await subject.probe.servedFingerprint(subject.nobody, 5000));
       expect(error).toMatchObject({ code: 'connection_failed', reason: 'ECONNREFUSED' });

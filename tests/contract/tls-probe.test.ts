@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer as createTcpServer, type Server } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { createSecureContext, createServer } from 'node:tls';
 import { expect, it } from 'vitest';
 import { memoryTlsProbe } from '../../src/adapters/memory/deploy/tls-probe.js';
@@ -7,10 +8,10 @@ import { tlsProbe } from '../../src/adapters/node-tls/probe.js';
 import { freePort } from '../support/deployment/server.js';
 import { fingerprintOf } from '../support/deployment/world.js';
 import { testCa } from '../support/network/test-pki.js';
-import { failure } from './result.js';
+import { failure, value } from './result.js';
 import { tlsProbeContract } from './tls-probe.contract.js';
 
-const endpoint = (port: number) => ({ host: '127.0.0.1', port, serverName: undefined });
+const endpoint = (port: number) => ({ address: '127.0.0.1', port, serverName: undefined });
 
 tlsProbeContract('memory', async () => ({
   probe: memoryTlsProbe(({ port, serverName }) => (port === 1 ? undefined : serverName ? 'aa' : 'bb')),
@@ -72,4 +73,12 @@ it('a server that is silent is given up, and one that speaks no TLS is told from
   } finally {
     await Promise.all([closed(silent), closed(talking)]);
   }
+});
+
+it('every address of an interface of this host is local', async () => {
+  const own = Object.values(networkInterfaces()).flatMap((each = []) => each.map(({ address }) => address));
+  const plain = own.filter((address) => !/^fe80:/i.test(address));
+  expect(plain.length).toBeGreaterThan(0);
+  for (const address of plain)
+    expect(value(await tlsProbe().resolve(address))).toMatchObject([{ isLocal: true }]);
 });

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { deployFactories } from '../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../src/apps/wiring.js';
+import { strictPolicy } from '../../src/domain/deploy/policy.js';
 import { deploy } from '../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../contract/result.js';
 import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
@@ -35,8 +36,11 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
     await rm(directory, { recursive: true, force: true });
   });
 
+  const owners = [String(process.getuid?.() ?? 0)];
+  const place = () => ({ api: running.api, owners });
+  const policy = { ...strictPolicy('agent.conf'), owners };
   const install = (pair: typeof old, endpoint = `127.0.0.1:${running.port}`) =>
-    deploy(resolvePorts(deployFactories({ directory: join(directory, 'deployments') })), {
+    deploy(resolvePorts(deployFactories({ directory: join(directory, 'deployments'), policy })), {
       targetType: 'Caddy',
       targetConfig: {
         mode: 'api',
@@ -54,34 +58,34 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
       verification: { verified: true },
     });
     expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
-    const { document } = value(await undiciCaddyAdmin().read(running.api));
+    const { document } = value(await undiciCaddyAdmin().read(place()));
     expect(JSON.stringify(document).match(/BEGIN CERTIFICATE/g)).toHaveLength(1);
     expect(value(await install(fresh))).toEqual({ changed: false, warnings: [] });
   });
 
   it('when it is not what is served, the configuration is as before', async () => {
     const admin = undiciCaddyAdmin();
-    const before = value(await admin.read(running.api)).document;
+    const before = value(await admin.read(place())).document;
     const error = failure(await install(fresh, '127.0.0.1:1'));
     expect(error).toMatchObject({ code: 'deployment_failed', step: 'post_deploy_verify', rolledBack: true });
     expect(error.message).toContain('the previous configuration is back');
-    expect(value(await admin.read(running.api)).document).toEqual(before);
+    expect(value(await admin.read(place())).document).toEqual(before);
     expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
   });
 
   it('a change of somebody else in between is not lost', async () => {
     const admin = undiciCaddyAdmin();
-    const first = value(await admin.read(running.api));
+    const first = value(await admin.read(place()));
     expect(first.revision).toBeDefined();
     value(await install(fresh));
-    const late = await admin.replace(running.api, first);
+    const late = await admin.replace(place(), first);
     expect(failure(late)).toMatchObject({ code: 'refused', status: 412 });
     expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
   });
 
   it('a document that it cannot use is refused, and the former one stays', async () => {
     const document = { apps: { tls: { certificates: { load_pem: [{ certificate: 'x', key: 'y' }] } } } };
-    const refused = await undiciCaddyAdmin().replace(running.api, { document, revision: undefined });
+    const refused = await undiciCaddyAdmin().replace(place(), { document, revision: undefined });
     expect(failure(refused).code).toBe('refused');
     expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
   });

@@ -31,7 +31,7 @@ interface Seen {
 }
 
 /** Opens what was seen, if it is a regular file: neither a device nor a pipe notices. */
-export async function withOpened<T>(
+async function withOpened<T>(
   { reference, stats }: Seen,
   flags: number,
   use: (handle: FileHandle, stats: Stats) => Promise<T>,

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
+import { lookup } from 'node:dns/promises';
+import { networkInterfaces } from 'node:os';
 import { connect } from 'node:tls';
 import { err, ok, ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
 import { authority } from '../../domain/core/host-argument.js';
-import type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
+import { isLoopback, shortestAddress } from '../../domain/core/ip-prefix.js';
+import type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 
 type Probed = Awaited<ReturnType<TlsProbe['servedFingerprint']>>;
 
@@ -13,21 +16,41 @@ const reasonOf = (thrown: unknown): string => {
 };
 
 function failed(endpoint: ProbedEndpoint, thrown: unknown): Probed {
-  const { host, port } = endpoint;
+  const { address: host, port } = endpoint;
   const [reason, place] = [reasonOf(thrown), authority(host, port)];
   return reason.startsWith('ERR_')
     ? err(failure('tls_failed', `no TLS handshake with ${place} (${reason})`, { host, reason }))
     : err(failure('connection_failed', `no connection to ${place} (${reason})`, { host, reason }));
 }
 
+/** The addresses of the interfaces of this host; link-local ones with their zone. */
+function ownAddresses(): ReadonlySet<string> {
+  const own = Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
+    addresses.map(({ address }) => (/^fe80:/i.test(address) ? `${address}%${name}` : address)),
+  );
+  return new Set(own.flatMap((address) => shortestAddress(address) ?? []));
+}
+
+async function addressesOf(host: string): Promise<readonly ProbeAddress[]> {
+  const literal = shortestAddress(host);
+  const found = literal === undefined ? await lookup(host, { all: true }) : [{ address: literal }];
+  const own = ownAddresses();
+  const addresses = new Set(found.flatMap(({ address }) => shortestAddress(address) ?? []));
+  return [...addresses].map((address) => ({ address, isLocal: isLoopback(address) || own.has(address) }));
+}
+
 /** Handshakes over Node's TLS, 1.2 or later, without offering a session: what is served now, not what was served then. */
 export const tlsProbe = (): TlsProbe => ({
+  resolve: (host) =>
+    ResultAsync.fromPromise(addressesOf(host), (thrown) =>
+      failure('host_unresolved', `the host name ${host} does not resolve (${reasonOf(thrown)})`, { host }),
+    ),
   servedFingerprint: (endpoint, timeout) =>
     new ResultAsync(
       new Promise<Probed>((resolve) => {
-        const { host, port, serverName } = endpoint;
+        const { address, port, serverName } = endpoint;
         const socket = connect({
-          host,
+          host: address,
           port,
           ...(serverName === undefined ? {} : { servername: serverName }),
           // Whoever looks at what is served must see it, whatever it is.
@@ -40,7 +63,7 @@ export const tlsProbe = (): TlsProbe => ({
         };
         const timer = setTimeout(() => {
           const seconds = timeout / 1000;
-          const message = `no TLS handshake with ${authority(host, port)} within ${seconds} s`;
+          const message = `no TLS handshake with ${authority(address, port)} within ${seconds} s`;
           settle(err(failure('timed_out', message, { phase: 'tls', timeoutMs: seconds * 1000 })));
         }, timeout);
         socket.once('secureConnect', () => {

@@ -1,7 +1,8 @@
 import { err, ok, Result, ResultAsync } from 'neverthrow';
-import { Agent, request } from 'undici';
+import { Client } from 'undici';
 import { failure } from '../../domain/core/errors.js';
-import type { CaddyAdmin, CaddyFailure } from '../../ports/caddy-admin.js';
+import type { CaddyAdmin, CaddyFailure, CaddyPlace } from '../../ports/caddy-admin.js';
+import { caddyConnection, NotTrusted } from './caddy-connection.js';
 
 const largest = 16 * 1024 * 1024;
 const patience = 10_000;
@@ -14,12 +15,12 @@ interface Answer {
 
 /** Caddy's administration API over HTTP, one connection a call. */
 export const undiciCaddyAdmin = (): CaddyAdmin => ({
-  read: (api) =>
-    call(api, { method: 'GET' }).andThen(({ body, revision }) =>
-      parsed(api, body).map((document) => ({ document, revision })),
+  read: (place) =>
+    call(place, { method: 'GET' }).andThen(({ body, revision }) =>
+      parsed(place.api, body).map((document) => ({ document, revision })),
     ),
-  replace: (api, { document, revision }) =>
-    call(api, {
+  replace: (place, { document, revision }) =>
+    call(place, {
       method: 'POST',
       body: JSON.stringify(document),
       headers: {
@@ -41,8 +42,9 @@ interface Call {
   readonly headers?: Record<string, string>;
 }
 
-function call(api: string, { method, body, headers }: Call): ResultAsync<Answer, CaddyFailure> {
-  return ResultAsync.fromPromise(exchange(api, method, body, headers), (thrown) =>
+function call(place: CaddyPlace, { method, body, headers }: Call): ResultAsync<Answer, CaddyFailure> {
+  const { api } = place;
+  return ResultAsync.fromPromise(exchange(place, method, body, headers), (thrown) =>
     broken(api, thrown),
   ).andThen((answer) => {
     const { status } = answer;
@@ -52,18 +54,28 @@ function call(api: string, { method, body, headers }: Call): ResultAsync<Answer,
 }
 
 async function exchange(
-  api: string,
+  place: CaddyPlace,
   method: Call['method'],
   body = '',
   headers: Record<string, string> = {},
 ): Promise<Answer> {
-  const dispatcher = new Agent({ maxResponseSize: largest, keepAliveTimeout: 1, pipelining: 0 });
+  const signal = AbortSignal.timeout(patience);
+  const socket = await caddyConnection(place, signal);
+  const origin = place.api.startsWith('unix/') ? 'http://localhost' : place.api;
+  const dispatcher = new Client(origin, {
+    maxResponseSize: largest,
+    // This connection and no other one: it was judged.
+    connect: (_options, callback) =>
+      queueMicrotask(() =>
+        socket.destroyed ? callback(new Error('the connection is closed'), null) : callback(null, socket),
+      ),
+  });
   try {
-    const answer = await request(`${api}/config/`, {
+    const answer = await dispatcher.request({
+      path: '/config/',
       method,
       headers,
-      dispatcher,
-      signal: AbortSignal.timeout(patience),
+      signal,
       ...(body === '' ? {} : { body }),
     });
     const text = await answer.body.text();
@@ -73,12 +85,19 @@ async function exchange(
     return { status: answer.statusCode, revision, body: text };
   } finally {
     await dispatcher.destroy();
+    socket.destroy();
   }
 }
 
 function broken(api: string, thrown: unknown): CaddyFailure {
-  const { name, code, cause } = thrown as { name?: string; code?: string; cause?: { code?: string } };
-  if (name === 'TimeoutError')
+  if (thrown instanceof NotTrusted)
+    return failure('connection_failed', thrown.message, { host: api, reason: 'owner' });
+  const { name, code, cause } = thrown as {
+    name?: string;
+    code?: string;
+    cause?: { code?: string; name?: string };
+  };
+  if (name === 'TimeoutError' || (name === 'AbortError' && cause?.name === 'TimeoutError'))
     return failure('timed_out', `no answer from ${api} within ${patience / 1000} s`, {
       phase: 'answer',
       timeoutMs: patience,

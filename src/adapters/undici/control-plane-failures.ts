@@ -34,28 +34,34 @@ const reasonsOfTls: Readonly<Record<string, string>> = {
 const isTls = (code: string) =>
   code in reasonsOfTls || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_');
 
-const place = ({ origin }: ControlPlaneUrl) => origin;
+/** Where the control plane is, and the `host:port` of the proxy before it. */
+type Called = ControlPlaneUrl & { readonly proxy: string | undefined };
+
+const place = ({ origin, proxy }: Called) =>
+  proxy === undefined ? origin : `${origin} through the proxy ${proxy}`;
 
 export const callAborted = (): ControlPlaneError => failure('aborted', 'the call was aborted', {});
 
-export function callTimedOut(server: ControlPlaneUrl, timeout: number): ControlPlaneError {
+export function callTimedOut(server: Called, timeout: number): ControlPlaneError {
   const seconds = timeout / 1000;
   const message = `no complete answer from ${place(server)} within ${seconds} s`;
   return failure('timed_out', message, { phase: 'answer', timeoutMs: seconds * 1000 });
 }
 
-export const answerTooLarge = (server: ControlPlaneUrl, limit: number): ControlPlaneError =>
+export const answerTooLarge = (server: Called, limit: number): ControlPlaneError =>
   failure('too_large', `the answer of ${place(server)} is larger than ${limit} bytes`, {
     what: 'the answer',
     limit,
   });
 
 /** A call that came to no complete answer. */
-export function callFailed(server: ControlPlaneUrl, thrown: unknown): ControlPlaneError {
+export function callFailed(server: Called, thrown: unknown): ControlPlaneError {
   const { name, message = '', errors } = thrown as Thrown;
   const refused = errors?.find(({ code }) => code === 'ECONNREFUSED');
   const code = refused?.code ?? (thrown as Thrown).code ?? name ?? 'unknown';
   const { host, port } = server;
+  const tunnel = /^Proxy response \((\d{3})\)/.exec(message)?.[1];
+  if (tunnel !== undefined) return closedEarly(server, `the proxy answered ${tunnel}`);
   switch (code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
@@ -95,7 +101,7 @@ export function callFailed(server: ControlPlaneUrl, thrown: unknown): ControlPla
   return closedEarly(server, code);
 }
 
-function closedEarly(server: ControlPlaneUrl, reason: string): ControlPlaneError {
+function closedEarly(server: Called, reason: string): ControlPlaneError {
   return failure('connection_failed', `no answer from ${place(server)}: ${reason}`, {
     host: server.host,
     reason,

@@ -1,6 +1,9 @@
+import { isIP } from 'node:net';
+import { rootCertificates } from 'node:tls';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { Pool } from 'undici';
+import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
+import type { ControlPlaneProxy } from '../../domain/deploy/proxy.js';
 import type { PullSettings } from '../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 import { answerTooLarge, callAborted, callFailed, callTimedOut } from './control-plane-failures.js';
@@ -18,29 +21,54 @@ const limits = {
 export interface ControlPlaneOptions extends Pick<PullSettings, 'server' | 'apiKey' | 'insecureSkipVerify'> {
   /** Certificates of the CAs that vouch for the control plane, PEM each. */
   readonly trusted: readonly string[];
+  /** Through which the control plane is called. Default none. */
+  readonly proxy?: ControlPlaneProxy | undefined;
   /** Milliseconds for a whole call. Default 30 seconds. */
   readonly timeout?: number;
   /** Who calls, for the other side's log. */
   readonly userAgent: string;
 }
 
+/** Rejects with the signal. What the call comes to then is of no interest. */
+const rejection = (signal: AbortSignal, call: Promise<unknown>): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    const onAbort = () => {
+      call.catch(() => undefined);
+      reject(signal.reason);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+
 /** The control plane over HTTPS, TLS 1.3 at least. Throws where a trusted certificate cannot be used. */
 export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
-  const { server, timeout = limits.call } = options;
-  const pool = new Pool(server.origin, {
+  const { proxy, timeout = limits.call } = options;
+  const server = { ...options.server, proxy: proxy?.place };
+  const kept = {
     connections: limits.connections,
     pipelining: 1,
     keepAliveTimeout: limits.idle,
     keepAliveMaxTimeout: limits.idle,
     headersTimeout: 0,
     bodyTimeout: 0,
-    connect: {
-      timeout,
-      minVersion: 'TLSv1.3',
-      ca: [...options.trusted],
-      rejectUnauthorized: !options.insecureSkipVerify,
-    },
-  });
+  };
+  const tls = {
+    timeout,
+    minVersion: 'TLSv1.3' as const,
+    ca: [...options.trusted],
+    rejectUnauthorized: !options.insecureSkipVerify,
+  };
+  const { hostname } = new URL(server.origin);
+  const pool: Dispatcher = proxy
+    ? new ProxyAgent({
+        ...kept,
+        uri: proxy.url,
+        clientFactory: (origin, given) => new Pool(origin, { ...given, headersTimeout: timeout }),
+        // The proxy passes bytes on: the control plane is judged as without it.
+        requestTls: { ...tls, ...(isIP(server.host) === 0 ? { servername: hostname } : {}) },
+        proxyTls: { timeout, ca: [...options.trusted, ...rootCertificates] },
+      })
+    : new Pool(server.origin, { ...kept, connect: tls });
   const closed = new AbortController();
 
   const exchange = async (
@@ -51,7 +79,8 @@ export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
     const timer = setTimeout(() => late.abort(), timeout);
     const signal = AbortSignal.any([late.signal, closed.signal, ...(given ? [given] : [])]);
     try {
-      const { statusCode, headers, body } = await pool.request({
+      const answered = pool.request({
+        origin: server.origin,
         method: request.method,
         path: server.basePath + request.path,
         headers: {
@@ -63,6 +92,8 @@ export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
         body: request.body ? JSON.stringify(request.body) : null,
         signal,
       });
+      // A call that waits for its tunnel does not hear the signal.
+      const { statusCode, headers, body } = await Promise.race([answered, rejection(signal, answered)]);
       // A connection whose answer is not read to its end is of no further use.
       const tooLarge = () => {
         body.on('error', () => undefined).destroy();

@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { splitCertificates } from '../../domain/core/pem.js';
+import type { FileSystem } from '../../ports/file-system.js';
 
 type Trusted = Result<readonly string[], CtrlExecError<'config_invalid'>>;
 
@@ -16,6 +16,9 @@ const systemFiles = [
   '/etc/ssl/cert.pem',
 ];
 
+/** Those of systems have about 250 KiB. */
+const largest = 16 * 1024 * 1024;
+
 const isCertificate = (pem: string): boolean => {
   try {
     return new X509Certificate(pem) !== undefined;
@@ -24,13 +27,16 @@ const isCertificate = (pem: string): boolean => {
   }
 };
 
-async function certificatesIn(file: string): Promise<Result<readonly string[], string>> {
-  try {
-    const certificates = splitCertificates(await readFile(file, 'latin1')).filter(isCertificate);
-    return certificates.length > 0 ? ok(certificates) : err('holds no PEM certificate that can be read');
-  } catch (thrown) {
-    return err(`cannot be read (${(thrown as NodeJS.ErrnoException).code ?? 'unknown'})`);
-  }
+async function certificatesIn(
+  read: FileSystem['read'],
+  file: string,
+): Promise<Result<readonly string[], string>> {
+  return (await read(file, largest))
+    .mapErr(({ reason }) => `cannot be read (${reason})`)
+    .andThen((bytes) => {
+      const certificates = splitCertificates(Buffer.from(bytes).toString('latin1')).filter(isCertificate);
+      return certificates.length > 0 ? ok(certificates) : err('holds no PEM certificate that can be read');
+    });
 }
 
 const refuse = (file: string, reason: string) =>
@@ -41,13 +47,14 @@ const refuse = (file: string, reason: string) =>
  * else those that Node brings. A bundle that somebody names must hold a certificate.
  */
 export async function trustedCertificates(
+  read: FileSystem['read'],
   bundle: string | undefined,
   sslCertFile?: string,
 ): Promise<Trusted> {
   const named = bundle ?? sslCertFile;
-  if (named) return (await certificatesIn(named)).orElse((reason) => refuse(named, reason));
+  if (named) return (await certificatesIn(read, named)).orElse((reason) => refuse(named, reason));
   for (const file of systemFiles) {
-    const found = await certificatesIn(file);
+    const found = await certificatesIn(read, file);
     if (found.isOk()) return ok(found.value);
   }
   return ok(rootCertificates);

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { Buffer } from 'node:buffer';
 import {
   type Extension,
+  Name,
   Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
 } from '@peculiar/x509';
@@ -37,22 +38,32 @@ export const x509CertificateRequests = (): CertificateRequests => ({
   read: (pem) => new ResultAsync(Promise.resolve(read(pem))),
 });
 
-async function create(privateKeyPem: string, commonName: string, names?: SubjectNames): Promise<string> {
+async function create(
+  privateKeyPem: string,
+  commonName: string | undefined,
+  names?: SubjectNames,
+): Promise<string> {
   const { keys, algorithm } = await importKeyPair(privateKeyPem);
   const extensions = names ? alternativeNames(names) : [];
   const request = await Pkcs10CertificateRequestGenerator.create(
-    { name: subjectOf(commonName), keys, signingAlgorithm: algorithm, extensions },
+    {
+      name: commonName === undefined ? new Name([]) : subjectOf(commonName),
+      keys,
+      signingAlgorithm: algorithm,
+      extensions,
+    },
     globalThis.crypto,
   );
   return `${request.toString('pem').trimEnd()}\n`;
 }
 
 /** No names, no extension: an empty one is malformed (RFC 5280 section 4.2.1.6). */
-function alternativeNames({ dnsNames, emails, addresses }: SubjectNames): Extension[] {
+function alternativeNames({ dnsNames, emails, addresses, uris }: SubjectNames): Extension[] {
   const names = [
     ...dnsNames.map((value) => ({ type: 'dns', value }) as const),
     ...emails.map((value) => ({ type: 'email', value }) as const),
     ...addresses.map((value) => ({ type: 'ip', value }) as const),
+    ...uris.map((value) => ({ type: 'url', value }) as const),
   ];
   return names.length === 0 ? [] : [new SubjectAlternativeNameExtension(names)];
 }

@@ -6,7 +6,10 @@ export interface Verification {
   /** Empty when no handshake came about. */
   readonly actualFingerprint: string;
   readonly verified: boolean;
+  /** One word: `refused`, `timeout`, `tls`, `unreachable`, `mismatch`; `stopped`: the agent was to end before it was known. */
   readonly error?: string;
+  /** What happened, for the log of this host only. */
+  readonly detail?: string;
 }
 
 /** A script on a host that has begun and is not settled: it is not begun there a second time. */

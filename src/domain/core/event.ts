@@ -295,6 +295,8 @@ interface PullEvents {
   'control-plane-back': { failures: number };
   /** The control plane has retired this agent: it answered a heartbeat or a poll (`source`) with 410 Gone. What runs is finished, and the agent ends with exit code 0. @remarks If that host is to live on, register a new agent for it. */
   'agent-retired': { source: string; status: number; body: string };
+  /** One answer of the control plane had more entries than are looked at (`taken`): so many as `left` says come with the next ones. Said once. @remarks Find out why there are so many jobs for one host. */
+  'jobs-left': { taken: number; left: number };
   /** A job that this agent does not do, or cannot even report on. @remarks See what the control plane wants of this agent; it may be of a later version. */
   'job-ignored': { job: string; reason: string };
   /** A certificate was asked for; `key` is new, or kept because a certificate over it may still come. @remarks Nothing: its deployment follows once the control plane has issued it. */
@@ -312,6 +314,8 @@ interface PullEvents {
   };
   /** A deployment succeeded, with something to look after. @remarks See what `reason` names. */
   'deployment-warning': { job: string; reason: string };
+  /** A TLS handshake with a target did not show the certificate that was deployed. The control plane is told one word of `reason`. @remarks See whether the service reads the files that were written, and listens at `endpoint`. */
+  'verification-failed': { job: string; target: string | undefined; endpoint: string; reason: string };
   /** A job failed, and the control plane is told so with the same `reason`; it begins with the step that failed. @remarks Mend what `reason` names; the control plane decides when it is tried again. */
   'job-failed': { job: string; certificate: string | undefined; reason: string };
   /** The control plane could not be told how a job stands. @remarks The job itself is not affected. If the control plane goes on offering it, see what `reason` says. */

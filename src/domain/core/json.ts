@@ -19,14 +19,17 @@ const parse = Result.fromThrowable(
 
 /**
  * Reads exactly one JSON object (RFC 8259, I-JSON's rule on names): valid UTF-8, nested at most 64 deep, at most
- * 500,000 members and elements in all, no name twice in one object, no `__proto__` and no `constructor` with a `prototype`
+ * 500,000 (or `itemLimit`) members and elements in all, no name twice in one object, no `__proto__` and no `constructor` with a `prototype`
  * (what would reach the engine's own objects where objects are copied), no half of a surrogate pair, no number beyond
  * those that there are. Takes time linear in the input. The error is a reason that quotes no value of the text.
  */
-export function parseJsonObject(input: string | Uint8Array): Result<Record<string, unknown>, string> {
+export function parseJsonObject(
+  input: string | Uint8Array,
+  itemLimit = jsonItemLimit,
+): Result<Record<string, unknown>, string> {
   const text = typeof input === 'string' ? ok<string, string>(input) : decode(input);
   return text.andThen((json) => {
-    const objection = scan(json);
+    const objection = scan(json, itemLimit);
     if (objection !== undefined) return err(objection);
     return parse(json).andThen((value) =>
       typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -52,7 +55,7 @@ const escapedHalf = /\\u[dD][89A-Fa-f]/;
  * Looks for what `JSON.parse` lets pass: depth, repeated names, `__proto__`, halves of pairs, numbers that become
  * infinite. Right for every valid text; of an invalid one it may say anything or nothing, that is found by parsing.
  */
-function scan(text: string): string | undefined {
+function scan(text: string, itemLimit: number): string | undefined {
   if (half.test(text)) return halfOfPair;
   const open: Open[] = [];
   let nameExpected = false;
@@ -75,7 +78,7 @@ function scan(text: string): string | undefined {
         break;
       case ',':
         separators += 1;
-        if (separators >= jsonItemLimit) return `more than ${jsonItemLimit} members and elements`;
+        if (separators >= itemLimit) return `more than ${itemLimit} members and elements`;
         nameExpected = open.at(-1)?.names !== undefined;
         break;
       case '"': {

@@ -1,3 +1,4 @@
+import type { LogEvent } from './event.js';
 import { printable } from './names.js';
 
 const redacted = '[token]';
@@ -15,4 +16,13 @@ export function withoutToken(text: string, token: string): string {
   for (let length = Math.min(shown.length, rest.length); length > 0; length -= 1)
     if (rest.endsWith(shown.slice(0, length))) return `${rest.slice(0, -length)}${redacted}…`;
   return whole;
+}
+
+/** An event without it in any of its fields. */
+export function withoutTokenIn(event: LogEvent, token: string): LogEvent {
+  const fields = Object.entries(event.fields).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? withoutToken(value, token) : value,
+  ]);
+  return { ...event, fields: Object.fromEntries(fields) } as LogEvent;
 }

@@ -1,6 +1,6 @@
 /** A program and its arguments, as they are executed: no shell reads them. */
 export interface Command {
-  /** An absolute path, or a name that is looked for in the PATH. */
+  /** An absolute path, or a name that is looked for in `searchDirectories`. */
   readonly program: string;
   readonly args: readonly string[];
 }
@@ -23,12 +23,12 @@ export function parseCommand(text: string): Command | undefined {
   return { program, args };
 }
 
-/** Where a program may be, in the order of the PATH; relative directories of a PATH are passed over. */
-export function programCandidates(program: string, searchPath: string): readonly string[] {
-  if (program.startsWith('/')) return [program];
-  const directories = searchPath.split(':').filter((directory) => directory.startsWith('/'));
-  return directories.map((directory) => `${directory.replace(/\/+$/, '')}/${program}`);
-}
+/** Where the programs of commands are looked for, and nowhere else. Their own PATH is the same. */
+export const searchDirectories = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'] as const;
+
+/** Where a program may be, in the order in which it is looked for. */
+export const programCandidates = (program: string): readonly string[] =>
+  program.startsWith('/') ? [program] : searchDirectories.map((directory) => `${directory}/${program}`);
 
 /** How a command is shown to people. */
 export const commandText = ({ program, args }: Command): string => [program, ...args].join(' ');

@@ -3,7 +3,7 @@ import { type CtrlExecError, failure } from '../core/errors.js';
 import { parseJsonObject } from '../core/json.js';
 import { printable } from '../core/names.js';
 import { certificatePem, pemCertificates } from './discovery.js';
-import { type JudgedJob, judgeJobs } from './jobs.js';
+import { type JudgedJobs, judgeJobs } from './jobs.js';
 
 /** One call of the control plane's API. */
 export interface ControlPlaneRequest {
@@ -42,12 +42,6 @@ export interface VerificationReport {
   readonly actual_fingerprint: string;
   readonly verified: boolean;
   readonly error: string;
-}
-
-/** PEM, one block each. */
-export interface CertificateChain {
-  readonly leaf: string;
-  readonly chain: readonly string[];
 }
 
 type Judged<T> = Result<T, CtrlExecError<'refused' | 'protocol_violation'>>;
@@ -99,22 +93,29 @@ export const bodyText = ({ body }: ControlPlaneAnswer): string =>
 const malformed = (what: string, reason: string) =>
   failure('protocol_violation', `the control plane's ${what} cannot be understood: ${reason}`, { reason });
 
-function jsonAnswer(answer: ControlPlaneAnswer, what: string): Judged<Record<string, unknown>> {
+function jsonAnswer(
+  answer: ControlPlaneAnswer,
+  what: string,
+  itemLimit?: number,
+): Judged<Record<string, unknown>> {
   return expectStatus(answer, 200).andThen(() =>
-    parseJsonObject(answer.body).mapErr((reason) => malformed(what, reason)),
+    parseJsonObject(answer.body, itemLimit).mapErr((reason) => malformed(what, reason)),
   );
 }
 
+/** Members and elements of a list of jobs: all that 16 MiB hold of them. */
+const maxItems = 2_000_000;
+
 /** The jobs that an answer to `work` holds. */
-export const judgeWork = (answer: ControlPlaneAnswer): Judged<readonly JudgedJob[]> =>
-  jsonAnswer(answer, 'list of jobs').andThen((json) =>
+export const judgeWork = (answer: ControlPlaneAnswer): Judged<JudgedJobs> =>
+  jsonAnswer(answer, 'list of jobs', maxItems).andThen((json) =>
     judgeJobs(json).mapErr((reason) => malformed('list of jobs', reason)),
   );
 
 const maxCertificates = 20;
 
-/** The certificates of an answer to `certificate`. Nothing else that stands there is taken over. */
-export function judgeCertificate(answer: ControlPlaneAnswer): Judged<CertificateChain> {
+/** The certificates of an answer to `certificate`, PEM, one block each, in its order. Nothing else that stands there is taken over. */
+export function judgeCertificates(answer: ControlPlaneAnswer): Judged<readonly string[]> {
   const what = 'certificate';
   return jsonAnswer(answer, what).andThen(({ certificate_pem: pem }) => {
     if (typeof pem !== 'string') return err(malformed(what, 'member "certificate_pem" is not a text'));
@@ -122,9 +123,8 @@ export function judgeCertificate(answer: ControlPlaneAnswer): Judged<Certificate
     if (certificates.length > maxCertificates)
       return err(malformed(what, `more than ${maxCertificates} certificates`));
     const readable = certificates.flatMap((der) => (der ? [certificatePem(der)] : []));
-    const [leaf, ...chain] = readable;
-    if (leaf === undefined) return err(malformed(what, 'no PEM block CERTIFICATE in "certificate_pem"'));
+    if (readable.length === 0) return err(malformed(what, 'no PEM block CERTIFICATE in "certificate_pem"'));
     if (readable.length < certificates.length) return err(malformed(what, 'a PEM block that is not base64'));
-    return ok({ leaf, chain });
+    return ok(readable);
   });
 }

@@ -1,17 +1,18 @@
 import { type Field, matching } from '../core/decode.js';
 import { type Command, parseCommand } from './command.js';
 
-/** Whether a path is absolute and plain: no `.` or `..`, no empty segment, no control character, at most 4,096 characters. */
-function isPlainPath(path: string): boolean {
-  const segments = path.split('/').slice(1);
+/**
+ * A path without superfluous slashes, as the Go agent takes it. Undefined: it is not absolute, has a `.`, a `..` or a control
+ * character, or is longer than 4,096 characters.
+ */
+export function plainPath(path: string): string | undefined {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   const unfit = /[\u0000-\u001f\u007f]|\p{Surrogate}/u;
-  return (
-    path.startsWith('/') &&
-    path.length <= 4096 &&
-    !unfit.test(path) &&
-    segments.every((segment) => segment !== '' && segment !== '.' && segment !== '..')
-  );
+  if (!path.startsWith('/') || path.length > 4096 || unfit.test(path)) return undefined;
+  const segments = path.split('/').filter((segment) => segment !== '');
+  return segments.some((segment) => segment === '.' || segment === '..')
+    ? undefined
+    : `/${segments.join('/')}`;
 }
 
 const when = <T>(form: string, read: (text: string) => T | undefined): Field<T> => ({
@@ -19,13 +20,16 @@ const when = <T>(form: string, read: (text: string) => T | undefined): Field<T> 
   read: (value) => (typeof value === 'string' ? read(value) : undefined),
 });
 
-export const filePath = when('an absolute path without "." and ".."', (path) =>
-  isPlainPath(path) ? path : undefined,
-);
+export const filePath = when('an absolute path without "." and ".."', (path) => {
+  const plain = plainPath(path);
+  return plain === '/' ? undefined : plain;
+});
 
 /** A name in a directory that is given apart. */
 export const fileName = when('a file name without "/"', (name) =>
-  isPlainPath(`/${name}`) && !name.includes('/') && name.length <= 255 ? name : undefined,
+  name !== '' && !name.includes('/') && name.length <= 255 && plainPath(`/${name}`) !== undefined
+    ? name
+    : undefined,
 );
 
 export const command = when<Command>(
@@ -33,11 +37,11 @@ export const command = when<Command>(
   parseCommand,
 );
 
+/** The name or number of a user or group. */
+export const accountPattern = /^([a-z_][a-z0-9_.-]{0,31}\$?|\d{1,9})$/i;
+
 /** A user or group, by name or number. */
-export const account = matching(
-  /^([a-z_][a-z0-9_.-]{0,31}\$?|\d{1,9})$/i,
-  'the name or the number of a user or group',
-);
+export const account = matching(accountPattern, 'the name or the number of a user or group');
 
 /** Permission bits as the decimal number that JSON has for them: 420 is 0644. */
 export const fileMode: Field<number> = {

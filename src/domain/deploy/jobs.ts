@@ -44,15 +44,25 @@ const members = {
   target_type: optional(text(256)),
 };
 
-/** Jobs of one answer that are looked at; the others come with the next. */
-const maxJobs = 1000;
+/** Entries of one answer that are looked at; the others come with the next. */
+const maxJobs = 10_000;
+
+/** What an answer to a poll holds. */
+export interface JudgedJobs {
+  /** In the order of the answer. */
+  readonly jobs: readonly JudgedJob[];
+  /** So many more there were, which were not looked at. */
+  readonly left: number;
+}
 
 /** The jobs of an answer to a poll, each judged by itself. The error: there is no list of jobs. */
-export function judgeJobs(answer: Readonly<Record<string, unknown>>): Result<readonly JudgedJob[], string> {
+export function judgeJobs(answer: Readonly<Record<string, unknown>>): Result<JudgedJobs, string> {
   const jobs = answer['jobs'];
-  if (nothing(jobs)) return ok([]);
+  if (nothing(jobs)) return ok({ jobs: [], left: 0 });
   if (!Array.isArray(jobs)) return err('member "jobs" is not a list');
-  return ok(jobs.slice(0, maxJobs).map(judgeJob));
+  // defence: pull-jobs-of-one-answer
+  const taken = jobs.slice(0, maxJobs);
+  return ok({ jobs: taken.map(judgeJob), left: jobs.length - taken.length });
 }
 
 function judgeJob(entry: unknown): JudgedJob {
@@ -88,7 +98,7 @@ const shown = (value: unknown) =>
 
 /**
  * Jobs of one lane are done one after the other, those of different lanes side by side: deployments by their target, CSRs by
- * their certificate. Undefined: the job waits for no other.
+ * their certificate. Undefined: the job waits for no other. That deployments share a file is found out when they are done.
  */
 export function laneOf(job: PullJob): string | undefined {
   if (job.kind === 'csr') return `certificate ${job.certificateId}`;

@@ -12,6 +12,8 @@ export interface Endpoint {
 /** How the endpoint is asked for what it serves; times in milliseconds. */
 export interface VerificationRule {
   readonly endpoint: Endpoint;
+  /** Those that are called: the host was resolved, and they were judged. */
+  readonly addresses?: readonly string[];
   /** Of each handshake. */
   readonly timeout: number;
   readonly attempts: number;
@@ -21,6 +23,9 @@ export interface VerificationRule {
 
 /** Milliseconds from the reload to the first handshake: servers go on with their old workers for a moment. */
 export const verificationDelay = 2000;
+
+/** Milliseconds for all attempts of one verification; one after the way back may follow. */
+export const longestVerification = 300_000;
 
 /** Milliseconds to wait before an attempt (1: the second one): doubled each time, up to the maximum. */
 export const backoffBefore = (rule: VerificationRule, attempt: number): number =>
@@ -84,4 +89,22 @@ export function verificationRule(settings: {
     maxBackoff: settings.post_deploy_verify_max_backoff ?? 16_000,
   };
   return { rule, warnings: [] };
+}
+
+/**
+ * The endpoint of a configuration without `post_deploy_verify`, as the Go agent finds it: the first of `host`, `hostname`, `target` and
+ * `address` that is a text, and `port`. What is served there is looked at and reported; it decides nothing.
+ */
+export function observationRule(config: unknown): VerificationRule | undefined {
+  if (typeof config !== 'object' || config === null) return undefined;
+  const members = new Map<string, unknown>(Object.entries(config));
+  const host = ['host', 'hostname', 'target', 'address']
+    .map((name) => members.get(name))
+    .find((value) => typeof value === 'string' && value !== '');
+  const named = typeof host === 'string' ? parseHostArgument(host).unwrapOr(undefined) : undefined;
+  if (named === undefined) return undefined;
+  const port = integer(1, 65_535).read(members.get('port')) ?? named.port ?? 443;
+  const text = named.ipv6 ? `[${named.host}]:${port}` : `${named.host}:${port}`;
+  const endpoint = { text, host: named.host, port };
+  return { endpoint, timeout: 10_000, attempts: 1, backoff: 0, maxBackoff: 0 };
 }

@@ -4,7 +4,9 @@ import { at, configInvalid, type ParsedConfiguration } from '../core/configurati
 import type { CtrlExecError } from '../core/errors.js';
 import type { EventLevel } from '../core/event.js';
 import { isPathSegment, printable } from '../core/names.js';
+import type { PullPolicy } from '../deploy/policy.js';
 import { type ControlPlaneUrl, controlPlaneUrl } from '../deploy/server-url.js';
+import { policyKeys, pullPolicy } from './pull-policy.js';
 import type { SettingsAndWarnings } from './reader.js';
 
 /** What may be given to a pull agent as options; each goes before the environment and the configuration file. */
@@ -36,6 +38,8 @@ export interface PullSettings {
   /** A file; undefined: the CAs that the system trusts. */
   readonly caBundle: string | undefined;
   readonly insecureSkipVerify: boolean;
+  /** What the control plane may do on this host. */
+  readonly policy: PullPolicy;
   /** The least urgent events that are logged; `debug` adds one for every call. */
   readonly logLevel: PullLogLevel;
 }
@@ -144,6 +148,9 @@ export function pullSettings(
   const insecure = insecureSetting(options, environment, section);
   if (insecure.isErr()) return err(configInvalid(file, insecure.error.line, insecure.error.reason));
 
+  const policy = pullPolicy(section, file);
+  if (policy.isErr()) return err(policy.error);
+
   const caBundle = read('caBundle')?.value;
   const logLevel = environment[logLevelSource.variable] || section?.entries.get(logLevelSource.key)?.value;
   return ok({
@@ -156,6 +163,7 @@ export function pullSettings(
       discoveryDirs: directories(read('discoveryDirs')?.value ?? ''),
       caBundle: caBundle === '' ? undefined : caBundle,
       insecureSkipVerify: insecure.value,
+      policy: policy.value,
       logLevel: levels[(logLevel ?? '').trim().toLowerCase()] ?? 'info',
     },
     warnings: unknownKeys(section, file),
@@ -203,6 +211,7 @@ function unknownKeys(section: ParsedConfiguration['pull'], file: string): readon
     ...Object.values(sources).map(({ key }) => key),
     insecureSource.key,
     logLevelSource.key,
+    ...policyKeys,
   ]);
   return [...(section?.entries.values() ?? [])]
     .filter(({ key }) => !known.has(key))

@@ -8,7 +8,7 @@ import {
 import type { DeployContext } from './context.js';
 import type { CheckedMaterial } from './material.js';
 
-type Ports = Pick<DeployContext, 'caddyAdmin' | 'crypto'>;
+type Ports = Pick<DeployContext, 'caddyAdmin' | 'crypto' | 'policy'>;
 type Loaded = readonly unknown[] | undefined;
 
 /** How often a change is tried that somebody else's change of the document has come before. */
@@ -16,12 +16,13 @@ const attempts = 5;
 
 /** Reads the document, and writes it with the list that `next` makes of the present one. The error is a reason. */
 async function change(
-  { caddyAdmin }: Ports,
+  { caddyAdmin, policy }: Ports,
   api: string,
   next: (loaded: Loaded) => { readonly loaded: Loaded } | undefined,
 ): Promise<Result<{ readonly before: Loaded; readonly changed: boolean }, string>> {
+  const place = { api, owners: policy.owners };
   for (let attempt = 1; ; attempt += 1) {
-    const found = await caddyAdmin.read(api);
+    const found = await caddyAdmin.read(place);
     if (found.isErr()) return err(found.error.message);
     const { document, revision } = found.value;
     const before = loadedCertificates(document);
@@ -30,7 +31,7 @@ async function change(
     if (wanted === undefined) return ok({ before: before.value, changed: false });
     const changed = withLoadedCertificates(document, wanted.loaded);
     if (changed.isErr()) return err(`the configuration of ${api}: ${changed.error}`);
-    const written = await caddyAdmin.replace(api, { document: changed.value, revision });
+    const written = await caddyAdmin.replace(place, { document: changed.value, revision });
     if (written.isOk()) return ok({ before: before.value, changed: true });
     const { error } = written;
     const outrun = error.code === 'refused' && error.status === 412;

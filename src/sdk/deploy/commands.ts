@@ -1,15 +1,20 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type Command, commandText, programCandidates } from '../../domain/deploy/command.js';
+import {
+  type Command,
+  commandText,
+  programCandidates,
+  searchDirectories,
+} from '../../domain/deploy/command.js';
 import type { DeployContext } from './context.js';
 
 const timeout = 120_000;
 
 /** The command with the path of its program. The error is a reason. */
 export async function findProgram(
-  { environment, files }: DeployContext,
+  { files }: DeployContext,
   command: Command,
 ): Promise<Result<Command, string>> {
-  for (const path of programCandidates(command.program, environment['PATH'] ?? ''))
+  for (const path of programCandidates(command.program))
     if ((await files.isExecutable(path)).unwrapOr(false)) return ok({ ...command, program: path });
   return err(`there is no program ${command.program}`);
 }
@@ -25,7 +30,7 @@ export async function runCommand(
   const outcome = await runner.run({
     path: command.program,
     args: command.args,
-    env: environment,
+    env: { ...environment, PATH: searchDirectories.join(':') },
     stdin: new Uint8Array(),
     stdinTimeout: 1000,
     timeout,

@@ -1,8 +1,8 @@
-import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { Verification } from '../../domain/core/errors.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { deploymentFailure } from '../../domain/deploy/failure.js';
-import type { Installation } from '../../domain/deploy/targets/target.js';
+import type { DeploymentTarget, Installation } from '../../domain/deploy/targets/target.js';
 import { deploymentTarget } from '../../domain/deploy/targets.js';
 import type { DeployContext } from './context.js';
 import { holding } from './holding.js';
@@ -35,16 +35,17 @@ export interface Deployed {
 
 /**
  * Installs a certificate and its key, all or nothing: what fails is undone, and the error (`deployment_failed`) says what failed
- * and what is in place. What is wrong with the order itself is `invalid_argument` or `certificate_invalid`. Of deployments to the same target the caller makes
- * one at a time; those to different targets may run side by side. An abort keeps a deployment from beginning; one that
- * has begun comes to its end, or is rolled back.
+ * and what is in place; what the policy of the host does not allow fails before anything is touched. What is wrong with the
+ * order itself is `invalid_argument` or `certificate_invalid`. Deployments that share a file or an administration API are done one
+ * after the other, in the order of the calls, others side by side. An abort keeps a deployment from beginning; one that has begun comes to its end, or is rolled back.
  */
 export function deploy(
-  context: DeployContext,
+  given: DeployContext,
   deployment: Deployment,
   options: { readonly signal?: AbortSignal } = {},
 ): ResultAsync<Deployed, CtrlExecError> {
   const { targetType, targetConfig, certificatePem, keyPem } = deployment;
+  const context = { ...given, stop: options.signal };
   const checked = checkMaterial(context.crypto, certificatePem, keyPem).mapErr(
     (error): CtrlExecError => error,
   );
@@ -54,7 +55,7 @@ export function deploy(
     .andThen(({ target, material }) =>
       target
         .install(targetConfig, material)
-        .map((installation) => ({ installation, material }))
+        .map((installation) => ({ target, installation, material }))
         .mapErr((reason) =>
           failure('invalid_argument', `the configuration of the ${targetType} target: ${reason}`, {
             field: 'target_config',
@@ -62,28 +63,55 @@ export function deploy(
           }),
         ),
     )
-    .asyncAndThen(({ installation, material }) =>
-      options.signal?.aborted === true
-        ? errAsync(failure('aborted', 'stopped before the deployment began', {}))
-        : new ResultAsync(holding(context, (held) => installed(held, targetType, installation, material))),
-    );
+    .asyncAndThen((order) => new ResultAsync(inItsLanes(context, order)));
+}
+
+/** All that a deployment is about. */
+interface Order {
+  readonly target: DeploymentTarget;
+  readonly installation: Installation;
+  readonly material: CheckedMaterial;
+}
+
+/** What it shares with others is known by where the links lead now. */
+async function inItsLanes(context: DeployContext, order: Order): Promise<Result<Deployed, CtrlExecError>> {
+  const { adminApi, files } = order.installation;
+  const paths = await Promise.all(
+    files.map(async ({ path }) =>
+      (await context.deploymentFiles.look(path)).map((found) => found.path).unwrapOr(path),
+    ),
+  );
+  // One API can be named in several ways.
+  const keys = [...paths, ...(adminApi === undefined ? [] : ['admin_api'])];
+  // defence: pull-one-file-one-job
+  return context.lanes(keys, async () =>
+    context.stop?.aborted === true
+      ? err(failure('aborted', 'stopped before the deployment began', {}))
+      : holding(context, (held) => installed(held, order)),
+  );
 }
 
 async function installed(
   context: DeployContext,
-  targetType: string,
-  installation: Installation,
-  material: CheckedMaterial,
+  { target, installation, material }: Order,
 ): Promise<Result<Deployed, CtrlExecError>> {
-  const prepared = await prepareDeployment(context, targetType, installation, material);
+  const prepared = await prepareDeployment(context, target, installation, material);
   if (prepared.isErr()) return err(prepared.error);
-  const { deployment, warnings } = prepared.value;
+  const { deployment, observation, warnings } = prepared.value;
   if (deployment.changes.length === 0 && deployment.adminApi === undefined)
     return ok({ changed: false, warnings });
   const outcome = await runDeployment(context, deployment);
   if (outcome.kind === 'failed') return err(await failed(context, deployment, outcome));
-  const { verification } = outcome;
   const changed = outcome.kind === 'deployed';
+  const verification =
+    changed && observation
+      ? await verify(context, observation, material.fingerprint, material.certificate)
+      : outcome.verification;
+  if (verification?.error === 'stopped')
+    return ok({
+      changed,
+      warnings: [...warnings, 'the agent was stopped before it was seen what is served'],
+    });
   return ok({ changed, warnings, ...(verification === undefined ? {} : { verification }) });
 }
 
@@ -102,5 +130,9 @@ async function failed(
     rule !== undefined && previous !== undefined && reloaded && outcome.undoFailures.length === 0
       ? await verify(context, rule, previous, material.certificate)
       : undefined;
-  return deploymentFailure({ ...outcome, target, afterwards });
+  return deploymentFailure({
+    ...outcome,
+    target,
+    afterwards: afterwards?.error === 'stopped' ? undefined : afterwards,
+  });
 }

@@ -1,28 +1,34 @@
 import { err, ok, type Result } from 'neverthrow';
-import { utf8 } from '../../domain/core/bytes.js';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Command } from '../../domain/deploy/command.js';
 import { deploymentFailure } from '../../domain/deploy/failure.js';
-import { type FileChange, isUnchanged } from '../../domain/deploy/plan.js';
-import type { Installation, WantedFile } from '../../domain/deploy/targets/target.js';
+import { type DeploymentStep, isUnchanged } from '../../domain/deploy/plan.js';
+import { whyNotCommand } from '../../domain/deploy/policy.js';
+import { type DeploymentTarget, type Installation, isSecret } from '../../domain/deploy/targets/target.js';
+import type { VerificationRule } from '../../domain/deploy/verification.js';
 import { findProgram } from './commands.js';
 import type { DeployContext } from './context.js';
+import { judgedEndpoint } from './endpoint.js';
+import { type LookedAt, lookAtAll } from './look.js';
 import type { CheckedMaterial } from './material.js';
 import type { PreparedDeployment } from './run.js';
 
 interface Prepared {
   readonly deployment: PreparedDeployment;
+  /** How what is served is looked at once the deployment holds. */
+  readonly observation: VerificationRule | undefined;
   readonly warnings: readonly string[];
 }
 
-/** Finds out what has to change for an installation, and whether its commands are there. Touches nothing. */
+/** Finds out what has to change for an installation, whether this host allows it, and whether its commands are there. Touches nothing. */
 export async function prepareDeployment(
   context: DeployContext,
-  targetType: string,
+  target: DeploymentTarget,
   installation: Installation,
   material: CheckedMaterial,
 ): Promise<Result<Prepared, CtrlExecError<'deployment_failed'>>> {
-  const refuse = (step: 'stage' | 'validate' | 'reload', reason: string) =>
+  const { type: targetType, defaults } = target;
+  const refuse = (step: DeploymentStep['kind'], reason: string) =>
     err(
       deploymentFailure({
         target: targetType,
@@ -35,15 +41,16 @@ export async function prepareDeployment(
         afterwards: undefined,
       }),
     );
-  const looked: FileChange[] = [];
-  for (const wanted of installation.files) {
-    const found = await lookAt(context, wanted);
-    if (found.isErr()) return refuse('stage', found.error);
-    if (looked.some(({ path }) => path === found.value.path))
-      return refuse('stage', `${found.value.path} is meant by two of the configured paths`);
-    looked.push(found.value);
+  for (const kind of ['validate', 'reload'] as const) {
+    const command = installation[kind];
+    const why = command && whyNotCommand(context.policy, defaults, command);
+    // defence: pull-runs-allowed-commands
+    if (why !== undefined) return refuse(kind, why);
   }
-  const changes = looked.filter(({ before, content }) => !isUnchanged(before, content));
+  const looked = await lookAtAll(context, defaults, installation.files);
+  if (looked.isErr()) return refuse('stage', looked.error);
+  const all = looked.value.map(({ change }) => change);
+  const changes = all.filter(({ before, content }) => !isUnchanged(before, content));
   const commands: Partial<Record<'validate' | 'reload', Command>> = {};
   for (const kind of changes.length === 0 ? [] : (['validate', 'reload'] as const)) {
     const command = installation[kind];
@@ -51,39 +58,23 @@ export async function prepareDeployment(
     if (program.isErr()) return refuse(kind, program.error);
     if (program.value !== undefined) commands[kind] = program.value;
   }
-  const { adminApi, verification, backups } = installation;
+  const { adminApi, backups } = installation;
   const { validate, reload } = commands;
+  const verification =
+    installation.verification && (await judgedEndpoint(context, installation.verification));
+  if (verification?.isErr()) return refuse('verify', verification.error);
+  const observation = installation.observation && (await judgedEndpoint(context, installation.observation));
+  const unseen = observation?.isErr() ? [`what is served was not looked at: ${observation.error}`] : [];
+  const order = { changes, validate, reload, adminApi, verification: verification?.unwrapOr(undefined) };
   return ok({
-    deployment: { targetType, material, changes, validate, reload, adminApi, verification, backups },
-    warnings: [...installation.warnings, ...keyWarnings(installation.files, looked)],
-  });
-}
-
-async function lookAt(
-  { deploymentFiles }: DeployContext,
-  wanted: WantedFile,
-): Promise<Result<FileChange, string>> {
-  const found = await deploymentFiles.look(wanted.path);
-  if (found.isErr()) return err(found.error.message);
-  const { path, state } = found.value;
-  if (wanted.within !== undefined) {
-    const directory = await deploymentFiles.realDirectory(wanted.within);
-    if (directory.isErr()) return err(directory.error.message);
-    if (!path.startsWith(`${directory.value.replace(/\/$/, '')}/`))
-      return err(`${wanted.path} is a link that leads out of ${wanted.within}`);
-  }
-  return ok({
-    path,
-    content: utf8(wanted.content),
-    mode: wanted.mode ?? state?.mode ?? (wanted.secret ? 0o640 : 0o644),
-    owner: wanted.owner ?? state?.uid,
-    group: wanted.group ?? state?.gid,
-    before: state,
+    deployment: { targetType, material, backups, ...order },
+    observation: observation?.unwrapOr(undefined),
+    warnings: [...installation.warnings, ...keyWarnings(looked.value), ...unseen],
   });
 }
 
 /** Keys that everybody on the host may read or write. */
-const keyWarnings = (wanted: readonly WantedFile[], looked: readonly FileChange[]): readonly string[] =>
+const keyWarnings = (looked: readonly LookedAt[]): readonly string[] =>
   looked
-    .filter(({ mode }, index) => wanted[index]?.secret === true && (mode & 0o007) !== 0)
-    .map(({ path, mode }) => `${path} holds a private key and has mode 0${mode.toString(8)}`);
+    .filter(({ wanted, change: { mode } }) => isSecret(wanted) && (mode & 0o007) !== 0)
+    .map(({ change: { path, mode } }) => `${path} holds a private key and has mode 0${mode.toString(8)}`);

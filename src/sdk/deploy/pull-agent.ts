@@ -1,9 +1,11 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { parseConfiguration } from '../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { withoutTokenIn } from '../../domain/core/redaction.js';
 import { isLogged, type PullSettings, pullSettings } from '../../domain/settings/pull.js';
 import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
+import { lanes } from '../core/lanes.js';
 import { maxFile } from '../core/place.js';
 import { unfailing } from '../core/unfailing-events.js';
 import type { DeployContext } from './context.js';
@@ -80,7 +82,8 @@ function run(
       const deployment = deployContext(context, settings);
       await recover(deployment, events);
       const api = pullApi(plane, settings);
-      const session: PullSession = { context, settings, api, keys, deployment, events, stop };
+      const once: PullSession['once'] = new Set();
+      const session: PullSession = { context, settings, api, keys, deployment, events, once, stop };
       options.onStart?.(settings);
       const end = await pullLoop(session, options.once === true);
       events.emit({ action: 'pull-stopped', fields: { agent: settings.agentId } });
@@ -99,13 +102,18 @@ const deployContext = (context: PullContext, settings: PullSettings): DeployCont
   deploymentJournal: context.deploymentJournal(settings),
   environment: context.environment,
   files: context.files,
+  lanes: lanes(),
+  policy: settings.policy,
   runner: context.runner,
   tlsProbe: context.tlsProbe,
 });
 
-const filtered = (events: EventLog, { logLevel }: PullSettings): EventLog => ({
+/** What is urgent enough, without the API key: the control plane may have put it anywhere. */
+const filtered = (events: EventLog, { apiKey, logLevel }: PullSettings): EventLog => ({
   emit: (event) => {
-    if (isLogged(logLevel, event.level ?? 'info')) events.emit(event);
+    if (!isLogged(logLevel, event.level ?? 'info')) return;
+    // defence: pull-key-not-logged
+    events.emit(withoutTokenIn(event, apiKey));
   },
 });
 

@@ -111,7 +111,8 @@ function doing(context: DeployContext, deployment: PreparedDeployment, progress:
     verify: async ({ rule }) => {
       progress.verification = await verify(context, rule, material.fingerprint, material.certificate);
       const { verified, error } = progress.verification;
-      return verified ? ok(undefined) : err(error ?? 'another certificate is served');
+      // A stop ends the waiting, and is no reason to take a deployment back.
+      return verified || error === 'stopped' ? ok(undefined) : err(error ?? 'mismatch');
     },
     tidy: async () => {
       for (const previous of progress.previous.values()) await files.discard(previous);

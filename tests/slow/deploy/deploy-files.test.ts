@@ -13,9 +13,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { PullPolicy } from '../../../src/domain/deploy/policy.js';
 import { deploy } from '../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../contract/result.js';
-import { realContext } from '../../support/deployment/context.js';
+import { allowing, realContext } from '../../support/deployment/context.js';
 import { run } from '../../support/deployment/server.js';
 import { type TestCa, testCa } from '../../support/network/test-pki.js';
 
@@ -24,7 +25,8 @@ describe('deployments to real files', () => {
   let directory: string;
   const at = (name: string) => join(directory, name);
   beforeAll(async () => {
-    ca = await testCa();
+    const root = await testCa({ commonName: 'root' });
+    ca = await testCa({ issuer: { commonName: 'root', keys: root.keys } });
   });
   beforeEach(async () => {
     directory = await realpath(await mkdtemp(join(tmpdir(), 'ctrl-exec-deploy-files-')));
@@ -33,20 +35,25 @@ describe('deployments to real files', () => {
   afterEach(() => rm(directory, { recursive: true, force: true }));
 
   const commands = { validate_command: '/bin/true', reload_command: '/bin/true' };
-  const install = async (targetType: string, targetConfig: object) => {
+  const install = async (targetType: string, targetConfig: object, allowed: Partial<PullPolicy> = {}) => {
     const { certificate, key } = await ca.issue();
-    const outcome = await deploy(realContext(directory, 1000), {
-      targetType,
-      targetConfig,
-      certificatePem: certificate + ca.pem,
-      keyPem: key,
-    });
+    const context = realContext(directory, 1000);
+    const policy = { ...allowing(context.policy, targetConfig), ...allowed };
+    const outcome = await deploy(
+      { ...context, policy },
+      {
+        targetType,
+        targetConfig,
+        certificatePem: certificate + ca.pem,
+        keyPem: key,
+      },
+    );
     return { outcome, certificate, key };
   };
 
   it('a linked certificate is replaced where it is, and the link stays', async () => {
     await mkdir(at('live'));
-    await writeFile(at('live/cert.pem'), 'old');
+    await writeFile(at('live/cert.pem'), '');
     await symlink('../live/cert.pem', at('tls/cert.pem'));
     const config = { ...commands, cert_path: at('tls/cert.pem') };
     const { outcome, certificate } = await install('NGINX', config);
@@ -122,7 +129,8 @@ describe('deployments to real files', () => {
     async () => {
       await run('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=0755', 'tmpfs', at('tls')]);
       try {
-        await writeFile(at('tls/site.pem'), 'old', { mode: 0o600 });
+        const old = await ca.issue();
+        await writeFile(at('tls/site.pem'), old.certificate + old.key, { mode: 0o600 });
         await writeFile(at('tls/ballast'), 'x'.repeat(4000));
         await writeFile(at('tls/more'), 'x'.repeat(4000)).catch(() => undefined);
         const config = { pem_path: at('tls/site.pem'), reload_command: '/bin/true' };
@@ -133,7 +141,7 @@ describe('deployments to real files', () => {
           rolledBack: true,
         });
         expect(failure(full.outcome).message).toMatch(/ENOSPC.*nothing was changed/);
-        expect(await readFile(at('tls/site.pem'), 'utf8')).toBe('old');
+        expect(await readFile(at('tls/site.pem'), 'utf8')).toBe(old.certificate + old.key);
         expect((await readdir(at('tls'))).filter((name) => name.startsWith('.'))).toEqual([]);
         await run('mount', ['-o', 'remount,ro', at('tls')]);
         const { outcome } = await install('HAProxy', config);

@@ -21,7 +21,14 @@ import {
 } from '../../support/commands/commands.js';
 import { type FakeControlPlane, fakeControlPlane } from '../../support/deployment/control-plane.js';
 import { startNginx } from '../../support/deployment/nginx.js';
-import { csrJob, keyDirectory, once, reports, target } from '../../support/deployment/pull-command.js';
+import {
+  configured,
+  csrJob,
+  keyDirectory,
+  once,
+  reports,
+  target,
+} from '../../support/deployment/pull-command.js';
 import { isInstalled, served } from '../../support/deployment/server.js';
 import { openssl } from '../../support/network/openssl.js';
 
@@ -71,17 +78,19 @@ describe('ctrl-exec-agent pull', () => {
 
   it('a failed reload is rolled back, and the reason reported', async () => {
     const plane = await fakeControlPlane();
-    const { at, job } = target('false');
+    const { at, job, policy } = target('false');
+    plane.policy = policy;
     plane.jobs = [csrJob()];
     await once(plane);
-    writeFileSync(at('cert.pem'), 'old cert');
-    writeFileSync(at('key.pem'), 'old key');
+    const old = await plane.issuing.issue();
+    writeFileSync(at('cert.pem'), old.certificate);
+    writeFileSync(at('key.pem'), old.key);
     plane.jobs = [job];
     expect((await once(plane)).code).toBe(0);
     expect(reports(plane)).toEqual(['Running', expect.stringMatching(/^Failed: deployment: .*reload/s)]);
     expect([readFileSync(at('cert.pem'), 'utf8'), readFileSync(at('key.pem'), 'utf8')]).toEqual([
-      'old cert',
-      'old key',
+      old.certificate,
+      old.key,
     ]);
   });
 
@@ -163,11 +172,13 @@ describe('the end of a pull agent', () => {
       mode: 0o755,
     });
     execFileSync('mkfifo', [go]);
-    const { at, job } = target(script);
+    const { at, job, policy } = target(script);
+    plane.policy = policy;
     plane.jobs = [csrJob()];
     await once(plane);
     plane.jobs = [job];
-    const agent = start('ctrl-exec-agent', ['pull', '--once'], { env: plane.environment });
+    const home = configured(plane);
+    const agent = start('ctrl-exec-agent', ['pull', '--once'], { env: plane.environment, home });
     await expect.poll(() => existsSync(began), { timeout: 20_000 }).toBe(true);
     agent.child.kill('SIGTERM');
     agent.child.kill('SIGTERM');
@@ -176,7 +187,9 @@ describe('the end of a pull agent', () => {
     const ended = await agent.ended;
     expect([ended.code, ended.signal]).toEqual([0, null]);
     expect(reports(plane)).toEqual(['Running', 'Completed']);
-    expect(readFileSync(at('cert.pem'), 'utf8')).toBe(plane.certificates.get('mc-web'));
+    expect(readFileSync(at('cert.pem'), 'utf8')).toBe(
+      plane.certificates.get('mc-web')?.replace(plane.issuing.pem, ''),
+    );
     // The commands of a target know nothing of the API key.
     expect(readFileSync(began, 'utf8').trim()).toBe('');
   });
@@ -308,6 +321,8 @@ it.skipIf(!nginxIs)(
     const endpoint = `127.0.0.1:${nginx.port}`;
     const verify = { enabled: true, endpoint, timeout: 5_000_000_000 };
     const { job } = target();
+    const { validate_command, reload_command } = nginx.config;
+    plane.policy = `commands = ${validate_command}, ${reload_command}\npaths = ${directory}`;
     plane.jobs = [{ ...job, target_config: { ...nginx.config, post_deploy_verify: verify } }];
     const ended = await once(plane);
     expect([ended.code, plane.faults, reports(plane)]).toEqual([0, [], ['Running', 'Completed']]);

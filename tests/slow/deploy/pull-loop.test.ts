@@ -22,7 +22,7 @@ it('a thousand agents that start together do not call together', async () => {
   };
   const api = {
     heartbeat: () => okAsync(undefined).andTee(call),
-    work: () => okAsync([]).andTee(call),
+    work: () => okAsync({ jobs: [], left: 0 }).andTee(call),
   } as unknown as PullApi;
   const stop = new AbortController();
   const agents = Array.from({ length: 1000 }, (_, agent) => {
@@ -34,6 +34,7 @@ it('a thousand agents that start together do not call together', async () => {
       keys: memoryPullKeys(),
       deployment: undefined as never,
       events: context.events,
+      once: new Set<never>(),
       stop: stop.signal,
     };
     return pullLoop(session, false);

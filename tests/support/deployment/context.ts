@@ -7,6 +7,9 @@ import { memoryCaddyAdmin } from '../../../src/adapters/memory/deploy/caddy-admi
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { tlsProbe } from '../../../src/adapters/node-tls/probe.js';
 import { systemClock } from '../../../src/adapters/system/clock.js';
+import { parseCommand } from '../../../src/domain/deploy/command.js';
+import { type PullPolicy, strictPolicy } from '../../../src/domain/deploy/policy.js';
+import { lanes } from '../../../src/sdk/core/lanes.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 
 /** The real adapters but for Caddy, with the journal in a directory, over a clock on which time passes `speed` times as fast. */
@@ -18,9 +21,20 @@ export function realContext(directory: string, speed = 10): DeployContext {
     crypto: nodeCrypto(),
     deploymentFiles: nodeDeploymentFiles(),
     deploymentJournal: fileDeploymentJournal({ directory: join(directory, 'deployments') }),
-    environment: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    environment: {},
     files: nodeFileSystem(),
+    lanes: lanes(),
+    policy: { ...strictPolicy('agent.conf'), paths: [directory] },
     runner: childProcessRunner(),
     tlsProbe: tlsProbe(),
   };
+}
+
+/** A policy that allows the commands of this configuration, too, and no more. */
+export function allowing(policy: PullPolicy, targetConfig: object): PullPolicy {
+  const { validate_command: validate, reload_command: reload } = targetConfig as Readonly<
+    Record<string, unknown>
+  >;
+  const commands = [validate, reload].flatMap((text) => parseCommand(String(text ?? '')) ?? []);
+  return { ...policy, commands: [...policy.commands, ...commands] };
 }

@@ -39,6 +39,10 @@ export interface FakeControlPlane {
   /** PEM by the id of the certificate: leaf, then chain. */
   readonly certificates: Map<string, string>;
   misbehave: Misbehaviour | undefined;
+  /** The lines of `[pull]` in the agent.conf of its agents. */
+  policy: string;
+  /** A directory for that file. */
+  readonly home: string;
   /** The calls to paths that end so. */
   to(end: string): readonly PlaneCall[];
   /** Resolves with the first call from now or before that fits. */
@@ -148,6 +152,7 @@ export async function fakeControlPlane(tls: ServerOptions = {}): Promise<FakeCon
         return json(response, 200, { jobs: plane.jobs, count: plane.jobs.length });
       case 'csr': {
         const fault = await issue(call.body ?? {});
+        plane.jobs = plane.jobs.filter((each) => (each as { status?: unknown }).status !== 'AwaitingCSR');
         return fault === undefined ? json(response, 202, { status: 'accepted' }) : refuse(400, fault);
       }
       case 'certificates': {
@@ -207,6 +212,8 @@ export async function fakeControlPlane(tls: ServerOptions = {}): Promise<FakeCon
     jobs: [],
     certificates,
     misbehave: undefined,
+    policy: '',
+    home: temporaryDirectory(),
     to: (end) => calls.filter(({ path }) => path.endsWith(end)),
     call: (fits) =>
       new Promise((resolve) => {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Deployment, deploy } from '../../../src/sdk/deploy/deploy.js';
-import { realContext } from './context.js';
+import { allowing, realContext } from './context.js';
 
 const [directory = ''] = process.argv.slice(2);
 const orders = JSON.parse(readFileSync(join(directory, 'orders.json'), 'utf8')) as Deployment[];
@@ -12,7 +12,8 @@ for (let round = 0; ; round += 1) {
   const order = orders[round % orders.length];
   if (order === undefined) throw new Error('no orders');
   process.stdout.write(`begin ${round}\n`);
-  const outcome = await deploy(context, order);
+  const policy = allowing(context.policy, order.targetConfig as object);
+  const outcome = await deploy({ ...context, policy }, order);
   if (outcome.isErr()) {
     process.stdout.write(`failed ${outcome.error.message}\n`);
     break;

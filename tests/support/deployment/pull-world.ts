@@ -37,7 +37,12 @@ export interface PullWorldOptions {
   readonly variables?: Readonly<Record<string, string>>;
   readonly seed?: string;
   readonly tree?: ReadonlyMap<string, MemoryTreeFile>;
+  /** agent.conf. */
+  readonly conf?: string;
 }
+
+/** Allows what the target of the world needs. */
+const worldConfiguration = '[pull]\ncommands = validate -q, /bin/reload\npaths = /etc/tls, /etc/other\n';
 
 /** A pull agent whose time, files and control plane are in memory, and whose target is a server in memory. */
 export async function pullWorld(given: PullWorldOptions = {}) {
@@ -55,8 +60,14 @@ export async function pullWorld(given: PullWorldOptions = {}) {
   /** When each call came, by the end of its path. */
   const times: { at: number; path: string }[] = [];
 
+  /** With `--once` the jobs are those of the first poll: it goes on polling until there are none. */
+  let [offered, onlyOnce] = [false, false];
   const usual = (path: string): { status: number; body?: unknown } => {
-    if (path.endsWith('/work')) return { status: 200, body: { jobs: plane.jobs, count: plane.jobs.length } };
+    if (path.endsWith('/work')) {
+      const jobs = offered && onlyOnce ? [] : plane.jobs;
+      offered = true;
+      return { status: 200, body: { jobs, count: jobs.length } };
+    }
     if (path.endsWith('/csr') || path.endsWith('/discoveries')) return { status: 202 };
     const id = /\/certificates\/(.*)$/.exec(path)?.[1];
     if (id === undefined) return { status: 200 };
@@ -89,7 +100,11 @@ export async function pullWorld(given: PullWorldOptions = {}) {
     return new ResultAsync(Promise.resolve(ok({ status, body: new TextEncoder().encode(text) })));
   };
 
-  const { deploymentJournal, ...deployment } = target.context;
+  const { deploymentJournal, lanes: _lanes, policy: _policy, ...deployment } = target.context;
+  const files = memoryFileSystem({
+    '/home/agent.conf': given.conf ?? worldConfiguration,
+    '/etc/passwd': 'root:x:0:0\n',
+  });
   const context: PullContext = {
     ...deployment,
     deploymentJournal: () => deploymentJournal,
@@ -97,7 +112,7 @@ export async function pullWorld(given: PullWorldOptions = {}) {
     certificateRequests: x509CertificateRequests(),
     controlPlane: () => okAsync(memoryControlPlane(script)),
     events,
-    files: { ...memoryFileSystem(), isExecutable: target.context.files.isExecutable },
+    files: { ...files, isExecutable: target.context.files.isExecutable },
     host: { name: 'host-1', system: 'linux', architecture: 'amd64', addressTowards: async () => '192.0.2.7' },
     keys: () => keys,
     options: given.options ?? {},
@@ -127,14 +142,16 @@ export async function pullWorld(given: PullWorldOptions = {}) {
     stop,
     to: (end: string) => calls.filter(({ path }) => path.endsWith(end)),
     /** Lets the agent work; the answer is how it ended. */
-    run: (once = false): Promise<PullEnd> =>
-      createPullAgent(context)
+    run: (once = false): Promise<PullEnd> => {
+      [offered, onlyOnce] = [false, once];
+      return createPullAgent(context)
         .run({ once, signal: stop.signal })
         .match(
           (end) => end,
           (error) => {
             throw new Error(error.message);
           },
-        ),
+        );
+    },
   };
 }

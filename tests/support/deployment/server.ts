@@ -69,7 +69,7 @@ export async function freePort(): Promise<number> {
 export async function served(port: number, patience = 15_000): Promise<string> {
   const deadline = performance.now() + patience;
   for (;;) {
-    const endpoint = { host: '127.0.0.1', port, serverName: 'www.test' };
+    const endpoint = { address: '127.0.0.1', port, serverName: 'www.test' };
     const answer = await tlsProbe().servedFingerprint(endpoint, 5000);
     if (answer.isOk()) return answer.value;
     if (performance.now() > deadline) throw new Error(answer.error.message);

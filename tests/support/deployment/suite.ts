@@ -6,7 +6,7 @@ import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 import { deploy } from '../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../contract/result.js';
 import { type TestCa, testCa } from '../network/test-pki.js';
-import { realContext } from './context.js';
+import { allowing, realContext } from './context.js';
 import { run, type ServerPlace, script, served, type TestServer, until } from './server.js';
 import { stayingClient } from './staying.js';
 import { fingerprintOf } from './world.js';
@@ -107,12 +107,17 @@ export function deploymentSuite(
         post_deploy_verify: { enabled: true, endpoint: `127.0.0.1:${server.port}`, timeout: 5e9 },
         post_deploy_verify_attempts: 4,
       };
-      return deploy(context, {
-        targetType: server.targetType,
-        targetConfig: { ...server.config, ...verification, ...change },
-        certificatePem: pair.certificate + ca.pem,
-        keyPem: pair.key,
-      });
+      const targetConfig = { ...server.config, ...verification, ...change };
+      const policy = allowing(context.policy, targetConfig);
+      return deploy(
+        { ...context, policy },
+        {
+          targetType: server.targetType,
+          targetConfig,
+          certificatePem: pair.certificate + ca.pem,
+          keyPem: pair.key,
+        },
+      );
     };
 
     /** Certificate and key are those of `pair`, nothing else lies beside them, and the server serves them. */

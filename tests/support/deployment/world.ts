@@ -7,6 +7,9 @@ import { memoryTlsProbe } from '../../../src/adapters/memory/deploy/tls-probe.js
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { failure } from '../../../src/domain/core/errors.js';
+import { parseCommand } from '../../../src/domain/deploy/command.js';
+import { type PullPolicy, strictPolicy } from '../../../src/domain/deploy/policy.js';
+import { lanes } from '../../../src/sdk/core/lanes.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
 import type { TestCa } from '../network/test-pki.js';
 
@@ -16,7 +19,7 @@ function hurriedClock(): DeployContext['clock'] & { readonly waits: number[] } {
   return {
     waits,
     now: () => 0,
-    monotonic: () => 0,
+    monotonic: () => waits.reduce((sum, wait) => sum + wait, 0),
     after: (delay, callback) => {
       waits.push(delay);
       const immediate = setImmediate(callback);
@@ -56,11 +59,18 @@ function failing<T extends object>(subject: T, trouble: Trouble, methods: readon
   });
 }
 
+/** What the host of `deploymentWorld` allows. */
+export const worldPolicy: PullPolicy = {
+  ...strictPolicy('/home/agent.conf'),
+  commands: ['validate -q', '/bin/reload', 'absent'].flatMap((text) => parseCommand(text) ?? []),
+  paths: ['/etc/tls', '/etc/other', '/nowhere'],
+};
+
 /** A host in memory with one server, that serves what was in its files when it was last told to reload. */
 export async function deploymentWorld(ca: TestCa, options: { readonly trouble?: Trouble } = {}) {
   const issue = () => ca.issue({ commonName: 'www.test', dnsNames: ['www.test'], usages: ['serverAuth'] });
   const [old, fresh] = [await issue(), await issue()];
-  const files = memoryDeploymentFiles(['/etc/tls', '/etc/other']);
+  const files = memoryDeploymentFiles(['/etc', '/etc/tls', '/etc/tls/sub', '/etc/other', '/etc/nginx']);
   const put = (path: string, text: string, mode = 0o644) =>
     files.files.set(path, { content: new TextEncoder().encode(text), mode, uid: 0, gid: 0 });
   const text = (path: string) => {
@@ -102,7 +112,12 @@ export async function deploymentWorld(ca: TestCa, options: { readonly trouble?: 
     deploymentFiles: trouble ? failing(files, trouble, ['look', 'stage', 'place', 'remove', 'sync']) : files,
     deploymentJournal: trouble ? failing(journal, trouble, ['begin', 'noteReload', 'end']) : journal,
     environment: { PATH: '/usr/bin:/bin' },
-    files: { isExecutable: (path) => okAsync(['/bin/validate', '/bin/reload'].includes(path)) },
+    files: {
+      isExecutable: (path) => okAsync(['/bin/validate', '/bin/reload'].includes(path)),
+      readText: () => okAsync('root:x:0:0\ndaemon:x:1:1\nstaff:x:50:50\n'),
+    },
+    lanes: lanes(),
+    policy: worldPolicy,
     runner,
     tlsProbe: memoryTlsProbe(() => (server.listening ? (server.stuckAt ?? server.served) : undefined)),
   };

@@ -146,18 +146,27 @@ async function extensionsOf(asked: TestCertificate, issuer: TestKeys): Promise<E
  * `version1`: its own certificate is one of version 1, as those of legacy CAs.
  */
 export async function testCa(
-  options: { commonName?: string; type?: TestKeyType; version1?: boolean } = {},
+  options: {
+    commonName?: string;
+    type?: TestKeyType;
+    version1?: boolean;
+    /** Another CA, that issues this one. */
+    issuer?: { readonly commonName: string; readonly keys: TestKeys };
+  } = {},
 ): Promise<TestCa> {
   const keys = await testKeys(options.type);
   const { commonName = 'test CA' } = options;
   const signingAlgorithm = { name: algorithms[options.type ?? 'p256'].name, hash };
-  const own = await X509CertificateGenerator.createSelfSigned(
+  const { issuer = { commonName, keys } } = options;
+  const own = await X509CertificateGenerator.create(
     {
       serialNumber: randomSerial(),
-      name: distinguished(commonName),
+      subject: distinguished(commonName),
+      issuer: distinguished(issuer.commonName),
       notBefore: new Date(Date.now() - 24 * hour),
       notAfter: new Date(Date.now() + 240 * hour),
-      keys: keys.pair,
+      publicKey: keys.pair.publicKey,
+      signingKey: issuer.keys.pair.privateKey,
       signingAlgorithm,
       extensions: [
         new BasicConstraintsExtension(true, 0, true),

@@ -5,7 +5,7 @@ import { type Acl, parseAcl } from '../../../domain/deploy/acl.js';
 import { ExplainedFailure } from '../system-failure.js';
 
 const directories = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
-const timeout = 10_000;
+const timeout = 30_000;
 /** The file as the program finds it: its fourth descriptor. */
 const given = '/proc/self/fd/3';
 

@@ -123,10 +123,11 @@ async function stage(directory: FollowedPath, file: Ready): Promise<StagedFile> 
   if (await isMountPoint(file.path)) {
     if (file.inPlace !== true) throw mounted(file.path);
     // Whether it can be written at all; nothing is written yet.
-    await withRegular(within(directory, file.path), constants.O_WRONLY, async () => undefined);
+    const writable = withRegular(within(directory, file.path), constants.O_WRONLY, async () => undefined);
+    await explained(file.path, writable);
     return { path: file.path, temporary, inPlace: file };
   }
-  const handle = await open(within(directory, temporary), newFile, 0o600);
+  const handle = await explained(file.path, open(within(directory, temporary), newFile, 0o600));
   try {
     await fill(handle, file);
   } catch (thrown) {
@@ -160,14 +161,7 @@ async function dress(handle: FileHandle, { owner, group, mode, acl }: Ready): Pr
 async function place(directory: FollowedPath, { path, temporary, inPlace }: StagedFile): Promise<void> {
   const there = within(directory, path);
   if (inPlace !== undefined) return overwrite(there, inPlace as Ready);
-  try {
-    await rename(within(directory, temporary), there);
-  } catch (thrown) {
-    if (codeOf(thrown) === 'EBUSY') throw mounted(path);
-    if (codeOf(thrown) === 'EPERM')
-      throw new ExplainedFailure('EPERM', `the file or its directory is immutable: \`chattr -i ${path}\``);
-    throw thrown;
-  }
+  await explained(path, rename(within(directory, temporary), there));
 }
 
 /** A crash in the middle leaves a part of it: whoever calls this has what was there before. */
@@ -184,6 +178,17 @@ const mounted = (path: string) =>
     'EBUSY',
     `it is a mount point, so no other file can take its place; to have it written in place: \`replace = in-place ${path}\` in [pull]`,
   );
+
+/** A call that opens or renames something; what keeps it from doing so is told with what heals it. */
+async function explained<T>(path: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (codeOf(thrown) === 'EBUSY') throw mounted(path);
+    if (codeOf(thrown) !== 'EPERM') throw thrown;
+    throw new ExplainedFailure('EPERM', `the file or its directory is immutable: \`chattr -i ${path}\``);
+  }
+}
 
 async function remove(directories: Directories, path: string): Promise<void> {
   await directories.of(path, (directory) => unless(['ENOENT'], unlink(within(directory, path))));

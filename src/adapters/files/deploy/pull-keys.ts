@@ -22,19 +22,24 @@ export function filePullKeys(options: { readonly directory: string }): PullKeys 
   const former: Place = { path: join(present.path, 'former'), mayBeLink: false };
   const closed = () => closedDirectory(present).andThrough(() => closedDirectory(former));
 
+  const load: PullKeys['load'] = (id) =>
+    readKey(present, id).andThen((now) =>
+      readKey(former, id).map((before) => ({ present: now, former: before })),
+    );
+
   return {
     prepare: () =>
       closed()
         .andThrough(() => attempt(present.path, 'use', () => inDirectory(present, requireTrustedContents)))
         .map((tightenedFrom) => ({ tightenedFrom })),
-    load: (id) =>
-      readKey(present, id).andThen((now) =>
-        readKey(former, id).map((before) => ({ present: now, former: before })),
-      ),
+    load,
+    // What is replaced is judged, too: a file keeps its owner.
     put: (id, pem) =>
       closed()
-        .andThen(() => readKey(present, id))
-        .andThen((before) => (before === undefined ? okAsync(undefined) : writeKey(former, id, before)))
+        .andThen(() => load(id))
+        .andThen((before) =>
+          before.present === undefined ? okAsync(undefined) : writeKey(former, id, before.present),
+        )
         .andThen(() => writeKey(present, id, pem)),
     forgetFormer: (id) =>
       attempt(join(former.path, keyFileName(id)), 'remove', async () => {

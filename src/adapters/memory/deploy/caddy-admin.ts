@@ -15,7 +15,7 @@ export const memoryCaddyAdmin = (
   return {
     document: () => JSON.parse(current),
     read: () => okAsync({ document: JSON.parse(current) as unknown, revision: String(revision) }),
-    replace: (_api, configuration) => {
+    replace: (_place, configuration) => {
       if (configuration.revision !== undefined && configuration.revision !== String(revision))
         return status(412);
       if (!accepts(configuration.document)) return status(400);

@@ -1,12 +1,26 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
-import type { ProbedEndpoint, TlsProbe } from '../../../ports/tls-probe.js';
+import { isLoopback, shortestAddress } from '../../../domain/core/ip-prefix.js';
+import type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../../ports/tls-probe.js';
 
-/** Servers in memory. `serving` is asked for the fingerprint of what is served; undefined: nobody listens. */
-export const memoryTlsProbe = (serving: (endpoint: ProbedEndpoint) => string | undefined): TlsProbe => ({
+/**
+ * Servers in memory. `serving` is asked for the fingerprint of what is served; undefined: nobody listens. `names` are those that
+ * resolve, besides `localhost` and addresses; of these the loopback ones are local.
+ */
+export const memoryTlsProbe = (
+  serving: (endpoint: ProbedEndpoint) => string | undefined,
+  names: Readonly<Record<string, readonly ProbeAddress[]>> = {},
+): TlsProbe => ({
+  resolve: (host) => {
+    const address = host === 'localhost' ? '127.0.0.1' : shortestAddress(host);
+    const found = address === undefined ? names[host] : [{ address, isLocal: isLoopback(address) }];
+    return found === undefined
+      ? errAsync(failure('host_unresolved', `the host name ${host} does not resolve (ENOTFOUND)`, { host }))
+      : okAsync(found);
+  },
   servedFingerprint: (endpoint) => {
     const served = serving(endpoint);
-    const { host, port } = endpoint;
+    const { address: host, port } = endpoint;
     if (served !== undefined) return okAsync(served);
     const reason = 'ECONNREFUSED';
     return errAsync(

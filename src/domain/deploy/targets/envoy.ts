@@ -42,7 +42,7 @@ export const envoy = target(
     const chain = settings.chain_filename && `${directory}/${settings.chain_filename}`;
     const files = separateFiles({ cert, chain, key }, material, settings, directory);
     if (settings.sds_config !== true) return ok({ files });
-    const discovery = wanted('cert', `${directory}/sds.json`, secretDiscovery(cert, key), {}, directory);
+    const discovery = wanted('sds', `${directory}/sds.json`, secretDiscovery(cert, key), {}, directory);
     return ok({ files: [...files, discovery] });
   },
 );

@@ -2,7 +2,14 @@ import { err, ok, type Result } from 'neverthrow';
 import { type DecodedObject, decodeObject, type Field, integer, optional } from '../../core/decode.js';
 import type { Command } from '../command.js';
 import { account, command, fileMode, withoutZeroValues } from '../fields.js';
-import { type VerificationRule, verificationFields, verificationRule } from '../verification.js';
+import type { TargetDefaults } from '../policy.js';
+import {
+  observationRule,
+  type VerificationRule,
+  verificationFields,
+  verificationRule,
+} from '../verification.js';
+import { targetDefaults } from './defaults.js';
 
 /** What is to be installed, PEM; each ends in a newline. */
 export interface Material {
@@ -12,12 +19,14 @@ export interface Material {
   readonly key: string;
 }
 
+/** What a file holds: a leaf and maybe its chain, a chain, a key, all of them, or Envoy's secret discovery. */
+export type FileKind = 'cert' | 'chain' | 'key' | 'pem' | 'sds';
+
 /** A file that a target wants. */
 export interface WantedFile {
   readonly path: string;
   readonly content: string;
-  /** It holds a private key. */
-  readonly secret: boolean;
+  readonly kind: FileKind;
   /** Permission bits; undefined: those that the file has, for a new one 0640 with a key and 0644 without. */
   readonly mode: number | undefined;
   /** Name or number; undefined: that of the file, for a new one whoever writes it. */
@@ -27,12 +36,17 @@ export interface WantedFile {
   readonly within: string | undefined;
 }
 
+/** Whether a file holds a private key. */
+export const isSecret = ({ kind }: WantedFile): boolean => kind === 'key' || kind === 'pem';
+
 /** All that a target says about a deployment. */
 export interface Installation {
   readonly files: readonly WantedFile[];
   readonly validate: Command | undefined;
   readonly reload: Command | undefined;
   readonly verification: VerificationRule | undefined;
+  /** How what is served is looked at once the deployment holds. Never together with `verification`. */
+  readonly observation: VerificationRule | undefined;
   /** Base URL of the Caddy administration API that is given the certificate. */
   readonly adminApi: string | undefined;
   /** Backups kept after the deployment. */
@@ -44,6 +58,8 @@ export interface Installation {
 export interface DeploymentTarget {
   /** As the control plane names it. */
   readonly type: string;
+  /** What it is allowed without a line in the configuration. */
+  readonly defaults: TargetDefaults;
   /** @param config as received; the error says which member is wrong and what is expected */
   install(config: unknown, material: Material): Result<Installation, string>;
 }
@@ -69,9 +85,10 @@ export const target = <F extends Fields>(
   want: (
     settings: Settings<F>,
     material: Material,
-  ) => Result<Partial<Omit<Installation, 'verification'>>, string>,
+  ) => Result<Partial<Omit<Installation, 'verification' | 'observation'>>, string>,
 ): DeploymentTarget => ({
   type,
+  defaults: targetDefaults(type),
   install: (config, material) =>
     decodeObject(withoutZeroValues(config), { ...commonFields, ...fields }, { open: true }).andThen(
       (decoded) => {
@@ -87,6 +104,7 @@ export const target = <F extends Fields>(
             backups: Math.max(0, retention),
             ...wanted,
             verification: rule,
+            observation: settings.post_deploy_verify === undefined ? observationRule(config) : undefined,
             warnings: [...warnings, ...(wanted.warnings ?? [])],
           };
           return twice(installation.files) ?? ok(installation);
@@ -101,7 +119,7 @@ function twice(files: readonly WantedFile[]): Result<never, string> | undefined 
   return repeated === undefined ? undefined : err(`${repeated} is named for two different files`);
 }
 
-type Part = 'cert' | 'chain' | 'key' | 'pem';
+type Part = Exclude<FileKind, 'sds'>;
 
 /** The members that give the mode and the owner of one file: `cert_file_mode`, `cert_file_owner`, `cert_file_group`. */
 export const ownership = <P extends Part>(part: P) =>
@@ -117,9 +135,9 @@ type Ownership = { readonly [K in `${Part}_file_mode`]?: number } & {
   readonly [K in `${Part}_file_${'owner' | 'group'}`]?: string;
 };
 
-/** A file with the mode and the owner that the settings give to this part. */
+/** A file with the mode and the owner that the settings give to this kind. */
 export const wanted = (
-  part: Part,
+  kind: FileKind,
   path: string,
   content: string,
   settings: Ownership,
@@ -127,10 +145,10 @@ export const wanted = (
 ): WantedFile => ({
   path,
   content,
-  secret: part === 'key' || part === 'pem',
-  mode: settings[`${part}_file_mode`],
-  owner: settings[`${part}_file_owner`],
-  group: settings[`${part}_file_group`],
+  kind,
+  mode: kind === 'sds' ? undefined : settings[`${kind}_file_mode`],
+  owner: kind === 'sds' ? undefined : settings[`${kind}_file_owner`],
+  group: kind === 'sds' ? undefined : settings[`${kind}_file_group`],
   within,
 });
 

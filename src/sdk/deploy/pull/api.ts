@@ -3,18 +3,17 @@ import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { withoutToken } from '../../../domain/core/redaction.js';
 import type { CertificateId } from '../../../domain/deploy/certificate-id.js';
 import {
-  type CertificateChain,
   type ControlPlaneAnswer,
   type ControlPlaneRequest,
   expectStatus,
   type Heartbeat,
   type JobStatus,
-  judgeCertificate,
+  judgeCertificates,
   judgeWork,
   pullRequests,
   type VerificationReport,
 } from '../../../domain/deploy/control-plane-api.js';
-import type { JudgedJob } from '../../../domain/deploy/jobs.js';
+import type { JudgedJobs } from '../../../domain/deploy/jobs.js';
 import type { PullSettings } from '../../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../../ports/control-plane.js';
 
@@ -24,9 +23,10 @@ type Answer<T> = ResultAsync<T, PullApiError>;
 /** The control plane as this agent calls it. What is not the answer that was hoped for is an error; none tells the API key. */
 export interface PullApi {
   heartbeat(heartbeat: Heartbeat, signal?: AbortSignal): Answer<void>;
-  work(signal?: AbortSignal): Answer<readonly JudgedJob[]>;
+  work(signal?: AbortSignal): Answer<JudgedJobs>;
   submitCsr(id: CertificateId, csrPem: string, signal?: AbortSignal): Answer<void>;
-  certificate(id: CertificateId, signal?: AbortSignal): Answer<CertificateChain>;
+  /** PEM, one block each, in the order of the control plane. */
+  certificates(id: CertificateId, signal?: AbortSignal): Answer<readonly string[]>;
   jobStatus(jobId: string, status: JobStatus, signal?: AbortSignal): Answer<void>;
   verification(jobId: string, report: VerificationReport, signal?: AbortSignal): Answer<void>;
   discoveries(report: object, signal?: AbortSignal): Answer<void>;
@@ -44,14 +44,19 @@ export function pullApi(plane: ControlPlane, settings: Pick<PullSettings, 'agent
       .mapErr((error): PullApiError => error)
       .andThen(judge)
       .orElse((error) => err(silent(error, settings.apiKey)));
+  /** The control plane may have put the key into a job: it is not told it back. */
+  const silenced = (report: JobStatus): JobStatus =>
+    // defence: pull-key-not-reported
+    report.status === 'Failed' ? { ...report, error: withoutToken(report.error, settings.apiKey) } : report;
   const status = (expected: number) => (answer: ControlPlaneAnswer) => expectStatus(answer, expected);
 
   return {
     heartbeat: (heartbeat, signal) => call(requests.heartbeat(heartbeat), status(200), signal),
     work: (signal) => call(requests.work(), judgeWork, signal),
     submitCsr: (id, csrPem, signal) => call(requests.csr(id, csrPem), status(202), signal),
-    certificate: (id, signal) => call(requests.certificate(id), judgeCertificate, signal),
-    jobStatus: (jobId, report, signal) => call(requests.jobStatus(jobId, report), status(200), signal),
+    certificates: (id, signal) => call(requests.certificate(id), judgeCertificates, signal),
+    jobStatus: (jobId, report, signal) =>
+      call(requests.jobStatus(jobId, silenced(report)), status(200), signal),
     verification: (jobId, report, signal) => call(requests.verification(jobId, report), status(200), signal),
     discoveries: (report, signal) => call(requests.discoveries(report), status(202), signal),
   };

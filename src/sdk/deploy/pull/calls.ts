@@ -2,14 +2,17 @@ import { laneOf } from '../../../domain/deploy/jobs.js';
 import { backoff } from '../../../domain/deploy/schedule.js';
 import type { PullApiError } from './api.js';
 import { doJob, refuseJob } from './job.js';
-import type { JobBoard } from './job-board.js';
+import { type JobBoard, maxRunning } from './job-board.js';
 import type { PullSession } from './session.js';
 
 /** Heartbeats and polls, and what came of them so far. */
 export interface PullCalls {
   beat(): Promise<void>;
-  /** Puts the jobs that there are on the board. */
-  poll(): Promise<void>;
+  /**
+   * Puts the jobs that there are on the board. Its answer is the end of those that were not there before; undefined: it brought none.
+   * Nothing is asked for while more jobs wait than are done at a time.
+   */
+  poll(): Promise<{ readonly done: Promise<unknown> } | undefined>;
   /** Heartbeats and polls that have failed in succession. */
   failures(): number;
   /** The agent was stopped or retired. */
@@ -59,20 +62,30 @@ export function pullCalls(session: PullSession, board: JobBoard): PullCalls {
       }
     },
     async poll() {
+      // defence: pull-jobs-that-wait
+      if (board.waiting() > maxRunning) return undefined;
       const polled = await api.work(over);
       if (polled.isErr()) {
-        if (!counts('work_poll', polled.error)) return;
+        if (!counts('work_poll', polled.error)) return undefined;
         const fields = { reason: polled.error.message, failures, backoff: backoff(failures) / 1000 };
         events.emit({ action: 'poll-failed', level: 'warning', fields });
-        return;
+        return undefined;
       }
       answered();
-      if (debug) events.emit({ action: 'work-polled', fields: { jobs: polled.value.length } });
-      for (const entry of polled.value)
+      const { jobs, left } = polled.value;
+      if (debug) events.emit({ action: 'work-polled', fields: { jobs: jobs.length } });
+      if (left > 0 && !session.once.has('jobs-left')) {
+        session.once.add('jobs-left');
+        events.emit({ action: 'jobs-left', level: 'warning', fields: { taken: jobs.length, left } });
+      }
+      const ends: Promise<void>[] = [];
+      for (const entry of jobs)
         if (entry.kind === 'job') {
           const { job } = entry;
-          board.add(job.id, laneOf(job), () => doJob(session, job));
-        } else board.add(entry.id, undefined, () => refuseJob(session, entry));
+          const end = board.add(job.id, laneOf(job), () => doJob(session, job));
+          if (end !== undefined) ends.push(end);
+        } else void board.add(entry.id, undefined, () => refuseJob(session, entry));
+      return ends.length === 0 ? undefined : { done: Promise.all(ends) };
     },
   };
 }

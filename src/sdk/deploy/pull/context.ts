@@ -13,7 +13,8 @@ import type { AgentPlace } from '../../core/place.js';
 import type { DeployContext } from '../context.js';
 
 /** Everything that a pull agent's use cases stand on. */
-export interface PullPorts extends Omit<DeployContext, 'deploymentJournal' | 'files'> {
+export interface PullPorts
+  extends Omit<DeployContext, 'deploymentJournal' | 'files' | 'lanes' | 'policy' | 'stop'> {
   readonly certificateRequests: CertificateRequests;
   /** Of these settings. `config_invalid` where the CA bundle cannot be used. Nothing is sent yet. */
   controlPlane(settings: PullSettings): ResultAsync<ControlPlane, CtrlExecError>;

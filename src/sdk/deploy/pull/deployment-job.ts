@@ -3,7 +3,7 @@ import type { Verification } from '../../../domain/core/errors.js';
 import { certificateId } from '../../../domain/deploy/certificate-id.js';
 import type { DeploymentJob } from '../../../domain/deploy/jobs.js';
 import { deploy } from '../deploy.js';
-import { keyOfCertificate } from './key.js';
+import { keyOfCertificates } from './key.js';
 import { withFarewell } from './last-call.js';
 import { reportJob } from './report.js';
 import type { PullSession } from './session.js';
@@ -16,18 +16,17 @@ export function deploymentJob(session: PullSession, job: DeploymentJob): ResultA
     // Not waited for longer than it takes: a control plane that cannot be told may be asked for the certificate all the same.
     await reportJob(session, job.id, { status: 'Running' }, 'once');
     const id = yield* certificateId(job.certificateId).mapErr(refusedIn('certificate id'));
-    const { leaf, chain } = yield* api.certificate(id, stop).mapErr(inStep('certificate'));
-    const key = yield* keyOfCertificate(session, id, leaf).mapErr(inStep('private key'));
+    const certificates = yield* api.certificates(id, stop).mapErr(inStep('certificate'));
+    const key = yield* keyOfCertificates(session, id, certificates).mapErr(inStep('private key'));
 
     const { targetId: target, targetType: type, targetConfig } = job;
     const about = { job: job.id, certificate: id, target, type };
     events.emit({ action: 'deployment-started', fields: about });
-    const certificatePem = [leaf, ...chain].join('');
-    const order = { targetType: type, targetConfig, certificatePem, keyPem: key.pem };
+    const order = { targetType: type, targetConfig, certificatePem: certificates.join(''), keyPem: key.pem };
     const outcome = await deploy(session.deployment, order, { signal: stop });
     if (outcome.isErr()) {
       if (outcome.error.code === 'deployment_failed')
-        await reportVerification(session, job, outcome.error.verification);
+        await tellVerification(session, job, outcome.error.verification);
       return err(inStep('deployment')(outcome.error));
     }
     const deployed = outcome.value;
@@ -42,7 +41,7 @@ export function deploymentJob(session: PullSession, job: DeploymentJob): ResultA
         verified: verification && (verification.verified ? 'yes' : 'no'),
       },
     });
-    await reportVerification(session, job, verification);
+    await tellVerification(session, job, verification);
     if (key.isPresent)
       await keys.forgetFormer(id).orTee((error) =>
         events.emit({
@@ -55,14 +54,25 @@ export function deploymentJob(session: PullSession, job: DeploymentJob): ResultA
   });
 }
 
-/** Tells the control plane what a TLS handshake with the target showed; if that fails it is logged, and no more. */
-async function reportVerification(
+/**
+ * Tells the control plane what a TLS handshake with the target showed; if that fails it is logged, and no more. What went wrong in the
+ * handshake is told to the log.
+ */
+async function tellVerification(
   session: PullSession,
   job: DeploymentJob,
   verification: Verification | undefined,
 ): Promise<void> {
-  if (!verification || job.targetId === undefined) return;
-  const { expectedFingerprint, actualFingerprint, verified, error = '' } = verification;
+  if (!verification) return;
+  const { endpoint, expectedFingerprint, actualFingerprint, verified, error = '', detail } = verification;
+  const { api, context, events, stop } = session;
+  if (!verified)
+    events.emit({
+      action: 'verification-failed',
+      level: 'warning',
+      fields: { job: job.id, target: job.targetId, endpoint, reason: detail ?? error },
+    });
+  if (job.targetId === undefined) return;
   const report = {
     target_id: job.targetId,
     expected_fingerprint: expectedFingerprint,
@@ -70,13 +80,15 @@ async function reportVerification(
     verified,
     error,
   };
-  const { api, context, events, stop } = session;
   const told = await withFarewell(context.clock, stop, (signal) => api.verification(job.id, report, signal));
-  told.orTee(({ message: reason }) =>
-    events.emit({
-      action: 'job-report-failed',
-      level: 'warning',
-      fields: { job: job.id, status: 'verification', reason },
-    }),
-  );
+  told.orTee((failed) => {
+    const forbidden = failed.code === 'refused' && failed.status === 403;
+    if (forbidden && session.once.has('verification-forbidden')) return;
+    if (forbidden) session.once.add('verification-forbidden');
+    const reason = forbidden
+      ? `${failed.message}; the API key lacks the permission verification.run. This is said once`
+      : failed.message;
+    const fields = { job: job.id, status: 'verification', reason };
+    events.emit({ action: 'job-report-failed', level: 'warning', fields });
+  });
 }

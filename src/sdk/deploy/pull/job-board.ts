@@ -1,71 +1,74 @@
+import { lanes } from '../../core/lanes.js';
+
+/** Jobs that run at a time. */
+export const maxRunning = 64;
+
 /** Jobs that are to be done, side by side but for those of one lane. */
 export interface JobBoard {
-  /** Takes a job unless it is here already. */
-  add(id: string, lane: string | undefined, work: () => Promise<void>): void;
+  /** Takes a job unless it is here already; then the answer is undefined, else it comes with the end of the job. */
+  add(id: string, lane: string | undefined, work: () => Promise<void>): Promise<void> | undefined;
+  /** Jobs that have not begun. */
+  waiting(): number;
   /** Gives up what has not begun. */
   clear(): void;
   /** Resolves once nothing runs and nothing waits. */
   settled(): Promise<void>;
 }
 
-interface Entry {
-  readonly id: string;
-  readonly lane: string | undefined;
-  readonly work: () => Promise<void>;
-}
-
 /**
- * @param limit how many jobs run at a time
  * @param onBug is told what a job throws; that ends the job, and nothing else
+ * @param limit how many jobs run at a time
  */
-export function jobBoard(limit: number, onBug: (thrown: unknown) => void): JobBoard {
+export function jobBoard(onBug: (thrown: unknown) => void, limit = maxRunning): JobBoard {
+  const inLanes = lanes();
   const here = new Set<string>();
-  const busy = new Set<string>();
-  let waiting: Entry[] = [];
+  const waiting = new Set<string>();
+  const queue: (() => void)[] = [];
   let running = 0;
   let settle: (() => void)[] = [];
 
-  const finish = (entry: Entry) => {
-    running -= 1;
-    here.delete(entry.id);
-    if (entry.lane !== undefined) busy.delete(entry.lane);
-    begin();
-  };
-  const begin = () => {
-    const later: Entry[] = [];
-    for (const entry of waiting) {
-      const free = entry.lane === undefined || !busy.has(entry.lane);
-      if (running >= limit || !free) {
-        later.push(entry);
-        continue;
-      }
-      running += 1;
-      if (entry.lane !== undefined) busy.add(entry.lane);
-      void entry
-        .work()
-        .catch(onBug)
-        .finally(() => finish(entry));
-    }
-    waiting = later;
-    if (running > 0 || waiting.length > 0) return;
+  const leave = (id: string) => {
+    here.delete(id);
+    if (here.size > 0) return;
     for (const resolve of settle) resolve();
     settle = [];
   };
+  const run = async (id: string, work: () => Promise<void>) => {
+    // It was given up.
+    if (!waiting.delete(id)) return;
+    running += 1;
+    try {
+      await work();
+    } catch (thrown) {
+      onBug(thrown);
+    }
+    running -= 1;
+    leave(id);
+    while (running < limit && queue.length > 0) queue.shift()?.();
+  };
+  /** A job whose lane is free, in the order in which they become free. */
+  const turn = (id: string, work: () => Promise<void>): Promise<void> =>
+    running < limit
+      ? run(id, work)
+      : new Promise((resolve) => {
+          queue.push(() => void run(id, work).then(resolve));
+        });
 
   return {
     add(id, lane, work) {
-      if (here.has(id)) return;
+      if (here.has(id)) return undefined;
       here.add(id);
-      waiting.push({ id, lane, work });
-      begin();
+      waiting.add(id);
+      return inLanes(lane === undefined ? [] : [lane], () => turn(id, work));
     },
+    waiting: () => waiting.size,
     clear() {
-      for (const { id } of waiting) here.delete(id);
-      waiting = [];
-      begin();
+      const given = [...waiting];
+      waiting.clear();
+      for (const id of given) leave(id);
     },
     settled: () =>
-      running === 0 && waiting.length === 0
+      here.size === 0
         ? Promise.resolve()
         : new Promise((resolve) => {
             settle.push(resolve);

@@ -31,8 +31,8 @@ export function keyForCsr(session: PullSession, id: CertificateId): ResultAsync<
       const spki = present === undefined ? undefined : spkiOfP256(context.crypto, present);
       if (present === undefined || spki === undefined) return fresh();
       return api
-        .certificate(id, stop)
-        .map(({ leaf }) => belongTogether(context.crypto, leaf, spki))
+        .certificates(id, stop)
+        .map((pems) => pems.some((pem) => belongTogether(context.crypto, pem, spki)))
         .orElse((error) => (error.code === 'aborted' ? err(error) : ok(false)))
         .andThen((issued) =>
           issued ? fresh() : okAsync<CsrKey, CtrlExecError>({ pem: present, origin: 'kept' }),
@@ -40,11 +40,11 @@ export function keyForCsr(session: PullSession, id: CertificateId): ResultAsync<
     });
 }
 
-/** The key that belongs to a certificate: the present one, or the one before it. */
-export function keyOfCertificate(
+/** The key that one of the certificates belongs to: the present one, or the one before it. */
+export function keyOfCertificates(
   session: PullSession,
   id: CertificateId,
-  leaf: string,
+  pems: readonly string[],
 ): ResultAsync<{ readonly pem: string; readonly isPresent: boolean }, CtrlExecError> {
   const { crypto } = session.context;
   return session.keys
@@ -53,7 +53,9 @@ export function keyOfCertificate(
     .andThen(({ present, former }) => {
       const fits = (pem: string | undefined): pem is string => {
         const key = pem === undefined ? undefined : crypto.signingKey(pem);
-        return key?.isOk() === true && belongTogether(crypto, leaf, key.value.spki);
+        if (key?.isOk() !== true) return false;
+        const { spki } = key.value;
+        return pems.some((each) => belongTogether(crypto, each, spki));
       };
       if (fits(present)) return ok({ pem: present, isPresent: true });
       if (fits(former)) return ok({ pem: former, isPresent: false });

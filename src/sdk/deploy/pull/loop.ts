@@ -12,8 +12,8 @@ import { discover } from './discovery.js';
 import { jobBoard } from './job-board.js';
 import type { PullSession } from './session.js';
 
-/** Jobs that run at a time. */
-const maxRunning = 128;
+/** Polls in a row that do not wait for their time, because the one before brought jobs. */
+const maxQuickPolls = 10;
 
 /** How the work of a pull agent ended. */
 export interface PullEnd {
@@ -30,7 +30,7 @@ export async function pullLoop(session: PullSession, once: boolean): Promise<Pul
     const reason = thrown instanceof Error ? thrown.message : String(thrown);
     session.events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
   };
-  const board = jobBoard(maxRunning, bug);
+  const board = jobBoard(bug);
   const calls = pullCalls(session, board);
   const { over, retired } = calls;
   const looksAround = session.settings.discoveryDirs.length > 0;
@@ -50,12 +50,35 @@ export async function pullLoop(session: PullSession, once: boolean): Promise<Pul
     while (await pause(delay)) delay = await timed(pullIntervals.heartbeat, calls.beat);
   };
   const polls = async (afterFirst: () => void) => {
+    let quick = 0;
     let delay = firstWait(pullIntervals.poll, chance());
     while ((await pause(delay)) && (await pause(backoff(calls.failures())))) {
-      delay = await timed(pullIntervals.poll, calls.poll);
+      const due = clock.monotonic() + nextWait(pullIntervals.poll, chance());
+      const brought = await calls.poll();
       afterFirst();
+      // The control plane makes the next job of a certificate while this one is done, and does not keep it for long.
+      quick = brought !== undefined && quick < maxQuickPolls ? quick + 1 : 0;
+      const isDone = quick > 0 && (await doneBefore(due - clock.monotonic(), brought?.done));
+      delay = isDone ? 0 : due - clock.monotonic();
     }
     afterFirst();
+  };
+  /** Whether that ends before the time is up, and the agent goes on. */
+  const doneBefore = async (delay: number, done: Promise<unknown> | undefined) => {
+    const ended = new AbortController();
+    void done?.then(() => ended.abort());
+    await wait(clock, delay, AbortSignal.any([over, ended.signal]));
+    return ended.signal.aborted;
+  };
+  const isOver = new Promise<void>((resolve) => {
+    over.addEventListener('abort', () => resolve(), { once: true });
+  });
+  const pollsInARow = async () => {
+    for (let polls = 0; polls <= maxQuickPolls && !over.aborted; polls += 1) {
+      const brought = await calls.poll();
+      if (brought === undefined) return;
+      await Promise.race([brought.done, isOver]);
+    }
   };
   const scans = async () => {
     while (!over.aborted) await pause(await timed(pullIntervals.discovery, () => discover(session, over)));
@@ -63,7 +86,7 @@ export async function pullLoop(session: PullSession, once: boolean): Promise<Pul
 
   if (once) {
     await calls.beat();
-    if (!over.aborted) await calls.poll();
+    await pollsInARow();
     if (!over.aborted && looksAround) await discover(session, over);
   } else {
     let afterFirst: () => void = () => undefined;

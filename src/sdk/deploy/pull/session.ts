@@ -12,6 +12,8 @@ export interface PullSession {
   readonly api: PullApi;
   readonly keys: PullKeys;
   readonly deployment: DeployContext;
+  /** What was said already, and is said once. */
+  readonly once: Set<'verification-forbidden' | 'jobs-left'>;
   /** Lets through what the settings want logged. */
   readonly events: EventLog;
   /** Somebody wants the agent to end: nothing new is begun. */

@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { nodeFileSystem } from '../../../../src/adapters/files/file-system.js';
 import {
   type ControlPlaneOptions,
   undiciControlPlane,
@@ -15,6 +16,7 @@ import {
   fakeControlPlane,
   type Misbehaviour,
 } from '../../../support/deployment/control-plane.js';
+import { connectProxy } from '../../../support/network/connect-proxy.js';
 import { testCa } from '../../../support/network/test-pki.js';
 
 async function open(server: FakeControlPlane, options: Partial<ControlPlaneOptions> = {}) {
@@ -22,7 +24,7 @@ async function open(server: FakeControlPlane, options: Partial<ControlPlaneOptio
     server: value(controlPlaneUrl(server.url)),
     apiKey: server.apiKey,
     insecureSkipVerify: false,
-    trusted: value(await trustedCertificates(server.caBundle)),
+    trusted: value(await trustedCertificates(nodeFileSystem().read, server.caBundle)),
     userAgent: 'test',
     ...options,
   });
@@ -178,20 +180,23 @@ describe('the certificate of a control plane', () => {
   });
 });
 
+const trustedBy = (bundle?: string, sslCertFile?: string) =>
+  trustedCertificates(nodeFileSystem().read, bundle, sslCertFile);
+
 describe('the CAs that are trusted', () => {
   it('are those of the bundle, whatever else stands in it', async () => {
     const [one, two] = [await testCa(), await testCa()];
     const file = join(temporaryDirectory(), 'bundle.pem');
     const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
     writeFileSync(file, `${one.pem}# two\n${broken}${two.pem}`);
-    const trusted = value(await trustedCertificates(file));
+    const trusted = value(await trustedBy(file));
     expect(trusted).toEqual([one.pem, two.pem]);
-    expect(value(await trustedCertificates(undefined, file))).toEqual(trusted);
+    expect(value(await trustedBy(undefined, file))).toEqual(trusted);
   });
 
   it('a bundle that cannot be read or holds no certificate is refused', async () => {
     const file = join(temporaryDirectory(), 'bundle.pem');
-    const refusal = async () => failure(await trustedCertificates(file));
+    const refusal = async () => failure(await trustedBy(file));
     expect(await refusal()).toMatchObject({ code: 'config_invalid', reason: 'cannot be read (ENOENT)' });
     writeFileSync(file, '');
     expect((await refusal()).reason).toContain('no PEM certificate');
@@ -200,6 +205,76 @@ describe('the CAs that are trusted', () => {
   });
 
   it("are the system's where there is no bundle", async () => {
-    expect(value(await trustedCertificates(undefined)).length).toBeGreaterThan(10);
+    expect(value(await trustedBy(undefined)).length).toBeGreaterThan(10);
+  });
+});
+
+it('a CA bundle that is no regular file is refused, and no device is read', async () => {
+  for (const [path, code] of [
+    ['/dev/zero', 'EINVAL'],
+    ['/etc', 'EISDIR'],
+    ['/proc/self/pagemap', 'EFBIG'],
+  ] as const)
+    expect(failure(await trustedBy(path)).message).toContain(code);
+});
+
+describe('calls through a proxy', () => {
+  const opened = async () => {
+    const proxy = await connectProxy();
+    atEnd(() => proxy.close());
+    return proxy;
+  };
+
+  it('go through a tunnel, in which the proxy sees no API key, over TLS 1.3 and with the CA judged', async () => {
+    const [server, proxy] = [await fakeControlPlane(), await opened()];
+    const plane = await open(server, { proxy });
+    for (let call = 0; call < 5; call += 1) expect(value(await plane.send(work)).status).toBe(200);
+    expect([...new Set(proxy.tunnels)]).toEqual([`localhost:${server.port}`]);
+    expect(proxy.tunnels.length).toBeLessThanOrEqual(2);
+    expect(proxy.wire().length).toBeGreaterThan(1000);
+    expect(proxy.wire().includes(server.apiKey)).toBe(false);
+    const other = [(await testCa()).pem];
+    expect(await failed(server, { proxy, trusted: other })).toMatchObject({ code: 'tls_failed' });
+    const old = await fakeControlPlane({ maxVersion: 'TLSv1.2', minVersion: 'TLSv1.2' });
+    expect(await failed(old, { proxy })).toMatchObject({ code: 'tls_failed' });
+    const misnamed = await fakeControlPlane();
+    const url = value(controlPlaneUrl(misnamed.url.replace('localhost', 'plane.test')));
+    expect(await failed(misnamed, { proxy, server: url })).toMatchObject({
+      code: 'tls_failed',
+      reason: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    });
+  });
+
+  it('that fail name the proxy, and not its password', async () => {
+    const [server, proxy] = [await fakeControlPlane(), await opened()];
+    const wrong = { ...proxy, url: proxy.url.replace(proxy.password, 'proxy-password-2') };
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const gone = { place: nobody, url: proxy.url.replace(proxy.place, nobody) };
+    for (const [options, reason] of [
+      [{ proxy: wrong }, 'the proxy answered 407'],
+      [{ proxy: gone }, 'nothing listens'],
+    ] as const) {
+      const error = await failed(server, options);
+      expect(error.message).toContain(reason);
+      expect(error.message).toContain(`through the proxy ${options.proxy.place}`);
+      expect(JSON.stringify(error)).not.toContain('proxy-password');
+    }
+    expect(server.calls).toEqual([]);
+  });
+
+  it('end with their time, also where the proxy is silent', async () => {
+    const server = await fakeControlPlane();
+    const silent = createServer((socket) => socket.on('error', () => undefined).resume());
+    await new Promise<void>((resolve) => {
+      silent.listen(0, '127.0.0.1', resolve);
+    });
+    const { port } = silent.address() as AddressInfo;
+    const proxy = { url: `http://127.0.0.1:${port}`, place: `127.0.0.1:${port}` };
+    const plane = await open(server, { proxy, timeout: 100 });
+    expect(failure(await plane.send(work)).code).toBe('timed_out');
+    await plane.close();
+    await new Promise((resolve) => {
+      silent.close(resolve);
+    });
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   bodyText,
   expectStatus,
-  judgeCertificate,
+  judgeCertificates,
   judgeWork,
   pullRequests,
 } from '../../../../src/domain/deploy/control-plane-api.js';
@@ -82,7 +82,7 @@ describe("the control plane's API", () => {
   });
 
   it('a list of jobs is taken apart', () => {
-    expect(value(judgeWork(answer(200, { jobs: [], count: 0 })))).toEqual([]);
+    expect(value(judgeWork(answer(200, { jobs: [], count: 0 })))).toEqual({ jobs: [], left: 0 });
     expect(failure(judgeWork(answer(500, { jobs: [] }))).code).toBe('refused');
   });
 });
@@ -90,12 +90,9 @@ describe("the control plane's API", () => {
 describe('a certificate', () => {
   const [one, two] = [certificatePem(Uint8Array.of(1, 2, 3)), certificatePem(Uint8Array.of(4))];
 
-  it('is the leaf, then its chain, and nothing that stands between them', () => {
+  it('is every certificate, and nothing that stands between them', () => {
     const pem = `subject=x\r\n${one.replaceAll('\n', '\r\n')}junk\n${two}tail`;
-    expect(value(judgeCertificate(answer(200, { certificate_pem: pem, version: 1 })))).toEqual({
-      leaf: one,
-      chain: [two],
-    });
+    expect(value(judgeCertificates(answer(200, { certificate_pem: pem, version: 1 })))).toEqual([one, two]);
   });
 
   it.each([
@@ -106,6 +103,6 @@ describe('a certificate', () => {
     ['not base64', { certificate_pem: `${one}-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n` }],
     ['more than 20', { certificate_pem: one.repeat(21) }],
   ])('that is %s is not understood', (_what, body) => {
-    expect(failure(judgeCertificate(answer(200, body))).code).toBe('protocol_violation');
+    expect(failure(judgeCertificates(answer(200, body))).code).toBe('protocol_violation');
   });
 });

@@ -19,6 +19,7 @@ describe('whom a CSR names', () => {
         dnsNames: ['www.example.com', '*.example.com', 'localhost'],
         emails: ['a@example.com'],
         addresses: ['192.0.2.1', '2001:db8::1'],
+        uris: [],
       },
     });
   });
@@ -29,12 +30,45 @@ describe('whom a CSR names', () => {
       dnsNames: sans,
       emails: [],
       addresses: [],
+      uris: [],
     });
+  });
+
+  it('host names are in lower case without a dot at their end, whatever else is as it was given', () => {
+    const sans = ['WWW.Example.COM.', 'www.example.com', 'Some.One@Example.COM', '*.Example.com'];
+    expect(value(csrSubject('Www.Example.com.', sans))).toEqual({
+      commonName: 'www.example.com',
+      names: {
+        dnsNames: ['www.example.com', '*.example.com'],
+        emails: ['Some.One@example.com'],
+        addresses: [],
+        uris: [],
+      },
+    });
+    expect(value(csrSubject('Jane Doe', [])).commonName).toBe('Jane Doe');
+  });
+
+  it('what begins as a URI is one', () => {
+    const uris = ['spiffe://example.org/Web', 'https://a@b/', 'urn:uuid:1'];
+    expect(value(csrSubject('x', [...uris, 'localhost:80'])).names).toMatchObject({
+      uris,
+      emails: [],
+      dnsNames: ['localhost:80'],
+    });
+  });
+
+  it('a name that is too long for a common name stands among the names alone', () => {
+    const fits = `${'a'.repeat(57)}.test.X`;
+    expect(value(csrSubject(fits, [])).commonName).toBe(fits.toLowerCase());
+    const long = `${'a'.repeat(63)}.example.test`;
+    const { commonName, names } = value(csrSubject(long, ['b', long]));
+    expect([commonName, names.dnsNames]).toEqual([undefined, [long, 'b']]);
+    expect(failure(csrSubject(`${'a '.repeat(40)}`, []))).toContain('cannot be used');
   });
 
   it('a name is asked for once', () => {
     const { names } = value(csrSubject('x', ['a', 'a', '::1', '0:0::1', 'b@c', 'b@c']));
-    expect(names).toEqual({ dnsNames: ['a'], emails: ['b@c'], addresses: ['::1'] });
+    expect(names).toEqual({ dnsNames: ['a'], emails: ['b@c'], addresses: ['::1'], uris: [] });
   });
 
   it('without a common name there is none', () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { judgeJobs, laneOf, type PullJob } from '../../../../src/domain/deploy/jobs.js';
 import { failure, value } from '../../../contract/result.js';
 
-const judge = (...jobs: readonly unknown[]) => value(judgeJobs({ jobs, count: jobs.length }));
+const judge = (...jobs: readonly unknown[]) => value(judgeJobs({ jobs, count: jobs.length })).jobs;
 
 const csr = {
   id: 'job-1',
@@ -61,8 +61,8 @@ describe('the jobs of an answer', () => {
       status: '',
     };
     expect(judge(bare)).toMatchObject([{ job: { targetId: undefined, targetType: '' } }]);
-    expect(value(judgeJobs({ jobs: null, count: 0 }))).toEqual([]);
-    expect(value(judgeJobs({}))).toEqual([]);
+    expect(value(judgeJobs({ jobs: null, count: 0 }))).toEqual({ jobs: [], left: 0 });
+    expect(value(judgeJobs({})).jobs).toEqual([]);
   });
 
   it('anything else is ignored, with a reason', () => {
@@ -93,9 +93,11 @@ describe('the jobs of an answer', () => {
     expect(failure(judgeJobs({ jobs: 'x' }))).toContain('not a list');
   });
 
-  it('of many jobs the first thousand are taken', () => {
-    const many = Array.from({ length: 1500 }, (_, each) => ({ ...csr, id: `j${each}` }));
-    expect(judge(...many)).toHaveLength(1000);
+  it('of very many jobs the first ten thousand are looked at, and the others are left for the next answer', () => {
+    const jobs = Array.from({ length: 100_000 }, (_, each) => ({ ...csr, id: `j${each}` }));
+    const judged = value(judgeJobs({ jobs }));
+    expect([judged.jobs.length, judged.left]).toEqual([10_000, 90_000]);
+    expect(judged.jobs.at(-1)).toMatchObject({ job: { id: 'j9999' } });
   });
 
   it('any JSON is judged, and every entry by itself', () => {

@@ -36,7 +36,7 @@ it('HAProxy: leaf, chain and key in one file, that is as secret as a key', () =>
     reload_command: 'reload',
     pem_file_mode: 384,
   });
-  expect(files).toMatchObject([{ path: '/pem', content: 'LEAF\nCHAIN\nKEY\n', secret: true, mode: 0o600 }]);
+  expect(files).toMatchObject([{ path: '/pem', content: 'LEAF\nCHAIN\nKEY\n', kind: 'pem', mode: 0o600 }]);
 });
 
 it('Postfix and Dovecot: usual places and commands, each of its own kind unless mode says otherwise', () => {

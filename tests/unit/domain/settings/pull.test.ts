@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../../src/domain/core/configuration.js';
 import { isPathSegment } from '../../../../src/domain/core/names.js';
+import { strictPolicy } from '../../../../src/domain/deploy/policy.js';
 import {
   isLogged,
   looseBoolean,
@@ -33,6 +34,7 @@ describe('the settings of a pull agent', () => {
       discoveryDirs: [],
       caBundle: undefined,
       insecureSkipVerify: false,
+      policy: strictPolicy('agent.conf'),
       logLevel: 'info',
     });
   });
@@ -131,5 +133,63 @@ describe('the settings of a pull agent', () => {
   it('an id that stands in a path leads nowhere else', () => {
     for (const id of ['..', '.', '', 'a b', 'a\nb', 'x'.repeat(129)]) expect(isPathSegment(id)).toBe(false);
     for (const id of ['agent-1', 'a/b', 'a?b', 'ag%2e']) expect(isPathSegment(id)).toBe(true);
+  });
+});
+
+describe('what the control plane may do', () => {
+  const policy = (lines: string) => settings({}, needed, `[pull]\n${lines}\n`).policy;
+
+  it('is what the section says, each list added to the defaults', () => {
+    const lines = [
+      'commands = /opt/reload now, nginx -t',
+      'paths = /srv/tls/, //opt//tls',
+      'owners = www-data, 33',
+      'max_file_mode = 0664',
+      'verify_hosts = WWW.test, mail.test:465, [2001:db8::1]:443, 2001:db8::2',
+      'replace = in-place /run/tls/cert.pem, /run/tls/key.pem',
+    ];
+    expect(policy(lines.join('\n'))).toEqual({
+      commands: [
+        { program: '/opt/reload', args: ['now'] },
+        { program: 'nginx', args: ['-t'] },
+      ],
+      paths: ['/srv/tls', '/opt/tls'],
+      owners: ['www-data', '33'],
+      maxFileMode: 0o664,
+      verifyHosts: ['www.test', 'mail.test:465', '[2001:db8::1]:443', '[2001:db8::2]'],
+      inPlace: ['/run/tls/cert.pem', '/run/tls/key.pem'],
+      file: 'agent.conf',
+    });
+  });
+
+  it.each([
+    ['commands = sh -c "x"', 'commands'],
+    ['commands = ./reload', 'commands'],
+    ['commands =', 'commands is empty'],
+    ['paths = tls', 'paths'],
+    ['paths = /etc/../tmp', 'paths'],
+    ['paths = /a,,/b', 'paths'],
+    ['owners = a b', 'owners'],
+    ['max_file_mode = 4755', 'max_file_mode'],
+    ['max_file_mode = rw', 'max_file_mode'],
+    ['verify_hosts = a b', 'verify_hosts'],
+    ['replace = /x', 'replace'],
+    ['replace = in-place x', 'replace'],
+  ])('%j refuses to start, with its line', (line, reason) => {
+    expect(refusal({}, needed, `[pull]\n${line}\n`)).toMatch(
+      new RegExp(`^agent.conf:2: ${reason}.* expected `),
+    );
+  });
+
+  it('is said by no option and no variable', () => {
+    const variables = {
+      ...needed,
+      CERTCTL_COMMANDS: 'x',
+      CERTCTL_PATHS: '/',
+      CERTCTL_OWNERS: 'x',
+      COMMANDS: 'x',
+    };
+    const options = { commands: 'x', paths: '/' } as PullOptions;
+    expect(settings(options, variables).policy).toEqual(strictPolicy('agent.conf'));
   });
 });

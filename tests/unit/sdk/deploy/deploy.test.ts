@@ -53,7 +53,7 @@ describe('a deployment that succeeds', () => {
         verified: true,
       },
     });
-    expect(world.text('/etc/tls/cert.pem')).toBe(world.fresh.certificate + ca.pem);
+    expect(world.text('/etc/tls/cert.pem')).toBe(world.fresh.certificate);
     expect(world.text('/etc/tls/key.pem')).toBe(world.fresh.key);
     expect(world.files.files.get('/etc/tls/key.pem')?.mode).toBe(0o600);
     expect(world.files.files.size).toBe(2);
@@ -178,7 +178,7 @@ describe('a deployment that fails is as if it had not been', () => {
 
   it('whichever call of a port fails, and wherever the files were new', async () => {
     for (const isNew of [false, true]) {
-      let rolledBack = 0;
+      let [rolledBack, harmless] = [0, 0];
       for (let failAt = 1; ; failAt += 1) {
         const trouble: Trouble = { calls: 0, failAt };
         const world = await deploymentWorld(ca, { trouble });
@@ -188,6 +188,10 @@ describe('a deployment that fails is as if it had not been', () => {
           expect(outcome.isOk()).toBe(true);
           break;
         }
+        if (outcome.isOk()) {
+          harmless += 1;
+          continue;
+        }
         const error = failure(outcome);
         expect(error).toMatchObject({ code: 'deployment_failed', rolledBack: true });
         rolledBack += 1;
@@ -195,6 +199,8 @@ describe('a deployment that fails is as if it had not been', () => {
         else await expectAsBefore(world);
       }
       expect(rolledBack).toBeGreaterThan(8);
+      // The first look at each file only tells which other deployments have it.
+      expect(harmless).toBe(2);
     }
   });
 });
@@ -340,7 +346,6 @@ describe('what is refused before anything is touched', () => {
       { cert_path: 'relative.pem' },
       { cert_path: '/etc/tls/../passwd' },
       { cert_path: '/etc/tls/a\0b' },
-      { cert_path: '/etc/tls/' },
       { cert_path: '' },
       { cert_path: ['/etc/tls/cert.pem'] },
       { key_path: '/etc/tls/cert.pem' },
@@ -369,7 +374,7 @@ describe('what is refused before anything is touched', () => {
       'NGINX: reload_command failed: there is no program absent; nothing was changed',
     );
     expect((await configured({ cert_path: '/nowhere/cert.pem' })).message).toContain('ENOENT');
-    expect((await configured({ cert_path: '/etc/other' })).message).toContain('EISDIR');
+    expect((await configured({ cert_path: '/etc/tls/sub' })).message).toContain('EISDIR');
   });
 
   it('a deployment that was stopped before it began', async () => {
@@ -399,7 +404,7 @@ describe('Caddy by its API', () => {
   it('takes it back when another certificate is served', async () => {
     const world = await deploymentWorld(ca);
     const before = { admin: { listen: 'localhost:2019' }, apps: { http: { servers: {} } } };
-    value(await world.caddy.replace('', { document: before, revision: undefined }));
+    value(await world.caddy.replace({ api: '', owners: [] }, { document: before, revision: undefined }));
     const targetConfig = { post_deploy_verify: { enabled: true, endpoint: 'localhost:443' } };
     const outcome = await deploy(world.context, { ...world.deployment, ...target, targetConfig });
     const error = failure(outcome);

@@ -61,7 +61,13 @@ describe('a step that did nothing is not undone', () => {
 describe('a file that is written in place', () => {
   const mounted = async () => {
     const world = await deploymentWorld(ca);
-    world.files.files.set(key, { content: bytes('old'), mode: 0o600, uid: 0, gid: 0, isMounted: true });
+    world.files.files.set(key, {
+      content: bytes(world.old.key),
+      mode: 0o600,
+      uid: 0,
+      gid: 0,
+      isMounted: true,
+    });
     return world;
   };
   const begin = async ({ journal, files }: World) => {
@@ -78,7 +84,7 @@ describe('a file that is written in place', () => {
     if (state !== undefined) world.files.files.set(key, { ...state, content: bytes('ne') });
     world.journal.crash();
     expect(value(await recoverDeployments(world.context)).join()).toMatch(/^rolled back/);
-    expect(world.text(key)).toBe('old');
+    expect(world.text(key)).toBe(world.old.key);
     expect(names(world)).toEqual(['/etc/tls/cert.pem', key]);
   });
 

@@ -27,7 +27,7 @@ const noBug = (thrown: unknown) => {
 describe('the board of jobs', () => {
   it('does the jobs of one lane one after the other, in their order', async () => {
     const { log, work, end } = jobs();
-    const board = jobBoard(10, noBug);
+    const board = jobBoard(noBug, 10);
     for (const id of ['a', 'b', 'c']) board.add(id, 'lane', work(id));
     expect(log).toEqual(['+a']);
     await end('a');
@@ -38,7 +38,7 @@ describe('the board of jobs', () => {
 
   it('does a hundred of different lanes, and those without one, side by side', () => {
     const { log, work } = jobs();
-    const board = jobBoard(128, noBug);
+    const board = jobBoard(noBug, 128);
     for (let job = 0; job < 100; job += 1)
       board.add(`${job}`, job % 2 ? `lane ${job}` : undefined, work(`${job}`));
     expect(log).toHaveLength(100);
@@ -46,7 +46,7 @@ describe('the board of jobs', () => {
 
   it('does not begin more than the limit, and a lane that waits holds up no other', async () => {
     const { log, work, end } = jobs();
-    const board = jobBoard(2, noBug);
+    const board = jobBoard(noBug, 2);
     board.add('a', 'one', work('a'));
     board.add('b', 'one', work('b'));
     board.add('c', 'two', work('c'));
@@ -60,7 +60,7 @@ describe('the board of jobs', () => {
 
   it('takes a job once until it is done, and then again', async () => {
     const { log, work, end } = jobs();
-    const board = jobBoard(10, noBug);
+    const board = jobBoard(noBug, 10);
     board.add('a', undefined, work('a'));
     board.add('a', undefined, work('a'));
     await end('a');
@@ -68,9 +68,35 @@ describe('the board of jobs', () => {
     expect(log).toEqual(['+a', '-a', '+a']);
   });
 
+  it('counts what waits, and tells of the end of each job', async () => {
+    const { work, end } = jobs();
+    const board = jobBoard(noBug, 1);
+    const first = board.add('a', undefined, work('a'));
+    const second = board.add('b', undefined, work('b'));
+    expect([board.waiting(), board.add('b', undefined, work('b'))]).toEqual([1, undefined]);
+    await end('a');
+    await first;
+    expect(board.waiting()).toBe(0);
+    await end('b');
+    await second;
+  });
+
+  it('takes ten thousand jobs, and does them in their order', async () => {
+    const done: number[] = [];
+    const board = jobBoard(noBug);
+    for (let job = 0; job < 10_000; job += 1)
+      void board.add(`${job}`, undefined, async () => {
+        await new Promise(setImmediate);
+        done.push(job);
+      });
+    expect(board.waiting()).toBe(10_000 - 64);
+    await board.settled();
+    expect(done).toEqual(Array.from({ length: 10_000 }, (_, job) => job));
+  });
+
   it('settles when all is done, or given up', async () => {
     const { work, end } = jobs();
-    const board = jobBoard(10, noBug);
+    const board = jobBoard(noBug, 10);
     await board.settled();
     board.add('a', 'lane', work('a'));
     board.add('b', 'lane', work('b'));
@@ -87,7 +113,7 @@ describe('the board of jobs', () => {
 
   it('a bug in a job ends that job, and nothing else', async () => {
     const bugs: unknown[] = [];
-    const board = jobBoard(10, (bug) => bugs.push(bug));
+    const board = jobBoard((bug) => bugs.push(bug), 10);
     const { log, work, end } = jobs();
     board.add('a', 'lane', async () => {
       throw new Error('bug');

@@ -159,7 +159,7 @@ describe('a deployment job', () => {
       },
     ]);
     const order = world.calls.map(({ path }) => path.split('/').at(-1));
-    expect(order).toEqual(['heartbeat', 'work', 'status', 'mc-1', 'verify', 'status']);
+    expect(order).toEqual(['heartbeat', 'work', 'status', 'mc-1', 'verify', 'status', 'work']);
   });
 
   it('takes the former key where the certificate is over that, and forgets it when it is not needed any more', async () => {

@@ -1,0 +1,78 @@
+import { lookup } from 'node:dns/promises';
+import { once } from 'node:events';
+import { lstat, readFile } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { endianness } from 'node:os';
+import { isLoopback } from '../../domain/core/ip-prefix.js';
+import { accountNumber } from '../../domain/deploy/accounts.js';
+import type { CaddyPlace } from '../../ports/caddy-admin.js';
+import { listenerOwners } from './listener-owners.js';
+
+/** Why nothing is sent: the other end is nobody's whom the host trusts with a key. */
+export class NotTrusted extends Error {
+  constructor(place: string, what: string) {
+    super(
+      `${place} ${what}: the private key is sent to root and to owners in [pull] only. Add that user there, or use mode "file"`,
+    );
+  }
+}
+
+interface Trusted {
+  connection(): Socket;
+  /** The users at the other end, as far as the system tells. */
+  owners(): Promise<readonly number[]>;
+}
+
+const unixPath = (api: string): string | undefined => /^unix\/(\/.*)$/.exec(api)?.[1];
+
+/**
+ * A connection to whoever may have the private key. It is judged before and after it was made, over the address that is called: who
+ * would deceive this has to listen in place of the server between the two, and be gone again.
+ */
+export async function caddyConnection({ api, owners }: CaddyPlace, signal: AbortSignal): Promise<Socket> {
+  const other = await otherEnd(api);
+  const passwd = await readFile('/etc/passwd', 'utf8').catch(() => '');
+  const trusted = [0, ...owners.flatMap((owner) => accountNumber(passwd, owner) ?? [])];
+  const judge = async (isNeeded: boolean) => {
+    const found = await other.owners();
+    if (found.length === 0 && isNeeded) throw new NotTrusted(api, 'is nobody that this host can tell');
+    const stranger = found.find((uid) => !trusted.includes(uid));
+    // defence: pull-caddy-owner
+    if (stranger !== undefined) throw new NotTrusted(api, `belongs to user ${stranger}`);
+  };
+  await judge(false);
+  const socket = other.connection();
+  try {
+    await once(socket, 'connect', { signal });
+    await judge(true);
+    return socket;
+  } catch (thrown) {
+    socket.on('error', () => undefined).destroy();
+    throw thrown;
+  }
+}
+
+async function otherEnd(api: string): Promise<Trusted> {
+  const path = unixPath(api);
+  if (path !== undefined)
+    return {
+      connection: () => connect({ path }),
+      owners: async () => {
+        const stats = await lstat(path);
+        if (!stats.isSocket()) throw new NotTrusted(api, 'is no socket');
+        return [stats.uid];
+      },
+    };
+  const url = new URL(api);
+  const port = Number(url.port || 80);
+  const { address } = await lookup(url.hostname.replace(/^\[(.*)\]$/, '$1'));
+  if (!isLoopback(address)) throw new NotTrusted(api, 'is not on this host');
+  const table = (name: string) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '');
+  return {
+    connection: () => connect({ host: address, port }),
+    owners: async () => {
+      const [tcp, tcp6] = await Promise.all([table('tcp'), table('tcp6')]);
+      return listenerOwners({ tcp, tcp6, littleEndian: endianness() === 'LE' }, address, port);
+    },
+  };
+}
