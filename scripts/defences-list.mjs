@@ -1695,4 +1695,142 @@ export const defences = [
     defence: 'pull-caddy-owner',
     without: 'never',
   },
+  // Files that somebody else decides about
+  {
+    threat:
+      'Somebody on the host who may write `agent.conf` or `ctrl-exec.conf`, and writes `file_trust = warn` into it',
+    stoppedBy: 'the file itself is judged by what the process is, whatever it says',
+    test: 'unit/sdk/agent/trust/trusted-files.test.ts',
+    named:
+      'an agent does not start with a configuration of somebody else, who may have written into it that it is to be trusted',
+    defence: 'configuration-is-trusted',
+    without: { by: 'ok([])' },
+  },
+  {
+    threat: 'Somebody on the host adds a line to an allowlist that belongs to him, and waits for a reload',
+    stoppedBy: 'files that somebody else decides about are refused; the agent works on as before',
+    test: 'unit/sdk/agent/trust/trusted-files.test.ts',
+    named:
+      'an agent that serves takes no line that somebody else has put into its allowlist, and works on as before',
+    defence: 'allowlist-is-trusted',
+    without: 'remove',
+  },
+  {
+    threat:
+      'Somebody on the host exchanges the key, the trusted dispatchers or the revoked serials of an agent',
+    stoppedBy: 'every file of its identity and trust is judged before it is read',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'an agent of root (only root can give files away) does nothing while agent.key belongs to somebody else',
+    defence: 'identity-files-are-trusted',
+    without: { by: '[]' },
+  },
+  {
+    threat: 'Somebody on the host empties the record of requests of an agent, to repeat one',
+    stoppedBy: 'the state directory is judged with what lies in it',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'an agent of root (only root can give files away) does nothing while state/replay/1.journal belongs to somebody else',
+    defence: 'agent-state-is-trusted',
+    without: 'remove',
+  },
+  {
+    threat: 'A script that somebody else than root can change is in the allowlist of an agent that is root',
+    stoppedBy: 'it is not loaded; it costs itself alone',
+    test: 'unit/sdk/agent/trust/trusted-files.test.ts',
+    named: 'an agent that serves does without a script that somebody else decides about, and with all others',
+    defence: 'script-is-trusted',
+    without: { by: 'ok([])' },
+  },
+  {
+    threat: 'A script comes into the hands of somebody else after it was loaded',
+    stoppedBy: 'it is judged again right before each run',
+    test: 'unit/sdk/agent/trust/trusted-files.test.ts',
+    named: 'an agent that serves judges a script again before each run, async or not',
+    defence: 'script-is-trusted',
+    without: { by: 'ok([])' },
+  },
+  {
+    threat: 'Somebody on the host changes the hook, to say yes to what he likes',
+    stoppedBy: 'the hook is judged before each question',
+    test: 'unit/adapters/child-process/auth-hook.test.ts',
+    named: 'a hook that is not run writable by its group, unless that is only to be warned of',
+    defence: 'hook-is-trusted',
+    without: 'never',
+  },
+  {
+    threat: 'Somebody on the host exchanges a directory that a link leads through',
+    stoppedBy: 'every directory on the way is judged, also where a link leads, and each link by its owner',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'a dispatcher of root (only root can give files away) goes to no key by a link through a directory of somebody else',
+    defence: 'every-step-is-judged',
+    without: 'remove',
+  },
+  {
+    threat: 'Somebody on the control host exchanges a key or a certificate of the dispatcher',
+    stoppedBy: 'every file of its identity is judged when it is opened',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'a dispatcher of root (only root can give files away) does nothing while ca.key belongs to somebody else',
+    defence: 'dispatcher-keys-are-trusted',
+    without: { by: '[]' },
+  },
+  {
+    threat:
+      'Somebody on the control host puts something into the state directory of the dispatcher: a store, or its journal',
+    stoppedBy: 'the directory is judged with what lies in it',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'a dispatcher of root (only root can give files away) does nothing while state/left.over belongs to somebody else',
+    defence: 'dispatcher-state-is-trusted',
+    without: 'remove',
+  },
+  {
+    threat: 'A dispatcher that has found such a file goes on all the same',
+    stoppedBy: 'nothing but an import is done with it',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'a dispatcher of root (only root can give files away) does nothing while state belongs to somebody else',
+    defence: 'dispatcher-believes-no-foreign-file',
+    without: { by: 'use(context)' },
+  },
+  {
+    threat:
+      'Who decides about the state of an agent makes it look like one of version 0.1, so that it only warns of him',
+    stoppedBy: 'a home counts as an old one only where nobody else can have made it look like that',
+    test: 'unit/sdk/agent/trust/trusted-files.test.ts',
+    named:
+      'a home that version 0.1 made is believed to be one only where nobody else can have made it look like that',
+    defence: 'old-home-is-proven',
+    without: { by: 'false' },
+  },
+  {
+    threat:
+      'Who decides about the state of a dispatcher puts an old store there, so that it only warns of him',
+    stoppedBy: 'the same',
+    test: 'unit/apps/file-trust.test.ts',
+    named:
+      'a dispatcher of root (only root can give files away) believes no store to be older that somebody else can have put there',
+    defence: 'old-store-is-proven',
+    without: { by: 'false' },
+  },
+  {
+    threat: 'An import in place gives root a file that its owner has made setuid',
+    stoppedBy: 'it becomes a new file, without that',
+    test: 'contract/file-system.test.ts',
+    named:
+      'a link is nobody to take over, and what was open before has no part in the file that takes its place',
+    defence: 'taken-file-is-no-setuid',
+    without: { by: 'before.mode' },
+  },
+  {
+    threat: 'An import in place follows a link of the former owner to a file of somebody else',
+    stoppedBy: 'a link is not taken over',
+    test: 'contract/file-system.test.ts',
+    named:
+      'a link is nobody to take over, and what was open before has no part in the file that takes its place',
+    defence: 'link-is-not-taken',
+    without: 'remove',
+  },
 ];

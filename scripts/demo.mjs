@@ -14,6 +14,8 @@ const agentHome = join(directory, 'agent');
 const host = '127.0.0.1';
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
+// What it writes is for this user alone to change, whatever the umask of whoever runs it.
+process.umask(0o022);
 const started = performance.now();
 
 /** @param {string} text */

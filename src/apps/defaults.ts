@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { err, okAsync, type Result, ResultAsync } from 'neverthrow';
+import { okAsync, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
@@ -17,28 +17,28 @@ import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { osPrincipal } from '../adapters/system/principal.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
-import { parseConfiguration } from '../domain/core/configuration.js';
-import { type CtrlExecError, failure } from '../domain/core/errors.js';
+import type { CtrlExecError } from '../domain/core/errors.js';
 import type { Actions } from '../domain/runs/action.js';
 import type { AgentSettings } from '../domain/settings/agent.js';
 import { type DispatcherSettings, dispatcherSettings } from '../domain/settings/dispatcher.js';
+import type { AuthHook } from '../ports/auth-hook.js';
 import type { CertificateAuthority } from '../ports/certificate-authority.js';
 import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
-import type { KeyStoreItem } from '../ports/key-store.js';
+import type { KeyStore, KeyStoreItem } from '../ports/key-store.js';
 import type { RevocationLists } from '../ports/revocation-lists.js';
 import type { AgentActions, AgentContext } from '../sdk/agent/context.js';
 import { loadSettings } from '../sdk/agent/state.js';
+import { readConfiguration } from '../sdk/core/configuration.js';
 import { once } from '../sdk/core/parallel.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher/dispatcher.js';
+import { type JudgedDispatcher, trustDispatcher } from '../sdk/dispatcher/migrate/file-trust.js';
 import { jobSupervisorFile } from './job-supervisor-file.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { programEnvironment } from './program-environment.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
-
-const maxConfiguration = 4 * 1024 * 1024;
 
 const x509Authority = (
   ports: Pick<DispatcherContext, 'crypto' | 'keyStore' | 'random'>,
@@ -79,6 +79,14 @@ export { prepareDaemon } from '../adapters/child-process/inherited-descriptors.j
 export { serverContext } from '../adapters/node-tls/secure-context.js';
 /** The clock of daemons. */
 export { systemClock } from '../adapters/system/clock.js';
+
+const authHook = (settings: AgentSettings | DispatcherSettings): AuthHook =>
+  processAuthHook({
+    path: settings.authHook,
+    timeoutSeconds: settings.authHookTimeout,
+    trust: settings.fileTrust,
+    files: nodeFileSystem(),
+  });
 
 /** A log that nobody reads. */
 const noEventLog: EventLog = { emit: () => undefined };
@@ -143,22 +151,10 @@ function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
 export function loadDispatcherSettings(
   options: PlaceOptions,
 ): ResultAsync<{ settings: DispatcherSettings; warnings: readonly string[] }, CtrlExecError> {
-  const place = dispatcherPlace(options);
-  const { file } = place;
-  return nodeFileSystem()
-    .readText(file, maxConfiguration)
-    .mapErr((error): CtrlExecError => error)
-    .andThen((text): Result<{ settings: DispatcherSettings; warnings: readonly string[] }, CtrlExecError> => {
-      if (text !== undefined)
-        return parseConfiguration(text, file).andThen((parsed) => dispatcherSettings(parsed, place));
-      if (!place.configurationRequired) return dispatcherSettings(undefined, place);
-      return err(
-        failure('config_invalid', `${file}: the configuration file does not exist`, {
-          file,
-          reason: 'missing',
-        }),
-      );
-    });
+  const { configurationRequired: required, ...place } = dispatcherPlace(options);
+  return readConfiguration(nodeFileSystem(), { ...place, required }).andThen((parsed) =>
+    dispatcherSettings(parsed, place),
+  );
 }
 
 /** The default adapters of a dispatcher. `close` is given what is to be closed at the end. */
@@ -171,7 +167,7 @@ function dispatcherFactories(
     const opened = ResultAsync.fromSafePromise(import('../adapters/sql/sqlite/stores.js')).andThen(
       (adapter) =>
         adapter.openSqliteStores({
-          path: join(settings.stateDir, 'ctrl-exec.db'),
+          path: storeFile(settings),
           sessionsDirectory: join(settings.stateDir, 'locks'),
         }),
     );
@@ -191,13 +187,9 @@ function dispatcherFactories(
     crypto: nodeCrypto,
     events: () => events,
     files: nodeFileSystem,
-    hook: () => processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    hook: () => authHook(settings),
     joinTokens: ownJoinTokens,
-    keyStore: () =>
-      fileKeyStore({
-        paths: dispatcherPaths(settings),
-        journal: join(settings.stateDir, 'identity.journal'),
-      }),
+    keyStore: () => dispatcherKeys(settings),
     listener: tlsListener,
     mutex: () => deferred(() => stores().map(({ mutex }) => mutex)),
     principal: osPrincipal,
@@ -225,18 +217,35 @@ function dispatcherFactories(
   };
 }
 
+const dispatcherKeys = (settings: DispatcherSettings): KeyStore =>
+  fileKeyStore({ paths: dispatcherPaths(settings), journal: join(settings.stateDir, 'identity.journal') });
+
+const storeFile = ({ stateDir }: DispatcherSettings): string => join(stateDir, 'ctrl-exec.db');
+
+/** The settings of the dispatcher at a place, and what there is against its files. */
+function judgedSettings(options: PlaceOptions): ResultAsync<JudgedDispatcher, CtrlExecError> {
+  const files = nodeFileSystem();
+  return loadDispatcherSettings(options).andThen(({ settings, warnings }) =>
+    trustDispatcher({ files, keyStore: dispatcherKeys(settings) }, settings, {
+      path: storeFile(settings),
+      isOlder: async () =>
+        (await import('../adapters/sql/sqlite/older-store.js')).isOlderStore(storeFile(settings)),
+    }).map((judged) => ({ ...judged, warnings: [...warnings, ...judged.warnings] })),
+  );
+}
+
 /** Opens a dispatcher's context; `resolve` makes it out of the factories. */
 export function openDispatcherContext(
   options: PlaceOptions & { readonly events?: EventLog | undefined },
   resolve: (factories: Factories<DispatcherContext>) => DispatcherContext,
 ): ResultAsync<OpenedDispatcher, CtrlExecError> {
-  return loadDispatcherSettings(options).map(({ settings, warnings }) => {
+  return judgedSettings(options).map(({ settings, warnings, distrust }) => {
     const closers: (() => Promise<void>)[] = [];
     const context = resolve(dispatcherFactories(settings, (close) => closers.unshift(close), options.events));
     const close = async () => {
       for (const each of closers.splice(0)) await each();
     };
-    return { context, warnings, close };
+    return { context, warnings, distrust, close };
   });
 }
 
@@ -269,8 +278,7 @@ export function agentFactories(
     environment: () => programEnvironment(process.env),
     events: () => events,
     files: nodeFileSystem,
-    hook: () => (settings) =>
-      processAuthHook({ path: settings.authHook, timeoutSeconds: settings.authHookTimeout }),
+    hook: () => authHook,
     jobs: () => (settings) =>
       supervisedJobs({ directory: join(settings.asyncRunsDir, 'jobs'), supervisor: jobSupervisorFile() }),
     keyStore: () => (settings) =>

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { FileTrust } from '../domain/core/file-trust.js';
 import type { AgentPlace } from '../sdk/core/place.js';
 
 /** Where a dispatcher or an agent lives. */
@@ -18,7 +19,12 @@ export interface DispatcherPlace {
   /** Whether it is an error that the configuration file is not there. */
   readonly configurationRequired: boolean;
   readonly hostName: string;
+  /** As the one of an agent. */
+  readonly fileTrust: FileTrust;
 }
+
+/** Root is who others want to become. */
+const fileTrust = (): FileTrust => (process.geteuid?.() === 0 ? 'strict' : 'warn');
 
 export function dispatcherPlace(options: PlaceOptions): DispatcherPlace {
   const home = options.home === undefined ? '/etc/ctrl-exec' : resolve(options.home);
@@ -28,6 +34,7 @@ export function dispatcherPlace(options: PlaceOptions): DispatcherPlace {
     file: options.config === undefined ? join(home, 'ctrl-exec.conf') : resolve(options.config),
     configurationRequired: options.home === undefined && options.config !== undefined,
     hostName: hostname(),
+    fileTrust: fileTrust(),
   };
 }
 
@@ -39,5 +46,6 @@ export function agentPlace(options: PlaceOptions): AgentPlace {
     configurationFile: options.config === undefined ? join(home, 'agent.conf') : resolve(options.config),
     configurationRequired: options.home === undefined && options.config !== undefined,
     configurationExpected: options.home === undefined || options.config !== undefined,
+    fileTrust: fileTrust(),
   };
 }

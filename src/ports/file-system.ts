@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
+import type { FileFault } from '../domain/core/file-trust.js';
 
 type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 
@@ -22,8 +23,21 @@ export interface FileSystem {
   realPath(path: string): FileResult<string>;
   /** Whether it is a regular file that this process may execute. */
   isExecutable(path: string): FileResult<boolean>;
-  /** Whether everybody may write it. */
-  isWritableByAll(path: string): FileResult<boolean>;
+  /**
+   * Who else than root and the account of this process decides what is at a path: by the thing itself, by a directory on the way
+   * or by a link. Links are followed, and both the ways to them and the ways that they lead are judged. Of what is
+   * missing, or out of reach, the way is judged as far as it goes: who may write there may put something there. What is neither file nor directory is not opened:
+   * reason `EINVAL`.
+   *
+   * Without a fault nobody else can put something else at the path afterwards either, for that takes the right to write in a
+   * directory that was judged. So a path that was judged may be read by its name.
+   */
+  faults(path: string): FileResult<readonly FileFault[]>;
+  /**
+   * Makes the account of this process the owner of a file or directory, and takes the right to write from everybody else. A file
+   * keeps its content and its group. What is missing: `ENOENT`; a link: `EINVAL`.
+   */
+  takeOwnership(path: string): FileResult<void>;
   /** Puts `text` in place of what was there; `mode` is that of a file that is new. */
   replace(path: string, text: string, mode: number): FileResult<void>;
   /** Makes a directory, and with the same mode what is missing above it; one that is there stays as it is. */

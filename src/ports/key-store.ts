@@ -62,6 +62,8 @@ export interface KeyStore {
   ): ResultAsync<void, CtrlExecError<'file_failed' | 'identity_exists'>>;
   /** Where an item is kept, for messages: a path, or a description. */
   location(item: KeyStoreItem): string;
+  /** Every path that decides what is read, the journal included; none where nothing is kept in files. */
+  paths(): readonly string[];
   /** Whether every one of these items could be written now: tried, not guessed, and nothing is left behind. */
   checkWritable(items: readonly KeyStoreItem[]): ResultAsync<void, CtrlExecError<'file_failed'>>;
 }

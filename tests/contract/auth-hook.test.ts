@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { processAuthHook } from '../../src/adapters/child-process/auth-hook.js';
+import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
 import { memoryAuthHook } from '../../src/adapters/memory/auth-hook.js';
 import { scriptDirectory } from '../unit/adapters/child-process/scripts.js';
 import { authHookContract } from './auth-hook.contract.js';
@@ -12,7 +13,8 @@ authHookContract('memory', {
 });
 
 const { directory, shell } = scriptDirectory();
-const hook = (path: string | undefined, timeoutSeconds = 10) => processAuthHook({ path, timeoutSeconds });
+const hook = (path: string | undefined, timeoutSeconds = 10) =>
+  processAuthHook({ path, timeoutSeconds, trust: 'strict', files: nodeFileSystem() });
 
 authHookContract('child process', {
   ending: (how) =>

@@ -9,6 +9,8 @@ export interface FileSystemSubject {
   readonly directory: string;
   /** Permission bits of a file. */
   readonly modeOf: (path: string) => Promise<number>;
+  /** Makes this user id the owner of a file. */
+  readonly give: (path: string, uid: number) => Promise<void>;
   /** Called after the test. */
   readonly dispose: () => Promise<void>;
 }
@@ -20,6 +22,7 @@ const INITIAL: InitialFiles = {
   'agent.conf': { text: 'port = 7443\n', mode: 0o640 },
   'scripts/backup': { text: '#!/bin/sh\n', mode: 0o755 },
   'scripts/open': { text: '', mode: 0o757 },
+  'scripts/shared': { text: '', mode: 0o664 },
   umlaut: { text: 'größe', mode: 0o644 },
 };
 
@@ -87,7 +90,7 @@ export function fileSystemContract(
 
     it('a directory is listed with files and directories, sorted; without one there is no list', async () => {
       expect(value(await subject.files.list(subject.directory))).toEqual(['agent.conf', 'scripts', 'umlaut']);
-      expect(value(await subject.files.list(at('scripts')))).toEqual(['backup', 'open']);
+      expect(value(await subject.files.list(at('scripts')))).toEqual(['backup', 'open', 'shared']);
       expect(value(await subject.files.list(at('none')))).toBeUndefined();
       value(await subject.files.makeDirectory(at('none'), 0o700));
       expect(value(await subject.files.list(at('none')))).toEqual([]);
@@ -129,13 +132,36 @@ export function fileSystemContract(
         });
     });
 
-    it('says whether everybody may write a file', async () => {
-      const answers = ['scripts/open', 'scripts/backup', 'agent.conf'].map(async (path) =>
-        value(await subject.files.isWritableByAll(at(path))),
-      );
-      expect(await Promise.all(answers)).toEqual([true, false, false]);
-      expect(failure(await subject.files.isWritableByAll(at('none'))).reason).toBe('ENOENT');
+    it('finds a fault where somebody else may write, and none where nobody else may', async () => {
+      const severities = async (path: string) =>
+        value(await subject.files.faults(at(path))).map((fault) => [fault.path, fault.severity]);
+      expect(await severities('scripts/open')).toEqual([[at('scripts/open'), 'always']]);
+      expect(await severities('scripts/shared')).toEqual([[at('scripts/shared'), 'strict']]);
+      for (const path of ['scripts/backup', 'agent.conf', 'scripts', 'none', 'scripts/none/none'])
+        expect(await severities(path)).toEqual([]);
     });
+
+    it('heals a file by taking it over', async () => {
+      for (const path of ['scripts/open', 'scripts/shared', 'agent.conf']) {
+        value(await subject.files.takeOwnership(at(path)));
+        expect(value(await subject.files.faults(at(path)))).toEqual([]);
+      }
+      expect(await subject.modeOf(at('scripts/open'))).toBe(0o755);
+      expect(await subject.modeOf(at('agent.conf'))).toBe(0o640);
+      expect(failure(await subject.files.takeOwnership(at('none'))).reason).toBe('ENOENT');
+    });
+
+    it.skipIf(process.geteuid?.() !== 0)(
+      'finds a fault in a file of another account, and heals it (only root can give a file away)',
+      async () => {
+        await subject.give(at('umlaut'), 65_534);
+        expect(value(await subject.files.faults(at('umlaut')))).toMatchObject([
+          { path: at('umlaut'), severity: 'strict', heal: `chown root ${at('umlaut')}` },
+        ]);
+        value(await subject.files.takeOwnership(at('umlaut')));
+        expect(value(await subject.files.faults(at('umlaut')))).toEqual([]);
+      },
+    );
 
     it('replace makes a file with the mode that was asked for', async () => {
       expect((await subject.files.replace(at('new'), 'text\n', 0o600)).isOk()).toBe(true);

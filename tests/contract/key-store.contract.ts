@@ -275,5 +275,14 @@ export function keyStoreContract(name: string, create: () => Promise<KeyStoreSub
       expect(new Set(places).size).toBe(ITEMS.length);
       expect(places).not.toContain('');
     });
+
+    it('names the paths of all of its items and of its journal, or none where it has no files', () => {
+      const paths = subject.store.paths();
+      const files = ITEMS.map((item) => subject.store.location(item)).filter((place) =>
+        place.startsWith('/'),
+      );
+      expect(paths).toEqual(expect.arrayContaining(files));
+      expect(paths).toHaveLength(files.length === 0 ? 0 : files.length + 1);
+    });
   });
 }

@@ -1,8 +1,10 @@
 import { statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { ResultAsync } from 'neverthrow';
+import { type FileTrust, faultText, refusing } from '../../domain/core/file-trust.js';
 import { type HookContext, type HookOutcome, hookInput, hookVariables } from '../../domain/runs/auth-hook.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
+import type { FileSystem } from '../../ports/file-system.js';
 import { killGroup } from './process-group.js';
 import { startProgram } from './start.js';
 import { later } from './timer.js';
@@ -11,18 +13,25 @@ export interface ProcessAuthHookOptions {
   /** Absolute path of the executable; undefined: there is no hook. */
   readonly path: string | undefined;
   readonly timeoutSeconds: number;
+  readonly trust: FileTrust;
+  readonly files: Pick<FileSystem, 'faults'>;
 }
 
 const notRun = (reason: string): HookOutcome => ({ kind: 'not-run', reason });
 
-/** Why this file must not decide anything. Read before every question: a hook can be replaced while the daemon runs. */
-const distrust = (path: string): string | undefined => {
+/** Why this file must not decide anything. Judged before every question: a hook can be replaced while the daemon runs. */
+const distrust = async (
+  path: string,
+  { files, trust }: ProcessAuthHookOptions,
+): Promise<string | undefined> => {
   if (!isAbsolute(path)) return `hook path ${path} is not absolute`;
+  const judged = await files.faults(path);
+  if (judged.isErr()) return `hook file ${path}: ${judged.error.reason}`;
+  const fault = refusing(judged.value, trust);
+  // defence: hook-is-trusted
+  if (fault) return `hook ${path} is not trusted: ${faultText(fault)}`;
   try {
-    const status = statSync(path);
-    if (!status.isFile()) return `hook ${path} is not a file`;
-    if ((status.mode & 0o002) !== 0) return `hook file ${path} is writable by everybody`;
-    return undefined;
+    return statSync(path).isFile() ? undefined : `hook ${path} is not a file`;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === 'ENOENT'
@@ -39,8 +48,13 @@ const ownEnvironment = (): Record<string, string> => {
   return own;
 };
 
-const ask = async (path: string, timeoutSeconds: number, context: HookContext): Promise<HookOutcome> => {
-  const distrusted = distrust(path);
+const ask = async (
+  path: string,
+  options: ProcessAuthHookOptions,
+  context: HookContext,
+): Promise<HookOutcome> => {
+  const { timeoutSeconds } = options;
+  const distrusted = await distrust(path, options);
   if (distrusted !== undefined) return notRun(distrusted);
   const told = hookVariables(context);
   if ('nulIn' in told) return notRun(`NUL in ${told.nulIn}`);
@@ -68,11 +82,11 @@ const ask = async (path: string, timeoutSeconds: number, context: HookContext): 
  * The executable of wire-protocol 1.6: run without a shell, in a session of its own, at `/`. Its output goes to /dev/null.
  * When the time is up its whole group gets SIGKILL and the answer is given at once.
  */
-export const processAuthHook = ({ path, timeoutSeconds }: ProcessAuthHookOptions): AuthHook => ({
+export const processAuthHook = (options: ProcessAuthHookOptions): AuthHook => ({
   ask: (context) =>
     ResultAsync.fromSafePromise(
-      path === undefined
+      options.path === undefined
         ? Promise.resolve<HookOutcome>({ kind: 'none' })
-        : ask(path, timeoutSeconds, context),
+        : ask(options.path, options, context),
     ),
 });

@@ -1,9 +1,15 @@
 import { constants } from 'node:fs';
-import { access, open, readdir, realpath, stat } from 'node:fs/promises';
+import { access, lchown, lstat, open, readdir, realpath, stat } from 'node:fs/promises';
+import { ok } from 'neverthrow';
+import type { FileFault } from '../../domain/core/file-trust.js';
 import type { FileSystem } from '../../ports/file-system.js';
-import { ensureDirectory, replaceFile } from './atomic-write.js';
+import { discard, ensureDirectory, place, replaceFile, stage } from './atomic-write.js';
+import { followPath } from './followed-path.js';
 import { readUpTo, requireRegular, systemError } from './regular-file.js';
 import { attempt, codeOf, unless } from './system-failure.js';
+
+/** Bytes of a file that is taken over. */
+const mostTaken = 16 * 1024 * 1024;
 
 /**
  * The file system of this host. Links are followed, also by `replace`: it replaces what the link points to, keeps its mode
@@ -20,7 +26,8 @@ export const nodeFileSystem = (): FileSystem => ({
   list: (path) => attempt(path, 'list', async () => (await unless(['ENOENT'], readdir(path)))?.toSorted()),
   realPath: (path) => attempt(path, 'resolve', () => realpath(path)),
   isExecutable: (path) => attempt(path, 'inspect', () => executable(path)),
-  isWritableByAll: (path) => attempt(path, 'inspect', async () => ((await stat(path)).mode & 0o002) !== 0),
+  faults: (path) => attempt(path, 'inspect', async () => faultsOf(path)),
+  takeOwnership,
   replace: (path, text, mode) =>
     attempt(path, 'write', async () => {
       const target = (await unless(['ENOENT'], realpath(path))) ?? path;
@@ -65,3 +72,49 @@ async function executable(path: string): Promise<boolean> {
     throw thrown;
   }
 }
+
+function faultsOf(path: string): readonly FileFault[] {
+  try {
+    const { stats, faults, close } = followPath(path);
+    close();
+    // A device acts when it is opened: what is judged is opened only afterwards.
+    if (!stats.isDirectory()) requireRegular(stats);
+    return faults;
+  } catch (thrown) {
+    const { faults } = thrown as { faults?: readonly FileFault[] };
+    if (faults === undefined || !['ENOENT', 'ENOTDIR', 'EACCES'].includes(codeOf(thrown))) throw thrown;
+    return faults;
+  }
+}
+
+/**
+ * A file becomes a new one with the same content: whoever had the former one open, or a link to it, has no part in this one. Call
+ * it for the directory first.
+ */
+const takeOwnership: FileSystem['takeOwnership'] = (path) => {
+  const own = process.geteuid?.() ?? 0;
+  return attempt(path, 'take ownership', async () => {
+    const before = await lstat(path);
+    if (!before.isDirectory()) {
+      // defence: link-is-not-taken
+      requireRegular(before);
+      return { before, content: await readWhole(path, mostTaken) };
+    }
+    const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+    try {
+      await handle.chown(own, before.gid);
+      await handle.chmod(before.mode & 0o1755);
+    } finally {
+      await handle.close();
+    }
+    return { before, content: undefined };
+  }).andThen(({ before, content }) =>
+    content === undefined
+      ? ok(undefined)
+      : stage(path, content, /* defence: taken-file-is-no-setuid */ before.mode & 0o755).andThen((staged) =>
+          attempt(path, 'take ownership', () => lchown(staged.temporary, own, before.gid))
+            .andThen(() => place(staged))
+            .orTee(() => discard([staged])),
+        ),
+  );
+};

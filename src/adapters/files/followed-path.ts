@@ -59,8 +59,8 @@ export const ownAccounts = (): readonly number[] => [...new Set([process.geteuid
 
 /**
  * Follows a path from `/` on, links too, and judges everything that is passed: the directories of the path, those of what a link
- * leads to, each link by its owner, and what is there. Throws what the system says (`ENOENT`, `ENOTDIR`, `ELOOP`, …).
- * It blocks for some microseconds a step.
+ * leads to, each link by its owner, and what is there. Throws what the system says (`ENOENT`, `ENOTDIR`,
+ * `ELOOP`, …), with the `faults` of what was passed. It blocks for some microseconds a step.
  * @param owners user ids that may own what is passed
  */
 export function followPath(path: string, owners: readonly number[] = ownAccounts()): FollowedPath {
@@ -83,6 +83,7 @@ export function followPath(path: string, owners: readonly number[] = ownAccounts
       if (!here.stats.isDirectory()) throw systemError('ENOTDIR');
       const next = enter(`${here.reference}/${name}`);
       const place = name === '..' ? names.slice(0, -1) : [...names, name];
+      // defence: every-step-is-judged
       judge(`/${place.join('/')}`, next);
       if (next.stats.isSymbolicLink()) {
         leave(next);
@@ -103,7 +104,7 @@ export function followPath(path: string, owners: readonly number[] = ownAccounts
     }
   } catch (thrown) {
     leave(here);
-    throw thrown;
+    throw Object.assign(thrown as Error, { faults: [...faults.values()] });
   }
   const there = here;
   return {

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { fileFault } from '../../domain/core/file-trust.js';
 import type { FileSystem } from '../../ports/file-system.js';
 
 type FileFailure = CtrlExecError<'file_failed'>;
@@ -8,16 +9,17 @@ type FileFailure = CtrlExecError<'file_failed'>;
 interface MemoryFile {
   readonly bytes: Uint8Array;
   readonly mode: number;
+  readonly uid?: number;
 }
 
 /**
  * Files in memory, `initial` with mode 0644, under absolute paths. A directory exists as long as a file is somewhere below it;
- * the root always does. A file is executable when its mode has an execute bit: set one through `files`.
+ * the root always does, and all of them are root's. A file is executable when its mode has an execute bit: set one through `files`.
  */
 export const memoryFileSystem = (
   initial: Readonly<Record<string, string>> = {},
-): FileSystem & { readonly files: Map<string, { bytes: Uint8Array; mode: number }> } => {
-  const files = new Map<string, { bytes: Uint8Array; mode: number }>();
+): FileSystem & { readonly files: Map<string, { bytes: Uint8Array; mode: number; uid?: number }> } => {
+  const files = new Map<string, { bytes: Uint8Array; mode: number; uid?: number }>();
   for (const [path, text] of Object.entries(initial)) {
     files.set(posix.resolve('/', path), { bytes: new TextEncoder().encode(text), mode: 0o644 });
   }
@@ -42,7 +44,11 @@ export const memoryFileSystem = (
     const why = files.has(target) ? undefined : absence(target);
     if (why === 'EISDIR' || why === 'ENOTDIR') return refused(path, 'write', why);
     if (!isDirectory(posix.dirname(target))) return refused(path, 'write', 'ENOENT');
-    files.set(target, { bytes: new TextEncoder().encode(text), mode: files.get(target)?.mode ?? mode });
+    files.set(target, {
+      ...files.get(target),
+      bytes: new TextEncoder().encode(text),
+      mode: files.get(target)?.mode ?? mode,
+    });
     return ok(undefined);
   };
 
@@ -75,12 +81,20 @@ export const memoryFileSystem = (
       return later(refused(path, 'resolve', absence(resolved)));
     },
     isExecutable: (path) => later(ok(((files.get(posix.resolve('/', path))?.mode ?? 0) & 0o111) !== 0)),
-    isWritableByAll: (path) => {
+    faults: (path) => {
       const resolved = posix.resolve('/', path);
       const file = files.get(resolved);
-      if (file !== undefined) return later(ok((file.mode & 0o002) !== 0));
-      if (isDirectory(resolved)) return later(ok(false));
-      return later(refused(path, 'inspect', absence(resolved)));
+      if (file === undefined) return later(ok([]));
+      const { mode, uid = 0 } = file;
+      const fault = fileFault({ path: resolved, kind: 'file', uid, mode }, [0]);
+      return later(ok(fault === undefined ? [] : [fault]));
+    },
+    takeOwnership: (path) => {
+      const resolved = posix.resolve('/', path);
+      const file = files.get(resolved);
+      if (file !== undefined) files.set(resolved, { bytes: file.bytes, mode: file.mode & 0o7755 });
+      else if (!isDirectory(resolved)) return later(refused(path, 'take ownership', absence(resolved)));
+      return later(ok(undefined));
     },
     replace: (path, text, mode) => later(replace(path, text, mode)),
     makeDirectory: (path) => {

@@ -24,6 +24,7 @@ export const memoryKeyStore = (): KeyStore => {
       return okAsync(undefined);
     },
     location,
+    paths: () => [],
     checkWritable: () => okAsync(undefined),
   };
 };

@@ -5,6 +5,7 @@
  */
 
 export type { EventRecord } from '../../domain/core/event.js';
+export type { FileFault } from '../../domain/core/file-trust.js';
 export type { CertificateId } from '../../domain/deploy/certificate-id.js';
 export type { Command } from '../../domain/deploy/command.js';
 export type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';

@@ -28,7 +28,10 @@ export interface ErrorFields {
   invalid_argument: { field: string; reason: string };
   /** A configuration file, `line` 1-based, absent when the whole file is meant. */
   config_invalid: { file: string; line?: number; reason: string };
-  /** A file or directory that could not be read, written or found. `reason` is the system's (`ENOENT`, `ENOSPC`, …). */
+  /**
+   * A file or directory that could not be read, written or found; `reason` is the system's (`ENOENT`, `ENOSPC`, …). With the operation
+   * `trust`: somebody else can change it; `reason` says what heals that.
+   */
   file_failed: { path: string; operation: string; reason: string };
   /** The store could not be opened, read or written. */
   store_failed: { operation: string; reason: string };

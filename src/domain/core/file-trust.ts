@@ -1,3 +1,5 @@
+import { err, ok, type Result } from 'neverthrow';
+import { type CtrlExecError, failure } from './errors.js';
 import { printable } from './names.js';
 
 /** A directory, a link or a file that was met on the way to a file, as the system describes it. */
@@ -66,6 +68,27 @@ export const refusing = (faults: readonly FileFault[], trust: FileTrust): FileFa
 
 /** One line: what is wrong, and what heals it. */
 export const faultText = ({ reason, heal }: FileFault): string => `${reason}: ${heal}`;
+
+/** What was found on the way to a path. */
+export interface JudgedPath {
+  readonly path: string;
+  readonly faults: readonly FileFault[];
+}
+
+/** Ok: warnings, one line a fault. Err: the first path that must not be used. */
+export function believe(
+  judged: readonly JudgedPath[],
+  trust: FileTrust,
+): Result<readonly string[], CtrlExecError<'file_failed'>> {
+  for (const { path, faults } of judged) {
+    const fault = refusing(faults, trust);
+    if (fault === undefined) continue;
+    const reason = faultText(fault);
+    const message = `${fault.path === path ? '' : `${printable(path, 1024)} is `}not trusted: ${reason}`;
+    return err(failure('file_failed', message, { path, operation: 'trust', reason }));
+  }
+  return ok([...new Set(judged.flatMap(({ faults }) => faults.map(faultText)))]);
+}
 
 const account = (uid: number) => (uid === 0 ? 'root' : `uid ${uid}`);
 const chownName = (uid: number) => (uid === 0 ? 'root' : String(uid));

@@ -1,6 +1,7 @@
 import { err, type Result } from 'neverthrow';
 import type { ConfigurationEntries, ParsedConfiguration } from '../core/configuration.js';
 import type { CtrlExecError } from '../core/errors.js';
+import type { FileTrust } from '../core/file-trust.js';
 import { type Prefixes, parsePrefixes } from '../core/ip-prefix.js';
 import { printable } from '../core/names.js';
 import type { RateLimit } from '../core/rate-limit.js';
@@ -11,6 +12,7 @@ import {
   commaList,
   directories,
   type Field,
+  fileTrust,
   inDirectory,
   integer,
   optional,
@@ -72,6 +74,10 @@ export interface AgentSettings {
   readonly acceptLegacyDispatchers: boolean;
   /** Let legacy dispatchers run a script that already runs. */
   readonly legacyConcurrency: boolean;
+  /** What becomes of files that somebody else than root and this agent's user decides about. */
+  readonly fileTrust: FileTrust;
+  /** False while nothing says it. */
+  readonly fileTrustConfigured: boolean;
   /** The `[tags]` section. */
   readonly tags: Readonly<Record<string, string>>;
 }
@@ -82,6 +88,8 @@ export interface AgentBase {
   readonly stateDir: string;
   /** The configuration file, for messages. */
   readonly file: string;
+  /** What `file_trust` is where it is not set. */
+  readonly fileTrust: FileTrust;
 }
 
 const prefixes: Field<Prefixes> = (text) =>
@@ -106,7 +114,7 @@ export function agentSettings(
   base: AgentBase,
 ): Result<SettingsAndWarnings<AgentSettings>, CtrlExecError<'config_invalid'>> {
   const { home } = base;
-  const { read, finish } = settingsReader(parsed, base.file);
+  const { read, isSet, finish } = settingsReader(parsed, base.file);
   const inHome = (name: string) => inDirectory(home, name);
   const file = path(home);
   const stateDir = read('state_dir', file, base.stateDir);
@@ -144,6 +152,8 @@ export function agentSettings(
     asyncTtl: read('async_ttl', integer({ min: 1, max: 31_536_000, unit: 'seconds' }), 86_400),
     acceptLegacyDispatchers: read('accept_legacy_dispatchers', boolean, false),
     legacyConcurrency: read('legacy_concurrency', boolean, true),
+    fileTrust: read('file_trust', fileTrust, base.fileTrust),
+    fileTrustConfigured: isSet('file_trust'),
     tags: tagsOf(parsed?.tags?.entries),
   };
   return finish(settings, ['tags', 'pull', 'profile']);

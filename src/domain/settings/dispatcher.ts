@@ -1,6 +1,7 @@
 import type { Result } from 'neverthrow';
 import type { ParsedConfiguration } from '../core/configuration.js';
 import type { CtrlExecError } from '../core/errors.js';
+import type { FileTrust } from '../core/file-trust.js';
 import { dispatcherId, dispatcherIdFromHostName } from '../core/names.js';
 import type { RateLimit } from '../core/rate-limit.js';
 import { type KeyType, keyTypes } from '../trust/certificate.js';
@@ -10,6 +11,7 @@ import {
   bindAddress,
   boolean,
   type Field,
+  fileTrust,
   inDirectory,
   integer,
   oneOf,
@@ -87,6 +89,10 @@ export interface DispatcherSettings {
   readonly allowLegacyPairing: boolean;
   /** Names in lower case, or all of them. */
   readonly allowLegacyAgents: '*' | readonly string[];
+  /** What becomes of files that somebody else than root and the user of this process decides about. */
+  readonly fileTrust: FileTrust;
+  /** False while nothing says it. */
+  readonly fileTrustConfigured: boolean;
 }
 
 /** Where a dispatcher lives, before its configuration was read. */
@@ -96,6 +102,8 @@ export interface DispatcherBase {
   /** The configuration file, for messages. */
   readonly file: string;
   readonly hostName: string;
+  /** What `file_trust` is where it is not set. */
+  readonly fileTrust: FileTrust;
 }
 
 const idField: Field<string> = (text) =>
@@ -160,6 +168,8 @@ export function dispatcherSettings(
     }),
     allowLegacyPairing: read('allow_legacy_pairing', boolean, false),
     allowLegacyAgents: read('allow_legacy_agents', agentNames, []),
+    fileTrust: read('file_trust', fileTrust, base.fileTrust),
+    fileTrustConfigured: isSet('file_trust'),
   };
   if (settings.apiCert && !settings.apiKey)
     reject('api_cert', 'is set without api_key, expected both or neither');

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
+import type { FileTrust } from '../core/file-trust.js';
 import { isHostName } from '../core/host-argument.js';
 import { shortestAddress } from '../core/ip-prefix.js';
 import { agentName } from '../core/names.js';
@@ -54,6 +55,9 @@ export function oneOf<W extends string>(words: readonly W[]): Field<W> {
     return word === undefined ? err(`one of ${words.join(', ')}`) : ok(word);
   };
 }
+
+/** What becomes of files that others decide about. */
+export const fileTrust: Field<FileTrust> = oneOf(['strict', 'warn']);
 
 /** An absolute path; a plain file name is taken in `home`. */
 export function path(home: string): Field<string> {

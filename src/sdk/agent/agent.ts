@@ -18,7 +18,7 @@ import type { Paired, PairingOptions } from './pairing/options.js';
 import { pair } from './pairing/pair.js';
 import { type PairingReport, readReport, writeReport } from './pairing/report.js';
 import { type ServeOptions, type ServingAgent, serve } from './serve.js';
-import { loadSettings } from './state.js';
+import { loadSettings, loadTrustedSettings } from './state.js';
 import { changeSerial, type TrustedSerial, trustedSerials } from './trust/trusted-serials.js';
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
@@ -65,18 +65,19 @@ export function createAgent(over: AgentContext): Agent {
   const close = () => context.transport.close();
   return {
     configuration: () => loadSettings(context),
-    pair: (options) => loadSettings(context).andThen(({ settings }) => pair(context, settings, options)),
+    pair: (options) => loadTrustedSettings(context).andThen((settings) => pair(context, settings, options)),
     importState: (options) => importState(context, options),
     pairingStatus: () => pairingStatus(context),
     pairingReport: () => loadSettings(context).andThen(({ settings }) => readReport(context, settings)),
     reportPairing: (report) =>
       loadSettings(context).andThen(({ settings }) => writeReport(context, settings, report)),
     serve: (options) => serve(context, options),
-    trustedSerials: () => loadSettings(context).andThen(({ settings }) => trustedSerials(context, settings)),
+    trustedSerials: () =>
+      loadTrustedSettings(context).andThen((settings) => trustedSerials(context, settings)),
     keepSerial: (serial) =>
-      loadSettings(context).andThen(({ settings }) => changeSerial(context, settings, serial, 'keep')),
+      loadTrustedSettings(context).andThen((settings) => changeSerial(context, settings, serial, 'keep')),
     acceptUnsigned: (serial) =>
-      loadSettings(context).andThen(({ settings }) => changeSerial(context, settings, serial, 'unsigned')),
+      loadTrustedSettings(context).andThen((settings) => changeSerial(context, settings, serial, 'unsigned')),
     selfCheck: () => selfCheck(context),
     selfPing: (port, options) => selfPing(context, port, options),
     close,

@@ -1,13 +1,15 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { type FileTrust, faultText, type JudgedPath, refusing } from '../../domain/core/file-trust.js';
 import { isActionPath } from '../../domain/runs/action.js';
 import { lacksInterpreter, programHead } from '../../domain/runs/interpreter.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
 import { whyUnusable } from '../../domain/trust/certificate.js';
 import { aborted } from '../core/wait.js';
 import type { AgentContext } from './context.js';
-import { type AgentState, loadState, requireIdentity } from './state.js';
+import { type AgentState, loadSettings, loadState, readState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust/trust.js';
+import { judgeFiles } from './trust/trusted-files.js';
 
 /** One line of a self-check. */
 export interface Check {
@@ -40,11 +42,20 @@ export function pairingStatus(context: AgentContext): ResultAsync<PairingStatus,
 
 /** Looks at configuration, allowlist, hook and certificates; every finding is a line, nothing stops at the first. */
 export async function selfCheck(context: AgentContext): Promise<readonly Check[]> {
-  const loaded = await loadState(context);
-  if (loaded.isErr()) return [{ name: 'configuration', ok: false, detail: loaded.error.message }];
+  const failed = ({ message }: CtrlExecError) => [{ name: 'configuration', ok: false, detail: message }];
+  const configured = await loadSettings(context);
+  if (configured.isErr()) return failed(configured.error);
+  const { settings } = configured.value;
+  const judged = await judgeFiles(context, settings, true);
+  if (judged.isErr()) return failed(judged.error);
+  const files = checkFiles(judged.value, settings.fileTrust);
+  // Whoever decides about the files: what is wrong beside that is worth knowing at once.
+  const loaded = await readState(context, { ...configured.value, distrusted: [] });
+  if (loaded.isErr()) return [...files, ...failed(loaded.error)];
   const state = loaded.value;
   return [
     await checkConfiguration(context),
+    ...files,
     ...(state.denied.problem
       ? [{ name: 'revoked serials', ok: false, detail: state.denied.problem.message }]
       : []),
@@ -53,6 +64,16 @@ export async function selfCheck(context: AgentContext): Promise<readonly Check[]
     ...(await checkHook(context, state.settings)),
     ...checkIdentity(context, state),
   ];
+}
+
+/** What is wrong with files that decide, each fault once. */
+function checkFiles(judged: readonly JudgedPath[], trust: FileTrust): readonly Check[] {
+  const faults = new Map(judged.flatMap((path) => path.faults).map((fault) => [faultText(fault), fault]));
+  return [...faults].map(([detail, fault]) => ({
+    name: 'file trust',
+    ok: refusing([fault], trust) === undefined,
+    detail,
+  }));
 }
 
 /** It could be read; but where there is none, the defaults hold, which may not be what anybody meant. */
@@ -82,10 +103,7 @@ const checkScripts = ({ files }: AgentContext, { scripts }: AgentState): Promise
 
 async function checkHook({ files }: AgentContext, { authHook }: AgentSettings): Promise<readonly Check[]> {
   if (authHook === undefined) return [];
-  const open = await files.isWritableByAll(authHook).unwrapOr(false);
-  const why = open
-    ? `${authHook} is writable by everybody, so it is not trusted and every run refused: chmod o-w`
-    : await whyNotStarted(files, authHook);
+  const why = await whyNotStarted(files, authHook);
   return [{ name: 'auth hook', ok: why === undefined, detail: why ?? authHook }];
 }
 

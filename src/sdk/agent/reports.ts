@@ -11,6 +11,9 @@ import type { AgentState } from './state.js';
 import type { CallingDispatcher } from './trust/recognise.js';
 import { crlNumber } from './trust/revocation-lists.js';
 
+/** Files that a ping tells of; self-check shows all. */
+const mostProblems = 8;
+
 /** Answers `POST /ping` (wire-protocol 1.2, 2.4). */
 export function answerPing(
   context: AgentContext,
@@ -25,6 +28,10 @@ export function answerPing(
     action: 'ping-answered',
     fields: { reqid, dispatcher: caller.id, ip: caller.address },
   });
+  const problems = [
+    ...(state.denied.problem ? [problemFor(state.denied.problem)] : []),
+    ...state.distrusted.slice(0, mostProblems),
+  ];
   return jsonAnswer(200, {
     status: 'ok',
     host: context.hostName,
@@ -33,7 +40,7 @@ export function answerPing(
     staged: false,
     features: agentFeatures,
     crl_number: crlNumber(context, state, caller.id),
-    ...(state.denied.problem && { problems: [problemFor(state.denied.problem)] }),
+    ...(problems.length > 0 && { problems }),
     ...(reqid !== undefined && { reqid }),
   });
 }

@@ -14,6 +14,7 @@ import { admissionOf } from './trust/admission.js';
 import { keepDenyList } from './trust/deny-list.js';
 import { renewals } from './trust/renewal.js';
 import type { AgentIdentity } from './trust/trust.js';
+import { upgradeFileTrust } from './upgrade.js';
 
 /** An agent that serves. At the end of an `await using` block it closes, with the default grace. */
 export interface ServingAgent extends AsyncDisposable {
@@ -68,6 +69,7 @@ function start(
   options: Omit<ServeOptions, 'signal'>,
 ): ResultAsync<ServingAgent, CtrlExecError> {
   return safeTry(async function* () {
+    yield* upgradeFileTrust(context);
     const state = yield* loadState(context);
     const identity = yield* requireIdentity(state);
     await keepDenyList(context, state);

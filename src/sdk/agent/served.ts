@@ -9,6 +9,7 @@ import { type AgentState, loadState, requireIdentity } from './state.js';
 import { keepDenyList } from './trust/deny-list.js';
 import { type AgentIdentity, loadTrust } from './trust/trust.js';
 import { dispatcherOf, livingLines } from './trust/trust-lines.js';
+import { trustFiles } from './trust/trusted-files.js';
 
 /** What an agent answers by at the moment. */
 export interface Current {
@@ -85,10 +86,12 @@ export function served(
 
   /** Identity and trust as they are stored: a pairing in another process, or a person, may have changed them. */
   const stored = (): ResultAsync<Current, CtrlExecError> =>
-    loadTrust(context, current.state.settings, current.state.denied).andThen(({ trust }) => {
-      const state = { ...current.state, ...trust };
-      return requireIdentity(state).map((identity) => ({ state, identity }));
-    });
+    trustFiles(context, current.state.settings)
+      .andThen(() => loadTrust(context, current.state.settings, current.state.denied))
+      .andThen(({ trust }) => {
+        const state = { ...current.state, ...trust };
+        return requireIdentity(state).map((identity) => ({ state, identity }));
+      });
 
   return {
     current: () => current,

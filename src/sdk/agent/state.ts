@@ -1,54 +1,61 @@
-import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { parseConfiguration } from '../../domain/core/configuration.js';
+import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseAllowlist } from '../../domain/runs/allowlist.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
 import { agentSettings } from '../../domain/settings/agent.js';
+import { readConfiguration } from '../core/configuration.js';
 import { maxFile } from '../core/place.js';
 import type { AgentContext } from './context.js';
 import { actionScripts } from './runs/actions.js';
 import { readScripts, type Script } from './runs/scripts.js';
 import { type AgentIdentity, type AgentTrust, loadTrust } from './trust/trust.js';
+import { trustFiles } from './trust/trusted-files.js';
 
 /** Everything that an agent decides by; replaced as a whole by a reload. */
 export interface AgentState extends AgentTrust {
   readonly settings: AgentSettings;
   /** By name. */
   readonly scripts: ReadonlyMap<string, Script>;
+  /** Those of the warnings that are about files which somebody else decides about. */
+  readonly distrusted: readonly string[];
   /** One line each. */
   readonly warnings: readonly string[];
 }
 
-/** Reads the configuration alone. */
+/** Reads the configuration alone. No other file is judged. */
 export function loadSettings(
   context: Pick<AgentContext, 'files' | 'place'>,
 ): ResultAsync<{ settings: AgentSettings; warnings: readonly string[] }, CtrlExecError> {
-  const { files, place } = context;
-  const file = place.configurationFile;
-  return files
-    .readText(file, maxFile)
-    .mapErr((error): CtrlExecError => error)
-    .andThen((text): Result<{ settings: AgentSettings; warnings: readonly string[] }, CtrlExecError> => {
-      const base = { home: place.home, stateDir: place.stateDir, file };
-      if (text !== undefined)
-        return parseConfiguration(text, file).andThen((parsed) => agentSettings(parsed, base));
-      if (!place.configurationRequired) return agentSettings(undefined, base);
-      return err(
-        failure('config_invalid', `${file}: the configuration file does not exist`, {
-          file,
-          reason: 'missing',
-        }),
-      );
-    });
+  const { configurationFile: file, configurationRequired: required, fileTrust, ...base } = context.place;
+  return readConfiguration(context.files, { file, required, fileTrust }).andThen((parsed) =>
+    agentSettings(parsed, { ...base, file, fileTrust }),
+  );
 }
 
+/** As `loadSettings`, for what reads or changes trust and identity afterwards. */
+export const loadTrustedSettings = (
+  context: Pick<AgentContext, 'files' | 'keyStore' | 'place'>,
+): ResultAsync<AgentSettings, CtrlExecError> =>
+  loadSettings(context).andThen(({ settings }) => trustFiles(context, settings, true).map(() => settings));
+
 /** Reads everything anew. Err: nothing may change; the caller keeps what it had. */
-export function loadState(
+export const loadState = (
   context: AgentContext,
+  before?: AgentState,
+): ResultAsync<AgentState, CtrlExecError> =>
+  loadSettings(context).andThen(({ settings, warnings }) =>
+    trustFiles(context, settings, before === undefined).andThen((distrusted) =>
+      readState(context, { settings, warnings, distrusted }, before),
+    ),
+  );
+
+/** As `loadState`, whoever decides about the files. */
+export function readState(
+  context: AgentContext,
+  { settings, warnings, distrusted }: Pick<AgentState, 'settings' | 'warnings' | 'distrusted'>,
   before?: AgentState,
 ): ResultAsync<AgentState, CtrlExecError> {
   return safeTry(async function* () {
-    const { settings, warnings } = yield* loadSettings(context);
     const { trust, warnings: doubts } = yield* loadTrust(context, settings, before?.denied);
     const text = yield* context.files.readText(settings.scriptsConf, maxFile);
     const allowlist = parseAllowlist(text ?? '', settings.scriptsConf);
@@ -58,13 +65,16 @@ export function loadState(
       settings,
       scripts: new Map([...loaded.scripts, ...actions.map((action) => [action.name, action] as const)]),
       ...trust,
+      distrusted: [...distrusted, ...loaded.distrusted],
       warnings: [
         ...warnings,
+        ...distrusted,
         ...(text === undefined && actions.length === 0
           ? [`${settings.scriptsConf} does not exist: no script is allowed`]
           : []),
         ...allowlist.warnings,
         ...loaded.warnings,
+        ...loaded.distrusted,
         ...doubts,
       ],
     });

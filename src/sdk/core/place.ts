@@ -1,3 +1,5 @@
+import type { FileTrust } from '../../domain/core/file-trust.js';
+
 /** Where an agent's configuration is found. */
 export interface AgentPlace {
   readonly home: string;
@@ -7,6 +9,8 @@ export interface AgentPlace {
   readonly configurationRequired: boolean;
   /** Whether there ought to be one: a self-check finds fault with an agent that has none. */
   readonly configurationExpected: boolean;
+  /** How the configuration file is judged, and the rest where it does not say `file_trust`. */
+  readonly fileTrust: FileTrust;
 }
 
 /** Bytes of a configuration file or allowlist that are read. */

@@ -59,6 +59,8 @@ export interface OpenedDispatcher {
   readonly context: DispatcherContext;
   /** One line each, with file and line. */
   readonly warnings: readonly string[];
+  /** Why it must not decide anything: somebody else decides about its files. */
+  readonly distrust?: CtrlExecError | undefined;
   close(): Promise<void>;
 }
 
@@ -237,11 +239,14 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
   /** Nothing is begun where the caller's signal was aborted before. */
   const within = <T>(
     use: (context: DispatcherContext) => ResultAsync<T, CtrlExecError>,
-    options?: { readonly signal?: AbortSignal | undefined },
+    options?: { readonly signal?: AbortSignal | undefined; readonly distrusted?: boolean },
   ): Answer<T> => {
     if (options?.signal?.aborted)
       return errAsync(failure('aborted', 'stopped by the caller before anything was done', {}));
-    const work = opened().andThen(({ context }) => use(context));
+    const work = opened().andThen(({ context, distrust }) =>
+      // defence: dispatcher-believes-no-foreign-file
+      distrust === undefined || options?.distrusted ? use(context) : errAsync(distrust),
+    );
     const ended: Promise<unknown> = Promise.resolve(work).then(
       () => underWay.delete(ended),
       () => underWay.delete(ended),
@@ -290,7 +295,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     setupCa: () => within(setupCa),
     ca: () => within(caSummary),
     setup: (options) => within((context) => setupDispatcher(context, options)),
-    importState: (options) => within((context) => importState(context, options)),
+    importState: (options) => within((context) => importState(context, options), { distrusted: true }),
     openPairing: (options) => within((context) => openPairingMode(context, options)),
     pairingRequests: (listing) => within((context) => listRequests(context, listing)),
     approve: (approval) => within((context) => approve(context, approval)),

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { afterEach, describe, test } from 'vitest';
 import { processAuthHook } from '../../../src/adapters/child-process/auth-hook.js';
+import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
 import type { HookContext } from '../../../src/domain/runs/auth-hook.js';
 import { value } from '../../contract/result.js';
 import { eventually, scriptDirectory } from '../../unit/adapters/child-process/scripts.js';
@@ -17,7 +18,12 @@ const context: HookContext = {
   timestamp: '2026-01-02T03:04:05Z',
 };
 const ask = async (path: string, changes: Partial<HookContext> = {}, timeoutSeconds = 10) =>
-  value(await processAuthHook({ path, timeoutSeconds }).ask({ ...context, ...changes }));
+  value(
+    await processAuthHook({ path, timeoutSeconds, trust: 'strict', files: nodeFileSystem() }).ask({
+      ...context,
+      ...changes,
+    }),
+  );
 
 const own = process.env['ENVEXEC_DISPATCHER'];
 afterEach(() => {

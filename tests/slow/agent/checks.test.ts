@@ -73,7 +73,9 @@ describe('checks', () => {
     const agent = await fresh(`auth_hook = ${hook}\n`);
     agent.script('hello', 'echo hello\n');
     const open = await agent.command('self-check');
-    expect(open.stdout).toMatch(/^FAIL {2}auth hook: .*\/hook is writable by everybody, .*: chmod o-w$/m);
+    expect(open.stdout).toMatch(
+      /^FAIL {2}file trust: .*\/hook is writable by everybody: chmod go-w .*\/hook$/m,
+    );
     expect(open.stdout).toMatch(/^FAIL {2}script hello: .* does not begin with #!: .*#!\/bin\/sh$/m);
     expect(open.code).toBe(1);
     chmodSync(hook, 0o644);

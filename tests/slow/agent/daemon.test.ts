@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chownSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -161,6 +161,25 @@ describe('SIGHUP', () => {
     await reload(daemon, 'reloaded');
     expect((await ask(agent, 'other')).exit).toBe(0);
   });
+
+  it.skipIf(process.geteuid?.() !== 0)(
+    'a line that another user has put into the allowlist is not taken over; a start is refused (only root can give files away)',
+    async () => {
+      const agent = await fresh();
+      agent.script('hello', '#!/bin/sh\necho hello\n');
+      const daemon = await agent.serve();
+      const allowlist = join(agent.home, 'scripts.conf');
+      chownSync(allowlist, 65_534, 65_534);
+      appendFileSync(allowlist, 'evil = /bin/true\n');
+      await reload(daemon, 'reload-failed');
+      const line = `not trusted: ${allowlist} belongs to uid 65534, expected root: chown root ${allowlist}`;
+      expect(daemon.output('stderr')).toContain(line);
+      expect((await ask(agent, 'evil')).error).toBe('script not permitted');
+      expect((await ask(agent, 'hello')).stdout).toBe('hello\n');
+      await daemon.stop();
+      expect(await agent.command('serve')).toMatchObject({ code: 78, stdout: '', stderr: `${line}\n` });
+    },
+  );
 
   it('a certificate that is gone leaves the one that was read', async () => {
     const agent = await fresh();

@@ -1,5 +1,15 @@
 import { X509Certificate } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { freePort, run, shared, start, temporaryDirectory } from '../../support/commands/commands.js';
@@ -262,3 +272,49 @@ describe('an import in place', () => {
     },
   );
 });
+
+describe.skipIf(process.geteuid?.() !== 0)(
+  'files that somebody else decides about (only root can give files away)',
+  () => {
+    const nobody = 65_534;
+
+    it('become those of this user in place, and nothing needs to be warned of', async () => {
+      const root = temporaryDirectory();
+      await legacyAgentHost(root, {
+        version: '0.9',
+        layout: 'together',
+        names: 'here',
+        control: controls()['0.9'],
+      });
+      const names = ['.', ...(readdirSync(root, { recursive: true }) as string[])];
+      const faulty = ['.', 'agent.conf', 'agent.key', 'agent.crt'].map((name) => join(root, name));
+      for (const name of names) chownSync(join(root, name), nobody, 0);
+      const dry = await reportOf(root, root, '--dry-run');
+      expect(statSync(root).uid).toBe(nobody);
+      const done = await reportOf(root, root);
+      expect({ ...dry, dry_run: false }).toEqual(done);
+      const taken = done.imported.filter(({ what }) => what === 'owner').map(({ detail }) => detail);
+      for (const path of faulty) {
+        expect(statSync(path).uid).toBe(0);
+        expect(taken).toContain(`${path} becomes a file of this user, writable by nobody else`);
+      }
+      expect(readFileSync(join(root, 'agent.conf'), 'utf8')).not.toContain('file_trust');
+      expect((await agent(root, 'self-check')).stdout).not.toMatch(/file trust/);
+    });
+
+    it('are warned of where they are left, and the agent serves', async () => {
+      const { old, home } = await prepared('0.9', { port: await freePort(), conf: 'bind = 127.0.0.1' });
+      const script = old.script('hello', '#!/bin/sh\necho hello\n');
+      chownSync(script, nobody, 0);
+      const done = await reportOf(home, old.directory);
+      expect(names(done.imported)).toContain('file_trust');
+      const line = `${script} belongs to uid 65534, expected root: chown root ${script}`;
+      expect(done.warnings).toContain(`not trusted: ${line}`);
+      expect(readFileSync(join(home, 'agent.conf'), 'utf8')).toMatch(/^file_trust = warn$/m);
+      const daemon = start('ctrl-exec-agent', ['serve'], { home });
+      await daemon.shows(/Serving on/);
+      await daemon.stop();
+      expect((await daemon.ended).stderr).toContain(line);
+    });
+  },
+);

@@ -1,10 +1,12 @@
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   cpSync,
   existsSync,
   readdirSync,
   readFileSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -335,6 +337,28 @@ describe('an import in place', () => {
     ]);
     expect(after).toHaveLength(before.length + 1);
   });
+
+  it.skipIf(process.geteuid?.() !== 0)(
+    'takes over what belongs to somebody else, and works then (only root can give files away)',
+    async () => {
+      const root = temporaryDirectory();
+      await legacyControlHost(root, { version: '0.12', layout: 'together', names: 'here' });
+      const key = join(root, 'ca.key');
+      chownSync(key, 65_534, 0);
+      const line = `not trusted: ${key} belongs to uid 65534, expected root: chown root ${key}\n`;
+      expect(await control(root, 'list-agents')).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(line),
+      });
+      const dry = await reportOf(root, root, '--dry-run');
+      const done = await reportOf(root, root);
+      expect({ ...dry, dry_run: false }).toEqual(done);
+      expect(names(done.imported).filter((what) => what === 'owner')).toHaveLength(1);
+      expect(names(done.imported)).not.toContain('file_trust');
+      expect(statSync(key).uid).toBe(0);
+      expect(await control(root, 'list-agents')).toMatchObject({ code: 0 });
+    },
+  );
 
   it('a key that others may read is refused with what to do', async () => {
     const root = temporaryDirectory();

@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../../src/adapters/child-process/auth-hook.js';
+import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
 import type { HookContext, HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { value } from '../../contract/result.js';
 import { shared, temporaryDirectory } from '../../support/commands/commands.js';
@@ -72,7 +73,12 @@ const fromAgent = { hosts: [], dispatcher: { id: 'control', serial: '1a2b' } };
 
 /** The hook's exit code, as the product finds it out; what else it came to, where it did not exit. */
 async function ask({ hook }: Installed, changes: Partial<HookContext> = {}): Promise<number | HookOutcome> {
-  const adapter = processAuthHook({ path: hook, timeoutSeconds: 25 });
+  const adapter = processAuthHook({
+    path: hook,
+    timeoutSeconds: 25,
+    trust: 'strict',
+    files: nodeFileSystem(),
+  });
   const outcome = value(await adapter.ask({ ...question, ...changes }));
   return outcome.kind === 'exited' ? outcome.code : outcome;
 }

@@ -122,6 +122,7 @@ export async function pullWorld(given: PullWorldOptions = {}) {
       configurationFile: '/home/agent.conf',
       configurationRequired: false,
       configurationExpected: false,
+      fileTrust: 'strict',
     },
     random: countingRandom(given.seed ?? 'seed'),
     tree: memoryFileTree(given.tree ?? new Map()),

@@ -325,6 +325,7 @@ export async function agentContext(options: AgentOptions = {}) {
       configurationFile: `${home}/agent.conf`,
       configurationRequired: false,
       configurationExpected: true,
+      fileTrust: 'strict',
     },
     random: { bytes: (length) => new Uint8Array(length) },
     replayCache: () => replay,

@@ -87,6 +87,7 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     stateDir: '/var/lib/ctrl-exec',
     file: '/etc/ctrl-exec/ctrl-exec.conf',
     hostName: 'control',
+    fileTrust: 'strict' as const,
   };
   const { settings } = value(
     parseConfiguration(text, place.file).andThen((parsed) => dispatcherSettings(parsed, place)),
@@ -141,6 +142,7 @@ function testAgent(
     configurationFile: '/etc/ctrl-exec-agent/agent.conf',
     configurationRequired: false,
     configurationExpected: true,
+    fileTrust: 'strict' as const,
   };
   const files = memoryFileSystem({
     [place.configurationFile]: text,

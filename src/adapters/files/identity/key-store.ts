@@ -49,6 +49,7 @@ export const fileKeyStore = (options: {
       );
     },
     location: (item) => paths.items[item],
+    paths: () => [...new Set([paths.journal, ...Object.values(paths.items)])],
     checkWritable: (items) => probeWritable(paths, items),
   };
 };

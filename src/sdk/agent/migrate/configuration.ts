@@ -17,6 +17,8 @@ import { type AgentHostSources, agentPlaceKeys } from './sources.js';
 /** A file as it is to be; `text` undefined: it stays. */
 interface PlannedConfiguration {
   readonly text: string | undefined;
+  /** Without the changes of this import. */
+  readonly before: string;
   /** What holds afterwards. */
   readonly settings: AgentSettings;
 }
@@ -36,7 +38,8 @@ export function planConfiguration(
     const taken = present === undefined ? configuration : undefined;
     // Lines are those of the file that people can look at.
     const shown = taken?.path ?? ours;
-    const base = { home: place.home, stateDir: place.stateDir, file: ours };
+    const { home, stateDir, fileTrust } = place;
+    const base = { home, stateDir, file: ours, fileTrust };
     const before = present ?? taken?.taken.text ?? '';
     const read = yield* parseConfiguration(before, shown)
       .andThen((parsed) => agentSettings(parsed, base))
@@ -65,6 +68,7 @@ export function planConfiguration(
     const text = add ? editConfiguration(before, key, 'yes') : before;
     return ok({
       text: text === (present ?? '') ? undefined : text,
+      before,
       settings: {
         ...read.settings,
         acceptLegacyDispatchers: accept || read.settings.acceptLegacyDispatchers,

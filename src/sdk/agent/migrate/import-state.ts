@@ -1,4 +1,5 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { editConfiguration } from '../../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { printable } from '../../../domain/core/names.js';
 import { type ImportReport, importLines } from '../../../domain/legacy/import-report.js';
@@ -7,6 +8,7 @@ import { directoryOf, openImportDirectory } from '../../core/migrate/directory.j
 import type { AgentContext } from '../context.js';
 import { beginReplayRecord, hasReplayRecord } from '../pairing/installation.js';
 import { planAllowlist, planConfiguration } from './configuration.js';
+import { planFileTrust } from './file-trust.js';
 import { planIdentity } from './identity.js';
 import { readAgentHost } from './sources.js';
 
@@ -65,11 +67,18 @@ export function importState(
       lines.advice.push(
         'while the dispatcher of this host is of an older version, accept_legacy_dispatchers = yes is needed in agent.conf (--accept-legacy-dispatchers writes it)',
       );
+    const keyStore = context.keyStore(settings);
+    const own = yield* planFileTrust(context, settings, allowlist, directory.inPlace, lines);
     if (dryRun) return ok({ dryRun, ...lines });
 
-    const keyStore = context.keyStore(settings);
+    for (const path of own.taken) yield* files.takeOwnership(path);
     for (const [path, text] of [
-      [place.configurationFile, configuration.text],
+      [
+        place.configurationFile,
+        own.warns
+          ? editConfiguration(configuration.text ?? configuration.before, 'file_trust', 'warn')
+          : configuration.text,
+      ],
       [settings.scriptsConf, allowlist],
     ] as const) {
       if (text === undefined) continue;

@@ -1,11 +1,13 @@
 import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { hex, utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { believe } from '../../../domain/core/file-trust.js';
 import { isActionPath } from '../../../domain/runs/action.js';
 import { type AllowlistEntry, withinDirectories } from '../../../domain/runs/allowlist.js';
 import { parseSidecar, type Sidecar, sidecarLimit } from '../../../domain/runs/sidecar.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import { parallel } from '../../core/parallel.js';
+import { judge } from '../../core/trusted-files.js';
 import type { AgentContext } from '../context.js';
 
 /** An allowlisted script, or an action, and what its sidecar says about it (wire-protocol 1.8). */
@@ -20,6 +22,8 @@ export interface Script {
 interface Loaded {
   readonly scripts: ReadonlyMap<string, Script>;
   readonly warnings: readonly string[];
+  /** Warnings about scripts that somebody else decides about. */
+  readonly distrusted: readonly string[];
 }
 
 /** Reads the sidecars and checks the directories; what is wrong with one script costs only that script. */
@@ -30,46 +34,70 @@ export async function readScripts(
 ): Promise<Loaded> {
   const scripts = new Map<string, Script>();
   const warnings: string[] = [];
+  const distrusted: string[] = [];
   const at = (entry: AllowlistEntry) => `${settings.scriptsConf}:${entry.line}`;
-  const read = await parallel(entries, 16, async (entry) => ({
-    entry,
-    allowed: await scriptPath(context, settings, entry.path),
-    sidecar: await readSidecar(context, entry.path),
-  }));
-  for (const { entry, allowed, sidecar } of read) {
-    const { name, path, profile } = entry;
+  const read = await parallel(entries, 16, async (entry) => {
+    const allowed = await judgeScript(context, settings, entry.path);
     // A script that is not there yet may come; one that lies elsewhere is a mistake in the allowlist.
-    if (allowed.isErr() && allowed.error.code === 'invalid_argument') {
-      warnings.push(`${at(entry)}: skipped, ${allowed.error.message}`);
+    if (allowed.isErr() && allowed.error.code === 'invalid_argument')
+      return { entry, skipped: allowed.error.message };
+    const doubts = allowed.map(({ warnings }) => warnings).unwrapOr([]);
+    return { entry, doubts, sidecar: await readSidecar(context, entry.path) };
+  });
+  for (const { entry, skipped, sidecar, doubts } of read) {
+    const { name, path, profile } = entry;
+    if (sidecar === undefined) {
+      warnings.push(`${at(entry)}: skipped, ${skipped}`);
       continue;
     }
+    distrusted.push(...doubts.map((doubt) => `${at(entry)}: ${doubt}`));
     if (profile !== undefined) warnings.push(`${at(entry)}: profile=${profile} is read but not enforced yet`);
     if (sidecar.isErr()) warnings.push(`${path}.schema.json: not advertised: ${sidecar.error}`);
     scripts.set(name, { name, path, profile, ...schemaOf(context.crypto, sidecar.unwrapOr(undefined)) });
   }
-  return { scripts, warnings };
+  return { scripts, warnings, distrusted };
 }
 
-/**
- * What to execute for an allowlisted path: the path itself, or, where `script_dirs` is set, the real path that was
- * found to lie in one of them, so that a link that changes afterwards changes nothing. An action lies nowhere.
- */
-export function scriptPath(
-  { files }: AgentContext,
-  { scriptDirs }: AgentSettings,
+/** A script that may be run, and what is to be said about it all the same. */
+interface JudgedScript {
+  readonly path: string;
+  /** One line each. */
+  readonly warnings: readonly string[];
+}
+
+/** `invalid_argument`: nobody who can be trusted has put it there, or it lies elsewhere than scripts may. */
+function judgeScript(
+  { files }: Pick<AgentContext, 'files'>,
+  { fileTrust, scriptDirs }: AgentSettings,
   path: string,
-): ResultAsync<string, CtrlExecError<'file_failed' | 'invalid_argument'>> {
-  if (isActionPath(path)) return okAsync(path);
+): ResultAsync<JudgedScript, CtrlExecError<'file_failed' | 'invalid_argument'>> {
+  const refused = (field: string, reason: string) => failure('invalid_argument', reason, { field, reason });
+  if (isActionPath(path)) return okAsync({ path, warnings: [] });
   return safeTry(async function* () {
-    if (scriptDirs === undefined) return ok(path);
+    const judged = yield* judge(files, [path]);
+    const warnings = yield* /* defence: script-is-trusted */ believe(judged, fileTrust).mapErr(
+      ({ message }) => refused('file_trust', message),
+    );
+    if (scriptDirs === undefined) return ok({ path, warnings });
     const real = yield* files.realPath(path);
     const directories = await Promise.all(scriptDirs.map((directory) => files.realPath(directory)));
     const existing = directories.flatMap((directory) => (directory.isOk() ? [directory.value] : []));
-    if (/* defence: script-is-within-directories */ withinDirectories(real, existing)) return ok(real);
-    const reason = `${real} is not in any of script_dirs`;
-    return err(failure('invalid_argument', reason, { field: 'script_dirs', reason }));
+    return /* defence: script-is-within-directories */ withinDirectories(real, existing)
+      ? ok({ path: real, warnings })
+      : err(refused('script_dirs', `${real} is not in any of script_dirs`));
   });
 }
+
+/**
+ * What to execute for an allowlisted path that may be run now: the path itself, or, where `script_dirs` is set, the real path that
+ * was found to lie in one of them, so that a link that changes afterwards changes nothing. An action lies nowhere.
+ */
+export const scriptPath = (
+  context: Pick<AgentContext, 'files'>,
+  settings: AgentSettings,
+  path: string,
+): ResultAsync<string, CtrlExecError<'file_failed' | 'invalid_argument'>> =>
+  judgeScript(context, settings, path).map((judged) => judged.path);
 
 function readSidecar({ files }: AgentContext, path: string): ResultAsync<Sidecar | undefined, string> {
   return files

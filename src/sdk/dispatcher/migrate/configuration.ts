@@ -14,6 +14,8 @@ import { type ControlHostSources, dispatcherPlaceKeys, strandedFiles } from './s
 interface PlannedConfiguration {
   /** The file as it is to be; undefined: it stays. */
   readonly text: string | undefined;
+  /** Without the changes of this import. */
+  readonly before: string;
   /** What holds afterwards. */
   readonly settings: DispatcherSettings;
 }
@@ -71,7 +73,7 @@ export function planConfiguration(
     // Lines are those of the file that people can look at.
     const file = (present === undefined ? configuration?.path : undefined) ?? configurationFile;
     const { home, stateDir } = settings;
-    const base = { home, stateDir, file: configurationFile, hostName: id };
+    const base = { home, stateDir, file: configurationFile, hostName: id, fileTrust: settings.fileTrust };
     const read = yield* parseConfiguration(text, file)
       .andThen((parsed) => dispatcherSettings(parsed, base))
       .mapErr(correctFirst(configurationFile));
@@ -81,6 +83,6 @@ export function planConfiguration(
         ...configuration.taken.notes.map(describeNote(directory.inPlace)),
         ...(await strandedFiles(files, sources, filesNamed)),
       );
-    return ok({ text: text === (present ?? '') ? undefined : text, settings: read.settings });
+    return ok({ text: text === (present ?? '') ? undefined : text, before, settings: read.settings });
   });
 }

@@ -1,4 +1,5 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { editConfiguration } from '../../../domain/core/configuration.js';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { type ImportLines, type ImportReport, importLines } from '../../../domain/legacy/import-report.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
@@ -8,12 +9,14 @@ import type { KeyStoreChange } from '../../../ports/key-store.js';
 import type { Adoption } from '../../../ports/registry.js';
 import { openImportDirectory } from '../../core/migrate/directory.js';
 import type { KeyPair } from '../../core/migrate/key-pair.js';
+import { planOwnership } from '../../core/migrate/ownership.js';
 import type { DispatcherContext } from '../context.js';
 import { succession } from '../trust/reconcile/introduction.js';
 import { exclusively } from '../trust/rotation.js';
 import { issuePairing } from '../trust/setup.js';
 import { planAgents, readAgents, reportStranded } from './agents.js';
 import { planConfiguration } from './configuration.js';
+import { judgeFiles } from './file-trust.js';
 import { planIdentity } from './identity.js';
 import { type ControlHostSources, readControlHost } from './sources.js';
 
@@ -32,6 +35,8 @@ interface Plan {
   readonly lines: ImportLines;
   /** With the settings that will hold. */
   readonly context: DispatcherContext;
+  /** Files and directories that become this user's own. */
+  readonly taken: readonly string[];
   readonly configuration: string | undefined;
   readonly ca: KeyStoreChange;
   readonly identity: KeyStoreChange;
@@ -104,11 +109,25 @@ function plan(
       const usable = useful ? held : [own.serial];
       reportStranded(agents, { current: own.serial, id, held: usable }, standings, lines);
     }
+    const { files, keyStore } = context;
+    const judged = settings.fileTrust === 'strict' ? yield* judgeFiles({ files, keyStore }, settings) : [];
+    const { taken, warns } = await planOwnership(
+      files,
+      judged,
+      {
+        own: sources.directory.inPlace ? [settings.home, settings.stateDir] : [],
+        candidates: judged.map(({ path }) => path),
+      },
+      settings,
+      lines,
+    );
+    const { before, text } = configuration;
     advise(settings, sources, agents.length, lines);
     return ok({
       lines,
       context: { ...context, settings },
-      configuration: configuration.text,
+      taken,
+      configuration: warns ? editConfiguration(text ?? before, 'file_trust', 'warn') : text,
       ca: identity.ca,
       identity: { ...identity.identity, ...previous },
       pairing: identity.pairing,
@@ -162,9 +181,10 @@ function advise(
 
 /** Each step leaves something that a further import goes on from. */
 function carryOut(plan: Plan): ResultAsync<void, CtrlExecError> {
-  const { agents, configuration, context, ca, identity, pairing } = plan;
+  const { agents, configuration, context, ca, identity, pairing, taken } = plan;
   const { configurationFile, crypto, files, keyStore, registry, settings } = context;
   return safeTry<void, CtrlExecError>(async function* () {
+    for (const path of taken) yield* files.takeOwnership(path);
     if (configuration !== undefined) {
       yield* files.makeDirectory(settings.home, 0o700);
       yield* files.replace(configurationFile, configuration, 0o640);

@@ -2,6 +2,8 @@ import { chmodSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processAuthHook } from '../../../../src/adapters/child-process/auth-hook.js';
+import { nodeFileSystem } from '../../../../src/adapters/files/file-system.js';
+import type { FileTrust } from '../../../../src/domain/core/file-trust.js';
 import type { HookContext } from '../../../../src/domain/runs/auth-hook.js';
 import { value } from '../../../contract/result.js';
 import { eventually, isAlive, scriptDirectory } from './scripts.js';
@@ -17,8 +19,15 @@ const context: HookContext = {
   sourceIp: '192.0.2.7',
   timestamp: '2026-01-02T03:04:05Z',
 };
-const ask = async (path: string, changes: Partial<HookContext> = {}, timeoutSeconds = 10) =>
-  value(await processAuthHook({ path, timeoutSeconds }).ask({ ...context, ...changes }));
+const ask = async (
+  path: string,
+  changes: Partial<HookContext> = {},
+  timeoutSeconds = 10,
+  trust: FileTrust = 'strict',
+) => {
+  const hook = processAuthHook({ path, timeoutSeconds, trust, files: nodeFileSystem() });
+  return value(await hook.ask({ ...context, ...changes }));
+};
 
 /** A hook that writes what it was told to a file and allows. */
 const recorder = (name: string) => {
@@ -84,14 +93,27 @@ describe('a hook that is not run', () => {
   const writable = file('#!/bin/sh\n');
   chmodSync(writable, 0o757);
   test.each<[string, string, string]>([
-    ['writable by everybody', writable, `hook file ${writable} is writable by everybody`],
+    [
+      'writable by everybody',
+      writable,
+      `hook ${writable} is not trusted: ${writable} is writable by everybody: chmod go-w ${writable}`,
+    ],
     ['missing', join(directory, 'missing'), `hook file ${join(directory, 'missing')} does not exist`],
     ['a relative path', 'hook.sh', 'hook path hook.sh is not absolute'],
+    ['a device', '/dev/null', 'hook file /dev/null: EINVAL'],
     ['a directory', directory, `hook ${directory} is not a file`],
     ['not executable', file('#!/bin/sh\n', 0o644), 'not executable, or not a file (EACCES)'],
     ['without its interpreter', file('#!/no/such\n'), 'its interpreter does not exist (ENOENT)'],
   ])('%s', async (_what, path, reason) => {
     expect(await ask(path)).toEqual({ kind: 'not-run', reason });
+  });
+
+  test('writable by its group, unless that is only to be warned of', async () => {
+    const path = shell('exit 0');
+    chmodSync(path, 0o775);
+    const reason = `hook ${path} is not trusted: ${path} is writable by its group: chmod go-w ${path}`;
+    expect(await ask(path)).toEqual({ kind: 'not-run', reason });
+    expect(await ask(path, {}, 10, 'warn')).toEqual({ kind: 'exited', code: 0 });
   });
 
   const never = shell('exit 0');

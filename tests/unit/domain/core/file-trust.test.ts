@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import {
+  believe,
   type FileFault,
   type FileOnTheWay,
   faultText,
   fileFault,
   refusing,
 } from '../../../../src/domain/core/file-trust.js';
+import { failure, value } from '../../../contract/result.js';
 
 const file = (change: Partial<FileOnTheWay>): FileOnTheWay => ({
   path: '/etc/x',
@@ -101,5 +103,26 @@ describe('refusing', () => {
     expect(refusing([fault('strict')], 'strict')?.severity).toBe('strict');
     expect(refusing([fault('strict')], 'warn')).toBeUndefined();
     expect(refusing([], 'strict')).toBeUndefined();
+  });
+});
+
+describe('believing what was judged', () => {
+  const fault = (path: string, severity: FileFault['severity']): FileFault => ({
+    path,
+    severity,
+    reason: `directory ${path} is shared`,
+    heal: `chmod go-w ${path}`,
+  });
+
+  it('names the file, and what on the way to it is wrong', () => {
+    const error = failure(believe([{ path: '/opt/a/b', faults: [fault('/opt', 'strict')] }], 'strict'));
+    expect(error).toMatchObject({ code: 'file_failed', path: '/opt/a/b', operation: 'trust' });
+    expect(error.message).toBe('/opt/a/b is not trusted: directory /opt is shared: chmod go-w /opt');
+  });
+
+  it('warns of each fault once', () => {
+    const judged = ['/opt/a', '/opt/b'].map((path) => ({ path, faults: [fault('/opt', 'strict')] }));
+    expect(value(believe(judged, 'warn'))).toEqual(['directory /opt is shared: chmod go-w /opt']);
+    expect(value(believe([{ path: '/x', faults: [] }], 'strict'))).toEqual([]);
   });
 });

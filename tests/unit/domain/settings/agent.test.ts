@@ -6,7 +6,7 @@ import { agentSettings } from '../../../../src/domain/settings/agent.js';
 import { keysWithoutEffect } from '../../../../src/domain/settings/reader.js';
 import { failure, value } from '../../../contract/result.js';
 
-const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf' };
+const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf', fileTrust: 'strict' as const };
 const read = (text: string) =>
   parseConfiguration(text, base.file).andThen((parsed) => agentSettings(parsed, base));
 const settings = (text: string) => value(read(text)).settings;
@@ -43,6 +43,8 @@ describe('agentSettings', () => {
       asyncTtl: 86_400,
       acceptLegacyDispatchers: false,
       legacyConcurrency: true,
+      fileTrust: 'strict',
+      fileTrustConfigured: false,
       tags: {},
     };
     expect(value(agentSettings(undefined, base))).toEqual({ settings: defaults, warnings: [] });
@@ -75,6 +77,7 @@ describe('agentSettings', () => {
       async_ttl: '60',
       accept_legacy_dispatchers: '1',
       legacy_concurrency: 'off',
+      file_trust: 'warn',
       state_dir: '/s',
     };
     const text = `${Object.entries(all)
@@ -109,6 +112,8 @@ describe('agentSettings', () => {
       asyncTtl: 60,
       acceptLegacyDispatchers: true,
       legacyConcurrency: false,
+      fileTrust: 'warn',
+      fileTrustConfigured: true,
       tags: { env: 'prod', empty: '' },
     });
     expect(contains(allowedIps ?? [], '::ffff:10.9.9.9')).toBe(true);

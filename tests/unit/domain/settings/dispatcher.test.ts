@@ -5,7 +5,13 @@ import { dispatcherSettings } from '../../../../src/domain/settings/dispatcher.j
 import { keysWithoutEffect } from '../../../../src/domain/settings/reader.js';
 import { failure, value } from '../../../contract/result.js';
 
-const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'ctl.example.com' };
+const base = {
+  home: '/h',
+  stateDir: '/h/state',
+  file: '/h/ctrl-exec.conf',
+  hostName: 'ctl.example.com',
+  fileTrust: 'strict' as const,
+};
 const read = (text: string) =>
   parseConfiguration(text, base.file).andThen((parsed) => dispatcherSettings(parsed, base));
 const settings = (text: string) => value(read(text)).settings;
@@ -52,6 +58,8 @@ describe('dispatcherSettings', () => {
       pairingRateLimitVolume: { limit: 10, window: 60, block: 300 },
       allowLegacyPairing: false,
       allowLegacyAgents: [],
+      fileTrust: 'strict',
+      fileTrustConfigured: false,
     };
     expect(value(dispatcherSettings(undefined, base))).toEqual({ settings: defaults, warnings: [] });
     expect(value(read(''))).toEqual({ settings: defaults, warnings: [] });
@@ -90,6 +98,7 @@ describe('dispatcherSettings', () => {
       pairing_rate_limit_volume: '1/2/3',
       allow_legacy_pairing: 'yes',
       allow_legacy_agents: 'Web-01,db',
+      file_trust: 'warn',
     };
     const text = Object.entries(all)
       .map((pair) => pair.join(' = '))
@@ -133,6 +142,8 @@ describe('dispatcherSettings', () => {
       pairingRateLimitVolume: { limit: 1, window: 2, block: 3 },
       allowLegacyPairing: true,
       allowLegacyAgents: ['web-01', 'db'],
+      fileTrust: 'warn',
+      fileTrustConfigured: true,
     });
     const silent = Object.keys(all).filter(
       (key) => !warnings(text).some((warning) => warning.includes(`: ${key} `)),

@@ -33,7 +33,7 @@ describe('event_log', () => {
   });
 
   it('a mistake names file, line and what is expected', () => {
-    const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf' };
+    const base = { home: '/h', stateDir: '/h/state', file: '/h/agent.conf', fileTrust: 'strict' as const };
     const read = parseConfiguration('port = 1\nevent_log = journald\n', base.file).andThen((parsed) =>
       agentSettings(parsed, base),
     );

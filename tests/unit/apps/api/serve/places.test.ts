@@ -4,7 +4,13 @@ import { parseConfiguration } from '../../../../../src/domain/core/configuration
 import { dispatcherSettings } from '../../../../../src/domain/settings/dispatcher.js';
 import { failure, value } from '../../../../contract/result.js';
 
-const base = { home: '/h', stateDir: '/h/state', file: '/h/ctrl-exec.conf', hostName: 'control' };
+const base = {
+  home: '/h',
+  stateDir: '/h/state',
+  file: '/h/ctrl-exec.conf',
+  hostName: 'control',
+  fileTrust: 'strict' as const,
+};
 const places = async (conf: string, options: ListenOptions = {}) => {
   const { settings } = value(
     parseConfiguration(conf, base.file).andThen((parsed) => dispatcherSettings(parsed, base)),

@@ -1,0 +1,48 @@
+import { type FileFault, faultText, type JudgedPath } from '../../../domain/core/file-trust.js';
+import type { ImportLines } from '../../../domain/legacy/import-report.js';
+import type { FileSystem } from '../../../ports/file-system.js';
+import { liesIn } from './directory.js';
+
+/** What an import does about files that somebody else decides about. */
+export interface PlannedOwnership {
+  /** Files and directories that become this account's own, in this order. */
+  readonly taken: readonly string[];
+  /** Whether the configuration gets the line `file_trust = warn`. */
+  readonly warns: boolean;
+}
+
+/**
+ * Says in the lines what becomes of the files.
+ * @param own directories that are taken over where they are, with these `candidates` in them: each directory before what lies in it
+ */
+export async function planOwnership(
+  files: FileSystem,
+  judged: readonly JudgedPath[],
+  { own, candidates }: { readonly own: readonly string[]; readonly candidates: readonly string[] },
+  { file, fileTrustConfigured }: { readonly file: string; readonly fileTrustConfigured: boolean },
+  lines: ImportLines,
+): Promise<PlannedOwnership> {
+  const faults = new Map<string, FileFault>();
+  for (const fault of judged.flatMap((path) => path.faults)) faults.set(fault.path, fault);
+  const taken: string[] = [];
+  for (const path of new Set([...own, ...candidates])) {
+    if (!faults.has(path) || !own.some((directory) => path === directory || liesIn(path, directory)))
+      continue;
+    // A link is nobody's to take over: who made it may lead it anywhere.
+    if ((await files.realPath(path)).unwrapOr(undefined) !== path) continue;
+    faults.delete(path);
+    taken.push(path);
+    lines.imported.push({
+      what: 'owner',
+      detail: `${path} becomes a file of this user, writable by nobody else`,
+    });
+  }
+  lines.warnings.push(...[...faults.values()].map((fault) => `not trusted: ${faultText(fault)}`));
+  const warns = faults.size > 0 && !fileTrustConfigured;
+  if (warns)
+    lines.imported.push({
+      what: 'file_trust',
+      detail: `${file} gets the line file_trust = warn, for strict would refuse what the warnings name: heal it, then take the line out`,
+    });
+  return { taken, warns };
+}
