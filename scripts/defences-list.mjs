@@ -1566,6 +1566,14 @@ export const defences = [
     defence: 'discovery-follows-no-swapped-directory',
     without: { by: "enter([root.opened.path, ...names, '.'].join('/'))" },
   },
+  {
+    threat: 'A record of an interrupted deployment names a command that this host does not allow any more',
+    stoppedBy: 'a reload at recovery is judged as that of a job',
+    test: 'unit/sdk/deploy/recover.test.ts',
+    named: 'is not run where this host does not allow it any more',
+    defence: 'recovery-runs-allowed-commands',
+    without: 'never',
+  },
   // The control plane of a pull agent is not root
   {
     threat: 'Control plane taken over: has the pull agent run a program of its choice',
@@ -1573,6 +1581,14 @@ export const defences = [
     test: 'unit/sdk/deploy/policy.test.ts',
     named: 'run only if the target needs them or the host names them',
     defence: 'pull-runs-allowed-commands',
+    without: 'never',
+  },
+  {
+    threat: 'Somebody on the host can change a program that the pull agent runs as root',
+    stoppedBy: 'the program is judged before it is run, with everything on the way to it',
+    test: 'unit/sdk/deploy/policy.test.ts',
+    named: 'is not started if somebody else can change it',
+    defence: 'pull-programs-are-trusted',
     without: 'never',
   },
   {

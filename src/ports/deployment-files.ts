@@ -71,6 +71,7 @@ export interface DeploymentFiles {
 }
 
 /** Files whose directories stay open until they are released. */
-interface HeldFiles extends DeploymentFiles {
+export interface HeldFiles extends DeploymentFiles {
+  /** Closes the directories; nothing is done with these files afterwards. */
   release(): void;
 }

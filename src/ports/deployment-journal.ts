@@ -58,6 +58,8 @@ export interface DeploymentJournal {
   forget(id: string): FileResult<void>;
   /** Deployments whose process is gone, oldest first. One that cannot be used does not hide the others. */
   pending(): FileResult<readonly (PendingDeployment | UnusableDeployment)[]>;
+  /** Whether a deployment that holds, and of which the backup is kept, has put this content there. `after`: SHA-256, lower-case hex. */
+  wrote(path: string, after: string): FileResult<boolean>;
   /** Where the backups of a deployment are, for messages. */
   location(id: string): string;
 }

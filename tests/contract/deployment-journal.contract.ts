@@ -51,6 +51,19 @@ export function deploymentJournalContract(
       expect(await pending(subject.journal)).toEqual([]);
     });
 
+    it('tells what a deployment that holds has written, while its backup is kept', async () => {
+      const { journal } = subject;
+      const wrote = async (after: string, path = '/etc/a') => value(await journal.wrote(path, after));
+      const id = await begin('/etc/a');
+      expect(await wrote('ab'.repeat(32))).toBe(false);
+      value(await journal.end(id, 1));
+      expect(await wrote('ab'.repeat(32))).toBe(true);
+      expect(await wrote('cd'.repeat(32))).toBe(false);
+      expect(await wrote('cd'.repeat(32), '/etc/a.key')).toBe(true);
+      value(await journal.end(await begin('/etc/a'), 0));
+      expect(await wrote('ab'.repeat(32))).toBe(false);
+    });
+
     it('what was begun is pending after a crash, whole, with how often a reload was noted', async () => {
       const [first, second] = [await begin('/etc/a'), await begin('/etc/b')];
       for (let time = 0; time < 2; time += 1) value(await subject.journal.noteReload(second));

@@ -34,18 +34,25 @@ export type {
   VoidRun,
 } from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
-export type { CaddyAdmin, CaddyConfiguration, CaddyFailure } from '../../ports/caddy-admin.js';
+export type { CaddyAdmin, CaddyConfiguration, CaddyFailure, CaddyPlace } from '../../ports/caddy-admin.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
 export type { Clock } from '../../ports/clock.js';
 export type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
-export type { DeploymentFiles, FoundFile, NewFile, StagedFile } from '../../ports/deployment-files.js';
+export type {
+  DeploymentFiles,
+  FoundFile,
+  HeldFiles,
+  NewFile,
+  StagedFile,
+} from '../../ports/deployment-files.js';
 export type {
   DeploymentJournal,
   DeploymentRecord,
   PendingDeployment,
   RecordedFile,
+  UnusableDeployment,
 } from '../../ports/deployment-journal.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { FileSystem } from '../../ports/file-system.js';
@@ -100,7 +107,7 @@ export type {
   RunStart,
   RunStore,
 } from '../../ports/run-store.js';
-export type { ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
+export type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 export type {
   AnswerHead,
   BodyConsumer,

@@ -1,3 +1,4 @@
+import type { FileTrust } from '../core/file-trust.js';
 import { type Command, commandText, searchDirectories } from './command.js';
 
 /**
@@ -16,6 +17,8 @@ export interface PullPolicy {
   readonly verifyHosts: readonly string[];
   /** Files that are written in place, because they are mount points. */
   readonly inPlace: readonly string[];
+  /** What becomes of programs that others than root and the own account can change. */
+  readonly fileTrust: FileTrust;
   /** The configuration file, for messages. */
   readonly file: string;
 }
@@ -40,6 +43,7 @@ export const strictPolicy = (file: string): PullPolicy => ({
   maxFileMode: defaultMaxFileMode,
   verifyHosts: [],
   inPlace: [],
+  fileTrust: 'strict',
   file,
 });
 
@@ -62,7 +66,8 @@ export function whyNotCommand(
     args.every((word, index) => word === asked.args[index]);
   const bare = searchDirectories.find((directory) => asked.program.startsWith(`${directory}/`));
   const name = bare === undefined ? asked.program : asked.program.slice(bare.length + 1);
-  if (commands.some((each) => same(name, each)) || policy.commands.some((each) => same(asked.program, each)))
+  const isAllowed = (program: string) => policy.commands.some((each) => same(program, each));
+  if (commands.some((each) => same(name, each)) || isAllowed(asked.program) || isAllowed(name))
     return undefined;
   const text = commandText(asked);
   if (text.includes(','))
@@ -97,14 +102,14 @@ export function whyNotMode(
   if (secret && (mode & ~maxKeyMode) !== 0)
     return `mode ${octal(mode)} is not allowed for ${path}, which holds a private key: at most ${octal(maxKeyMode)}`;
   // defence: pull-file-mode
-  if (!secret && (mode & ~policy.maxFileMode) !== 0)
+  if ((mode & ~policy.maxFileMode) !== 0)
     return `mode ${octal(mode)} of ${path} is not allowed here: set max_file_mode in [pull] of ${policy.file}: max_file_mode = ${octal(mode | policy.maxFileMode)}`;
   return undefined;
 }
 
 /** The mode of a new file for which none is configured. */
 export const newFileMode = (policy: PullPolicy, secret: boolean): number =>
-  secret ? maxKeyMode : defaultMaxFileMode & policy.maxFileMode;
+  (secret ? maxKeyMode : defaultMaxFileMode) & policy.maxFileMode;
 
 /** Whether an endpoint may be called whatever its address is. */
 export const isVerifyHost = ({ verifyHosts }: PullPolicy, host: string, port: number): boolean => {

@@ -73,6 +73,7 @@ export function pullPolicy(
     );
   };
   const policy: PullPolicy = {
+    ...none,
     commands: read('commands', fields.commands, none.commands),
     paths: read('paths', absolutePaths, none.paths),
     owners: read('owners', fields.owners, none.owners),

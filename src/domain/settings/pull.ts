@@ -3,9 +3,11 @@ import { closest } from '../core/closest.js';
 import { at, configInvalid, type ParsedConfiguration } from '../core/configuration.js';
 import type { CtrlExecError } from '../core/errors.js';
 import type { EventLevel } from '../core/event.js';
+import type { FileTrust } from '../core/file-trust.js';
 import { isPathSegment, printable } from '../core/names.js';
 import type { PullPolicy } from '../deploy/policy.js';
 import { type ControlPlaneUrl, controlPlaneUrl } from '../deploy/server-url.js';
+import { fileTrust } from './fields.js';
 import { policyKeys, pullPolicy } from './pull-policy.js';
 import type { SettingsAndWarnings } from './reader.js';
 
@@ -48,6 +50,15 @@ export interface PullSettings {
 export type PullLogLevel = 'debug' | EventLevel;
 
 export type PullEnvironment = Readonly<Record<string, string | undefined>>;
+
+/** What the configuration file says, and where it is. */
+export interface PullConfiguration {
+  readonly file: string;
+  /** What `file_trust` is where it is not set. */
+  readonly fileTrust: FileTrust;
+  /** Undefined: there is none. */
+  readonly parsed: ParsedConfiguration | undefined;
+}
 
 /** Each setting under its names: option, environment, key in `[pull]`. */
 const sources = {
@@ -92,14 +103,13 @@ export const isLogged = (level: PullLogLevel, event: PullLogLevel): boolean => {
 /**
  * The settings of a pull agent. An option goes before the environment, that before the section `[pull]` of the
  * configuration file, that before the default; in the environment, empty is as good as not set.
- * @param file the configuration file, for messages
  */
 export function pullSettings(
   options: PullOptions,
   environment: PullEnvironment,
-  section: ParsedConfiguration['pull'],
-  file: string,
+  { file, fileTrust: usualTrust, parsed }: PullConfiguration,
 ): Result<SettingsAndWarnings<PullSettings>, CtrlExecError<'config_invalid'>> {
+  const section = parsed?.pull;
   const read = (setting: TextSetting): Found | undefined => {
     const { option, variable, key } = sources[setting];
     const given = options[setting];
@@ -150,6 +160,16 @@ export function pullSettings(
 
   const policy = pullPolicy(section, file);
   if (policy.isErr()) return err(policy.error);
+  const trusted = parsed?.entries.get('file_trust');
+  const trust = trusted === undefined ? ok(usualTrust) : fileTrust(trusted.value);
+  if (trust.isErr())
+    return err(
+      configInvalid(
+        file,
+        trusted?.line,
+        `file_trust is "${printable(trusted?.value ?? '', 40)}", expected ${trust.error}`,
+      ),
+    );
 
   const caBundle = read('caBundle')?.value;
   const logLevel = environment[logLevelSource.variable] || section?.entries.get(logLevelSource.key)?.value;
@@ -163,7 +183,7 @@ export function pullSettings(
       discoveryDirs: directories(read('discoveryDirs')?.value ?? ''),
       caBundle: caBundle === '' ? undefined : caBundle,
       insecureSkipVerify: insecure.value,
-      policy: policy.value,
+      policy: { ...policy.value, fileTrust: trust.value },
       logLevel: levels[(logLevel ?? '').trim().toLowerCase()] ?? 'info',
     },
     warnings: unknownKeys(section, file),

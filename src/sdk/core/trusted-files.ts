@@ -6,7 +6,7 @@ import type { FileSystem } from '../../ports/file-system.js';
 
 /** What there is against each of these paths. */
 export function judge(
-  files: FileSystem,
+  files: Pick<FileSystem, 'faults'>,
   paths: Iterable<string>,
 ): ResultAsync<readonly JudgedPath[], CtrlExecError<'file_failed'>> {
   return ResultAsync.combine(

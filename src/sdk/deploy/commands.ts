@@ -1,21 +1,29 @@
 import { err, ok, type Result } from 'neverthrow';
+import { believe } from '../../domain/core/file-trust.js';
 import {
   type Command,
   commandText,
   programCandidates,
   searchDirectories,
 } from '../../domain/deploy/command.js';
+import { judge } from '../core/trusted-files.js';
 import type { DeployContext } from './context.js';
 
 const timeout = 120_000;
 
-/** The command with the path of its program. The error is a reason. */
+/** The command with the path of its program, which nobody else decides about. The error is a reason. */
 export async function findProgram(
-  { files }: DeployContext,
+  { files, policy }: DeployContext,
   command: Command,
 ): Promise<Result<Command, string>> {
-  for (const path of programCandidates(command.program))
-    if ((await files.isExecutable(path)).unwrapOr(false)) return ok({ ...command, program: path });
+  for (const path of programCandidates(command.program)) {
+    if (!(await files.isExecutable(path)).unwrapOr(false)) continue;
+    const judged = await judge(files, [path]);
+    const trusted = judged.andThen((found) => believe(found, policy.fileTrust));
+    // defence: pull-programs-are-trusted
+    if (trusted.isErr()) return err(trusted.error.message);
+    return ok({ ...command, program: path });
+  }
   return err(`there is no program ${command.program}`);
 }
 

@@ -18,7 +18,7 @@ export interface DeployContext {
   readonly deploymentJournal: DeploymentJournal;
   /** The whole environment of the commands but for its PATH, which is `searchDirectories`. */
   readonly environment: Readonly<Record<string, string>>;
-  readonly files: Pick<FileSystem, 'isExecutable' | 'readText'>;
+  readonly files: Pick<FileSystem, 'faults' | 'isExecutable' | 'readText'>;
   /** Keeps deployments that share a file or an administration API apart. */
   readonly lanes: Lanes;
   /** What the host allows its control plane. */

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { utf8 } from '../../domain/core/bytes.js';
+import { hex, utf8 } from '../../domain/core/bytes.js';
 import { accountNumber } from '../../domain/deploy/accounts.js';
 import { type FileChange, isUnchanged } from '../../domain/deploy/plan.js';
 import {
@@ -104,20 +104,29 @@ async function whyNotAccount(
   return undefined;
 }
 
-/** All of them, if each that changes holds now what it is to hold then, or nothing. */
-function replaceable(
-  { crypto }: DeployContext,
+/** All of them, if each that changes is ours, is empty, or holds now what it is to hold then. */
+async function replaceable(
+  { crypto, deploymentJournal }: DeployContext,
   looked: readonly LookedAt[],
-): Result<readonly LookedAt[], string> {
-  const present = looked.flatMap(({ wanted: { kind }, change: { path, before, content } }) => {
-    const there = before && new TextDecoder().decode(before.content);
-    return there === undefined
+): Promise<Result<readonly LookedAt[], string>> {
+  const present = looked.flatMap(({ wanted: { kind }, change: { path, before, content } }) =>
+    before === undefined
       ? []
-      : [{ path, kind, content: there, changes: !isUnchanged(before, content) }];
-  });
+      : [
+          {
+            path,
+            kind,
+            content: new TextDecoder().decode(before.content),
+            digest: hex(crypto.sha256(before.content)),
+            changes: !isUnchanged(before, content),
+          },
+        ],
+  );
   for (const file of present) {
     const why = file.changes ? whyNotReplaceable(crypto, file.path, file, present) : undefined;
-    if (why !== undefined) return err(why);
+    if (why === undefined) continue;
+    const isOurs = await deploymentJournal.wrote(file.path, file.digest);
+    if (!isOurs.unwrapOr(false)) return err(why);
   }
   return ok(looked);
 }

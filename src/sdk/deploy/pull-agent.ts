@@ -1,12 +1,11 @@
-import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
-import { parseConfiguration } from '../../domain/core/configuration.js';
-import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import { withoutTokenIn } from '../../domain/core/redaction.js';
 import { isLogged, type PullSettings, pullSettings } from '../../domain/settings/pull.js';
 import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
+import { readConfiguration } from '../core/configuration.js';
 import { lanes } from '../core/lanes.js';
-import { maxFile } from '../core/place.js';
 import { unfailing } from '../core/unfailing-events.js';
 import type { DeployContext } from './context.js';
 import { pullApi } from './pull/api.js';
@@ -47,23 +46,10 @@ export function createPullAgent(over: PullContext): PullAgent {
 
 function loadPullSettings(context: PullContext): Answer<SettingsAndWarnings<PullSettings>> {
   const { files, options, place, variables } = context;
-  const file = place.configurationFile;
-  return files
-    .readText(file, maxFile)
-    .mapErr((error): CtrlExecError => error)
-    .andThen((text): Result<SettingsAndWarnings<PullSettings>, CtrlExecError> => {
-      if (text !== undefined)
-        return parseConfiguration(text, file).andThen(({ pull }) =>
-          pullSettings(options, variables, pull, file),
-        );
-      if (!place.configurationRequired) return pullSettings(options, variables, undefined, file);
-      return err(
-        failure('config_invalid', `${file}: the configuration file does not exist`, {
-          file,
-          reason: 'missing',
-        }),
-      );
-    });
+  const { configurationFile: file, configurationRequired: required, fileTrust } = place;
+  return readConfiguration(files, { file, required, fileTrust }).andThen((parsed) =>
+    pullSettings(options, variables, { file, fileTrust, parsed }),
+  );
 }
 
 function run(

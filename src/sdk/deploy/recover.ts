@@ -2,6 +2,8 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { hex } from '../../domain/core/bytes.js';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import { commandText } from '../../domain/deploy/command.js';
+import { whyNotCommand } from '../../domain/deploy/policy.js';
+import { deploymentTarget } from '../../domain/deploy/targets.js';
 import type { PendingDeployment, RecordedFile } from '../../ports/deployment-journal.js';
 import { runCommand } from './commands.js';
 import type { DeployContext } from './context.js';
@@ -89,6 +91,14 @@ async function reload(
 ): Promise<Result<void, string>> {
   const { deploymentJournal: journal } = context;
   if (record.reload === undefined) return ok(undefined);
+  const allowed = deploymentTarget(record.targetType)
+    .mapErr(({ message }) => message)
+    .andThen(({ defaults }) => {
+      const why = record.reload && whyNotCommand(context.policy, defaults, record.reload);
+      return why === undefined ? ok(undefined) : err(why);
+    });
+  // defence: recovery-runs-allowed-commands
+  if (allowed.isErr()) return err(allowed.error);
   const text = `"${commandText(record.reload)}"`;
   // defence: reload-at-most-twice
   if (reloads >= mostReloads) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { deploy, recoverDeployments } from '../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../contract/result.js';
-import { realContext } from '../../support/deployment/context.js';
+import { allowing, realContext } from '../../support/deployment/context.js';
 import { fakeControlPlane } from '../../support/deployment/control-plane.js';
 import { keyDirectory, once } from '../../support/deployment/pull-command.js';
 import { run } from '../../support/deployment/server.js';
@@ -71,14 +71,15 @@ describe('a file that cannot be replaced', () => {
     mkdirSync(at('tls'));
     for (const name of ['cert.pem', 'key.pem']) await writeFile(at(`tls/${name}`), '', { mode: 0o600 });
     const ca = await testCa();
-    const context = realContext(directory, 1000);
+    const real = realContext(directory, 1000);
+    const commands = { validate_command: '/bin/true', reload_command: '/bin/true' };
+    const context = { ...real, policy: allowing(real.policy, commands) };
     const install = async () => {
       const { certificate, key } = await ca.issue();
       const targetConfig = {
         cert_path: at('tls/cert.pem'),
         key_path: at('tls/key.pem'),
-        validate_command: '/bin/true',
-        reload_command: '/bin/true',
+        ...commands,
       };
       const order = { targetType: 'NGINX', targetConfig, certificatePem: certificate, keyPem: key };
       return failure(await deploy(context, order));

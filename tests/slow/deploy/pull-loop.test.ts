@@ -13,7 +13,9 @@ const minutes = 60_000;
 
 it('a thousand agents that start together do not call together', async () => {
   const { context } = await pullWorld();
-  const settings = value(pullSettings({}, context.variables, undefined, 'agent.conf')).settings;
+  const settings = value(
+    pullSettings({}, context.variables, { file: 'agent.conf', fileTrust: 'strict', parsed: undefined }),
+  ).settings;
   const clock = manualClock();
   const perSecond: number[] = Array(600).fill(0);
   const call = () => {

@@ -10,7 +10,7 @@ import { recoverDeployments } from '../../../src/sdk/deploy/deploy.js';
 import { value } from '../../contract/result.js';
 import { bundle } from '../commands/bundle.js';
 import { testCa } from '../network/test-pki.js';
-import { realContext } from './context.js';
+import { allowing, realContext } from './context.js';
 import { startNginx } from './nginx.js';
 import { served, until } from './server.js';
 import { fingerprintOf } from './world.js';
@@ -48,7 +48,8 @@ export async function killedWhileDeploying(rounds: number): Promise<{ recovered:
       doomed.kill('SIGKILL');
       await ended;
 
-      const context = realContext(directory);
+      const real = realContext(directory);
+      const context = { ...real, policy: allowing(real.policy, server.config) };
       const told = value(await recoverDeployments(context));
       lines.push(...told);
       expect(told.join()).not.toMatch(/FAILED|alone/);

@@ -113,6 +113,7 @@ export async function deploymentWorld(ca: TestCa, options: { readonly trouble?: 
     deploymentJournal: trouble ? failing(journal, trouble, ['begin', 'noteReload', 'end']) : journal,
     environment: { PATH: '/usr/bin:/bin' },
     files: {
+      faults: () => okAsync([]),
       isExecutable: (path) => okAsync(['/bin/validate', '/bin/reload'].includes(path)),
       readText: () => okAsync('root:x:0:0\ndaemon:x:1:1\nstaff:x:50:50\n'),
     },

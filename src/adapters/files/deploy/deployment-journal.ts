@@ -13,7 +13,7 @@ import { ownerState, ownerToken } from '../owner-token.js';
 import { readRegular } from '../regular-file.js';
 import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
 import { requireTrustedContents, trustedDirectory } from '../trusted-directory.js';
-import { readRecord, recordText } from './deployment-record.js';
+import { readRecord, recordedFiles, recordText } from './deployment-record.js';
 
 /** While a deployment is pending its record has the one name, as a backup the other. */
 const pendingName = 'pending.json';
@@ -65,6 +65,16 @@ export function fileDeploymentJournal(options: { readonly directory: string }): 
         if (names !== undefined) trustedDirectory(options.directory).close();
         const found = (names ?? []).toSorted().map((key) => pendingIn(options.directory, key));
         return (await Promise.all(found)).flat();
+      }),
+    wrote: (path, after) =>
+      attempt(options.directory, 'read', async () => {
+        for (const key of (await unless(['ENOENT'], readdir(options.directory))) ?? [])
+          for (const { name } of await setsIn(at(key))) {
+            const text = await unless(['ENOENT'], readRegular(at(key, name, backupName), largestRecord));
+            const files = text === undefined ? [] : recordedFiles(new TextDecoder().decode(text));
+            if (files.some((file) => file.path === path && file.after === after)) return true;
+          }
+        return false;
       }),
     location: (id) => at(id),
   };

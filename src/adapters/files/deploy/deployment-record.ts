@@ -70,16 +70,21 @@ type Recorded = Omit<RecordedFile, 'before'> & {
   readonly before?: Omit<FileState, 'content'>;
 };
 
+const decodeRecord = (json: string) => parseJsonObject(json).andThen((value) => decodeObject(value, shape));
+
+/** What a record says that files were replaced with; nothing, if it is damaged. */
+export const recordedFiles = (json: string): readonly Pick<RecordedFile, 'path' | 'after'>[] =>
+  decodeRecord(json)
+    .map(({ files }) => files)
+    .unwrapOr([]);
+
 /** Reads a record and the contents beside it. It was written in one piece: what cannot be understood was damaged. */
 export function readRecord(
   json: string,
   directory: string,
   name: string,
 ): ResultAsync<DeploymentRecord, FileFailure> {
-  const path = join(directory, name);
-  const decoded = parseJsonObject(json)
-    .andThen((value) => decodeObject(value, shape))
-    .mapErr((why) => damaged(path, why));
+  const decoded = decodeRecord(json).mapErr((why) => damaged(join(directory, name), why));
   return new ResultAsync(Promise.resolve(decoded)).andThen(({ targetType, reload: words, files }) =>
     ResultAsync.combine(files.map((file, index) => withContent(file, join(directory, String(index))))).map(
       (complete) => {

@@ -62,6 +62,12 @@ export const memoryDeploymentJournal = (): DeploymentJournal & {
           return entry !== undefined && abandoned.has(id) ? [entry.pending] : [];
         }),
       ),
+    wrote: (path, after) =>
+      okAsync(
+        idsIn('backup').some((id) =>
+          entries.get(id)?.pending.record.files.some((file) => file.path === path && file.after === after),
+        ),
+      ),
     location: (id) => `${id} in memory`,
     crash: () => {
       for (const id of idsIn('pending')) abandoned.add(id);

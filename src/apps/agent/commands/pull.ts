@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { PullOptions } from '../../../domain/settings/pull.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { composePullAgent } from '../../composition.js';
@@ -19,6 +20,8 @@ export async function pull(place: PlaceOptions, options: PullCommandOptions): Pr
   // Also takes the key out of the process list, if it was given there.
   if (options.apiKey !== undefined) process.title = 'ctrl-exec-agent pull';
   const stop = new AbortController();
+  // Every job listens to it.
+  setMaxListeners(0, stop.signal);
   // From the first moment on, and until the end: a second signal does not cut off a deployment.
   const onSignal = () => stop.abort();
   for (const signal of signals) process.on(signal, onSignal);

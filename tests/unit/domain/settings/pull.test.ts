@@ -16,7 +16,7 @@ const needed = { CERTCTL_API_KEY: 'key-1', CERTCTL_AGENT_ID: 'agent-1' };
 
 function read(options: PullOptions, environment: PullEnvironment, conf = '') {
   const parsed = value(parseConfiguration(conf, 'agent.conf'));
-  return pullSettings(options, environment, parsed.pull, 'agent.conf');
+  return pullSettings(options, environment, { file: 'agent.conf', fileTrust: 'strict', parsed });
 }
 const settings = (options: PullOptions, environment: PullEnvironment = needed, conf = '') =>
   value(read(options, environment, conf)).settings;
@@ -159,6 +159,7 @@ describe('what the control plane may do', () => {
       verifyHosts: ['www.test', 'mail.test:465', '[2001:db8::1]:443', '[2001:db8::2]'],
       inPlace: ['/run/tls/cert.pem', '/run/tls/key.pem'],
       file: 'agent.conf',
+      fileTrust: 'strict',
     });
   });
 

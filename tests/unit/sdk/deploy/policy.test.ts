@@ -1,6 +1,7 @@
 import { okAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { memoryTlsProbe } from '../../../../src/adapters/memory/deploy/tls-probe.js';
+import { hex, utf8 } from '../../../../src/domain/core/bytes.js';
 import type { PullPolicy } from '../../../../src/domain/deploy/policy.js';
 import { deploy } from '../../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../../contract/result.js';
@@ -54,6 +55,35 @@ describe('the commands of a job', () => {
       '/tmp/nginx -t',
     ])
       expect(await refusal({ validate_command: command })).toContain('is not allowed here');
+  });
+});
+
+describe('the program of a command', () => {
+  const fault = {
+    path: '/bin/reload',
+    severity: 'strict',
+    reason: '/bin/reload is writable by its group',
+    heal: 'chmod go-w /bin/reload',
+  } as const;
+  const withFault = async (allowed: Partial<PullPolicy>) => {
+    const world = await deploymentWorld(ca);
+    const faults = (path: string) => okAsync(path === fault.path ? [fault] : []);
+    const context = { ...world.context, files: { ...world.context.files, faults } };
+    return { world, done: await attempt({ ...world, context }, { post_deploy_verify: undefined }, allowed) };
+  };
+
+  it('is not started if somebody else can change it', async () => {
+    const { world, done } = await withFault({});
+    expect(failure(done).message).toContain(
+      'not trusted: /bin/reload is writable by its group: chmod go-w /bin/reload; nothing was changed',
+    );
+    expect(world.server.commands).toEqual([]);
+  });
+
+  it('is started all the same where files are only warned of', async () => {
+    const { world, done } = await withFault({ fileTrust: 'warn' });
+    expect(value(done).changed).toBe(true);
+    expect(world.server.commands.length).toBeGreaterThan(0);
   });
 });
 
@@ -152,8 +182,12 @@ describe('what is there is replaced by its own kind only', () => {
   it('a root that a service trusts is no chain', async () => {
     const issuing = await testCa({ commonName: 'issuing', issuer: { commonName: 'test CA', keys: ca.keys } });
     const leaf = await issuing.issue();
-    const chained = async (there: string) => {
+    const chained = async (there: string, wrote?: string) => {
       const world = await deploymentWorld(ca);
+      const after = hex(world.context.crypto.sha256(utf8(wrote ?? '')));
+      const file = { path: '/etc/tls/chain.pem', before: undefined, after };
+      const id = value(await world.journal.begin({ targetType: 'NGINX', reload: undefined, files: [file] }));
+      value(await world.journal.end(id, 1));
       world.put('/etc/tls/chain.pem', there);
       const outcome = await deploy(world.context, {
         ...world.deployment,
@@ -171,6 +205,9 @@ describe('what is there is replaced by its own kind only', () => {
       expect(failure(outcome).message).toContain('holds something else than a chain');
       expect(text).toBe(there);
     }
+    // Unless a deployment has put it there, as those of version 0.1 did.
+    expect((await chained(older.pem + ca.pem, older.pem + ca.pem)).text).toBe(issuing.pem);
+    expect(failure((await chained(older.pem + ca.pem, ca.pem)).outcome).message).toContain('something else');
   });
 
   it('a self-signed certificate that calls itself a CA is one of a server if its key is there', async () => {

@@ -1,5 +1,6 @@
 import { okAsync, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { strictPolicy } from '../../../../src/domain/deploy/policy.js';
 import { deploy, recoverDeployments } from '../../../../src/sdk/deploy/deploy.js';
 import { checkMaterial } from '../../../../src/sdk/deploy/material.js';
 import { runDeployment } from '../../../../src/sdk/deploy/run.js';
@@ -180,6 +181,17 @@ describe('a reload that ends the agent', () => {
     );
     expect(world.server.commands).toEqual([]);
     expect(await start(world)).toBe('');
+  });
+
+  it('is not run where this host does not allow it any more', async () => {
+    const world = await deploymentWorld(ca);
+    await begin(world, 1);
+    world.journal.crash();
+    const context = { ...world.context, policy: strictPolicy('/etc/agent.conf') };
+    expect(value(await recoverDeployments(context)).join()).toMatch(
+      /^ROLLBACK FAILED .*commands in \[pull\] of \/etc\/agent\.conf/,
+    );
+    expect(world.server.commands).toEqual([]);
   });
 
   it('is tried at the next start where it failed, and set aside after that', async () => {
