@@ -35,7 +35,7 @@ export interface FileSystem {
   faults(path: string): FileResult<readonly FileFault[]>;
   /**
    * Makes the account of this process the owner of a file or directory, and takes the right to write from everybody else. A file
-   * keeps its content and its group. What is missing: `ENOENT`; a link: `EINVAL`.
+   * keeps its content and its group. What is missing: `ENOENT`; a link: `ELOOP`.
    */
   takeOwnership(path: string): FileResult<void>;
   /** Puts `text` in place of what was there; `mode` is that of a file that is new. */

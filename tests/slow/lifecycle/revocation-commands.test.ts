@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { failure, value } from '../contract/result.js';
-import { shared } from '../support/commands/commands.js';
-import { identityOf, ran, servingFleet } from '../support/fleet/lifecycle-fleet.js';
+import { failure, value } from '../../contract/result.js';
+import { shared } from '../../support/commands/commands.js';
+import { identityOf, ran, servingFleet } from '../../support/fleet/lifecycle-fleet.js';
 
 const fleet = shared(() => servingFleet(['web-01', 'db-01']));
 

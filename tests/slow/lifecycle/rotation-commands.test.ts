@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { shared } from '../support/commands/commands.js';
-import { day, serialIn, serialStatus, servingFleet, standings } from '../support/fleet/lifecycle-fleet.js';
+import { shared } from '../../support/commands/commands.js';
+import { day, serialIn, serialStatus, servingFleet, standings } from '../../support/fleet/lifecycle-fleet.js';
 
 const fleet = shared(() => servingFleet(['web-01', 'web-02', 'db-01'], 'cert_overlap_days = 1\n'));
 
