@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseTagFilter } from '../../domain/runs/tags.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../sdk/dispatcher/fleet/ask.js';
+import { readNamedFile } from '../named-file.js';
 
 /** Options of the commands that ask agents. */
 export interface AskOptions {
@@ -35,7 +35,7 @@ function tokenOf(options: AskOptions): Result<string, CtrlExecError> {
     return err(invalid('--token', 'give either --token or --token-file'));
   if (options.tokenFile === undefined) return ok(options.token ?? process.env['ENVEXEC_TOKEN'] ?? '');
   try {
-    const [line = ''] = readFileSync(options.tokenFile, 'utf8')
+    const [line = ''] = readNamedFile(options.tokenFile)
       .replace(/^\uFEFF/, '')
       .split(/\r?\n/, 1);
     return line === '' ? err(invalid('--token-file', `${options.tokenFile} is empty`)) : ok(line);

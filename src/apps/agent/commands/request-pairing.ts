@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { comparison } from '../../../domain/pairing/request.js';
@@ -7,6 +6,7 @@ import { judgeOptions, type PairingOptions, type PairingTrust } from '../../../s
 import { reportedEnd } from '../../../sdk/agent/pairing/report.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
+import { readNamedFile } from '../../named-file.js';
 import { continueInBackground, inBackground, letParentGo } from '../background.js';
 
 export interface RequestPairingOptions {
@@ -103,7 +103,7 @@ function readJoin(text: string): Result<string, CtrlExecError<'invalid_argument'
   if (!text.startsWith('@')) return ok(text);
   const path = text.slice(1);
   try {
-    return ok(readFileSync(path, 'utf8'));
+    return ok(readNamedFile(path));
   } catch (thrown) {
     const { code = 'unknown' } = thrown as NodeJS.ErrnoException;
     return err(invalid('--join', `${path} cannot be read (${code})`));
