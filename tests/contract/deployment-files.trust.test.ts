@@ -101,11 +101,10 @@ describe('directories of deployments', () => {
     expect(found.reason).toBe('EFBIG');
   });
 
-  asRoot('a mount point is refused before anything is written, with what heals it', async () => {
+  asRoot('a mount point is refused before anything is written', async () => {
     await mountOver(at('tls/key.pem'));
     const error = failure(await files.stage(file(at('tls/key.pem'))));
     expect(error.reason).toBe('EBUSY');
-    expect(error.message).toContain(`\`replace = in-place ${at('tls/key.pem')}\` in [pull]`);
     expect(await readdir(at('tls'))).toEqual(['key.pem']);
   });
 

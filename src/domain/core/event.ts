@@ -314,7 +314,7 @@ interface PullEvents {
   };
   /** A deployment succeeded, with something to look after. @remarks See what `reason` names. */
   'deployment-warning': { job: string; reason: string };
-  /** A TLS handshake with a target did not show the certificate that was deployed. The control plane is told one word of `reason`. @remarks See whether the service reads the files that were written, and listens at `endpoint`. */
+  /** A TLS handshake with a target did not show the certificate that was deployed. `reason` has the details; the control plane is told one word. @remarks See whether the service reads the files that were written, and listens at `endpoint`. */
   'verification-failed': { job: string; target: string | undefined; endpoint: string; reason: string };
   /** A job failed, and the control plane is told so with the same `reason`; it begins with the step that failed. @remarks Mend what `reason` names; the control plane decides when it is tried again. */
   'job-failed': { job: string; certificate: string | undefined; reason: string };

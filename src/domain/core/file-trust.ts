@@ -69,6 +69,10 @@ export const refusing = (faults: readonly FileFault[], trust: FileTrust): FileFa
 /** One line: what is wrong, and what heals it. */
 export const faultText = ({ reason, heal }: FileFault): string => `${reason}: ${heal}`;
 
+/** What is said when `file_trust = warn` was written into a configuration. */
+export const fileTrustWritten = (file: string): string =>
+  `${file} now has the line file_trust = warn, because an older version made this home. Heal what the next warnings name, then remove the line`;
+
 /** What was found on the way to a path. */
 export interface JudgedPath {
   readonly path: string;

@@ -85,6 +85,10 @@ export function whyNotPath(policy: PullPolicy, path: string): string {
   return `${path} ${advice(policy, 'paths', policy.paths, directory)}`;
 }
 
+/** Why a file where something is mounted must not be written. */
+export const whyNotInPlace = (policy: PullPolicy, path: string): string =>
+  `${path} is a mount point, so no other file can take its place. To have it written in place, add it to replace in [pull] of ${policy.file}: ${lineWith('replace', [], `in-place ${[...policy.inPlace, path].join(', ')}`)}`;
+
 /** Why an owner or a group must not be given. */
 export const whyNotOwner = (policy: PullPolicy, account: string): string =>
   `the owner or group ${account} ${advice(policy, 'owners', policy.owners, account)}`;
@@ -121,5 +125,5 @@ export const isVerifyHost = ({ verifyHosts }: PullPolicy, host: string, port: nu
 /** Why an endpoint must not be called. */
 export function whyNotEndpoint(policy: PullPolicy, host: string, port: number): string {
   const place = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  return `a handshake with ${place}, which is not an address of this host, ${advice(policy, 'verify_hosts', policy.verifyHosts, place)}`;
+  return `a handshake with ${place}, which does not resolve to an address of this host, ${advice(policy, 'verify_hosts', policy.verifyHosts, place)}`;
 }

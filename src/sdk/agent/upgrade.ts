@@ -1,6 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { editConfiguration } from '../../domain/core/configuration.js';
 import type { CtrlExecError } from '../../domain/core/errors.js';
+import { fileTrustWritten } from '../../domain/core/file-trust.js';
 import { maxFile } from '../core/place.js';
 import { judge } from '../core/trusted-files.js';
 import type { AgentContext } from './context.js';
@@ -20,7 +21,8 @@ export function upgradeFileTrust(context: AgentContext): ResultAsync<void, CtrlE
     const allowlist = yield* files.readText(settings.scriptsConf, maxFile);
     const judged = yield* judgeAll(context, settings, allowlist ?? '');
     const faults = judged.flatMap((path) => path.faults);
-    if (faults.length === 0 || faults.some(({ severity }) => severity === 'always')) return ok(undefined);
+    // What is refused always is not helped by the line.
+    if (faults.every(({ severity }) => severity === 'always')) return ok(undefined);
     const keyStore = context.keyStore(settings);
     const kept = yield* keyStore.read(['agent-certificate', 'trust-origins']);
     if (kept['agent-certificate'] === undefined || kept['trust-origins'] !== undefined) return ok(undefined);
@@ -30,7 +32,7 @@ export function upgradeFileTrust(context: AgentContext): ResultAsync<void, CtrlE
     const file = place.configurationFile;
     const text = yield* files.readText(file, maxFile);
     yield* files.replace(file, editConfiguration(text ?? '', 'file_trust', 'warn'), 0o640);
-    const reason = `${file} got the line file_trust = warn, because an older version made this home and strict would refuse what the next warnings name: heal it, then take the line out`;
+    const reason = fileTrustWritten(file);
     events.emit({ action: 'warning', level: 'warning', fields: { reason } });
     return ok(undefined);
   });

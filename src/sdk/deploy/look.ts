@@ -6,6 +6,7 @@ import {
   isWithin,
   newFileMode,
   type TargetDefaults,
+  whyNotInPlace,
   whyNotMode,
   whyNotOwner,
   whyNotPath,
@@ -76,9 +77,12 @@ async function lookAt(
     (await whyNotAccount(context, '/etc/group', wanted.group, state?.gid));
   if (owner !== undefined) return err(owner);
   const inPlace = policy.inPlace.includes(path) || policy.inPlace.includes(wanted.path);
+  const content = utf8(wanted.content);
+  if (state?.isMounted === true && !inPlace && !isUnchanged(state, content))
+    return err(whyNotInPlace(policy, path));
   return ok({
     path,
-    content: utf8(wanted.content),
+    content,
     mode: wanted.mode ?? state?.mode ?? newFileMode(policy, secret),
     owner: wanted.owner ?? state?.uid,
     group: wanted.group ?? state?.gid,

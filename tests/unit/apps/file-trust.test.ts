@@ -117,7 +117,7 @@ describe.skipIf(!isRoot)('a dispatcher of root (only root can give files away)',
     const { settings, warnings } = value(await dispatcher.configuration());
     expect(settings.fileTrust).toBe('warn');
     expect(warnings).toEqual([
-      expect.stringContaining('ctrl-exec.conf got the line file_trust = warn'),
+      expect.stringContaining('ctrl-exec.conf now has the line file_trust = warn'),
       expect.stringMatching(/ca\.key belongs to uid 65534/),
     ]);
     expect(readFileSync(join(home, 'ctrl-exec.conf'), 'utf8')).toBe('file_trust = warn\n');

@@ -121,7 +121,7 @@ type Ready = NewFile & { readonly owner: number | undefined; readonly group: num
 async function stage(directory: FollowedPath, file: Ready): Promise<StagedFile> {
   const temporary = temporaryPath(file.path);
   if (await isMountPoint(file.path)) {
-    if (file.inPlace !== true) throw mounted(file.path);
+    if (file.inPlace !== true) throw mounted();
     // Whether it can be written at all; nothing is written yet.
     const writable = withRegular(within(directory, file.path), constants.O_WRONLY, async () => undefined);
     await explained(file.path, writable);
@@ -173,18 +173,15 @@ const overwrite = (path: string, file: Ready): Promise<void> =>
     await handle.sync();
   });
 
-const mounted = (path: string) =>
-  new ExplainedFailure(
-    'EBUSY',
-    `it is a mount point, so no other file can take its place; to have it written in place: \`replace = in-place ${path}\` in [pull]`,
-  );
+const mounted = () =>
+  new ExplainedFailure('EBUSY', 'it is a mount point, so no other file can take its place');
 
 /** A call that opens or renames something; what keeps it from doing so is told with what heals it. */
 async function explained<T>(path: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (thrown) {
-    if (codeOf(thrown) === 'EBUSY') throw mounted(path);
+    if (codeOf(thrown) === 'EBUSY') throw mounted();
     if (codeOf(thrown) !== 'EPERM') throw thrown;
     throw new ExplainedFailure('EPERM', `the file or its directory is immutable: \`chattr -i ${path}\``);
   }

@@ -110,9 +110,11 @@ async function refusedScripts(
   const found = await parallel([...entries.values()], 16, async ({ name, path, profile, line }) => {
     const started = await whyNotStarted(context.files, path);
     const allowed = await scriptPath(context, settings, path);
+    // What is not trusted has its warning already.
+    const isElsewhere =
+      allowed.isErr() && !('operation' in allowed.error && allowed.error.operation === 'trust');
     const why =
-      started ??
-      (allowed.isErr() ? `${allowed.error.message}: move it there, or add its directory` : undefined);
+      started ?? (isElsewhere ? `${allowed.error.message}: move it there, or add its directory` : undefined);
     return [
       ...(why === undefined ? [] : [`${at(file, line)}: ${name} cannot be run: ${why}`]),
       ...(profile === undefined

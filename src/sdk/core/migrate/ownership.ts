@@ -42,7 +42,7 @@ export async function planOwnership(
   if (warns)
     lines.imported.push({
       what: 'file_trust',
-      detail: `${file} gets the line file_trust = warn, for strict would refuse what the warnings name: heal it, then take the line out`,
+      detail: `${file} gets the line file_trust = warn. Heal what the warnings name, then remove the line`,
     });
   return { taken, warns };
 }

@@ -1,7 +1,7 @@
 import { ok, ResultAsync, safeTry } from 'neverthrow';
 import { editConfiguration } from '../../../domain/core/configuration.js';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import { believe, type JudgedPath } from '../../../domain/core/file-trust.js';
+import { believe, fileTrustWritten, type JudgedPath } from '../../../domain/core/file-trust.js';
 import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import { maxFile } from '../../core/place.js';
 import { judge, judgeBelow } from '../../core/trusted-files.js';
@@ -57,10 +57,9 @@ export function trustDispatcher(
     const { file } = settings;
     const text = yield* ports.files.readText(file, maxFile);
     yield* ports.files.replace(file, editConfiguration(text ?? '', 'file_trust', 'warn'), 0o640);
-    const written = `${file} got the line file_trust = warn, because an older version made this home and strict would refuse what the next warnings name: heal it, then take the line out`;
     return ok({
       settings: { ...settings, fileTrust: 'warn' as const },
-      warnings: [written, ...tolerated.value],
+      warnings: [fileTrustWritten(file), ...tolerated.value],
       distrust: undefined,
     });
   });

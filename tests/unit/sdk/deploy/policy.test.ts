@@ -225,7 +225,7 @@ describe('handshakes of a job', () => {
   it('go to this host only, unless it names another; the refusal is the same whatever there is', async () => {
     for (const host of ['169.254.169.254:80', '10.0.0.1:22', 'nowhere.test:443', '[2001:db8::1]:443'])
       expect(await refusal(endpoint(host))).toContain(
-        `post_deploy_verify failed: a handshake with ${host}, which is not an address of this host, is not allowed here: add it to verify_hosts in [pull] of /home/agent.conf: verify_hosts = ${host}; nothing was changed`,
+        `post_deploy_verify failed: a handshake with ${host}, which does not resolve to an address of this host, is not allowed here: add it to verify_hosts in [pull] of /home/agent.conf: verify_hosts = ${host}; nothing was changed`,
       );
   });
 

@@ -142,7 +142,9 @@ describe('a file that is written in place', () => {
     const world = await mounted();
     const error = failure(await deploy(world.context, world.deployment));
     expect(error).toMatchObject({ step: 'writing', rolledBack: true });
-    expect(error.message).toMatch(/EBUSY; nothing was changed$/);
+    expect(error.message).toMatch(
+      /is a mount point, .* add it to replace in \[pull\] of .*: replace = in-place .*; nothing was changed$/,
+    );
     expect(world.server.commands).toEqual([]);
   });
 });

@@ -157,9 +157,20 @@ describe('a home that version 0.1 made', () => {
       action === 'warning' ? [String(fields['reason'])] : [],
     );
     expect(said).toEqual([
-      expect.stringContaining(`${configuration} got the line file_trust = warn`),
+      expect.stringContaining(`${configuration} now has the line file_trust = warn`),
       `${allowlist} belongs to uid 65534, expected root: chown root ${allowlist}`,
     ]);
+  });
+
+  it('goes on also where everybody can write a script, which is refused all the same', async () => {
+    const agent = await agentContext({ configuration: '', programs });
+    const [script = ''] = Object.keys(programs);
+    const file = agent.files.files.get(script);
+    if (file === undefined) throw new Error(`no ${script}`);
+    agent.files.files.set(script, { ...file, mode: 0o777 });
+    give(agent, allowlist);
+    await closing(agent.context);
+    expect(text(agent, configuration)).toBe('file_trust = warn\n');
   });
 
   it('gets nothing written where it is in order', async () => {
