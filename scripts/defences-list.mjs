@@ -1574,6 +1574,14 @@ export const defences = [
     defence: 'recovery-runs-allowed-commands',
     without: 'never',
   },
+  {
+    threat: 'Somebody on the host can change the program of an interrupted deployment before the next start',
+    stoppedBy: 'it is looked up and judged again before it is run',
+    test: 'unit/sdk/deploy/recover.test.ts',
+    named: 'is not run where somebody else can change its program by now',
+    defence: 'recovery-judges-programs',
+    without: 'never',
+  },
   // The control plane of a pull agent is not root
   {
     threat: 'Control plane taken over: has the pull agent run a program of its choice',
@@ -1630,6 +1638,15 @@ export const defences = [
     named: 'text, a list of CAs and a key are no certificate of a server',
     defence: 'pull-replaces-its-kind',
     without: 'never',
+  },
+  {
+    threat:
+      'Control plane taken over: replaces a list of trusted certificates that has one of a server in it',
+    stoppedBy: 'a certificate of a server stands alone or with what is above it',
+    test: 'unit/sdk/deploy/policy.test.ts',
+    named: 'a list of trusted certificates is none of a server, whatever else is in it',
+    defence: 'pull-keeps-trust-lists',
+    without: { by: 'leaf !== undefined' },
   },
   {
     threat: 'Control plane taken over: puts a CA of its own in the place of a root that a service trusts',
@@ -1711,7 +1728,25 @@ export const defences = [
     defence: 'pull-caddy-owner',
     without: 'never',
   },
+  {
+    threat:
+      "Somebody on the host puts a socket of his own in the place of Caddy's, to be sent the private key",
+    stoppedBy: 'the directories on the way to the socket are judged, those of links too',
+    test: 'contract/caddy-admin.test.ts',
+    named: 'a socket in a directory in which others can put another one is not',
+    defence: 'pull-caddy-socket-directory',
+    without: 'never',
+  },
   // Files that somebody else decides about
+  {
+    threat:
+      'Somebody on the host puts a CA of his own into the bundle by which a pull agent knows its control plane',
+    stoppedBy: 'the bundle is judged before anything is sent',
+    test: 'unit/sdk/deploy/pull/ca-bundle.test.ts',
+    named: 'a pull agent does not start with a CA bundle that somebody else can change, and nothing is sent',
+    defence: 'pull-ca-bundle-is-trusted',
+    without: { by: 'believe([], settings.policy.fileTrust)' },
+  },
   {
     threat:
       'Somebody on the host who may write `agent.conf` or `ctrl-exec.conf`, and writes `file_trust = warn` into it',
@@ -1847,6 +1882,6 @@ export const defences = [
     named:
       'a link is nobody to take over, and what was open before has no part in the file that takes its place',
     defence: 'link-is-not-taken',
-    without: 'remove',
+    without: { by: 'await realpath(path)' },
   },
 ];

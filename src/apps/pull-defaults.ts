@@ -47,7 +47,7 @@ export const deployFactories = (options: {
   readonly directory: string;
   readonly policy: PullPolicy;
 }): Factories<DeployContext> => ({
-  caddyAdmin: undiciCaddyAdmin,
+  caddyAdmin: () => undiciCaddyAdmin(nodeFileSystem()),
   clock: systemClock,
   crypto: nodeCrypto,
   deploymentFiles: nodeDeploymentFiles,
@@ -67,7 +67,7 @@ export const pullFactories = (
   options: PullOptions,
   events: EventLog,
 ): Factories<PullContext> => ({
-  caddyAdmin: undiciCaddyAdmin,
+  caddyAdmin: () => undiciCaddyAdmin(nodeFileSystem()),
   certificateRequests: x509CertificateRequests,
   clock: systemClock,
   controlPlane: () => controlPlane,

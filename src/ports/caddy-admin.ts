@@ -26,7 +26,7 @@ export interface CaddyPlace {
  * The administration API of a Caddy server.
  *
  * Contract: nothing is sent before it is known that the other end belongs to root or to one of `owners`: the owner of the socket's
- * file, or the user of every socket that listens at the address and port that is called; else it is `connection_failed` with the
+ * file, in directories in which only they can put another, or the user of every socket that listens at the address and port that is called; else it is `connection_failed` with the
  * reason `owner`. answers are bounded to 16 MiB, calls to 10 s; redirects are not followed. What Caddy refuses is `refused` with its status
  * and without its words, which may quote the document; a revision that is no longer the current one is refused with 412,
  * and then nothing has changed.

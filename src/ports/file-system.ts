@@ -31,8 +31,9 @@ export interface FileSystem {
    *
    * Without a fault nobody else can put something else at the path afterwards either, for that takes the right to write in a
    * directory that was judged. So a path that was judged may be read by its name.
+   * @param owners more user ids that may decide
    */
-  faults(path: string): FileResult<readonly FileFault[]>;
+  faults(path: string, owners?: readonly number[]): FileResult<readonly FileFault[]>;
   /**
    * Makes the account of this process the owner of a file or directory, and takes the right to write from everybody else. A file
    * keeps its content and its group. What is missing: `ENOENT`; a link: `ELOOP`.

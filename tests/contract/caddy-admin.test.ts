@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
 import { memoryCaddyAdmin } from '../../src/adapters/memory/deploy/caddy-admin.js';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { freePort } from '../support/deployment/server.js';
@@ -58,7 +59,7 @@ caddyAdminContract('undici, against a stand-in', async () => {
     else document = body;
     response.end();
   });
-  return { admin: undiciCaddyAdmin(), place, dispose };
+  return { admin: undiciCaddyAdmin(nodeFileSystem()), place, dispose };
 });
 
 describe('whose the administration API is', () => {
@@ -72,7 +73,7 @@ describe('whose the administration API is', () => {
 
   it('a socket of root or of an owner is called', async () => {
     const { place, dispose } = await serving(answers, join(directory, 'a.sock'));
-    expect(value(await undiciCaddyAdmin().read(place)).document).toBeNull();
+    expect(value(await undiciCaddyAdmin(nodeFileSystem()).read(place)).document).toBeNull();
     await dispose();
   });
 
@@ -85,10 +86,14 @@ describe('whose the administration API is', () => {
     const path = join(directory, 'a.sock');
     const { place, dispose } = await serving(counting, path);
     await chown(path, 65_534, 65_534);
-    const error = failure(await undiciCaddyAdmin().replace(place, { document: {}, revision: undefined }));
+    const error = failure(
+      await undiciCaddyAdmin(nodeFileSystem()).replace(place, { document: {}, revision: undefined }),
+    );
     expect(error).toMatchObject(owner);
     expect(error.message).toContain('belongs to user 65534');
-    expect(value(await undiciCaddyAdmin().read({ ...place, owners: ['65534'] })).document).toBeNull();
+    expect(
+      value(await undiciCaddyAdmin(nodeFileSystem()).read({ ...place, owners: ['65534'] })).document,
+    ).toBeNull();
     expect(asked).toBe(1);
     await dispose();
 
@@ -98,8 +103,12 @@ describe('whose the administration API is', () => {
     try {
       const [port] = (await once(stranger.stdout, 'data')) as [Buffer];
       const api = `http://localhost:${port}`;
-      expect(failure(await undiciCaddyAdmin().read({ api, owners: ['daemon'] }))).toMatchObject(owner);
-      expect(value(await undiciCaddyAdmin().read({ api, owners: ['65534'] })).document).toBeNull();
+      expect(
+        failure(await undiciCaddyAdmin(nodeFileSystem()).read({ api, owners: ['daemon'] })),
+      ).toMatchObject(owner);
+      expect(
+        value(await undiciCaddyAdmin(nodeFileSystem()).read({ api, owners: ['65534'] })).document,
+      ).toBeNull();
     } finally {
       const ended = once(stranger, 'exit');
       stranger.kill('SIGKILL');
@@ -107,10 +116,22 @@ describe('whose the administration API is', () => {
     }
   });
 
+  it('a socket in a directory in which others can put another one is not', async () => {
+    const path = join(directory, 'a.sock');
+    const { place, dispose } = await serving(answers, path);
+    await chmod(directory, 0o777);
+    const error = failure(await undiciCaddyAdmin(nodeFileSystem()).read(place));
+    expect(error).toMatchObject(owner);
+    expect(error.message).toContain(`chmod go-w ${directory}`);
+    await dispose();
+  });
+
   it('a file that is no socket is not', async () => {
     const api = `unix/${join(directory, 'file')}`;
     await writeFile(join(directory, 'file'), '');
-    expect(failure(await undiciCaddyAdmin().read({ api, owners: [me] }))).toMatchObject(owner);
+    expect(failure(await undiciCaddyAdmin(nodeFileSystem()).read({ api, owners: [me] }))).toMatchObject(
+      owner,
+    );
   });
 });
 
@@ -123,10 +144,10 @@ it('what is no JSON, too large, a redirect or nobody is an error', async () => {
   const codes: string[] = [];
   for (const answer of answers) {
     const { place, dispose } = await serving(answer);
-    codes.push(failure(await undiciCaddyAdmin().read(place)).code);
+    codes.push(failure(await undiciCaddyAdmin(nodeFileSystem()).read(place)).code);
     await dispose();
   }
-  const nobody = await undiciCaddyAdmin().read({
+  const nobody = await undiciCaddyAdmin(nodeFileSystem()).read({
     api: `http://127.0.0.1:${await freePort()}`,
     owners: [me],
   });

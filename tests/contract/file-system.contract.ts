@@ -158,6 +158,7 @@ export function fileSystemContract(
         expect(value(await subject.files.faults(at('umlaut')))).toMatchObject([
           { path: at('umlaut'), severity: 'strict', heal: `chown root ${at('umlaut')}` },
         ]);
+        expect(value(await subject.files.faults(at('umlaut'), [65_534]))).toEqual([]);
         value(await subject.files.takeOwnership(at('umlaut')));
         expect(value(await subject.files.faults(at('umlaut')))).toEqual([]);
       },

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { deployFactories } from '../../src/apps/pull-defaults.js';
 import { resolvePorts } from '../../src/apps/wiring.js';
@@ -58,13 +59,13 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
       verification: { verified: true },
     });
     expect(await served(running.port)).toBe(fingerprintOf(fresh.certificate));
-    const { document } = value(await undiciCaddyAdmin().read(place()));
+    const { document } = value(await undiciCaddyAdmin(nodeFileSystem()).read(place()));
     expect(JSON.stringify(document).match(/BEGIN CERTIFICATE/g)).toHaveLength(1);
     expect(value(await install(fresh))).toEqual({ changed: false, warnings: [] });
   });
 
   it('when it is not what is served, the configuration is as before', async () => {
-    const admin = undiciCaddyAdmin();
+    const admin = undiciCaddyAdmin(nodeFileSystem());
     const before = value(await admin.read(place())).document;
     const error = failure(await install(fresh, '127.0.0.1:1'));
     expect(error).toMatchObject({ code: 'deployment_failed', step: 'post_deploy_verify', rolledBack: true });
@@ -74,7 +75,7 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
   });
 
   it('a change of somebody else in between is not lost', async () => {
-    const admin = undiciCaddyAdmin();
+    const admin = undiciCaddyAdmin(nodeFileSystem());
     const first = value(await admin.read(place()));
     expect(first.revision).toBeDefined();
     value(await install(fresh));
@@ -85,7 +86,10 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
 
   it('a document that it cannot use is refused, and the former one stays', async () => {
     const document = { apps: { tls: { certificates: { load_pem: [{ certificate: 'x', key: 'y' }] } } } };
-    const refused = await undiciCaddyAdmin().replace(place(), { document, revision: undefined });
+    const refused = await undiciCaddyAdmin(nodeFileSystem()).replace(place(), {
+      document,
+      revision: undefined,
+    });
     expect(failure(refused).code).toBe('refused');
     expect(await served(running.port)).toBe(fingerprintOf(old.certificate));
   });

@@ -4,8 +4,8 @@ import { ok } from 'neverthrow';
 import type { FileFault } from '../../domain/core/file-trust.js';
 import type { FileSystem } from '../../ports/file-system.js';
 import { discard, ensureDirectory, place, replaceFile, stage } from './atomic-write.js';
-import { followPath } from './followed-path.js';
-import { readUpTo, requireRegular, systemError } from './regular-file.js';
+import { followPath, ownAccounts } from './followed-path.js';
+import { readUpTo, requireRegular, systemError, withRegular } from './regular-file.js';
 import { attempt, codeOf, unless } from './system-failure.js';
 
 /** Bytes of a file that is taken over. */
@@ -26,7 +26,7 @@ export const nodeFileSystem = (): FileSystem => ({
   list: (path) => attempt(path, 'list', async () => (await unless(['ENOENT'], readdir(path)))?.toSorted()),
   realPath: (path) => attempt(path, 'resolve', () => realpath(path)),
   isExecutable: (path) => attempt(path, 'inspect', () => executable(path)),
-  faults: (path) => attempt(path, 'inspect', async () => faultsOf(path)),
+  faults: (path, owners = []) => attempt(path, 'inspect', async () => faultsOf(path, owners)),
   takeOwnership,
   replace: (path, text, mode) =>
     attempt(path, 'write', async () => {
@@ -73,9 +73,9 @@ async function executable(path: string): Promise<boolean> {
   }
 }
 
-function faultsOf(path: string): readonly FileFault[] {
+function faultsOf(path: string, owners: readonly number[]): readonly FileFault[] {
   try {
-    const { stats, faults, close } = followPath(path);
+    const { stats, faults, close } = followPath(path, [...ownAccounts(), ...owners]);
     close();
     // A device acts when it is opened: what is judged is opened only afterwards.
     if (!stats.isDirectory()) requireRegular(stats);
@@ -95,11 +95,16 @@ const takeOwnership: FileSystem['takeOwnership'] = (path) => {
   const own = process.geteuid?.() ?? 0;
   return attempt(path, 'take ownership', async () => {
     const before = await lstat(path);
-    if (!before.isDirectory()) {
-      // defence: link-is-not-taken
-      requireRegular(before);
-      return { before, content: await readWhole(path, mostTaken) };
-    }
+    // A link that comes in its place meanwhile is not followed.
+    if (!before.isDirectory())
+      return await withRegular(
+        /* defence: link-is-not-taken */ path,
+        constants.O_RDONLY,
+        async (handle, opened) => ({
+          before: opened,
+          content: await readUpTo(handle, mostTaken),
+        }),
+      );
     const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
     try {
       await handle.chown(own, before.gid);

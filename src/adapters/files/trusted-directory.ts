@@ -10,6 +10,9 @@ const lookFirst = 'what is in it may be of others: look at it first; then';
 const refusal = ({ reason, heal }: FileFault) =>
   new ExplainedFailure('EPERM', `${reason}: ${lookFirst} \`${heal}\``);
 
+/** As root everything counts. Others have a group of their own mostly, and with umask 002 it can write what they make. */
+const isRefused = ({ groupOnly }: FileFault): boolean => groupOnly !== true || process.geteuid?.() === 0;
+
 /** Of a link where none may be. */
 export const linked = (path: string) =>
   new ExplainedFailure(
@@ -25,7 +28,7 @@ function ownFault(path: string, stats: Stats): FileFault | undefined {
 
 /** Throws where others than root and this account decide what a path leads to; what is there is not judged. */
 export function requireTrustedWay({ path, faults }: FollowedPath): void {
-  const fault = faults.find((each) => each.path !== path);
+  const fault = faults.find((each) => each.path !== path && isRefused(each));
   // defence: directories-on-the-way-are-judged
   if (fault !== undefined) throw refusal(fault);
 }
@@ -48,7 +51,7 @@ export function trustedDirectory(path: string): FollowedPath {
 export function requireOwn(path: string, stats: Stats): void {
   const fault = ownFault(path, stats);
   // defence: own-files-are-judged
-  if (fault !== undefined) throw refusal(fault);
+  if (fault !== undefined && isRefused(fault)) throw refusal(fault);
 }
 
 /** Throws where something below a trusted directory is a link, belongs to somebody else, or can be written by others. */

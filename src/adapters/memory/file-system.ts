@@ -81,12 +81,12 @@ export const memoryFileSystem = (
       return later(refused(path, 'resolve', absence(resolved)));
     },
     isExecutable: (path) => later(ok(((files.get(posix.resolve('/', path))?.mode ?? 0) & 0o111) !== 0)),
-    faults: (path) => {
+    faults: (path, owners = []) => {
       const resolved = posix.resolve('/', path);
       const file = files.get(resolved);
       if (file === undefined) return later(ok([]));
       const { mode, uid = 0 } = file;
-      const fault = fileFault({ path: resolved, kind: 'file', uid, mode }, [0]);
+      const fault = fileFault({ path: resolved, kind: 'file', uid, mode }, [0, ...owners]);
       return later(ok(fault === undefined ? [] : [fault]));
     },
     takeOwnership: (path) => {

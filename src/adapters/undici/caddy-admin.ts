@@ -1,8 +1,9 @@
+import type { Socket } from 'node:net';
 import { err, ok, Result, ResultAsync } from 'neverthrow';
 import { Client } from 'undici';
 import { failure } from '../../domain/core/errors.js';
 import type { CaddyAdmin, CaddyFailure, CaddyPlace } from '../../ports/caddy-admin.js';
-import { caddyConnection, NotTrusted } from './caddy-connection.js';
+import { caddyConnection, type Judging, NotTrusted } from './caddy-connection.js';
 
 const largest = 16 * 1024 * 1024;
 const patience = 10_000;
@@ -14,13 +15,13 @@ interface Answer {
 }
 
 /** Caddy's administration API over HTTP, one connection a call. */
-export const undiciCaddyAdmin = (): CaddyAdmin => ({
+export const undiciCaddyAdmin = (files: Judging): CaddyAdmin => ({
   read: (place) =>
-    call(place, { method: 'GET' }).andThen(({ body, revision }) =>
+    call(files, place, { method: 'GET' }).andThen(({ body, revision }) =>
       parsed(place.api, body).map((document) => ({ document, revision })),
     ),
   replace: (place, { document, revision }) =>
-    call(place, {
+    call(files, place, {
       method: 'POST',
       body: JSON.stringify(document),
       headers: {
@@ -42,11 +43,13 @@ interface Call {
   readonly headers?: Record<string, string>;
 }
 
-function call(place: CaddyPlace, { method, body, headers }: Call): ResultAsync<Answer, CaddyFailure> {
+function call(files: Judging, place: CaddyPlace, request: Call): ResultAsync<Answer, CaddyFailure> {
   const { api } = place;
-  return ResultAsync.fromPromise(exchange(place, method, body, headers), (thrown) =>
-    broken(api, thrown),
-  ).andThen((answer) => {
+  const signal = AbortSignal.timeout(patience);
+  const answered = caddyConnection(files, place, signal).then((socket) =>
+    exchange(api, socket, request, signal),
+  );
+  return ResultAsync.fromPromise(answered, (thrown) => broken(api, thrown)).andThen((answer) => {
     const { status } = answer;
     const refused = () => failure('refused', `${api} answered ${status}`, { status, reason: String(status) });
     return status >= 200 && status < 300 ? ok(answer) : err(refused());
@@ -54,14 +57,12 @@ function call(place: CaddyPlace, { method, body, headers }: Call): ResultAsync<A
 }
 
 async function exchange(
-  place: CaddyPlace,
-  method: Call['method'],
-  body = '',
-  headers: Record<string, string> = {},
+  api: string,
+  socket: Socket,
+  { method, body = '', headers = {} }: Call,
+  signal: AbortSignal,
 ): Promise<Answer> {
-  const signal = AbortSignal.timeout(patience);
-  const socket = await caddyConnection(place, signal);
-  const origin = place.api.startsWith('unix/') ? 'http://localhost' : place.api;
+  const origin = api.startsWith('unix/') ? 'http://localhost' : api;
   const dispatcher = new Client(origin, {
     maxResponseSize: largest,
     // This connection and no other one: it was judged.

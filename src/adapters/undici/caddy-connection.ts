@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { lstat, readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { endianness } from 'node:os';
+import { dirname } from 'node:path';
+import { faultText } from '../../domain/core/file-trust.js';
 import { isLoopback } from '../../domain/core/ip-prefix.js';
 import { accountNumber } from '../../domain/deploy/accounts.js';
 import type { CaddyPlace } from '../../ports/caddy-admin.js';
-import { listenerOwners } from './listener-owners.js';
+import type { FileSystem } from '../../ports/file-system.js';
+import { listenerOwners, listeningAddress, type SocketTables } from './listener-owners.js';
 
 /** Why nothing is sent: the other end is nobody's whom the host trusts with a key. */
 export class NotTrusted extends Error {
@@ -16,6 +19,8 @@ export class NotTrusted extends Error {
     );
   }
 }
+
+export type Judging = Pick<FileSystem, 'faults'>;
 
 interface Trusted {
   connection(): Socket;
@@ -29,10 +34,18 @@ const unixPath = (api: string): string | undefined => /^unix\/(\/.*)$/.exec(api)
  * A connection to whoever may have the private key. It is judged before and after it was made, over the address that is called: who
  * would deceive this has to listen in place of the server between the two, and be gone again.
  */
-export async function caddyConnection({ api, owners }: CaddyPlace, signal: AbortSignal): Promise<Socket> {
-  const other = await otherEnd(api);
+export async function caddyConnection(
+  files: Judging,
+  { api, owners }: CaddyPlace,
+  signal: AbortSignal,
+): Promise<Socket> {
   const passwd = await readFile('/etc/passwd', 'utf8').catch(() => '');
   const trusted = [0, ...owners.flatMap((owner) => accountNumber(passwd, owner) ?? [])];
+  const path = unixPath(api);
+  const other =
+    path === undefined
+      ? await listener(api)
+      : { connection: () => connect({ path }), owners: () => socketOwners(files, api, path, trusted) };
   const judge = async (isNeeded: boolean) => {
     const found = await other.owners();
     if (found.length === 0 && isNeeded) throw new NotTrusted(api, 'is nobody that this host can tell');
@@ -52,27 +65,38 @@ export async function caddyConnection({ api, owners }: CaddyPlace, signal: Abort
   }
 }
 
-async function otherEnd(api: string): Promise<Trusted> {
-  const path = unixPath(api);
-  if (path !== undefined)
-    return {
-      connection: () => connect({ path }),
-      owners: async () => {
-        const stats = await lstat(path);
-        if (!stats.isSocket()) throw new NotTrusted(api, 'is no socket');
-        return [stats.uid];
-      },
-    };
+/** Of a socket that nobody else can put another one in the place of. */
+async function socketOwners(
+  files: Judging,
+  api: string,
+  path: string,
+  trusted: readonly number[],
+): Promise<readonly number[]> {
+  const judged = await files.faults(dirname(path), trusted);
+  if (judged.isErr()) throw Object.assign(new Error(judged.error.message), { code: judged.error.reason });
+  const [fault] = judged.value;
+  // defence: pull-caddy-socket-directory
+  if (fault !== undefined) throw new NotTrusted(api, `can be replaced by others (${faultText(fault)})`);
+  const stats = await lstat(path);
+  if (!stats.isSocket()) throw new NotTrusted(api, 'is no socket');
+  return [stats.uid];
+}
+
+async function listener(api: string): Promise<Trusted> {
   const url = new URL(api);
   const port = Number(url.port || 80);
-  const { address } = await lookup(url.hostname.replace(/^\[(.*)\]$/, '$1'));
-  if (!isLoopback(address)) throw new NotTrusted(api, 'is not on this host');
-  const table = (name: string) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '');
+  const found = await lookup(url.hostname.replace(/^\[(.*)\]$/, '$1'), { all: true });
+  const addresses = found.map(({ address }) => address);
+  const address = listeningAddress(await socketTables(), addresses, port);
+  if (address === undefined || !isLoopback(address)) throw new NotTrusted(api, 'is not on this host');
   return {
     connection: () => connect({ host: address, port }),
-    owners: async () => {
-      const [tcp, tcp6] = await Promise.all([table('tcp'), table('tcp6')]);
-      return listenerOwners({ tcp, tcp6, littleEndian: endianness() === 'LE' }, address, port);
-    },
+    owners: async () => listenerOwners(await socketTables(), address, port),
   };
+}
+
+async function socketTables(): Promise<SocketTables> {
+  const table = (name: string) => readFile(`/proc/net/${name}`, 'utf8').catch(() => '');
+  const [tcp, tcp6] = await Promise.all([table('tcp'), table('tcp6')]);
+  return { tcp, tcp6, littleEndian: endianness() === 'LE' };
 }

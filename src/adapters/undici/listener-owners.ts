@@ -35,6 +35,17 @@ export function listenerOwners(tables: SocketTables, address: string, port: numb
   return [...new Set(at.map(({ uid }) => uid))];
 }
 
+/**
+ * The first of the addresses of a name at which somebody listens, else the first one: of `127.0.0.1` and `::1`, which `localhost` mostly
+ * is, a server mostly has one.
+ */
+export const listeningAddress = (
+  tables: SocketTables,
+  addresses: readonly string[],
+  port: number,
+): string | undefined =>
+  addresses.find((address) => listenerOwners(tables, address, port).length > 0) ?? addresses[0];
+
 const rows = (table: string) =>
   table
     .split('\n')

@@ -23,6 +23,8 @@ export interface FileFault {
   readonly reason: string;
   /** The command that heals it. */
   readonly heal: string;
+  /** It belongs to whom it should, and nobody but its group can write it besides. */
+  readonly groupOnly?: true;
 }
 
 /** What becomes of faults that are not `always`: `strict` refuses the file, `warn` takes it and says so. */
@@ -59,6 +61,7 @@ export function fileFault(
     severity: (writers & bits.others) !== 0 ? 'always' : 'strict',
     reason: `${kind === 'directory' ? 'directory ' : kind === 'link' ? 'link ' : ''}${printable(path, 1024)} ${reasons.join(' and ')}`,
     heal: heals.join(' && '),
+    ...(isForeign || writers !== bits.group ? {} : { groupOnly: true as const }),
   };
 }
 

@@ -29,22 +29,30 @@ type Read = Result<readonly Certificate[], CtrlExecError<'certificate_invalid'>>
 const refuse = (field: string, reason: string) =>
   err(failure('certificate_invalid', `${field}: ${reason}`, { field, reason }));
 
+/** Without repeats. */
+export const distinct = (crypto: Crypto, certificates: readonly Certificate[]): readonly Certificate[] =>
+  certificates.filter(
+    ({ der }, index) => certificates.findIndex((other) => crypto.equal(der, other.der)) === index,
+  );
+
 /** The certificates of a PEM text without repeats, each readable. */
 function readCertificates(crypto: Crypto, pem: string): Read {
   const certificates: Certificate[] = [];
   for (const [index, block] of splitCertificates(pem).entries()) {
     const read = crypto.readCertificate(block);
     if (read.isErr()) return refuse(`certificate ${index + 1}`, read.error.reason);
-    if (!certificates.some(({ der }) => crypto.equal(der, read.value.der))) certificates.push(read.value);
+    certificates.push(read.value);
   }
-  return certificates.length === 0 ? refuse('certificate', 'no PEM certificate in it') : ok(certificates);
+  return certificates.length === 0
+    ? refuse('certificate', 'no PEM certificate in it')
+    : ok(distinct(crypto, certificates));
 }
 
 /**
  * Those above the leaf, each behind what it issued, without roots: who does not trust a root already does not because it is sent.
  * One that issued none of the others does not belong here.
  */
-function chainAbove(crypto: Crypto, leaf: Certificate, certificates: readonly Certificate[]): Read {
+export function chainAbove(crypto: Crypto, leaf: Certificate, certificates: readonly Certificate[]): Read {
   const chain: Certificate[] = [];
   let rest = certificates.filter((each) => each !== leaf);
   for (let below = [leaf]; below.length > 0; ) {

@@ -1,11 +1,13 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
+import { believe } from '../../domain/core/file-trust.js';
 import { withoutTokenIn } from '../../domain/core/redaction.js';
 import { isLogged, type PullSettings, pullSettings } from '../../domain/settings/pull.js';
 import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
 import { readConfiguration } from '../core/configuration.js';
 import { lanes } from '../core/lanes.js';
+import { judge } from '../core/trusted-files.js';
 import { unfailing } from '../core/unfailing-events.js';
 import type { DeployContext } from './context.js';
 import { pullApi } from './pull/api.js';
@@ -47,9 +49,16 @@ export function createPullAgent(over: PullContext): PullAgent {
 function loadPullSettings(context: PullContext): Answer<SettingsAndWarnings<PullSettings>> {
   const { files, options, place, variables } = context;
   const { configurationFile: file, configurationRequired: required, fileTrust } = place;
-  return readConfiguration(files, { file, required, fileTrust }).andThen((parsed) =>
-    pullSettings(options, variables, { file, fileTrust, parsed }),
-  );
+  return readConfiguration(files, { file, required, fileTrust })
+    .andThen((parsed) => pullSettings(options, variables, { file, fileTrust, parsed }))
+    .andThen(({ settings, warnings }) => {
+      const bundle = settings.caBundle || variables['SSL_CERT_FILE'];
+      return judge(files, bundle ? [bundle] : [])
+        .andThen((judged) =>
+          /* defence: pull-ca-bundle-is-trusted */ believe(judged, settings.policy.fileTrust),
+        )
+        .map((doubts) => ({ settings, warnings: [...warnings, ...doubts] }));
+    });
 }
 
 function run(

@@ -5,7 +5,7 @@ import { commandText } from '../../domain/deploy/command.js';
 import { whyNotCommand } from '../../domain/deploy/policy.js';
 import { deploymentTarget } from '../../domain/deploy/targets.js';
 import type { PendingDeployment, RecordedFile } from '../../ports/deployment-journal.js';
-import { runCommand } from './commands.js';
+import { findProgram, runCommand } from './commands.js';
 import type { DeployContext } from './context.js';
 import { holding } from './holding.js';
 import { placeOrDiscard, stageBefore } from './run.js';
@@ -99,6 +99,9 @@ async function reload(
     });
   // defence: recovery-runs-allowed-commands
   if (allowed.isErr()) return err(allowed.error);
+  const command = await findProgram(context, record.reload);
+  // defence: recovery-judges-programs
+  if (command.isErr()) return err(command.error);
   const text = `"${commandText(record.reload)}"`;
   // defence: reload-at-most-twice
   if (reloads >= mostReloads) {
@@ -111,7 +114,7 @@ async function reload(
   }
   const noted = await journal.noteReload(id);
   if (noted.isErr()) return err(noted.error.message);
-  return runCommand(context, record.reload);
+  return runCommand(context, command.value);
 }
 
 /** It is pending no more; what it replaced stays as a backup. */

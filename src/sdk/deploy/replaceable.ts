@@ -2,6 +2,7 @@ import { isCertificateBlock, isKeyBlock, pemBlocks } from '../../domain/deploy/p
 import type { FileKind } from '../../domain/deploy/targets/target.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
+import { chainAbove, distinct } from './material.js';
 
 /** A file that a deployment would replace, as text. */
 interface Present {
@@ -68,16 +69,23 @@ const isChain = (crypto: Crypto, certificates: readonly Certificate[]): boolean 
   // defence: pull-keeps-roots
   certificates.every((each) => each.isCa && !crypto.issuedBy(each, each));
 
-/** Self-signed certificates often call themselves a CA: with its key among the files it is that of a server all the same. */
+/**
+ * One certificate of a server, and nothing but what is above it: with more it is a list of what a service trusts. Self-signed
+ * certificates often call themselves a CA: with its key among the files it is that of a server all the same.
+ */
 function holdsLeaf(crypto: Crypto, certificates: readonly Certificate[], among: readonly Present[]): boolean {
-  if (certificates.some(({ isCa }) => !isCa)) return true;
   const keys = among.flatMap(({ content }) =>
     pemBlocks(content)
       .filter(isKeyBlock)
       .flatMap(({ text }) => crypto.signingKey(text).unwrapOr(undefined) ?? []),
   );
-  const [first] = certificates;
-  return first !== undefined && keys.some(({ spki }) => crypto.equal(spki, first.spki));
+  const leaf =
+    certificates.find((each) => keys.some(({ spki }) => crypto.equal(spki, each.spki))) ??
+    certificates.find(({ isCa }) => !isCa);
+  return (
+    /* defence: pull-keeps-trust-lists */ leaf !== undefined &&
+    chainAbove(crypto, leaf, distinct(crypto, certificates)).isOk()
+  );
 }
 
 function isSecretDiscovery(content: string): boolean {

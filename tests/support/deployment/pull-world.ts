@@ -139,6 +139,7 @@ export async function pullWorld(given: PullWorldOptions = {}) {
     plane,
     calls,
     times,
+    files,
     context,
     stop,
     to: (end: string) => calls.filter(({ path }) => path.endsWith(end)),

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { listenerOwners } from '../../../../src/adapters/undici/listener-owners.js';
+import { listenerOwners, listeningAddress } from '../../../../src/adapters/undici/listener-owners.js';
 
 const head =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode';
@@ -32,4 +32,17 @@ it('other ports, addresses and states are no listeners there', () => {
 it('a host that keeps its bytes the other way round is understood', () => {
   const tables = { tcp: table(row('7F000001:07E3', 7)), tcp6: '', littleEndian: false };
   expect(listenerOwners(tables, '127.0.0.1', 2019)).toEqual([7]);
+});
+
+it('of the addresses of a name the one at which somebody listens is called', () => {
+  const called = (tcp: readonly string[], tcp6: readonly string[]) =>
+    listeningAddress(
+      { tcp: table(...tcp), tcp6: table(...tcp6), littleEndian: true },
+      ['::1', '127.0.0.1'],
+      2019,
+    );
+  expect(called([row(v4, 7)], [])).toBe('127.0.0.1');
+  expect(called([], [row(mapped, 7)])).toBe('127.0.0.1');
+  expect(called([row(v4, 7)], [row(v6, 7)])).toBe('::1');
+  expect(called([], [])).toBe('::1');
 });

@@ -210,6 +210,27 @@ describe('what is there is replaced by its own kind only', () => {
     expect(failure((await chained(older.pem + ca.pem, ca.pem)).outcome).message).toContain('something else');
   });
 
+  it('a list of trusted certificates is none of a server, whatever else is in it', async () => {
+    const { certificate, key } = await ca.issue();
+    const other = await ca.issue();
+    const elsewhere = await testCa({ commonName: 'elsewhere' });
+    for (const more of [other.certificate, elsewhere.pem])
+      expect(await over('cert', certificate + more)).toContain('holds something else than the certificate');
+    // With its key beside it, too.
+    const beside = refusal({}, ({ put }) => {
+      put('/etc/tls/cert.pem', elsewhere.pem + certificate);
+      put('/etc/tls/key.pem', key);
+    });
+    expect(await beside).toContain('holds something else than the certificate');
+  });
+
+  it('a certificate of a server is replaced in whatever order its chain stands there, and how often', async () => {
+    const world = await deploymentWorld(ca);
+    world.put('/etc/tls/cert.pem', ca.pem + world.old.certificate.repeat(2));
+    value(await attempt(world, {}));
+    expect(world.text('/etc/tls/cert.pem')).toBe(world.fresh.certificate);
+  });
+
   it('a self-signed certificate that calls itself a CA is one of a server if its key is there', async () => {
     const world = await deploymentWorld(ca);
     world.put('/etc/tls/cert.pem', ca.pem);

@@ -196,6 +196,19 @@ describe('a reload that ends the agent', () => {
     expect(world.server.commands).toEqual([]);
   });
 
+  it('is not run where somebody else can change its program by now', async () => {
+    const world = await deploymentWorld(ca);
+    await begin(world, 1);
+    world.journal.crash();
+    const path = '/bin/reload';
+    const fault = { path, severity: 'strict', reason: `${path} belongs to uid 7`, heal: 'chown' } as const;
+    const files = { ...world.context.files, faults: () => okAsync([fault]) };
+    expect(value(await recoverDeployments({ ...world.context, files })).join()).toMatch(
+      /^ROLLBACK FAILED .*the previous files are back, but not trusted: \/bin\/reload belongs to uid 7: chown/,
+    );
+    expect(world.server.commands).toEqual([]);
+  });
+
   it('is tried at the next start where it failed, and set aside after that', async () => {
     const world = await deploymentWorld(ca);
     await begin(world, 1);
