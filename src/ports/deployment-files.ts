@@ -9,6 +9,8 @@ type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 export interface FoundFile {
   /** The path with every link resolved: what is to be replaced. */
   readonly path: string;
+  /** The same text for the same place, whatever path leads there (a bind mount shows one directory under several). */
+  readonly place: string;
   /** Undefined: there is no file yet, but a directory for it. */
   readonly state: FileState | undefined;
 }

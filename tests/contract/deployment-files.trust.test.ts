@@ -96,6 +96,16 @@ describe('directories of deployments', () => {
     },
   );
 
+  asRoot('one place has one name, also where its directory is mounted a second time', async () => {
+    await mkdir(at('alias'));
+    await run('mount', ['--bind', at('tls'), at('alias')]);
+    undo.push(() => run('umount', [at('alias')]));
+    const placeOf = async (path: string) => value(await files.look(at(path))).place;
+    expect(await placeOf('alias/key.pem')).toBe(await placeOf('tls/key.pem'));
+    expect(await placeOf('tls/none.pem')).not.toBe(await placeOf('tls/key.pem'));
+    expect(await placeOf('tls/none.pem')).toBe(await placeOf('alias/none.pem'));
+  });
+
   it('a file of which the size is not known is read up to 1 MiB', async () => {
     const found = failure(await files.look('/proc/self/pagemap'));
     expect(found.reason).toBe('EFBIG');

@@ -11,18 +11,24 @@ import type { DeployContext } from './context.js';
 
 const timeout = 120_000;
 
-/** The command with the path of its program, which nobody else decides about. The error is a reason. */
+/** A command with the path of its program, and what is to be said of that. */
+interface FoundProgram {
+  readonly command: Command;
+  readonly warnings: readonly string[];
+}
+
+/** Finds the program of a command, which nobody else decides about. The error is a reason. */
 export async function findProgram(
   { files, policy }: DeployContext,
   command: Command,
-): Promise<Result<Command, string>> {
+): Promise<Result<FoundProgram, string>> {
   for (const path of programCandidates(command.program)) {
     if (!(await files.isExecutable(path)).unwrapOr(false)) continue;
     const judged = await judge(files, [path]);
     const trusted = judged.andThen((found) => believe(found, policy.fileTrust));
     // defence: pull-programs-are-trusted
     if (trusted.isErr()) return err(trusted.error.message);
-    return ok({ ...command, program: path });
+    return ok({ command: { ...command, program: path }, warnings: trusted.value });
   }
   return err(`there is no program ${command.program}`);
 }

@@ -73,16 +73,16 @@ interface Order {
   readonly material: CheckedMaterial;
 }
 
-/** What it shares with others is known by where the links lead now. */
+/** What it shares with others is known by where the paths lead now. */
 async function inItsLanes(context: DeployContext, order: Order): Promise<Result<Deployed, CtrlExecError>> {
   const { adminApi, files } = order.installation;
-  const paths = await Promise.all(
+  const places = await Promise.all(
     files.map(async ({ path }) =>
-      (await context.deploymentFiles.look(path)).map((found) => found.path).unwrapOr(path),
+      (await context.deploymentFiles.look(path)).map((found) => found.place).unwrapOr(path),
     ),
   );
   // One API can be named in several ways.
-  const keys = [...paths, ...(adminApi === undefined ? [] : ['admin_api'])];
+  const keys = [...places, ...(adminApi === undefined ? [] : ['admin_api'])];
   // defence: pull-one-file-one-job
   return context.lanes(keys, async () =>
     context.stop?.aborted === true

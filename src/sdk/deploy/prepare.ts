@@ -52,11 +52,14 @@ export async function prepareDeployment(
   const all = looked.value.map(({ change }) => change);
   const changes = all.filter(({ before, content }) => !isUnchanged(before, content));
   const commands: Partial<Record<'validate' | 'reload', Command>> = {};
+  const ofPrograms: string[] = [];
   for (const kind of changes.length === 0 ? [] : (['validate', 'reload'] as const)) {
     const command = installation[kind];
     const program = command === undefined ? ok(undefined) : await findProgram(context, command);
     if (program.isErr()) return refuse(kind, program.error);
-    if (program.value !== undefined) commands[kind] = program.value;
+    if (program.value === undefined) continue;
+    commands[kind] = program.value.command;
+    ofPrograms.push(...program.value.warnings);
   }
   const { adminApi, backups } = installation;
   const { validate, reload } = commands;
@@ -69,7 +72,7 @@ export async function prepareDeployment(
   return ok({
     deployment: { targetType, material, backups, ...order },
     observation: observation?.unwrapOr(undefined),
-    warnings: [...installation.warnings, ...keyWarnings(looked.value), ...unseen],
+    warnings: [...installation.warnings, ...ofPrograms, ...keyWarnings(looked.value), ...unseen],
   });
 }
 

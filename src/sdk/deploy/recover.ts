@@ -114,7 +114,7 @@ async function reload(
   }
   const noted = await journal.noteReload(id);
   if (noted.isErr()) return err(noted.error.message);
-  return runCommand(context, command.value);
+  return runCommand(context, command.value.command);
 }
 
 /** It is pending no more; what it replaced stays as a backup. */

@@ -103,7 +103,10 @@ function doing(context: DeployContext, deployment: PreparedDeployment, progress:
     reload: ({ command }) => runCommand(context, command),
     configure: async ({ adminApi }) => {
       const loaded = await loadCertificate(context, adminApi, material);
-      if (loaded.isErr()) return err(loaded.error);
+      if (loaded.isErr()) {
+        progress.configuredBefore = loaded.error.unsure;
+        return err(loaded.error.reason);
+      }
       if (!loaded.value.changed) return ok('unchanged');
       progress.configuredBefore = { loaded: loaded.value.before };
       return ok(undefined);
@@ -189,8 +192,11 @@ export async function runDeployment(
     );
     if (done.isOk() && done.value === 'unchanged') return { kind: 'unchanged', verification: undefined };
     if (done.isOk()) continue;
+    const didNothing =
+      (step.kind === 'place' && progress.staged.get(step.file)?.inPlace === undefined) ||
+      (step.kind === 'configure' && progress.configuredBefore === undefined);
     // defence: nothing-done-nothing-undone
-    if (step.kind === 'place' && progress.staged.get(step.file)?.inPlace === undefined) begun.pop();
+    if (didNothing) begun.pop();
     const undoFailures = await undo(context, begun, progress);
     const { journalId, verification } = progress;
     return {

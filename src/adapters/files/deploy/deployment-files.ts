@@ -113,7 +113,9 @@ async function look(directory: FollowedPath, path: string): Promise<FoundFile> {
       ...(isMounted ? { isMounted } : {}),
     };
   });
-  return { path, state: await unless(['ENOENT'], found) };
+  const { dev, ino } = directory.stats;
+  const place = `${dev}:${ino}/${basename(path)}`;
+  return { path, place, state: await unless(['ENOENT'], found) };
 }
 
 type Ready = NewFile & { readonly owner: number | undefined; readonly group: number | undefined };

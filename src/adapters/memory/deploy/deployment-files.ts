@@ -37,7 +37,7 @@ export const memoryDeploymentFiles = (
       const state = files.get(path);
       if (state !== undefined && state.content.length > 1024 * 1024)
         return later(refused(path, 'read', 'EFBIG'));
-      return later(ok({ path, state }));
+      return later(ok({ path, place: path, state }));
     },
     realDirectory: (path) => later(isDirectory(path) ? ok(path) : refused(path, 'resolve', 'ENOENT')),
     stage: (file) => {

@@ -1,5 +1,6 @@
-import { ResultAsync } from 'neverthrow';
+import { err, okAsync, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { failure as fail } from '../../../../src/domain/core/errors.js';
 import {
   type Deployed,
   type Deployment,
@@ -412,6 +413,24 @@ describe('Caddy by its API', () => {
     expect(error.message).toContain('the previous configuration is back');
     expect(JSON.stringify(world.caddy.document())).not.toContain('PRIVATE KEY');
     expect(world.caddy.document()).toMatchObject(before);
+  });
+
+  it('that is not called has changed nothing, and one that gives no answer is told to forget it', async () => {
+    const tried = async (reason: string) => {
+      const world = await deploymentWorld(ca);
+      const replace: typeof world.caddy.replace = (place, configuration) => {
+        const isFirst = JSON.stringify(configuration.document).includes('PRIVATE KEY');
+        if (!isFirst) return world.caddy.replace(place, configuration);
+        const sent = reason === 'owner' ? okAsync(undefined) : world.caddy.replace(place, configuration);
+        return sent.andThen(() => err(fail('connection_failed', reason, { host: 'localhost', reason })));
+      };
+      const context = { ...world.context, caddyAdmin: { ...world.caddy, replace } };
+      const error = failure(await deploy(context, { ...world.deployment, ...target }));
+      expect(JSON.stringify(world.caddy.document())).not.toContain('PRIVATE KEY');
+      return error.message;
+    };
+    expect(await tried('owner')).toMatch(/nothing was changed$/);
+    expect(await tried('ECONNRESET')).toMatch(/rolled back: the previous configuration is back$/);
   });
 
   it('sends the key to this host only', async () => {
