@@ -13,9 +13,10 @@ import { listenerOwners, listeningAddress, type SocketTables } from './listener-
 
 /** Why nothing is sent: the other end is nobody's whom the host trusts with a key. */
 export class NotTrusted extends Error {
-  constructor(place: string, what: string) {
+  constructor(place: string, what: string, owner?: number) {
+    const line = owner === undefined ? '' : `Add owners = ${owner} to [pull] of agent.conf, or use`;
     super(
-      `${place} ${what}: the private key is sent to root and to owners in [pull] only. Add that user there, or use mode "file"`,
+      `${place} ${what}: the private key is sent to root and to owners in [pull] only. ${line || 'Use'} mode "file"`,
     );
   }
 }
@@ -51,7 +52,7 @@ export async function caddyConnection(
     if (found.length === 0 && isNeeded) throw new NotTrusted(api, 'is nobody that this host can tell');
     const stranger = found.find((uid) => !trusted.includes(uid));
     // defence: pull-caddy-owner
-    if (stranger !== undefined) throw new NotTrusted(api, `belongs to user ${stranger}`);
+    if (stranger !== undefined) throw new NotTrusted(api, `belongs to user ${stranger}`, stranger);
   };
   await judge(false);
   const socket = other.connection();

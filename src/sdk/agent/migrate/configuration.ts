@@ -111,8 +111,8 @@ async function refusedScripts(
     const started = await whyNotStarted(context.files, path);
     const allowed = await scriptPath(context, settings, path);
     // What is not trusted has its warning already.
-    const isElsewhere =
-      allowed.isErr() && !('operation' in allowed.error && allowed.error.operation === 'trust');
+    const isTrustFault = allowed.isErr() && 'field' in allowed.error && allowed.error.field === 'file_trust';
+    const isElsewhere = allowed.isErr() && !isTrustFault;
     const why =
       started ?? (isElsewhere ? `${allowed.error.message}: move it there, or add its directory` : undefined);
     return [
