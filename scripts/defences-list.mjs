@@ -1479,7 +1479,7 @@ export const defences = [
   },
   {
     threat: 'Planted files: a record of a deployment that others could write, with a command of theirs',
-    stoppedBy: 'each record is judged with all of its files; one that is not ours is told and left',
+    stoppedBy: 'each record is judged with all of its files; one that is not ours is logged and not used',
     test: 'contract/deployment-journal.test.ts',
     named: 'has records that are not believed, and others that are',
     defence: 'journal-records-are-judged',
@@ -1848,7 +1848,7 @@ export const defences = [
   },
   {
     threat:
-      'Who decides about the state of an agent makes it look like one of version 0.1, so that it only warns of him',
+      'Somebody who can write the state of an agent makes it look like that of version 0.1, so that the agent only warns',
     stoppedBy: 'a home counts as an old one only where nobody else can have made it look like that',
     test: 'unit/sdk/agent/trust/trusted-files.test.ts',
     named:

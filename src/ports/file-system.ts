@@ -29,7 +29,7 @@ export interface FileSystem {
    * missing, or out of reach, the way is judged as far as it goes: who may write there may put something there. What is neither file nor directory is not opened:
    * reason `EINVAL`.
    *
-   * Without a fault nobody else can put something else at the path afterwards either, for that takes the right to write in a
+   * Without a fault no other account can put something else at the path afterwards either: it would need the right to write in a
    * directory that was judged. So a path that was judged may be read by its name.
    * @param owners more user ids that may decide
    */

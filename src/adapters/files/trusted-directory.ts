@@ -5,7 +5,7 @@ import { type FollowedPath, followPath, ownAccounts } from './followed-path.js';
 import { systemError } from './regular-file.js';
 import { ExplainedFailure, unless } from './system-failure.js';
 
-const lookFirst = 'what is in it may be of others: look at it first; then';
+const lookFirst = 'other accounts may have changed what is in it: look at it first; then';
 
 const refusal = ({ reason, heal }: FileFault) =>
   new ExplainedFailure('EPERM', `${reason}: ${lookFirst} \`${heal}\``);
@@ -17,7 +17,7 @@ const isRefused = ({ groupOnly }: FileFault): boolean => groupOnly !== true || p
 export const linked = (path: string) =>
   new ExplainedFailure(
     'ELOOP',
-    `${path} is a link, and may lead to somebody else's: look where, then \`rm ${path}\``,
+    `${path} is a link, and may lead to files of another account: look where, then \`rm ${path}\``,
   );
 
 /** As files are judged elsewhere, but a sticky directory counts as any other: what is put into it is believed. */
@@ -26,7 +26,7 @@ function ownFault(path: string, stats: Stats): FileFault | undefined {
   return fileFault({ path, kind, uid: stats.uid, mode: stats.mode & 0o777 }, ownAccounts());
 }
 
-/** Throws where others than root and this account decide what a path leads to; what is there is not judged. */
+/** Throws if an account other than root and this one can change where a path leads. What is there is not judged. */
 export function requireTrustedWay({ path, faults }: FollowedPath): void {
   const fault = faults.find((each) => each.path !== path && isRefused(each));
   // defence: directories-on-the-way-are-judged
@@ -47,14 +47,14 @@ export function trustedDirectory(path: string): FollowedPath {
   }
 }
 
-/** Throws where somebody else owns or can write what is there. */
+/** Throws if another account owns or can write what is there. */
 export function requireOwn(path: string, stats: Stats): void {
   const fault = ownFault(path, stats);
   // defence: own-files-are-judged
   if (fault !== undefined && isRefused(fault)) throw refusal(fault);
 }
 
-/** Throws where something below a trusted directory is a link, belongs to somebody else, or can be written by others. */
+/** Throws if something below a trusted directory is a link, belongs to somebody else, or can be written by others. */
 export async function requireTrustedContents({
   path,
   reference,

@@ -11,7 +11,7 @@ import type { CaddyPlace } from '../../ports/caddy-admin.js';
 import type { FileSystem } from '../../ports/file-system.js';
 import { listenerOwners, listeningAddress, type SocketTables } from './listener-owners.js';
 
-/** Why nothing is sent: the other end is nobody's whom the host trusts with a key. */
+/** Why nothing is sent: the other end belongs to an account that gets no key. */
 export class NotTrusted extends Error {
   constructor(place: string, what: string, owner?: number) {
     const line = owner === undefined ? '' : `Add owners = ${owner} to [pull] of agent.conf, or use`;
@@ -32,8 +32,8 @@ interface Trusted {
 const unixPath = (api: string): string | undefined => /^unix\/(\/.*)$/.exec(api)?.[1];
 
 /**
- * A connection to whoever may have the private key. It is judged before and after it was made, over the address that is called: who
- * would deceive this has to listen in place of the server between the two, and be gone again.
+ * A connection to whoever may have the private key. The owner of the other end is checked before and after
+ * connecting, at the address that is called. An attacker would have to replace the server between the two checks and be gone again.
  */
 export async function caddyConnection(
   files: Judging,
@@ -49,7 +49,7 @@ export async function caddyConnection(
       : { connection: () => connect({ path }), owners: () => socketOwners(files, api, path, trusted) };
   const judge = async (isNeeded: boolean) => {
     const found = await other.owners();
-    if (found.length === 0 && isNeeded) throw new NotTrusted(api, 'is nobody that this host can tell');
+    if (found.length === 0 && isNeeded) throw new NotTrusted(api, 'has an owner that this host cannot find');
     const stranger = found.find((uid) => !trusted.includes(uid));
     // defence: pull-caddy-owner
     if (stranger !== undefined) throw new NotTrusted(api, `belongs to user ${stranger}`, stranger);
@@ -66,7 +66,7 @@ export async function caddyConnection(
   }
 }
 
-/** Of a socket that nobody else can put another one in the place of. */
+/** The owner of a Unix socket that no other account can replace. */
 async function socketOwners(
   files: Judging,
   api: string,

@@ -30,7 +30,7 @@ export interface ErrorFields {
   config_invalid: { file: string; line?: number; reason: string };
   /**
    * A file or directory that could not be read, written or found; `reason` is the system's (`ENOENT`, `ENOSPC`, …). With the operation
-   * `trust`: somebody else can change it; `reason` says what heals that.
+   * `trust`: another account can change it; `reason` says what heals that.
    */
   file_failed: { path: string; operation: string; reason: string };
   /** The store could not be opened, read or written. */

@@ -13,8 +13,8 @@ export interface FileOnTheWay {
 }
 
 /**
- * Why somebody else decides what a file holds. `always`: everybody does, so it is never accepted. `strict`: an account
- * does that is neither root nor the own one, or a group.
+ * Why a file is not trusted. `always`: everybody can change it, so it is never accepted. `strict`: a group can, or an account
+ * that is neither root nor the own one.
  */
 export interface FileFault {
   readonly path: string;
@@ -23,7 +23,7 @@ export interface FileFault {
   readonly reason: string;
   /** The command that heals it. */
   readonly heal: string;
-  /** It belongs to whom it should, and nobody but its group can write it besides. */
+  /** Its owner is right, and only its group can write it besides. */
   readonly groupOnly?: true;
 }
 
@@ -34,7 +34,7 @@ const bits = { sticky: 0o1000, group: 0o020, others: 0o002 } as const;
 
 /**
  * Judges one step of a path. A link counts by its owner alone. A sticky directory of root may be writable: in it nobody
- * renames what belongs to somebody else.
+ * can rename the files of others.
  * @param owners user ids that may own it; the first one is named in the advice
  */
 export function fileFault(

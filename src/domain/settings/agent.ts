@@ -74,7 +74,7 @@ export interface AgentSettings {
   readonly acceptLegacyDispatchers: boolean;
   /** Let legacy dispatchers run a script that already runs. */
   readonly legacyConcurrency: boolean;
-  /** What becomes of files that somebody else than root and this agent's user decides about. */
+  /** What happens with files that an account other than root and this agent's can change. */
   readonly fileTrust: FileTrust;
   /** False while nothing says it. */
   readonly fileTrustConfigured: boolean;

@@ -89,7 +89,7 @@ export interface DispatcherSettings {
   readonly allowLegacyPairing: boolean;
   /** Names in lower case, or all of them. */
   readonly allowLegacyAgents: '*' | readonly string[];
-  /** What becomes of files that somebody else than root and the user of this process decides about. */
+  /** What happens with files that an account other than root and that of this process can change. */
   readonly fileTrust: FileTrust;
   /** False while nothing says it. */
   readonly fileTrustConfigured: boolean;

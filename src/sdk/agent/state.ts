@@ -16,7 +16,7 @@ export interface AgentState extends AgentTrust {
   readonly settings: AgentSettings;
   /** By name. */
   readonly scripts: ReadonlyMap<string, Script>;
-  /** Those of the warnings that are about files which somebody else decides about. */
+  /** Those of the warnings that are about files which another account can change. */
   readonly distrusted: readonly string[];
   /** One line each. */
   readonly warnings: readonly string[];
@@ -49,7 +49,7 @@ export const loadState = (
     ),
   );
 
-/** As `loadState`, whoever decides about the files. */
+/** As `loadState`, without judging the files. */
 export function readState(
   context: AgentContext,
   { settings, warnings, distrusted }: Pick<AgentState, 'settings' | 'warnings' | 'distrusted'>,

@@ -1,4 +1,4 @@
-/** Does work whose keys nobody else has; of several that share a key, one after the other, in the order in which they were given. */
+/** Does work one after the other where it shares a key, in the order in which it was given; all other work runs side by side. */
 export type Lanes = <T>(keys: readonly string[], work: () => Promise<T>) => Promise<T>;
 
 const nothing = () => undefined;

@@ -14,7 +14,7 @@ type Loaded = readonly unknown[] | undefined;
 /** How often a change is tried that somebody else's change of the document has come before. */
 const attempts = 5;
 
-/** Why a change was not made. `unsure`: nobody knows whether it was, and this is the list of before. */
+/** Why a change was not made. `unsure`: it may have been made all the same; this is the list of before. */
 interface FailedChange {
   readonly reason: string;
   readonly unsure: { readonly loaded: Loaded } | undefined;

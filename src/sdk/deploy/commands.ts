@@ -17,7 +17,7 @@ interface FoundProgram {
   readonly warnings: readonly string[];
 }
 
-/** Finds the program of a command, which nobody else decides about. The error is a reason. */
+/** Finds the program of a command; no other account can change it. The error is a reason. */
 export async function findProgram(
   { files, policy }: DeployContext,
   command: Command,

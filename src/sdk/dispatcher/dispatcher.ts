@@ -59,7 +59,7 @@ export interface OpenedDispatcher {
   readonly context: DispatcherContext;
   /** One line each, with file and line. */
   readonly warnings: readonly string[];
-  /** Why it must not decide anything: somebody else decides about its files. */
+  /** Why nothing may be done: another account can change its files. */
   readonly distrust?: CtrlExecError | undefined;
   close(): Promise<void>;
 }

@@ -296,7 +296,7 @@ describe.skipIf(process.geteuid?.() !== 0)(
       const taken = done.imported.filter(({ what }) => what === 'owner').map(({ detail }) => detail);
       for (const path of faulty) {
         expect(statSync(path).uid).toBe(0);
-        expect(taken).toContain(`${path} becomes a file of this user, writable by nobody else`);
+        expect(taken).toContain(`this user becomes the owner of ${path}, and nobody else can write it`);
       }
       expect(readFileSync(join(root, 'agent.conf'), 'utf8')).not.toContain('file_trust');
       expect((await agent(root, 'self-check')).stdout).not.toMatch(/file trust/);

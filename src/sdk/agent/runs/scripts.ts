@@ -22,7 +22,7 @@ export interface Script {
 interface Loaded {
   readonly scripts: ReadonlyMap<string, Script>;
   readonly warnings: readonly string[];
-  /** Warnings about scripts that somebody else decides about. */
+  /** Warnings about scripts that another account can change. */
   readonly distrusted: readonly string[];
 }
 
@@ -65,7 +65,7 @@ interface JudgedScript {
   readonly warnings: readonly string[];
 }
 
-/** `invalid_argument`: nobody who can be trusted has put it there, or it lies elsewhere than scripts may. */
+/** `invalid_argument`: another account can change it, or it lies outside of `script_dirs`. */
 function judgeScript(
   { files }: Pick<AgentContext, 'files'>,
   { fileTrust, scriptDirs }: AgentSettings,

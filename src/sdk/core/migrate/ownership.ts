@@ -3,7 +3,7 @@ import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import type { FileSystem } from '../../../ports/file-system.js';
 import { liesIn } from './directory.js';
 
-/** What an import does about files that somebody else decides about. */
+/** What an import does about files that another account can change. */
 export interface PlannedOwnership {
   /** Files and directories that become this account's own, in this order. */
   readonly taken: readonly string[];
@@ -28,13 +28,13 @@ export async function planOwnership(
   for (const path of new Set([...own, ...candidates])) {
     if (!faults.has(path) || !own.some((directory) => path === directory || liesIn(path, directory)))
       continue;
-    // A link is nobody's to take over: who made it may lead it anywhere.
+    // A link is not taken over: its owner can let it lead anywhere.
     if ((await files.realPath(path)).unwrapOr(undefined) !== path) continue;
     faults.delete(path);
     taken.push(path);
     lines.imported.push({
       what: 'owner',
-      detail: `${path} becomes a file of this user, writable by nobody else`,
+      detail: `this user becomes the owner of ${path}, and nobody else can write it`,
     });
   }
   lines.warnings.push(...[...faults.values()].map((fault) => `not trusted: ${faultText(fault)}`));
