@@ -69,6 +69,7 @@ describe('a file that cannot be replaced', () => {
       for (const each of undo.toReversed()) await each();
     });
     mkdirSync(at('tls'));
+    mkdirSync(at('deployments'), { mode: 0o700 });
     for (const name of ['cert.pem', 'key.pem']) await writeFile(at(`tls/${name}`), '', { mode: 0o600 });
     const ca = await testCa();
     const real = realContext(directory, 1000);
@@ -101,7 +102,7 @@ describe('a file that cannot be replaced', () => {
     undo.push(() => run('umount', [at('tls/key.pem')]));
     const error = await install();
     expect(error).toMatchObject({ code: 'deployment_failed', rolledBack: true });
-    expect(error.message).toMatch(/mount point.*`replace = in-place .*key\.pem`.*; nothing was changed$/);
+    expect(error.message).toMatch(/mount point.*: replace = in-place .*key\.pem; nothing was changed$/);
     await expectUntouched();
   });
 
