@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-files.js';
 import { memoryDeploymentFiles } from '../../src/adapters/memory/deploy/deployment-files.js';
+import { asRoot } from '../support/as-root.js';
 import { run } from '../support/deployment/server.js';
 import { deploymentFilesContract } from './deployment-files.contract.js';
 import { failure, value } from './result.js';
@@ -36,7 +37,6 @@ deploymentFilesContract('files', async () => {
 
 describe('files of this host', () => {
   const files = nodeDeploymentFiles();
-  const asRoot = it.skipIf(process.getuid?.() !== 0);
   let directory: string;
   const at = (name: string) => join(directory, name);
   const file = (path: string, change: object = {}) => ({

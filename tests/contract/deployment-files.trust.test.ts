@@ -16,12 +16,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-files.js';
+import { asRoot } from '../support/as-root.js';
 import { run } from '../support/deployment/server.js';
 import { failure, value } from './result.js';
 
 describe('directories of deployments', () => {
   const files = nodeDeploymentFiles();
-  const asRoot = it.skipIf(process.getuid?.() !== 0);
   let directory: string;
   const at = (name: string) => join(directory, name);
   const file = (path: string, change: object = {}) => ({

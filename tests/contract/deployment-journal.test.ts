@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
 import { memoryDeploymentJournal } from '../../src/adapters/memory/deploy/deployment-journal.js';
+import { asRoot } from '../support/as-root.js';
 import { deploymentJournalContract } from './deployment-journal.contract.js';
 import { failure, value } from './result.js';
 
@@ -120,7 +121,6 @@ describe('a journal that others could write', () => {
     await orphan(directory);
     return { directory, journal, set: join(directory, gone(id)) };
   };
-  const asRoot = it.skipIf(process.getuid?.() !== 0);
 
   it('is an error, and nothing is written to it', async () => {
     const { directory, journal } = await begun();

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { filePullKeys } from '../../src/adapters/files/deploy/pull-keys.js';
 import { memoryPullKeys } from '../../src/adapters/memory/deploy/pull-keys.js';
+import { asRoot } from '../support/as-root.js';
 import { idOf, pullKeysContract } from './pull-keys.contract.js';
 import { failure, value } from './result.js';
 
@@ -37,7 +38,6 @@ describe('keys of a pull agent in files', () => {
     const place = join(directory, 'keys');
     return { directory, place, keys: filePullKeys({ directory: place }) };
   };
-  const asRoot = it.skipIf(process.getuid?.() !== 0);
   const modeOf = async (path: string) => (await stat(path)).mode & 0o7777;
 
   it('a key is a file of its owner alone, in a directory of its owner alone', async () => {

@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { deploy, recoverDeployments } from '../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../contract/result.js';
+import { asRoot } from '../../support/as-root.js';
 import { allowing, realContext } from '../../support/deployment/context.js';
 import { fakeControlPlane } from '../../support/deployment/control-plane.js';
 import { keyDirectory, once } from '../../support/deployment/pull-command.js';
 import { run } from '../../support/deployment/server.js';
 import { testCa } from '../../support/network/test-pki.js';
-
-const asRoot = it.skipIf(process.getuid?.() !== 0);
 
 describe('a key directory in which others could write', () => {
   /** Somebody else's record of a deployment, whose command leaves a trace. */
