@@ -9,8 +9,6 @@ type FileResult<T> = ResultAsync<T, CtrlExecError<'file_failed'>>;
 export interface FoundFile {
   /** The path with every link resolved: what is to be replaced. */
   readonly path: string;
-  /** The same text for the same place, whatever path leads there (a bind mount shows one directory under several). */
-  readonly place: string;
   /** Undefined: there is no file yet, but a directory for it. */
   readonly state: FileState | undefined;
 }
@@ -54,6 +52,8 @@ export interface StagedFile {
 export interface DeploymentFiles {
   /** The same files for one deployment: directories are opened once, and what becomes of their names meanwhile changes nothing. */
   hold(): HeldFiles;
+  /** The same text for the same place, whatever path leads there (a bind mount shows one directory under several). Nothing is read. */
+  identify(path: string): FileResult<string>;
   /** What is at a path. */
   look(path: string): FileResult<FoundFile>;
   /** The directory with every link resolved. */

@@ -100,7 +100,7 @@ describe('directories of deployments', () => {
     await mkdir(at('alias'));
     await run('mount', ['--bind', at('tls'), at('alias')]);
     undo.push(() => run('umount', [at('alias')]));
-    const placeOf = async (path: string) => value(await files.look(at(path))).place;
+    const placeOf = async (path: string) => value(await files.identify(at(path)));
     expect(await placeOf('alias/key.pem')).toBe(await placeOf('tls/key.pem'));
     expect(await placeOf('tls/none.pem')).not.toBe(await placeOf('tls/key.pem'));
     expect(await placeOf('tls/none.pem')).toBe(await placeOf('alias/none.pem'));

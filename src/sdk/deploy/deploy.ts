@@ -77,9 +77,7 @@ interface Order {
 async function inItsLanes(context: DeployContext, order: Order): Promise<Result<Deployed, CtrlExecError>> {
   const { adminApi, files } = order.installation;
   const places = await Promise.all(
-    files.map(async ({ path }) =>
-      (await context.deploymentFiles.look(path)).map((found) => found.place).unwrapOr(path),
-    ),
+    files.map(({ path }) => context.deploymentFiles.identify(path).unwrapOr(path)),
   );
   // One API can be named in several ways.
   const keys = [...places, ...(adminApi === undefined ? [] : ['admin_api'])];

@@ -109,7 +109,9 @@ export async function deploymentWorld(ca: TestCa, options: { readonly trouble?: 
     caddyAdmin: caddy,
     clock,
     crypto: nodeCrypto(),
-    deploymentFiles: trouble ? failing(files, trouble, ['look', 'stage', 'place', 'remove', 'sync']) : files,
+    deploymentFiles: trouble
+      ? failing(files, trouble, ['identify', 'look', 'stage', 'place', 'remove', 'sync'])
+      : files,
     deploymentJournal: trouble ? failing(journal, trouble, ['begin', 'noteReload', 'end']) : journal,
     environment: { PATH: '/usr/bin:/bin' },
     files: {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { err, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { accountNumber } from '../../../domain/deploy/accounts.js';
 import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 
 /** The number of an account that is given by its name or its number. `database`: `/etc/passwd` or `/etc/group`. */
@@ -9,12 +10,10 @@ export function accountId(
   database: string,
 ): ResultAsync<number | undefined, FileFailure> {
   if (account === undefined || typeof account === 'number') return okAsync(account);
-  if (/^\d+$/.test(account)) return okAsync(Number(account));
   return attempt(database, 'read', () => readFile(database, 'utf8')).andThen((text) => {
-    const lines = text.split('\n').map((line) => line.split(':'));
-    const id = lines.find(([name]) => name === account)?.[2];
-    return id !== undefined && /^\d+$/.test(id)
-      ? ok(Number(id))
-      : err(systemFailure(path, 'write', 'EINVAL', `${database} knows no ${account}`));
+    const id = accountNumber(text, account);
+    return id === undefined
+      ? err(systemFailure(path, 'write', 'EINVAL', `${database} knows no ${account}`))
+      : ok(id);
   });
 }

@@ -29,6 +29,11 @@ const filesIn = (directories: Directories): DeploymentFiles => ({
     const held = heldDirectories();
     return { ...filesIn(held), release: held.release };
   },
+  identify: (path) =>
+    attempt(path, 'resolve', async () => {
+      const real = await realPlace(path);
+      return directories.of(real, async ({ stats }) => `${stats.dev}:${stats.ino}/${basename(real)}`);
+    }),
   look: (path) =>
     attempt(path, 'read', async () => {
       const real = await realPlace(path);
@@ -113,9 +118,7 @@ async function look(directory: FollowedPath, path: string): Promise<FoundFile> {
       ...(isMounted ? { isMounted } : {}),
     };
   });
-  const { dev, ino } = directory.stats;
-  const place = `${dev}:${ino}/${basename(path)}`;
-  return { path, place, state: await unless(['ENOENT'], found) };
+  return { path, state: await unless(['ENOENT'], found) };
 }
 
 type Ready = NewFile & { readonly owner: number | undefined; readonly group: number | undefined };

@@ -31,13 +31,14 @@ export const memoryDeploymentFiles = (
     hold() {
       return { ...this, release: () => undefined };
     },
+    identify: (path) => later(ok(path)),
     look: (path) => {
       if (isDirectory(path)) return later(refused(path, 'read', 'EISDIR'));
       if (!isDirectory(posix.dirname(path))) return later(refused(path, 'read', 'ENOENT'));
       const state = files.get(path);
       if (state !== undefined && state.content.length > 1024 * 1024)
         return later(refused(path, 'read', 'EFBIG'));
-      return later(ok({ path, place: path, state }));
+      return later(ok({ path, state }));
     },
     realDirectory: (path) => later(isDirectory(path) ? ok(path) : refused(path, 'resolve', 'ENOENT')),
     stage: (file) => {

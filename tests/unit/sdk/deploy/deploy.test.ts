@@ -200,7 +200,7 @@ describe('a deployment that fails is as if it had not been', () => {
         else await expectAsBefore(world);
       }
       expect(rolledBack).toBeGreaterThan(8);
-      // The first look at each file only tells which other deployments have it.
+      // Which place a file is only tells which other deployments have it.
       expect(harmless).toBe(2);
     }
   });
