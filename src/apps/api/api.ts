@@ -2,6 +2,7 @@ import type { SecureContextOptions } from 'node:tls';
 import type { Response } from 'express';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
+import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { Clock } from '../../ports/clock.js';
 import type { EventLog } from '../../ports/event-log.js';
 import { refusalLog } from '../../sdk/core/refusals.js';
@@ -15,7 +16,7 @@ import { lookEveryMinute } from './serve/every-minute.js';
 import { defaultGateLimits, type GateLimits, gate } from './serve/gate.js';
 import { defaultLimits, type ServerLimits } from './serve/limits.js';
 import { keepMaintained } from './serve/maintenance.js';
-import { type ListenOptions, type ListenPlace, listenPlaces } from './serve/places.js';
+import { exposure, type ListenOptions, type ListenPlace, listenPlaces } from './serve/places.js';
 import { headerLines, noRebinding, requestRate, securityHeaders } from './serve/protection.js';
 import { requestsUnderWay } from './serve/requests.js';
 import { type ListeningServer, listenAt } from './serve/server.js';
@@ -31,6 +32,8 @@ export interface ApiServerParts {
   /** Default: those of the command. */
   readonly limits?: Partial<ServerLimits>;
   readonly gateLimits?: Partial<GateLimits>;
+  /** Told what is about to be served, and where, before anything listens. */
+  readonly starting?: (settings: DispatcherSettings, places: readonly ListenPlace[]) => void;
 }
 
 /** An API that is served. */
@@ -115,17 +118,23 @@ export async function startApi(
   );
   const listen = (place: ListenPlace, tls: SecureContextOptions | undefined) =>
     listenAt({ place, tls, limits, handle: app, refused, failed });
+  let places: readonly ListenPlace[] = [];
   const listened = await listenPlaces(settings(), options)
     .mapErr((error): CtrlExecError => error)
-    .andThen((places) => new ResultAsync(listenAtAll(places, (place) => listen(place, current.tls))));
+    .andThen((found) => {
+      places = found;
+      parts.starting?.(settings(), places);
+      return new ResultAsync(listenAtAll(places, (place) => listen(place, current.tls)));
+    });
   if (listened.isErr()) {
     await current.dispatcher.close();
     return err(listened.error);
   }
+  const warnings = () => [...current.warnings, ...exposure(settings(), places)];
   const servers = listened.value;
   const addresses = servers.map(({ address }) => address);
   for (const address of addresses) events.emit({ action: 'api-start', fields: { address } });
-  for (const warning of current.warnings) warn(warning);
+  for (const warning of warnings()) warn(warning);
 
   const maintaining = keepMaintained({
     dispatcher: () => current.dispatcher,
@@ -162,7 +171,7 @@ export async function startApi(
     void retire(former.dispatcher);
     maintaining.rearm();
     events.emit({ action: 'api-reload', fields: { reason: undefined } });
-    for (const warning of current.warnings) warn(warning);
+    for (const warning of warnings()) warn(warning);
     const keys = needsRestart(former, current);
     if (keys.length > 0) warn(`${current.settings.file}: ${keys.join(', ')} will hold after a restart`);
     return ok(undefined);
@@ -196,7 +205,7 @@ export async function startApi(
   });
   return ok({
     addresses,
-    warnings: current.warnings,
+    warnings: warnings(),
     reload() {
       const next = reloading.then(reload);
       reloading = next;

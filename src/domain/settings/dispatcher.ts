@@ -41,6 +41,8 @@ export interface DispatcherSettings {
   readonly dispatcherId: string;
   /** False while the id is only derived from the host name. */
   readonly dispatcherIdConfigured: boolean;
+  /** Seconds for the name, TCP, TLS and the check of an agent's certificate together. */
+  readonly connectTimeout: number;
   /** Seconds. */
   readonly readTimeout: number;
   /** Seconds for which the record of a run is kept from its end. */
@@ -54,6 +56,8 @@ export interface DispatcherSettings {
   /** Certificate and key of the API, paths of PEM files; undefined: plain HTTP. */
   readonly apiCert: string | undefined;
   readonly apiKey: string | undefined;
+  /** Whether the API may be served to other hosts without TLS: for a proxy in front of it that speaks TLS. */
+  readonly apiPlainHttp: boolean;
   /** Path of a Unix socket that the API listens on, too. */
   readonly apiSocket: string | undefined;
   /** What holds for requests of the API where no hook is configured. */
@@ -111,7 +115,7 @@ const idField: Field<string> = (text) =>
 
 /**
  * The settings of a dispatcher: the key table of the product with its defaults, and beyond it `event_log` (where
- * events go, see {@link EventLogSetting}; default `auto`) and `api_rate_limit` (default `600/60/60`). A path is absolute or the plain name of
+ * events go, see {@link EventLogSetting}; default `auto`), `api_rate_limit` (default `600/60/60`) and `connect_timeout` (default 10 s). A path is absolute or the plain name of
  * a file, which is taken in the home. An empty value is an error, except where the default is none.
  * @param parsed undefined when there is no configuration file
  */
@@ -137,6 +141,7 @@ export function dispatcherSettings(
     pairingKey: inHome('pairing.key'),
     dispatcherId: read('dispatcher_id', idField, dispatcherIdFromHostName(base.hostName)),
     dispatcherIdConfigured: isSet('dispatcher_id'),
+    connectTimeout: read('connect_timeout', seconds(1), 10),
     readTimeout: read('read_timeout', seconds(1), 60, 'timeout'),
     runTtl: read('run_ttl', seconds(1), 86_400),
     maxParallel: read('max_parallel', integer({ min: 1, max: 4096, unit: 'hosts' }), 64),
@@ -145,6 +150,7 @@ export function dispatcherSettings(
     apiBind: read('api_bind', bindAddress, '127.0.0.1'),
     apiCert: read('api_cert', optional(file), undefined),
     apiKey: read('api_key', optional(file), undefined),
+    apiPlainHttp: read('api_plain_http', boolean, false),
     apiSocket: read('api_socket', optional(file), undefined),
     apiAuthDefault: read('api_auth_default', oneOf(['allow', 'deny']), 'deny'),
     apiMaxConcurrent: read('api_max_concurrent', integer({ min: 1, max: 65_536, unit: 'requests' }), 64),

@@ -64,9 +64,11 @@ describe('what keeps it from serving', () => {
   it('a port that is taken: one line, exit 1', async () => {
     const first = await serve();
     const { code, stderr } = await tried('', ['--port', String(first.port)]);
-    expect(stderr).toBe(
-      `cannot listen on 127.0.0.1 port ${first.port}: EADDRINUSE, another process listens there\n`,
-    );
+    const [announced, ...refused] = stderr.trimEnd().split('\n');
+    expect(announced).toMatch(/^Serving the dispatcher of /);
+    expect(refused).toEqual([
+      `cannot listen on 127.0.0.1 port ${first.port}: EADDRINUSE, another process listens there`,
+    ]);
     expect(code).toBe(1);
   });
 
@@ -74,6 +76,42 @@ describe('what keeps it from serving', () => {
     const { code, stderr } = await run('ctrl-exec-api', ['--port', 'x'], {});
     expect(stderr).toContain('a whole number from 0 to 65535 is expected');
     expect(code).toBe(64);
+  });
+});
+
+describe('before it listens', () => {
+  it('it says which home, who decides, and where', async () => {
+    const { home } = control();
+    const hook = authHook(control());
+    setSettings(control(), `auth_hook = ${hook}`);
+    const api = await serveApi(home, ['--port', '0']);
+    expect(api.process.output('stderr').split('\n')[0]).toBe(
+      `Serving the dispatcher of ${home} (configuration ${home}/ctrl-exec.conf, state ${home}/state, auth hook ${hook}) on http://127.0.0.1:0`,
+    );
+  });
+
+  it('it warns that everything is denied, and a 403 has its cause in the log, with the id of the request', async () => {
+    setSettings(control(), 'auth_deny_generic = on');
+    const api = await serveApi(control().home);
+    await api.process.shows(/ACTION=warning REASON=".*so every request is refused \(403\)/, 'stderr');
+    const answer = await api.ask('/v1/locks', { headers: { 'x-request-id': 'why' } });
+    expect([answer.status, answer.text]).toEqual([403, '{"ok":false,"error":"forbidden"}']);
+    await api.process.shows(/ACTION=denied API_REQUEST=why .*REASON="no auth_hook is set/, 'stderr');
+    await api.process.shows(/ACTION=api-request API_REQUEST=why .*REASON=denied .*STATUS=403/, 'stderr');
+    const foreign = await api.ask('/v1/locks', { headers: { 'x-request-id': 'far', origin: 'http://evil' } });
+    expect(foreign.status).toBe(403);
+    await api.process.shows(/API_REQUEST=far .*REASON="requests of other sites/, 'stderr');
+  });
+
+  it('with api_plain_http it is about to listen without TLS where other hosts reach it', async () => {
+    setSettings(control(), 'api_auth_default = allow\napi_plain_http = yes');
+    // An address that this host does not have: nothing of the test may listen beyond loopback.
+    const args = ['--port', '0', '--bind', '192.0.2.1'];
+    const { code, stderr } = await run('ctrl-exec-api', args, { home: control().home });
+    expect({ code, stderr }).toMatchObject({ code: 1 });
+    expect(stderr).toMatch(
+      /^Serving the dispatcher of .* on http:\/\/192\.0\.2\.1:0\ncannot listen on 192\.0\.2\.1/,
+    );
   });
 });
 
@@ -201,7 +239,7 @@ it('logs where event_log says', async () => {
   const api = await serve(`event_log = json:${file}`);
   await api.ask('/health');
   const ended = await api.process.stop();
-  expect(ended.stderr).toMatch(/^Listening on \S+\n$/);
+  expect(ended.stderr).toMatch(/^Serving the dispatcher of .*\nListening on \S+\n$/);
   const actions = readFileSync(file, 'utf8')
     .trim()
     .split('\n')

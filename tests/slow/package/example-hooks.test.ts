@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -12,12 +12,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { processAuthHook } from '../../../src/adapters/child-process/auth-hook.js';
 import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
 import type { HookContext, HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { value } from '../../contract/result.js';
+import { serveApi, setSettings } from '../../support/api/process.js';
 import { shared, temporaryDirectory } from '../../support/commands/commands.js';
 import { at, pairedFleet, runJson } from '../../support/fleet/fleet.js';
 
@@ -664,6 +666,30 @@ describe('the hooks in the product', () => {
     expect(await as('bob', 'ping', 'web-01')).toMatchObject({ code: 0 });
     chmodSync(table.policy, 0o666);
     expect(await as('alice', 'ping', 'web-01')).toEqual(denied('denied'));
+  });
+
+  it('the request of the README is allowed by the table that is shipped', async () => {
+    const table = install('allow-by-table');
+    cpSync(join(examples, 'hook-policy.example'), table.policy);
+    chmodSync(table.policy, 0o644);
+    const { control } = fleet();
+    setSettings(control, `auth_hook = ${table.hook}`);
+    const api = await serveApi(control.home);
+    const [, request = ''] =
+      /^control\$ (curl [\s\S]*?\/run)\n/m.exec(readFileSync(join(examples, '../../README.md'), 'utf8')) ??
+      [];
+    const typed = request.replace('127.0.0.1:7445', `127.0.0.1:${api.port}`);
+    const env = { PATH: process.env['PATH'], TOKEN: 'some-token' };
+    const { stdout } = await promisify(execFile)('/bin/sh', ['-c', typed], { env });
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: true,
+      results: [{ host: 'web-01', script: 'deploy', stdout: '<v3>' }],
+    });
+    const bearer = await api.ask('/run', {
+      body: { hosts: ['web-01'], script: 'deploy' },
+      headers: { authorization: 'Bearer some-token' },
+    });
+    expect([bearer.status, bearer.json]).toMatchObject([403, { error: 'insufficient privilege' }]);
   });
 
   it('another way to write a host does not get around the table', async () => {

@@ -55,9 +55,9 @@ export async function answerJson(response: Response, status: number, body: unkno
   response.end();
 }
 
-/** Answers with a refusal; what only the log is to have stays with the response until then. */
+/** Answers with a refusal; what the log is to have stays with the response until then. */
 export function refuse(response: Response, { status, body, reason }: Refusal): void {
-  response.locals['reason'] = reason;
+  response.locals['reason'] = reason ?? (status === 403 ? body.detail : undefined);
   answerText(response, status, 'application/json', JSON.stringify(body));
 }
 

@@ -88,7 +88,7 @@ export interface FailureBody {
 export interface Refusal {
   readonly status: number;
   readonly body: FailureBody;
-  /** What the log says of it, where the client is told less. */
+  /** What the log says of it. Default: of a 403 its `detail`, else nothing. */
   readonly reason?: string;
 }
 
@@ -97,7 +97,7 @@ export function refusalOf(error: CtrlExecError, generic: boolean): Refusal {
   const status = statusOf(error);
   switch (error.code) {
     case 'denied':
-      return { status, body: generic ? forbidden : denial(error) };
+      return { status, body: generic ? forbidden : denial(error), reason: error.reason };
     case 'locked':
       return { status, body: { ok: false, error: 'locked', code: 4, conflicts: conflictsOf(error) } };
     case 'invalid_argument':

@@ -1,8 +1,10 @@
-import type { RequestHandler, Response } from 'express';
+import type { RequestHandler } from 'express';
 import { isLoopback, shortestAddress, sourceOf } from '../../../domain/core/ip-prefix.js';
 import { sourceLimits } from '../../../domain/protocol/source-limits.js';
 import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import type { EventLog } from '../../../ports/event-log.js';
+import { refuse } from '../answers/answer.js';
+import { refusal } from '../answers/errors.js';
 import type { ServerLimits } from './limits.js';
 import { addressOf } from './requests.js';
 
@@ -10,11 +12,6 @@ type Settings = Pick<DispatcherSettings, 'apiRateLimit'>;
 
 /** Sources whose requests are counted, and as many that are blocked. */
 const maxSources = 10_000;
-
-const refuse = (response: Response, status: number, error: string, detail: string, retryAfter?: number) => {
-  if (retryAfter !== undefined) response.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryAfter))));
-  response.status(status).json({ ok: false, error, detail });
-};
 
 /** Says of every answer what browsers are to make of it: nothing. */
 export const securityHeaders: RequestHandler = (_request, response, next) => {
@@ -32,12 +29,12 @@ export const headerLines =
     const { rawHeaders } = request;
     if (rawHeaders.length > 2 * most) {
       response.setHeader('Connection', 'close');
-      return refuse(response, 431, 'too many headers', `at most ${most} header lines are taken`);
+      return refuse(response, refusal(431, 'too many headers', `at most ${most} header lines are taken`));
     }
     const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
     if (hosts.length !== 1 && !(hosts.length === 0 && request.httpVersion === '1.0')) {
       response.setHeader('Connection', 'close');
-      return refuse(response, 400, 'invalid request', 'one Host header is expected');
+      return refuse(response, refusal(400, 'invalid request', 'one Host header is expected'));
     }
     next();
   };
@@ -65,9 +62,11 @@ export const noRebinding =
     if (!open || !plain || host === undefined || cannotBeRebound(host)) return next();
     refuse(
       response,
-      403,
-      'forbidden',
-      'where nobody is asked for credentials, Host must be localhost or an IP address: set auth_hook, or have the proxy send Host: localhost',
+      refusal(
+        403,
+        'forbidden',
+        'where nobody is asked for credentials, Host must be localhost or an IP address: set auth_hook, or have the proxy send Host: localhost',
+      ),
     );
   };
 
@@ -102,12 +101,14 @@ export function requestRate(settings: () => Settings, events: EventLog): Request
     const left = sources.blockedFor(source, now);
     if (left === 0) return next();
     sources.met(source);
+    response.setHeader('Retry-After', String(Math.max(1, Math.ceil(left / 1000))));
     refuse(
       response,
-      429,
-      'too many requests',
-      `${source} made more than ${limit.limit} requests in ${limit.window} s`,
-      left / 1000,
+      refusal(
+        429,
+        'too many requests',
+        `${source} made more than ${limit.limit} requests in ${limit.window} s`,
+      ),
     );
   };
 }

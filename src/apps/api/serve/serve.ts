@@ -1,8 +1,9 @@
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import { complain, type ExitCode, exitCodes, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 import { type ApiServerParts, startApi } from '../api.js';
-import type { ListenOptions } from './places.js';
+import { addressText, type ListenOptions, type ListenPlace } from './places.js';
 
 /** What only a person can mend: a service manager should not try again. */
 const needsAPerson: ReadonlySet<CtrlExecError['code']> = new Set([
@@ -12,6 +13,17 @@ const needsAPerson: ReadonlySet<CtrlExecError['code']> = new Set([
   'certificate_invalid',
   'file_failed',
 ]);
+
+/** One line before anything listens: which home, who decides, and where. */
+function announce(
+  { file, home, stateDir, authHook, apiCert }: DispatcherSettings,
+  places: readonly ListenPlace[],
+) {
+  const where = places.map((place) => addressText(place, apiCert !== undefined)).join(' and ');
+  complain(
+    `Serving the dispatcher of ${home} (configuration ${file}, state ${stateDir}, auth hook ${authHook ?? 'none'}) on ${where}`,
+  );
+}
 
 /**
  * Serves until SIGTERM or SIGINT; then what is under way is finished, or at the second one aborted. SIGHUP reloads and never ends
@@ -33,7 +45,7 @@ export async function serve(parts: ApiServerParts, options: ListenOptions): Prom
   };
   process.on('SIGHUP', () => reload());
   const stopped = untilStopped();
-  const started = await startApi(parts, options);
+  const started = await startApi({ ...parts, starting: announce }, options);
   if (started.isErr()) {
     complain(started.error.message);
     return needsAPerson.has(started.error.code) ? exitCodes.configuration : exitCodes.failed;

@@ -24,7 +24,7 @@ export function loadState(dispatcher: Dispatcher): ResultAsync<ApiState, CtrlExe
   }).orElse((error) => err(error));
 }
 
-const restartKeys = ['apiPort', 'apiBind', 'apiSocket', 'eventLog'] as const;
+const restartKeys = ['apiPort', 'apiBind', 'apiSocket', 'apiPlainHttp', 'eventLog'] as const;
 
 /** What a reload leaves as it was, in the words of the configuration. */
 export function needsRestart(former: ApiState, state: ApiState): readonly string[] {

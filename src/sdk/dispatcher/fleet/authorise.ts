@@ -54,7 +54,8 @@ export function authorise(
         hosts: asked.hosts.join(',') || undefined,
         username: asked.username || undefined,
         ip: asked.sourceIp,
-        reason: verdict.reason,
+        reason:
+          outcome.kind === 'none' ? 'no auth_hook is set, and api_auth_default is deny' : verdict.reason,
       },
     });
     return err(

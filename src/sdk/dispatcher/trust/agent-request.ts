@@ -20,9 +20,6 @@ export type ContactError = (TransportError | CtrlExecError<'refused'>) & { reado
 /** The error of something that came before the request itself. */
 export const notSent = ({ sent: _, ...error }: ContactError): ContactError => error as ContactError;
 
-/** Milliseconds for TCP, TLS and the check of the certificate together. */
-const connectTimeout = 10_000;
-
 export interface AgentRequest {
   readonly method: 'GET' | 'POST';
   readonly path: string;
@@ -88,7 +85,7 @@ export function sendSigned(
         sent = { ...onWire, headers: [...headers, ...signature] };
         return signature;
       },
-      connectTimeout,
+      connectTimeout: context.settings.connectTimeout * 1000,
       answerTimeout: request.answerTimeout,
       maxAnswer: request.maxAnswer,
       ...(request.signal && { signal: request.signal }),

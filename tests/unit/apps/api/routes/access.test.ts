@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { errAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import { apiRoutes } from '../../../../../src/apps/api/routes.js';
@@ -312,4 +313,16 @@ it('a configuration that is wrong is told to nobody who is not known', async () 
   const { status, text } = await get('/v1/locks');
   expect([status, text]).toEqual([500, '{"ok":false,"error":"internal error"}']);
   expect((await get('/health')).status).toBe(200);
+});
+
+it('the README of the hooks names every action that a hook can be asked about', () => {
+  const readme = readFileSync(new URL('../../../../../examples/hooks/README.md', import.meta.url), 'utf8');
+  const [, table = ''] = /^## Actions\n([\s\S]*?)^## /m.exec(readme) ?? [];
+  const named = [...table.matchAll(/^\| (`[^|]*) \|/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, action]) => action),
+  );
+  const asked = routes.flatMap(({ permission }) =>
+    typeof permission === 'object' ? [permission.action] : [],
+  );
+  expect(named.sort()).toEqual([...new Set(['api', ...asked])].sort());
 });

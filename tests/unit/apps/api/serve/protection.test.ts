@@ -23,11 +23,12 @@ function ask(layer: RequestHandler, asked: Asked) {
     setHeader: (name: string, value: string) => {
       told.headers[name] = value;
     },
-    status(code: number) {
+    locals: {},
+    writeHead(code: number) {
       told.status = code;
       return this;
     },
-    json: () => undefined,
+    end: () => undefined,
   });
   const socket = { remoteAddress: from, ...(encrypted && { encrypted }) };
   const request = { socket, path, method, headers, rawHeaders, httpVersion };

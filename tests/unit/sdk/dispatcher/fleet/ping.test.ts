@@ -189,3 +189,23 @@ describe('the registry', () => {
     expect(failure(await ping(failing(call), { hosts: hosts(count) }))).toEqual(down);
   });
 });
+
+it.each([
+  ['', 10_000],
+  ['connect_timeout = 3\n', 3_000],
+])('an agent has as long to be connected as %j says: %i ms', async (configuration, expected) => {
+  const { control } = await identifiedFleet(configuration);
+  const waited: number[] = [];
+  const { transport } = control.context;
+  const context = withPorts(control, {
+    transport: {
+      ...transport,
+      request: (target, request) => {
+        waited.push(request.connectTimeout);
+        return transport.request(target, request);
+      },
+    },
+  });
+  value(await ping(context, { hosts: ['192.0.2.9:7443'] }));
+  expect(waited).toEqual([expected]);
+});
