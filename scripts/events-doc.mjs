@@ -179,7 +179,7 @@ The key \`event_log\` of \`ctrl-exec.conf\` and \`agent.conf\` says it. A restar
 | \`syslog:/path\` | the same, to the Unix datagram socket at that path |
 | \`stderr\` | to standard error |
 | \`json\` | to standard error, a JSON object a line |
-| \`json:/path\` | the same, appended to that file; a new one gets mode 0640. To rotate it, copy and truncate, or restart |
+| \`json:/path\` | the same, appended to that file; a new one gets mode 0640. What is moved away is left: the next line opens the file anew, see [operators.md](operators.md#logs) |
 | \`none\` | nowhere |
 
 Levels are \`info\`, \`warning\` and \`error\`: in syslog the priorities \`info\`, \`warning\` and \`err\`. On a standard error that goes to

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { okAsync, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
+import { homeDirectory } from '../adapters/child-process/home.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
@@ -275,7 +276,7 @@ export function agentFactories(
     certificateRequests: x509Requests,
     clock: systemClock,
     crypto: nodeCrypto,
-    environment: () => programEnvironment(process.env),
+    environment: () => programEnvironment(process.env, homeDirectory(process.env)),
     events: () => events,
     files: nodeFileSystem,
     hook: () => authHook,

@@ -1,6 +1,7 @@
 import { arch, endianness, hostname, platform } from 'node:os';
 import { resolve } from 'node:path';
 import { ResultAsync } from 'neverthrow';
+import { homeDirectory } from '../adapters/child-process/home.js';
 import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { nodeDeploymentFiles } from '../adapters/files/deploy/deployment-files.js';
 import { fileDeploymentJournal } from '../adapters/files/deploy/deployment-journal.js';
@@ -52,7 +53,7 @@ export const deployFactories = (options: {
   crypto: nodeCrypto,
   deploymentFiles: nodeDeploymentFiles,
   deploymentJournal: () => fileDeploymentJournal(options),
-  environment: () => programEnvironment(process.env),
+  environment: () => programEnvironment(process.env, homeDirectory(process.env)),
   files: nodeFileSystem,
   lanes,
   policy: () => options.policy,
@@ -76,7 +77,7 @@ export const pullFactories = (
   // Backups of private keys belong where private keys are: it is closed to others, and writable.
   deploymentJournal: () => (settings) =>
     fileDeploymentJournal({ directory: resolve(settings.keyDir, 'deployments') }),
-  environment: () => programEnvironment(process.env),
+  environment: () => programEnvironment(process.env, homeDirectory(process.env)),
   events: () => events,
   files: nodeFileSystem,
   host: () => ({

@@ -58,9 +58,36 @@ describe('files of this host', () => {
     await symlink(at('live/cert.pem'), at('cert.pem'));
     await symlink(at('nothing'), at('dangling.pem'));
     expect(value(await files.look(at('cert.pem'))).path).toBe(at('live/cert.pem'));
-    expect(failure(await files.look(at('dangling.pem'))).reason).toBe('ENOENT');
+    expect(failure(await files.look(at('dangling.pem'))).message).toBe(
+      `cannot read ${at('dangling.pem')}: it is a link to a file that does not exist (ENOENT)`,
+    );
     await run('mkfifo', [at('pipe')]);
     expect(failure(await files.look(at('pipe'))).reason).toBe('EINVAL');
+  });
+
+  it('a directory that is missing, or is none, is what the failure names', async () => {
+    await writeFile(at('file'), '');
+    const missing = `cannot use directory ${at('none')}: it does not exist: create it first (ENOENT)`;
+    const held = files.hold();
+    try {
+      for (const each of [files, held]) {
+        const failures = [
+          await each.look(at('none/cert.pem')),
+          await each.stage(file(at('none/cert.pem'))),
+          await each.realDirectory(at('none')),
+        ];
+        expect(failures.map((outcome) => failure<{ message: string }>(outcome).message)).toEqual([
+          missing,
+          missing,
+          missing,
+        ]);
+        expect(failure(await each.look(at('file/cert.pem'))).message).toBe(
+          `cannot use directory ${at('file')}: not a directory (ENOTDIR)`,
+        );
+      }
+    } finally {
+      held.release();
+    }
   });
 
   asRoot('owner and group are given by name or number, before the mode', async () => {

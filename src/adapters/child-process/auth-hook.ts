@@ -5,6 +5,7 @@ import { type FileTrust, faultText, refusing } from '../../domain/core/file-trus
 import { type HookContext, type HookOutcome, hookInput, hookVariables } from '../../domain/runs/auth-hook.js';
 import type { AuthHook } from '../../ports/auth-hook.js';
 import type { FileSystem } from '../../ports/file-system.js';
+import { homeDirectory } from './home.js';
 import { killGroup } from './process-group.js';
 import { startProgram } from './start.js';
 import { later } from './timer.js';
@@ -40,12 +41,12 @@ const distrust = async (
   }
 };
 
-/** This process's variables without any `ENVEXEC_*`: what the hook is told comes from the context alone. */
+/** This process's variables, HOME among them, without any `ENVEXEC_*`: what the hook is told comes from the context alone. */
 const ownEnvironment = (): Record<string, string> => {
   const own: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env))
     if (value !== undefined && !name.startsWith('ENVEXEC_')) own[name] = value;
-  return own;
+  return { ...own, HOME: homeDirectory(process.env) };
 };
 
 const ask = async (

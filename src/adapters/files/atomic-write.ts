@@ -1,8 +1,9 @@
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { constants, mkdirSync, statSync } from 'node:fs';
+import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ResultAsync } from 'neverthrow';
-import { attempt, bestEffort, codeOf, type FileFailure, unless } from './system-failure.js';
+import { makeDirectories } from '../../domain/core/directories.js';
+import { attempt, bestEffort, codeOf, ExplainedFailure, type FileFailure, unless } from './system-failure.js';
 import { removeAbandoned, temporaryPath } from './temporary.js';
 
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -81,23 +82,19 @@ export function replaceFile(path: string, content: Uint8Array, mode: number): Re
     .andThen(() => syncDirectory(directory));
 }
 
-/** Node says ENOENT where a read-only file system keeps it from making the topmost directory that is missing. */
-async function makeAll(directory: string, mode: number): Promise<string | undefined> {
+function makeAll(directory: string, mode: number): string | undefined {
   try {
-    return await mkdir(directory, { recursive: true, mode });
+    return makeDirectories(directory, mode, { mkdirSync, statSync });
   } catch (thrown) {
     if (codeOf(thrown) !== 'ENOENT') throw thrown;
-    let topmost = directory;
-    while ((await unless(['ENOENT'], lstat(dirname(topmost)))) === undefined) topmost = dirname(topmost);
-    await mkdir(topmost, { mode });
-    throw thrown;
+    throw new ExplainedFailure('ENOENT', 'its file system takes no new directory there');
   }
 }
 
 /** Makes a directory and what is missing above it, durably. Answers with what was made, topmost first. */
 export function ensureDirectory(directory: string, mode: number): ResultAsync<string[], FileFailure> {
   return attempt(directory, 'create directory', async () => {
-    const topmost = await makeAll(directory, mode);
+    const topmost = makeAll(directory, mode);
     if (topmost === undefined) return [];
     const made = [directory];
     for (let path = directory; path.length > topmost.length; path = dirname(path))

@@ -83,8 +83,9 @@ export function followPath(path: string, owners: readonly number[] = ownAccounts
       if (!here.stats.isDirectory()) throw systemError('ENOTDIR');
       const next = enter(`${here.reference}/${name}`);
       const place = name === '..' ? names.slice(0, -1) : [...names, name];
+      const isOnTheWay = rest.some((later) => later !== '');
       // defence: every-step-is-judged
-      judge(`/${place.join('/')}`, next);
+      if (kindOf(next.stats) !== 'other' || !isOnTheWay) judge(`/${place.join('/')}`, next);
       if (next.stats.isSymbolicLink()) {
         leave(next);
         links += 1;

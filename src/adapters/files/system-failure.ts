@@ -1,22 +1,26 @@
+import { accessSync, readFileSync, statSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 import { ResultAsync } from 'neverthrow';
+import { whyDenied } from '../../domain/core/denied.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { errorCode } from '../../domain/core/thrown.js';
 
 export type FileFailure = CtrlExecError<'file_failed'>;
 
 /** The system's code of something that was thrown; `EIO` when it carries none. */
-export function codeOf(thrown: unknown): string {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : 'EIO';
-}
+export const codeOf = (thrown: unknown): string => errorCode(thrown) ?? 'EIO';
 
-/** A failure with the system's code as its reason and, in the message, what that code means. */
+/** A failure with the system's code as its reason and, in the message, what that code means and who may where it was denied. */
 export function systemFailure(path: string, operation: string, code: string, meaning?: string): FileFailure {
   const known = [...getSystemErrorMap().values()].find(([name]) => name === code)?.[1];
   const text = meaning ?? known;
+  const denied = meaning === undefined && ['EACCES', 'EPERM'].includes(code);
+  const why = denied
+    ? whyDenied(path, { accessSync, statSync, readFileSync, geteuid: process.geteuid })
+    : undefined;
   return failure(
     'file_failed',
-    `cannot ${operation} ${path}: ${text === undefined ? code : `${text} (${code})`}`,
+    `cannot ${operation} ${path}: ${text === undefined ? code : `${text} (${code})`}${why === undefined ? '' : `: ${why}`}`,
     {
       path,
       operation,
@@ -28,10 +32,13 @@ export function systemFailure(path: string, operation: string, code: string, mea
 /** What is thrown where the system's code alone would not tell what heals it. */
 export class ExplainedFailure extends Error {
   readonly code: string;
+  readonly place: { readonly path: string; readonly operation: string } | undefined;
 
-  constructor(code: string, message: string) {
+  /** @param place what cannot be done, where that is not what was asked for */
+  constructor(code: string, message: string, place?: ExplainedFailure['place']) {
     super(message);
     this.code = code;
+    this.place = place;
   }
 }
 
@@ -42,12 +49,14 @@ export function attempt<T>(
   run: () => Promise<T>,
 ): ResultAsync<T, FileFailure> {
   return ResultAsync.fromPromise((async () => run())(), (thrown) =>
-    systemFailure(
-      path,
-      operation,
-      codeOf(thrown),
-      thrown instanceof ExplainedFailure ? thrown.message : undefined,
-    ),
+    thrown instanceof ExplainedFailure
+      ? systemFailure(
+          thrown.place?.path ?? path,
+          thrown.place?.operation ?? operation,
+          thrown.code,
+          thrown.message,
+        )
+      : systemFailure(path, operation, codeOf(thrown)),
   );
 }
 

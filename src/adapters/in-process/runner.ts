@@ -1,6 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseJsonObject } from '../../domain/core/json.js';
+import { errorMessage } from '../../domain/core/thrown.js';
 import { type ActionContext, type ActionFunction, type Actions, actionAt } from '../../domain/runs/action.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type {
@@ -10,7 +11,7 @@ import type {
   ProcessRunner,
 } from '../../ports/process-runner.js';
 import { printedOutput } from './output.js';
-import { isAbort, messageOf, whereThrown } from './thrown.js';
+import { isAbort, whereThrown } from './thrown.js';
 
 export interface ActionRunnerOptions {
   readonly actions: Actions;
@@ -127,7 +128,7 @@ async function execute(
     const otherwise: ProcessEnd = stopped === undefined ? { kind: 'exited', code: 1 } : terminated;
     if (how.kind === 'threw') {
       if (stopped !== undefined && isAbort(how.error, ending.signal)) return terminated;
-      complain(messageOf(how.error));
+      complain(errorMessage(how.error));
       failed(whereThrown(how.error));
       return otherwise;
     }

@@ -9,6 +9,7 @@ import {
 import { promisify } from 'node:util';
 import { ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
+import { errorMessage } from '../../domain/core/thrown.js';
 import type { KeyType } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
 import { describeCertificate } from './certificate-description.js';
@@ -48,7 +49,7 @@ export const nodeCrypto = (): Crypto => {
     equal: (a, b) => a.length === b.length && timingSafeEqual(a, b),
     generateKey: (type, form = 'pkcs8') =>
       ResultAsync.fromPromise(generators[type]().then(pemOf(form)), (error) => {
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = errorMessage(error);
         return failure('crypto_failed', `cannot generate a key of type ${type}: ${reason}`, {
           operation: 'generate key',
           reason,

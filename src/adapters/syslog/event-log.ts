@@ -1,5 +1,6 @@
 import type { EventLevel, EventRecord, LogEvent } from '../../domain/core/event.js';
 import { logLine } from '../../domain/core/log-line.js';
+import { errorMessage } from '../../domain/core/thrown.js';
 import { type LoggerProcess, startLogger } from './logger.js';
 
 export interface SyslogOptions {
@@ -108,7 +109,7 @@ export function syslogEventLog(options: SyslogOptions): SyslogEventLog {
     try {
       return startLogger(program, { tag, socket }, ended);
     } catch (thrown) {
-      unreachable(`${program}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      unreachable(`${program}: ${errorMessage(thrown)}`);
       return undefined;
     }
   };

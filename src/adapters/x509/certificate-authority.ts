@@ -1,5 +1,6 @@
 import { err, ok, okAsync, Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
+import { errorMessage } from '../../domain/core/thrown.js';
 import { type Certificate, type CertificateProfile, profileNames } from '../../domain/trust/certificate.js';
 import { caEndorsementMessage } from '../../domain/trust/lifecycle.js';
 import type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
@@ -15,7 +16,7 @@ import { acceptableKey, exportSpki } from './public-key.js';
 import { revocationList as readRevocationList } from './revocation-lists.js';
 
 const failed = (operation: string) => (error: unknown) => {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = errorMessage(error);
   return failure('crypto_failed', `cannot ${operation}: ${reason}`, { operation, reason });
 };
 

@@ -1,3 +1,4 @@
+import { errorMessage } from '../../domain/core/thrown.js';
 import 'reflect-metadata';
 import { Buffer } from 'node:buffer';
 import {
@@ -29,7 +30,7 @@ const invalid = (reason: string): Invalid =>
 export const x509CertificateRequests = (): CertificateRequests => ({
   create: (privateKeyPem, commonName, names) =>
     ResultAsync.fromPromise(create(privateKeyPem, commonName, names), (error) => {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = errorMessage(error);
       return failure('crypto_failed', `cannot make a certificate request: ${reason}`, {
         operation: 'create certificate request',
         reason,

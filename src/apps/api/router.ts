@@ -1,4 +1,5 @@
 import express from 'express';
+import { errorMessage, errorName, isError } from '../../domain/core/thrown.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
 import { refuse, refuseBusy } from './answers/answer.js';
@@ -44,7 +45,7 @@ const notFound = refusal(404, 'not found');
 const pattern = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
 
 const warn = (error: unknown): void =>
-  process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+  process.emitWarning(isError(error) ? (error as Error) : errorMessage(error));
 
 /**
  * The HTTP API as an express router, to be mounted under any path, all of which is its own. Nothing listens and nothing is
@@ -110,7 +111,7 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
   router.use((_request, response) => refuse(response, notFound));
   const failed: express.ErrorRequestHandler = (error, _request, response, _next) => {
     // An address that cannot be decoded.
-    if (error instanceof URIError)
+    if (errorName(error) === 'URIError')
       return refuse(response, refusal(400, 'invalid_argument', 'path: not decodable'));
     onUnexpected(error, String(response.getHeader('x-request-id')));
     if (response.headersSent) response.destroy();

@@ -75,6 +75,32 @@ function start(
     await keepDenyList(context, state);
     const { settings } = state;
     const { clock, events } = context;
+    const bind = options.bind ?? settings.bind;
+    let renewListener = (_: AgentIdentity) => {};
+    const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
+    const admission = yield* admissionOf(context, holder.current);
+    let ready: (serving: Serving) => void = () => {};
+    const prepared = new Promise<Serving>((resolve) => {
+      ready = resolve;
+    });
+    // Before anything is opened: another agent that serves has the port, and the locks too. Who asks meanwhile waits.
+    const listened = await context.listener.listen({
+      bind,
+      port: options.port ?? settings.port,
+      credentials: identity.credentials,
+      clientCas: identity.cas,
+      maxBody: maxRequestBody,
+      maxConnections: settings.maxConnections,
+      maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
+      accept: admission.accept,
+      knows: admission.knows,
+      refused: admission.refused,
+      handle: async (request) => answerRequest(await prepared, request),
+      failed: (error) =>
+        events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
+    });
+    if (listened.isErr()) await admission.close();
+    const listening = yield* listened;
     const replay = context.replayCache(settings);
     const recorded = await replay.complete();
     // Where the record cannot be written (a full disk) pings are answered, and what changes something is refused until it can.
@@ -90,10 +116,6 @@ function start(
     const remembered = await purgeNowAndThen(runs, clock.now());
     if (remembered.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: remembered.error.message } });
-    const bind = options.bind ?? settings.bind;
-    let renewListener = (_: AgentIdentity) => {};
-    const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
-    const admission = yield* admissionOf(context, holder.current);
     const serving: Serving = {
       context,
       served: holder,
@@ -113,23 +135,7 @@ function start(
       await runs.store.close();
       await runs.jobs.close();
     };
-    const listened = await context.listener.listen({
-      bind,
-      port: options.port ?? settings.port,
-      credentials: identity.credentials,
-      clientCas: identity.cas,
-      maxBody: maxRequestBody,
-      maxConnections: settings.maxConnections,
-      maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-      accept: admission.accept,
-      knows: admission.knows,
-      refused: admission.refused,
-      handle: (request) => answerRequest(serving, request),
-      failed: (error) =>
-        events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
-    });
-    if (listened.isErr()) await closeStores();
-    const listening = yield* listened;
+    ready(serving);
     renewListener = ({ credentials, cas }) => listening.renew(credentials, cas);
     const report = () => {
       for (const warning of holder.current().state.warnings)

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, mkdirSync, statSync } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectories } from '../../../domain/core/directories.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { errorCode } from '../../../domain/core/thrown.js';
 import type { JobKey } from '../../../ports/jobs.js';
 
 /**
@@ -39,10 +41,7 @@ export const directoryName = ({ owner, reqid }: JobKey): string =>
 
 export const isDirectoryName = (name: string): boolean => /^[0-9a-f]{40}$/.test(name);
 
-export const codeOf = (thrown: unknown): string => {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : 'EIO';
-};
+export const codeOf = (thrown: unknown): string => errorCode(thrown) ?? 'EIO';
 
 export const fileFailed = (
   path: string,
@@ -136,7 +135,7 @@ export const publish = async (
 
 /** Makes the directory of all jobs; one that is there already is closed to others. */
 export const prepareDirectory = async (directory: string): Promise<void> => {
-  const made = await mkdir(directory, { recursive: true, mode: 0o700 });
+  const made = makeDirectories(directory, 0o700, { mkdirSync, statSync });
   if (made !== undefined) return;
   const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
   try {

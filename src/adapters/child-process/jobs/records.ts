@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorName } from '../../../domain/core/thrown.js';
 import type { Segment } from '../../../domain/runs/output-ring.js';
 import type { JobHeader, JobState } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessEnd, ProcessOutcome } from '../../../ports/process-runner.js';
@@ -69,7 +70,7 @@ const readRecord = async <T>(
       return 'damaged';
     return decode(value as Fields) ?? 'damaged';
   } catch (thrown) {
-    if (thrown instanceof SyntaxError) return 'damaged';
+    if (errorName(thrown) === 'SyntaxError') return 'damaged';
     throw thrown;
   } finally {
     await handle.close();

@@ -12,7 +12,12 @@ import { removeAbandoned, temporaryPath } from '../temporary.js';
 import { requireTrustedWay } from '../trusted-directory.js';
 import { accountId } from './accounts.js';
 import { readAcl, writeAcl } from './acl.js';
-import { type Directories, heldDirectories, openedForEachCall } from './held-directories.js';
+import {
+  type Directories,
+  heldDirectories,
+  missingDirectory,
+  openedForEachCall,
+} from './held-directories.js';
 import { isMountPoint } from './mount-points.js';
 
 const largest = 1024 * 1024;
@@ -40,8 +45,9 @@ const filesIn = (directories: Directories): DeploymentFiles => ({
       return directories.of(real, (directory) => look(directory, real));
     }),
   realDirectory: (path) =>
-    attempt(path, 'resolve', async () => {
-      const real = await realpath(path);
+    attempt(path, 'use directory', async () => {
+      const real = await unless(['ENOENT'], realpath(path));
+      if (real === undefined) throw new ExplainedFailure('ENOENT', missingDirectory);
       if (!(await stat(real)).isDirectory()) throw systemError('ENOTDIR');
       return real;
     }),
@@ -90,7 +96,7 @@ const within = ({ reference }: FollowedPath, path: string): string => join(refer
 
 /** A path without links. A file that is not there has a directory that is; what is a link to nothing has nothing that could be replaced. */
 async function realPlace(path: string): Promise<string> {
-  const file = await unless(['ENOENT'], (async () => followPath(path))());
+  const file = await unless(['ENOENT', 'ENOTDIR'], (async () => followPath(path))());
   if (file !== undefined) {
     file.close();
     requireRegular(file.stats);
@@ -99,7 +105,8 @@ async function realPlace(path: string): Promise<string> {
   }
   return openedForEachCall.of(path, async (directory) => {
     const isThere = await unless(['ENOENT'], lstat(within(directory, path)));
-    if (isThere !== undefined) throw systemError('ENOENT');
+    if (isThere !== undefined)
+      throw new ExplainedFailure('ENOENT', 'it is a link to a file that does not exist');
     return join(directory.path, basename(path));
   });
 }

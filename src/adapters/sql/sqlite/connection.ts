@@ -2,6 +2,8 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, statSync } from '
 import { dirname } from 'node:path';
 import Libsql from 'libsql';
 import type { Result } from 'neverthrow';
+import { makeDirectories } from '../../../domain/core/directories.js';
+import { errorCode } from '../../../domain/core/thrown.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { inspectFile, migrate } from './migrations.js';
 
@@ -26,7 +28,7 @@ export const createPrivateFile = (path: string): boolean => {
     closeSync(openSync(path, 'wx', 0o600));
     return true;
   } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EEXIST') return false;
+    if (errorCode(thrown) === 'EEXIST') return false;
     throw thrown;
   }
 };
@@ -34,7 +36,7 @@ export const createPrivateFile = (path: string): boolean => {
 /** Makes sure that directory and file are there, survive a power cut, and are for the owner alone. */
 export const prepareFile = (path: string): void => {
   const directory = dirname(path);
-  const made = mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const made = makeDirectories(directory, 0o700, { mkdirSync, statSync });
   if (createPrivateFile(path)) {
     for (const entry of made === undefined ? [directory] : [directory, dirname(made)]) syncDirectory(entry);
     return;

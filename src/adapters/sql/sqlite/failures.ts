@@ -1,3 +1,7 @@
+import { accessSync, readFileSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { whyDenied } from '../../../domain/core/denied.js';
+import { errorCode, errorMessage, isError } from '../../../domain/core/thrown.js';
 import { type StoreFailed, storeFailed } from '../shared/transaction.js';
 
 /** The result codes of SQLite (https://www.sqlite.org/rescode.html) that an operator can act on: primary ones, and extended ones that say more. */
@@ -36,10 +40,11 @@ const advice: Readonly<Record<string, string>> = {
 
 /** SQLite's result code of something that was thrown; undefined when SQLite did not throw it. */
 export const sqliteCode = (thrown: unknown): number | undefined => {
-  if (!(thrown instanceof Error)) return undefined;
-  if ('rawCode' in thrown && typeof thrown.rawCode === 'number') return thrown.rawCode;
+  if (!isError(thrown)) return undefined;
+  const { rawCode } = thrown as { rawCode?: unknown };
+  if (typeof rawCode === 'number') return rawCode;
   // What cannot be opened at all has no code of its own; the number stands at the end of the message.
-  const opening = /^ConnectionFailed\(.*: (\d+)"\)$/s.exec(thrown.message);
+  const opening = /^ConnectionFailed\(.*: (\d+)"\)$/s.exec(errorMessage(thrown));
   return opening?.[1] === undefined ? undefined : Number(opening[1]);
 };
 
@@ -50,19 +55,29 @@ export const isContention = (thrown: unknown): boolean => {
 };
 
 const systemCode = (thrown: unknown): string | undefined =>
-  thrown instanceof Error && 'syscall' in thrown && 'code' in thrown && typeof thrown.code === 'string'
-    ? thrown.code
-    : undefined;
+  isError(thrown) && 'syscall' in (thrown as object) ? errorCode(thrown) : undefined;
+
+const denials = ['EACCES', 'EPERM', 'SQLITE_PERM', 'SQLITE_READONLY', 'SQLITE_CANTOPEN'];
+
+const deniedAdvice = (code: string, path: string): string | undefined => {
+  if (!denials.includes(code)) return undefined;
+  const why = whyDenied(resolve(path), { accessSync, statSync, readFileSync, geteuid: process.geteuid });
+  return why === undefined ? undefined : `permission denied: ${why}`;
+};
 
 /** What SQLite or the file system threw, as a value. Anything else is a bug and is thrown on. */
 export const failureOf = (operation: string, path: string, thrown: unknown): StoreFailed => {
   const system = systemCode(thrown);
   if (system !== undefined) {
-    return storeFailed(operation, system, `${path}: ${advice[system] ?? `the system answered ${system}`}`);
+    return storeFailed(
+      operation,
+      system,
+      `${path}: ${deniedAdvice(system, path) ?? advice[system] ?? `the system answered ${system}`}`,
+    );
   }
   const code = sqliteCode(thrown);
   if (code === undefined) throw thrown;
   const [name, text] = known.get(code) ??
     known.get(code & 0xff) ?? [`SQLITE_${code}`, `SQLite answered with error ${code}`];
-  return storeFailed(operation, name, `${path}: ${text}`);
+  return storeFailed(operation, name, `${path}: ${deniedAdvice(name, path) ?? text}`);
 };

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import Libsql from 'libsql';
 import { err, ok, type Result } from 'neverthrow';
+import { makeDirectories } from '../../../domain/core/directories.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { createPrivateFile } from './connection.js';
 import { failureOf, isContention, sqliteCode } from './failures.js';
@@ -63,7 +64,7 @@ export const sessionFiles = (directory: string): SessionFiles => {
   };
 
   const lock = (path: string): Libsql.Database => {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectories(directory, 0o700, { mkdirSync, statSync });
     createPrivateFile(path);
     const connection = new Libsql(path);
     try {

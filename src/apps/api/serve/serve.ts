@@ -1,5 +1,6 @@
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
+import { errorMessage, errorStack } from '../../../domain/core/thrown.js';
 import { complain, type ExitCode, exitCodes, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 import { type ApiServerParts, startApi } from '../api.js';
@@ -35,7 +36,7 @@ export async function serve(parts: ApiServerParts, options: ListenOptions): Prom
     parts.events.emit({
       action: 'internal-error',
       level: 'error',
-      fields: { reason: reason instanceof Error ? (reason.stack ?? reason.message) : String(reason) },
+      fields: { reason: errorStack(reason) ?? errorMessage(reason) },
     });
   process.on('unhandledRejection', bug);
   // From the first moment on: a reload that comes before there is anything to reload is remembered.

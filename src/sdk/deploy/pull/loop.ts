@@ -1,3 +1,4 @@
+import { errorMessage } from '../../../domain/core/thrown.js';
 import {
   backoff,
   firstWait,
@@ -27,8 +28,11 @@ export interface PullEnd {
 export async function pullLoop(session: PullSession, once: boolean): Promise<PullEnd> {
   const { clock, random } = session.context;
   const bug = (thrown: unknown) => {
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
-    session.events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
+    session.events.emit({
+      action: 'internal-error',
+      level: 'error',
+      fields: { reason: errorMessage(thrown) },
+    });
   };
   const board = jobBoard(bug);
   const calls = pullCalls(session, board);

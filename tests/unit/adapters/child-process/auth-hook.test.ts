@@ -1,4 +1,5 @@
 import { chmodSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { processAuthHook } from '../../../../src/adapters/child-process/auth-hook.js';
@@ -46,6 +47,11 @@ const recorder = (name: string) => {
 };
 
 const own = process.env['ENVEXEC_DISPATCHER'];
+const home = process.env['HOME'];
+afterEach(() => {
+  if (home === undefined) delete process.env['HOME'];
+  else process.env['HOME'] = home;
+});
 afterEach(() => {
   if (own === undefined) delete process.env['ENVEXEC_DISPATCHER'];
   else process.env['ENVEXEC_DISPATCHER'] = own;
@@ -79,6 +85,13 @@ describe('what a hook is told', () => {
     expect(await ask(path, { args })).toEqual({ kind: 'exited', code: 0 });
     expect((JSON.parse(told().input) as HookContext).args).toEqual(args);
     expect(Object.keys(told().env)).not.toContain('ENVEXEC_ARGS');
+  });
+
+  test('the home of its account, where this process has none', async () => {
+    delete process.env['HOME'];
+    const { path, told } = recorder('home');
+    await ask(path);
+    expect(told().env['HOME']).toBe(userInfo().homedir);
   });
 
   test('no ENVEXEC variable of this process passes for the context', async () => {

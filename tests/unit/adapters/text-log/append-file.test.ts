@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -49,6 +58,21 @@ it('two processes append to one file', () => {
   other.write('b', 'info');
   one.write('c', 'info');
   expect(readFileSync(path, 'utf8')).toBe('a\nb\nc\n');
+});
+
+it.each([
+  ['and nothing is in its place', () => undefined],
+  ['and made anew, as logrotate does', (path: string) => writeFileSync(path, '', { mode: 0o600 })],
+])('the next line after the file was moved away %s goes to the file of that name', (_what, create) => {
+  const path = inTemporaryDirectory();
+  const { file, failed } = appending(path);
+  file.write('one', 'info');
+  renameSync(path, `${path}.1`);
+  create(path);
+  file.write('two', 'info');
+  file.write('three', 'info');
+  expect([readFileSync(`${path}.1`, 'utf8'), readFileSync(path, 'utf8')]).toEqual(['one\n', 'two\nthree\n']);
+  expect(failed).toEqual([]);
 });
 
 it('nothing is there before the first line', () => {

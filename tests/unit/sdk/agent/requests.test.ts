@@ -417,9 +417,13 @@ describe('an agent that cannot serve', () => {
     expect(heard.options).toBeUndefined();
   });
 
-  it('because the port is taken says so', async () => {
+  it('because the port is taken says that first, and opens nothing', async () => {
     const taken = errorOf('listen_failed', 'taken', { bind: '::', port: 7443, reason: 'EADDRINUSE' });
-    const { context } = await agentContext({ ports: { listener: { listen: () => errAsync(taken) } } });
+    const untouched = () => expect.unreachable();
+    const { context, events } = await agentContext({
+      ports: { listener: { listen: () => errAsync(taken) }, runs: untouched, replayCache: untouched },
+    });
     expect(failure(await serve(context))).toEqual(taken);
+    expect(events.events).toEqual([]);
   });
 });

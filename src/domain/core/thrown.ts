@@ -1,0 +1,42 @@
+/**
+ * What was thrown may be anything, with accessors that throw again. Errors are told by what they carry: `instanceof Error` is false
+ * for those of another realm, as a function of Node throws them into a `vm` context or a test of jest.
+ */
+const memberOf = (thrown: unknown, name: string): unknown => {
+  try {
+    return typeof thrown === 'object' && thrown !== null
+      ? (thrown as Record<string, unknown>)[name]
+      : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+const textOf = (thrown: unknown, name: string): string | undefined => {
+  const text = memberOf(thrown, name);
+  return typeof text === 'string' ? text : undefined;
+};
+
+/** Whether it has what every error has: a name and a stack. */
+export const isError = (thrown: unknown): boolean =>
+  typeof thrown === 'object' && thrown !== null && 'stack' in thrown && textOf(thrown, 'name') !== undefined;
+
+/** The name of an error, `TypeError`; undefined where it is none. */
+export const errorName = (thrown: unknown): string | undefined =>
+  isError(thrown) ? textOf(thrown, 'name') || 'Error' : undefined;
+
+/** The code of an error, as the system's: `ENOENT`; undefined where it has none. */
+export const errorCode = (thrown: unknown): string | undefined => textOf(thrown, 'code');
+
+/** The stack of an error; undefined where it has none. */
+export const errorStack = (thrown: unknown): string | undefined => textOf(thrown, 'stack');
+
+/** What it says, without a stack. Never empty. */
+export const errorMessage = (thrown: unknown): string => {
+  if (isError(thrown)) return textOf(thrown, 'message') || textOf(thrown, 'name') || 'Error';
+  try {
+    return String(thrown) || 'it threw an empty text';
+  } catch {
+    return 'it threw something without a text';
+  }
+};
