@@ -1,4 +1,5 @@
 import { failure } from '../../domain/core/errors.js';
+import { readTimeout } from '../../domain/protocol/agent-protocol.js';
 import type { TransportError, TransportTarget } from '../../ports/transport.js';
 
 /** What Node, OpenSSL and undici throw has a code; several attempts to connect come as one error with `errors`. */
@@ -28,8 +29,9 @@ export function timedOut(
   phase: 'connect' | 'tls' | 'answer',
   timeout: number,
 ): TransportError {
+  if (phase === 'answer') return readTimeout(timeout);
   const seconds = timeout / 1000;
-  const what = { connect: 'no connection to', tls: 'no TLS handshake with', answer: 'no answer from' }[phase];
+  const what = { connect: 'no connection to', tls: 'no TLS handshake with' }[phase];
   return failure('timed_out', `${what} ${place(target)} within ${seconds} s`, {
     phase,
     timeoutMs: seconds * 1000,

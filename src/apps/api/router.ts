@@ -3,7 +3,7 @@ import { errorMessage, errorName, isError } from '../../domain/core/thrown.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
 import { refuse, refuseBusy } from './answers/answer.js';
-import { refusal } from './answers/errors.js';
+import { isDeployed, refusal } from './answers/errors.js';
 import { heartbeatInterval } from './answers/event-stream.js';
 import { answer, openHandler } from './call.js';
 import { docsHandlers } from './document/docs.js';
@@ -99,9 +99,10 @@ export function createApiRouter(options: ApiRouterOptions): express.Router {
   for (const { path, handler } of docs.pages) router.get(path, handler);
 
   const methods = new Map<string, Set<string>>();
-  for (const { path, method } of [...routes, ...docs.pages.map(({ path }) => ({ path, method: 'get' }))])
+  for (const { path, method } of routes)
     methods.set(path, (methods.get(path) ?? new Set()).add(method.toUpperCase()));
-  for (const [path, allowed] of methods)
+  // Of deployed servers a route is its method and its path: with another method there is none.
+  for (const [path, allowed] of [...methods].filter(([path]) => !isDeployed(path)))
     router.all(pattern(path), (_request, response) => {
       const allow = [...allowed].sort().join(', ');
       response.setHeader('allow', allow);

@@ -83,6 +83,16 @@ export function scriptName(text: string, field = 'script'): Named {
   return named(text, /^[A-Za-z0-9_-]{1,255}$/, field, 'script name', expected);
 }
 
+/**
+ * A script as a caller names it: 1 to 255 characters that can be shown in one line. Whether there is such a script its agent says,
+ * also of what can stand in no allowlist.
+ */
+export function askedScript(text: string, field = 'script'): Named {
+  const expected = '1 to 255 printable characters';
+  const fits = printable(text, Number.POSITIVE_INFINITY) === text && text.length <= 255;
+  return named(text, fits ? /./su : /(?!)/, field, 'script name', expected);
+}
+
 /** Whether it can be a request id; ours are 16 hex digits, peers may choose others. */
 export function isReqid(text: string): boolean {
   return /^[A-Za-z0-9_-]{1,64}$/.test(text);

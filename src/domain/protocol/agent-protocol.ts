@@ -271,6 +271,10 @@ export function readCancelAnswer(
   return err(refusal(status, body));
 }
 
+/** The answer of an agent did not come in time: in the words of deployed dispatchers, which scripts look for. */
+export const readTimeout = (timeoutMs: number): CtrlExecError<'timed_out'> =>
+  failure('timed_out', `read timeout after ${timeoutMs / 1000}s`, { phase: 'answer', timeoutMs });
+
 /** Whether an agent took what it was told: `"status":"ok"`, or `refused` in its own words. */
 export function readAcknowledgement(status: number, bytes: Uint8Array): Result<void, AnswerFailure> {
   return accepted(status, bytes).andThen((body) => {

@@ -85,7 +85,7 @@ export function hookVariables(
   const argumentLists = { ENVEXEC_ARGS: args.join(' '), ENVEXEC_ARGS_JSON: JSON.stringify(args) };
   for (const [name, value] of Object.entries({ ...single, ...hostList, ...argumentLists }))
     if (value.includes('\0')) return { nulIn: name };
-  const lists = Object.entries({ ...(dispatcher ? {} : hostList), ...argumentLists });
+  const lists = Object.entries({ ...hostList, ...argumentLists });
   const fitting = lists.filter(([, value]) => bytesIn(value) <= variableLimit);
   return { variables: { ...single, ...Object.fromEntries(fitting) } };
 }

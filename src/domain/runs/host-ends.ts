@@ -1,5 +1,5 @@
 import { type CtrlExecError, failure } from '../core/errors.js';
-import type { RunAnswer } from '../protocol/agent-protocol.js';
+import { type RunAnswer, readTimeout } from '../protocol/agent-protocol.js';
 import { bytesFrom, type HostOutput, type HostState, noOutput } from './host-result.js';
 
 /** How a host ended, as far as its agent or an error tells. */
@@ -75,7 +75,7 @@ export const lostEnd = (answer: RunAnswer): HostEnd => ({
 export function hostError(error: CtrlExecError): string {
   if (error.code === 'aborted') return 'stopped by the caller';
   return error.code === 'timed_out' && error.phase === 'answer'
-    ? `read timeout after ${error.timeoutMs / 1000}s`
+    ? readTimeout(error.timeoutMs).message
     : error.message;
 }
 

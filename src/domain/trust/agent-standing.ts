@@ -19,6 +19,11 @@ export interface AgentStanding {
   readonly features?: readonly string[];
   /** Scripts of which it runs several at a time, and how many. */
   readonly concurrency?: Readonly<Record<string, number>>;
+  /**
+   * Of an agent that does not sign: the serial of this dispatcher by which it last accepted a request. What it was told beside that
+   * it has stored, and may take into use only when it is started again. Undefined: not seen yet.
+   */
+  readonly accepted?: string;
 }
 
 /** What an agent says about itself. */
@@ -48,18 +53,23 @@ export interface StandingChange {
   readonly speaks?: 'signed' | 'unsigned';
   readonly features?: readonly string[];
   readonly concurrency?: Readonly<Record<string, number>>;
+  /** Left out of the standing of an agent that signs. */
+  readonly accepted?: string;
 }
 
 /** With the change: serials are added and taken away, never replaced, so that two writers do not undo each other. */
 export function withChange(standing: AgentStanding, change: StandingChange): AgentStanding {
   const added = (change.trusts ?? []).filter((serial) => !standing.serials.includes(serial));
+  const speaks = standing.speaks === 'signed' ? 'signed' : (change.speaks ?? standing.speaks);
+  const accepted = speaks === 'signed' ? undefined : (change.accepted ?? standing.accepted);
   return {
     serials: [...standing.serials, ...added].filter((serial) => !change.retired?.includes(serial)),
     caSet: change.caSet ?? standing.caSet,
     crlNumber: change.crlNumber ?? standing.crlNumber,
     lastContact: change.lastContact ?? standing.lastContact,
-    speaks: standing.speaks === 'signed' ? 'signed' : (change.speaks ?? standing.speaks),
+    speaks,
     ...abilitiesOf({ ...standing, ...change }),
+    ...(accepted !== undefined && { accepted }),
   };
 }
 
@@ -86,6 +96,7 @@ export function worthKeeping(standing: AgentStanding, change: StandingChange): A
     next.caSet === standing.caSet &&
     next.crlNumber === standing.crlNumber &&
     next.speaks === standing.speaks &&
+    next.accepted === standing.accepted &&
     sameAbilities(next, standing) &&
     (next.lastContact === standing.lastContact || lag < contactLag);
   return same ? undefined : next;
@@ -93,8 +104,8 @@ export function worthKeeping(standing: AgentStanding, change: StandingChange): A
 
 /**
  * How an agent stands to the dispatcher's identity (wire-protocol 2.4). `current`: it trusts the serial in use, and the next
- * one where one is announced. `pending`: it has yet to be told, and trusts one that can still tell it. `stale`: only a
- * chain of successions brings it back.
+ * one where one is announced. `pending`: it has yet to be told, and trusts one that can still tell it; or it does not sign, has
+ * stored it, and has not been seen to use it. `stale`: only a chain of successions brings it back.
  */
 export type SerialState = 'current' | 'pending' | 'stale';
 
@@ -111,6 +122,21 @@ export function serialState({ serials }: Pick<AgentStanding, 'serials'>, own: Ow
   const trusts = (serial: string | undefined) => serial !== undefined && serials.includes(serial);
   if (trusts(own.current)) return own.next === undefined || trusts(own.next) ? 'current' : 'pending';
   return trusts(own.previous) ? 'pending' : 'stale';
+}
+
+/**
+ * The same as far as it is known: an agent that does not sign is `current` only if it has accepted a request by the serial in use, or
+ * was never told another one.
+ */
+export function knownSerialState(
+  standing: Pick<AgentStanding, 'serials' | 'speaks' | 'accepted'>,
+  own: OwnSerials,
+): SerialState {
+  const state = serialState(standing, own);
+  if (state !== 'current' || standing.speaks === 'signed') return state;
+  const { accepted, serials } = standing;
+  const seen = accepted === own.current || (accepted === undefined && serials.length < 2);
+  return seen ? state : 'pending';
 }
 
 /** Serials that an agent still trusts although this dispatcher uses them no more. */

@@ -197,6 +197,35 @@ describe('certificates', () => {
     expect((await reportOf(home, old.directory)).imported).toEqual([]);
   });
 
+  it.each([
+    [
+      'here',
+      1000,
+      900,
+      /agent\.crt stays as it is: certificate \S+, until \S+Z\. \S+ has another one of the same key: .*Z$/,
+    ],
+    ['there', 900, 1000, /agent\.crt stays as it is: .*that one is the newer, .*copy it over the other$/],
+  ] as const)(
+    'another one of the same key is told apart: the newer is %s',
+    async (_where, ours, theirs, said) => {
+      const { old, home } = await prepared('0.12');
+      const { ca } = controls()['0.12'];
+      await reportOf(home, old.directory);
+      const renewed = await ca.issue(old.name, { key: old.agent.key, days: ours });
+      writeFileSync(join(home, 'agent.crt'), renewed.certificate);
+      const other = await ca.issue(old.name, { key: old.agent.key, days: theirs });
+      writeFileSync(join(old.directory, 'agent.crt'), other.certificate);
+      const { kept, imported } = await reportOf(home, old.directory);
+      const shown = (pem: string) => new X509Certificate(pem).serialNumber.toLowerCase().replace(/^0+/, '');
+      const [identity] = kept.filter(({ what }) => what === 'identity');
+      expect(identity?.detail).toMatch(said);
+      expect(identity?.detail).toContain(`certificate ${shown(renewed.certificate)}, until`);
+      expect(identity?.detail).toContain(`certificate ${shown(other.certificate)}, until`);
+      expect(imported).toEqual([]);
+      expect(readFileSync(join(home, 'agent.crt'), 'utf8')).toBe(renewed.certificate);
+    },
+  );
+
   it('an identity under another CA is an error, another one under the same CA is kept', async () => {
     const { old, home, root } = await prepared('0.9');
     await reportOf(home, old.directory);

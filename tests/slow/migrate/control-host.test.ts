@@ -308,6 +308,23 @@ describe('agents that an older rotation left behind', () => {
   });
 });
 
+describe('an API that other hosts reach without TLS', () => {
+  it.each([
+    ['api_bind = 0.0.0.0\n', 1],
+    ['api_bind = 127.0.0.1\n', 0],
+    ['api_bind = 0.0.0.0\napi_plain_http = yes\n', 0],
+  ] as const)('%j: what is to be set is said', async (conf, times) => {
+    const root = temporaryDirectory();
+    const host = await legacyControlHost(join(root, 'old'), { version: '0.12', conf });
+    host.register('web-01');
+    const home = homeIn(root);
+    for (const { advice } of [await reportOf(home, host.directory), await reportOf(home, host.directory)])
+      expect(
+        advice.filter((line) => /Set api_cert and api_key, or api_plain_http = yes/.test(line)),
+      ).toHaveLength(times);
+  });
+});
+
 describe('an import in place', () => {
   it('adds what is missing and leaves every file that was there', async () => {
     const root = temporaryDirectory();

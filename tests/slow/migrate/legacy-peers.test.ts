@@ -8,6 +8,7 @@ import { atEnd } from '../../support/commands/commands.js';
 import { ourAgent, takenOver } from '../../support/legacy/beside-ours.js';
 import { legacySerial } from '../../support/legacy/ca.js';
 import { legacyDispatcher } from '../../support/legacy/dispatcher.js';
+import { lwpAsk } from '../../support/legacy/lwp.js';
 import { missingForLwp, realLwp } from '../../support/legacy/perl.js';
 import { legacySerialScript } from '../../support/legacy/run.js';
 
@@ -27,6 +28,16 @@ describe('our agent', () => {
         line: '200 OK',
         json: { script: 'hello', exit: 3, stdout: 'hello é\n', stderr: '', reqid: '00b1a684576c534a' },
       });
+      expect(
+        (await ask('/run', { script: 'hello', args: [1.5], reqid: '00b1a684576c534d' })).json,
+      ).toMatchObject({
+        exit: 3,
+        stdout: 'hello 1.5\n',
+      });
+      expect((await ask('/run', { script: 'script.sh', reqid: '00b1a684576c534e' })).json).toMatchObject({
+        exit: -1,
+        error: 'script not permitted',
+      });
       expect((await ask('/ping', { reqid: 'r1' })).json).toMatchObject({ status: 'ok', reqid: 'r1' });
       expect((await ask('/capabilities')).json.scripts.map(({ name }: { name: string }) => name)).toEqual([
         'hello',
@@ -35,6 +46,31 @@ describe('our agent', () => {
       expect((await ask('/nothing')).line).toBe('401 Unauthorized');
     },
   );
+
+  it('answers an old dispatcher byte for byte where a name is not permitted or arguments are no strings', async () => {
+    const { identity, agent } = await ourAgent();
+    await agent.serve();
+    const said = async (request: string) => {
+      const { status, body } = await lwpAsk(identity, '127.0.0.1', agent.port, {
+        method: 'POST',
+        path: '/run',
+        body: Buffer.from(request),
+      });
+      return [status, body.toString()];
+    };
+    expect(await said('{"script":"script.sh","args":[],"reqid":"00b1a684576c534a"}')).toEqual([
+      200,
+      '{"script":"script.sh","exit":-1,"error":"script not permitted","reqid":"00b1a684576c534a"}',
+    ]);
+    expect(await said('{"script":"hello","args":[1.50,2],"reqid":"00b1a684576c534b"}')).toEqual([
+      200,
+      '{"script":"hello","reqid":"00b1a684576c534b","exit":3,"stdout":"hello 1.5\\n","stderr":""}',
+    ]);
+    expect(await said('{"script":"hello","args":[null],"reqid":"00b1a684576c534c"}')).toEqual([
+      200,
+      '{"script":"hello","exit":-1,"error":"args must be strings without NUL","reqid":"00b1a684576c534c"}',
+    ]);
+  });
 
   it.each(['0.9', '0.12'] as const)('is renewed by an old dispatcher of %s, at once', async (version) => {
     const { ca, identity, agent } = await ourAgent();
@@ -75,6 +111,15 @@ async function dispatcherOf(home: string) {
 }
 
 describe('an old agent', () => {
+  it('refuses a name that no allowlist holds, which is a result', async () => {
+    const { name, command } = await takenOver('0.12', {});
+    const { code, stdout } = await command('run', name, 'script.sh');
+    expect([code, stdout.replace(/\d+ms {2}req:[0-9a-f]{16}/, '1ms  req:x')]).toEqual([
+      1,
+      `==> ${name}  [FAIL  exit:-1  1ms  req:x]\n    ERROR: script not permitted\n`,
+    ]);
+  });
+
   it('that has had enough connections closes them, and people are told why', async () => {
     const { name, agent, command } = await takenOver('0.8', { rateLimit: true });
     let answered = 0;
@@ -131,9 +176,11 @@ describe('an old agent', () => {
       expect(rotated.stdout).toMatch(/is in use/);
       expect(rotated.stdout).toContain(`pending ${name}: it took the serial and stopped`);
       expect(agent.stopped()).toBeDefined();
+      expect((await command('serial-status')).stdout).toMatch(new RegExp(`^${name} +pending`, 'm'));
       await agent.restart();
       const pinged = await command('ping', one.name, two.name);
       expect(pinged.code, pinged.stdout + pinged.stderr).toBe(0);
+      expect((await command('serial-status')).stdout).toMatch(new RegExp(`^${name} +current`, 'm'));
     },
   );
 });

@@ -281,6 +281,6 @@ describe('unpair', () => {
     expect(result).toMatchObject({ exit: -1, error: expect.stringContaining('wrong identity') });
     expect(() => readFileSync(`${ran}.after`)).toThrow('ENOENT');
     const again = await control.command('unpair', 'gone-01');
-    expect(again).toMatchObject({ code: 1, stderr: expect.stringContaining('gone-01') });
+    expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('gone-01') });
   });
 });

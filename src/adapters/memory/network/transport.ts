@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
+import { readTimeout } from '../../../domain/protocol/agent-protocol.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { IncomingRequest, ListenOptions } from '../../../ports/listener.js';
@@ -182,10 +183,7 @@ export const memoryTransport = (
     const startClock = () => {
       stopClock();
       if (done.aborted) return;
-      const seconds = request.answerTimeout / 1000;
-      const message = `no answer from ${place} within ${seconds} s`;
-      const late = failure('timed_out', message, { phase: 'answer', timeoutMs: seconds * 1000 });
-      timer = setTimeout(() => giveUp(late), request.answerTimeout);
+      timer = setTimeout(() => giveUp(readTimeout(request.answerTimeout)), request.answerTimeout);
     };
     done.addEventListener('abort', stopClock);
     const onAbort = () => giveUp(failure('aborted', 'the request was aborted', {}));

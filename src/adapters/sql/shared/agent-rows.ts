@@ -13,6 +13,7 @@ interface StoredStanding {
   readonly speaks?: 'signed' | 'unsigned';
   readonly features?: readonly string[];
   readonly concurrency?: Readonly<Record<string, number>>;
+  readonly accepted?: string;
 }
 
 interface AgentRow {
@@ -55,6 +56,7 @@ const isStanding = shape<StoredStanding>(
     speaks: oneOf('signed', 'unsigned'),
     features: listOf(text),
     concurrency: dictionaryOf(integer),
+    accepted: text,
   },
 );
 
@@ -101,9 +103,10 @@ export const pinOf = (row: PinRow): KeyPin => ({
 });
 
 const standingOf = (stored: StoredStanding): AgentStanding => {
-  const { serials, caSet, crlNumber, lastContact, speaks, features, concurrency } = stored;
+  const { serials, caSet, crlNumber, lastContact, speaks, features, concurrency, accepted } = stored;
   const abilities = { ...(features && { features }), ...(concurrency && { concurrency }) };
-  return { serials, caSet, crlNumber, lastContact, speaks, ...abilities };
+  const seen = accepted !== undefined && { accepted };
+  return { serials, caSet, crlNumber, lastContact, speaks, ...abilities, ...seen };
 };
 
 const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({

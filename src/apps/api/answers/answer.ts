@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Response } from 'express';
-import { type Refusal, refusal } from './errors.js';
+import { inWordsOf, type Refusal, refusal } from './errors.js';
 import { jsonPieces } from './json-text.js';
 
 /** Begins an answer; nothing of it may be kept by caches, it may hold what scripts have written. */
@@ -56,7 +56,8 @@ export async function answerJson(response: Response, status: number, body: unkno
 }
 
 /** Answers with a refusal; what the log is to have stays with the response until then. */
-export function refuse(response: Response, { status, body, reason }: Refusal): void {
+export function refuse(response: Response, refusal: Refusal): void {
+  const { status, body, reason } = inWordsOf(response.req.path, refusal);
   response.locals['reason'] = reason ?? (status === 403 ? body.detail : undefined);
   answerText(response, status, 'application/json', JSON.stringify(body));
 }

@@ -73,7 +73,7 @@ const conflictsOf = ({ conflicts }: CtrlExecError<'locked'>): readonly string[] 
 /** The body of every answer that is not a success. */
 export interface FailureBody {
   readonly ok: false;
-  /** What a program goes by: a code of the library, or the hook's reason. */
+  /** What a program goes by: a code of the library, a word of deployed servers, or the hook's reason. */
   readonly error: string;
   /** One line for a person. */
   readonly detail?: string;
@@ -90,6 +90,18 @@ export interface Refusal {
   readonly body: FailureBody;
   /** What the log says of it. Default: of a 403 its `detail`, else nothing. */
   readonly reason?: string;
+}
+
+/** Whether deployed clients may know a route by this path; what is newer is below `/v1/`. */
+export const isDeployed = (path: string): boolean => !path.startsWith('/v1/');
+
+/** What deployed clients look for in `error`. */
+const deployedWords: Readonly<Record<number, string>> = { 400: 'bad request', 404: 'not found' };
+
+/** A refusal in the words of the route that is asked for: those of the library below `/v1/`, else those of deployed servers. */
+export function inWordsOf(path: string, refusal: Refusal): Refusal {
+  const word = isDeployed(path) ? deployedWords[refusal.status] : undefined;
+  return word === undefined ? refusal : { ...refusal, body: { ...refusal.body, error: word } };
 }
 
 /** An error as HTTP has it. @param generic denials say no more than `forbidden` */

@@ -10,7 +10,7 @@ export const millisecondsText = (rtt: number): string => `${rtt}ms`;
 /** A host of a run. Where there is no result at all, only why. */
 export function resultJson(result: HostProgress): z.input<typeof hostResult> {
   const whole = json.resultJson(result);
-  const { script: _, stdout, stderr, ...rest } = whole;
+  const { stdout, stderr, ...rest } = whole;
   const nothing = rest.exit === -1 && stdout === '' && stderr === '' && rest.error !== undefined;
   return nothing ? rest : whole;
 }

@@ -1,6 +1,13 @@
 import type { ResponseConfig } from '@asteasolutions/zod-to-openapi';
 import { type ErrorCode, failure } from '../../../domain/core/errors.js';
-import { type FailureBody, httpStatus, otherCaller, refusalOf } from '../answers/errors.js';
+import {
+  type FailureBody,
+  httpStatus,
+  inWordsOf,
+  isDeployed,
+  otherCaller,
+  refusalOf,
+} from '../answers/errors.js';
 import type { AnswerDefinition, Route } from '../route.js';
 import { failureBody } from './failure-schema.js';
 
@@ -17,7 +24,6 @@ const refusals = {
     [400, 'invalidJson', { ok: false, error: 'invalid JSON', detail: 'the body: not valid JSON' }],
     [403, 'denied', { ok: false, error: 'bad credentials', code: 2 }],
     [403, 'generic', { ok: false, error: 'forbidden' }],
-    [405, 'method', { ok: false, error: 'method not allowed', detail: 'expected GET' }],
     [413, 'tooLarge', { ok: false, error: 'too_large', detail: 'the body is larger than 1048576 bytes' }],
     [
       415,
@@ -78,14 +84,18 @@ const details: Partial<Record<ErrorCode, string>> = {
   pairing_unknown: 'no pairing request 0f1e2d3c is waiting',
 };
 
+type Described = Pick<Route, 'path' | 'errors' | 'permission' | 'input'>;
+
 /** Every failure that a route may answer, by status. */
-function failuresOf({ errors, permission, input }: Pick<Route, 'errors' | 'permission' | 'input'>): Failures {
+function failuresOf({ path, errors, permission, input }: Described): Failures {
   const found = new Map<number, FailureExample[]>();
   const add = (status: number, name: string, body: FailureBody) =>
-    found.set(status, [...(found.get(status) ?? []), { name, body }]);
+    found.set(status, [...(found.get(status) ?? []), { name, body: inWordsOf(path, { status, body }).body }]);
   for (const [status, name, body] of refusals.anyRoute) add(status, name, body);
   if (permission === 'nobody') return found;
   for (const [status, name, body] of refusals.everywhere) add(status, name, body);
+  if (!isDeployed(path))
+    add(405, 'method', { ok: false, error: 'method not allowed', detail: 'expected GET' });
   const checked = Object.keys(input).length > 0;
   const codes = new Set<ErrorCode>([
     ...(checked ? (['invalid_argument'] as const) : []),
@@ -128,7 +138,5 @@ export const failed = (status: number, examples: readonly FailureExample[]): Res
 });
 
 /** What a route may answer besides success. */
-export const failureResponses = (
-  route: Pick<Route, 'errors' | 'permission' | 'input'>,
-): ReadonlyMap<number, ResponseConfig> =>
+export const failureResponses = (route: Described): ReadonlyMap<number, ResponseConfig> =>
   new Map([...failuresOf(route)].map(([status, examples]) => [status, failed(status, examples)]));

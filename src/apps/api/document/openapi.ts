@@ -159,7 +159,7 @@ export function apiDocument(routes: readonly Route[], version: string): ApiDocum
 
 /** What the page and its parts answer besides themselves. */
 const pageFailures: Record<string, ResponseConfig> = {
-  ...Object.fromEntries(failureResponses({ errors: [], permission: 'api', input: {} })),
+  ...Object.fromEntries(failureResponses({ path: '/docs', errors: [], permission: 'api', input: {} })),
   401: {
     description: 'The auth hook denied it; the browser asks for a user name and the token.',
     headers,

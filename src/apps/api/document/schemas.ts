@@ -24,7 +24,8 @@ export const agentNameText = z
 /** A script in a request; the live document lists those that agents offer. */
 export const scriptArgument = z.string().min(1).max(255).meta({
   id: 'ScriptArgument',
-  description: 'Name of the script in the allowlists of the agents: letters, digits, `_` and `-`.',
+  description:
+    'Name of the script in the allowlists of the agents: letters, digits, `_` and `-`. An agent that has none of that name says `script not permitted`.',
 });
 
 export const hostList = z.array(hostArgument).min(1).max(10_000);
@@ -115,7 +116,7 @@ export const hostResult = z
   })
   .meta({
     id: 'HostResult',
-    description: 'One host of a run. `script`, `stdout` and `stderr` are missing where there is no result.',
+    description: 'One host of a run. `stdout` and `stderr` are missing where there is no result.',
   });
 
 /** How one host stands in an async run. */

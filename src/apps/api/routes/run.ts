@@ -1,6 +1,7 @@
 import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { legacyArgumentText } from '../../../domain/legacy/arguments.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import { resultJson, submissionJson } from '../answers/results.js';
@@ -17,13 +18,26 @@ import {
 } from '../document/schemas.js';
 import { type Call, type RequestExample, route, success } from '../route.js';
 
-const what = {
-  script: scriptArgument,
-  args: z
-    .array(z.string())
+const argumentsOf = <Item extends z.ZodType>(item: Item, description: string) =>
+  z
+    .array(item)
     .max(10_000)
     .optional()
-    .meta({ description: 'The argument vector: no shell comes between.', example: ['--db', 'app'] }),
+    .meta({ description, example: ['--db', 'app'] });
+
+/** What deployed clients send as an argument. */
+const legacyArgument = z
+  .union([z.string(), z.number(), z.boolean()], {
+    error: 'expected a string, a number or a boolean',
+  })
+  .refine(
+    (value) => legacyArgumentText(value) !== undefined,
+    'expected a number from -9007199254740991 to 9007199254740991; a larger one must be a string',
+  );
+
+const what = {
+  script: scriptArgument,
+  args: argumentsOf(z.string(), 'The argument vector: no shell comes between.'),
   timeout: z
     .int()
     .min(1)
@@ -53,6 +67,7 @@ export const idempotencyKey = z.object({
 
 const failedHost = {
   host: 'web-02',
+  script: 'backup',
   exit: -1,
   error: 'nothing listens on 10.0.0.2:7443',
   state: 'unreachable' as const,
@@ -207,10 +222,25 @@ export const run = route({
   description: 'A script runs once at a time on one host: 409 where one of the hosts is at it.',
   input: {
     headers: idempotencyKey,
-    body: z.object({ hosts: hostList, ...what, async: asyncSwitch, ...credentials }),
+    body: z.object({
+      hosts: hostList,
+      ...what,
+      args: argumentsOf(
+        legacyArgument,
+        'The argument vector: no shell comes between. A number or a boolean is passed as text: `1`, `1.5`, `true`; a number without insignificant zeros and exponents, so `1.0` as `1` and `1e3` as `1000`.',
+      ),
+      async: asyncSwitch,
+      ...credentials,
+    }),
   },
   examples,
-  handle: (call) => ran(call, call.body, call.body.hosts, call.headers['idempotency-key']),
+  handle: ({ body, ...call }) =>
+    ran(
+      call,
+      { ...body, args: body.args?.map((each) => legacyArgumentText(each) ?? '') },
+      body.hosts,
+      call.headers['idempotency-key'],
+    ),
 });
 
 export const createRun = route({

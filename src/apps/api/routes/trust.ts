@@ -95,7 +95,7 @@ export const getSerialStatus = route({
   answers: {
     200: {
       description:
-        '`pending`: it has yet to be told of a new one. `stale`: it missed that while there was time.',
+        '`pending`: it has yet to be told of a new one, or is a legacy agent that has stored it and has not been seen to use it. `stale`: it missed that while there was time.',
       schema: z.object({
         ok,
         current: z.string(),

@@ -1,6 +1,6 @@
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import { errorMessage, errorStack } from '../../../domain/core/thrown.js';
+import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import { complain, type ExitCode, exitCodes, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 import { type ApiServerParts, startApi } from '../api.js';

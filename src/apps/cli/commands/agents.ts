@@ -109,11 +109,20 @@ const pinAgent = (dispatcher: Dispatcher, name: string): Promise<ExitCode> =>
     return exitCodes.ok;
   }, report);
 
+/** Exit code of `unpair` where no agent has the name, as deployed. */
+const unknownAgent = 2;
+
 export function unpair(dispatcher: Dispatcher, name: string): Promise<ExitCode> {
-  return dispatcher.unpair(name).match((record) => {
-    say(`Unpaired ${record.name}: its key answers for nobody any more`);
-    return exitCodes.ok;
-  }, report);
+  return dispatcher.unpair(name).match(
+    (record) => {
+      say(`Unpaired ${record.name}: its key answers for nobody any more`);
+      return exitCodes.ok;
+    },
+    (error) => {
+      const code = report(error);
+      return error.code === 'agent_unknown' ? unknownAgent : code;
+    },
+  );
 }
 
 export function listLocks(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {

@@ -1,5 +1,5 @@
 import { printable } from '../../../domain/core/names.js';
-import type { HostResult } from '../../../domain/runs/host-result.js';
+import { type HostResult, mayBeLearnt } from '../../../domain/runs/host-result.js';
 import { mayGoOn } from '../../../domain/runs/progress.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
@@ -141,12 +141,17 @@ const written = (text: string): Promise<void> =>
 function ended({ reqid, results, warnings }: Run, interruption: Interruption): ExitCode {
   for (const warning of warnings) complain(`warning: not recorded: ${warning}`);
   warnOfPending(results);
-  const open = results.filter(mayGoOn).map(({ host }) => host);
+  const open = results.filter(mayGoOn);
   const code = interruption.interrupted(reqid, open.length > 0);
   if (code !== undefined) return code;
-  if (open.length > 0)
+  const asked = open.filter(mayBeLearnt).map(({ host }) => host);
+  if (asked.length > 0)
     complain(
-      `No end is known of ${open.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
+      `No end is known of ${asked.join(', ')}, where the script may go on: "ctrl-exec status ${reqid}" asks again.`,
+    );
+  for (const result of open.filter((each) => !mayBeLearnt(each)))
+    complain(
+      `No end is known of ${result.host}, whose agent has no record of the run: the script may have run, or go on. See on the host; "ctrl-exec release-lock ${result.host} ${result.script}" frees its lock.`,
     );
   return results.every(({ state }) => state === 'succeeded') ? exitCodes.ok : exitCodes.failed;
 }

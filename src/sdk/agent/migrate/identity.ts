@@ -181,7 +181,13 @@ function planOwn(
       what: 'identity',
       detail: `${settings.cert} from ${sources.certificate.path}: ${said}`,
     });
-  else lines.kept.push({ what: 'identity', detail: `${settings.cert} is the same: ${said}` });
+  else if (!here || crypto.equal(here.der, certificate.der))
+    lines.kept.push({ what: 'identity', detail: `${settings.cert} is the same: ${said}` });
+  else
+    lines.kept.push({
+      what: 'identity',
+      detail: `${settings.cert} stays as it is: certificate ${here.serial}, until ${new Date(here.notAfter).toISOString()}. ${sources.certificate.path} has another one of the same key: ${said}${here.notAfter < certificate.notAfter ? '; that one is the newer, and a dispatcher that renewed it knows it: to take it, copy it over the other' : ''}`,
+    });
   return ok({ change, another: false });
 }
 

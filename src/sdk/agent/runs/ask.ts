@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { isReqid } from '../../../domain/core/names.js';
+import { legacyArgumentText } from '../../../domain/legacy/arguments.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import type { IncomingRequest } from '../../../ports/listener.js';
 import type { AgentContext } from '../context.js';
@@ -77,7 +78,8 @@ export function readAsk(
   const script =
     typeof name === 'string' ? /* defence: only-named-scripts-run */ state.scripts.get(name) : undefined;
   if (!script) return refuse('script not permitted');
-  if (!args.every((arg): arg is string => typeof arg === 'string' && !arg.includes('\0')))
+  const given: readonly unknown[] = caller.unsigned ? args.map(legacyArgumentText) : args;
+  if (!given.every((arg): arg is string => typeof arg === 'string' && !arg.includes('\0')))
     return refuse('args must be strings without NUL');
   const isAsync = parsed.value['async'] === true;
   const streamed = parsed.value['stream'] === true;
@@ -93,7 +95,7 @@ export function readAsk(
   return ok({
     mode: isAsync ? 'async' : streamed ? 'stream' : 'sync',
     script,
-    args,
+    args: given,
     reqid,
     username: typeof username === 'string' ? username : '',
     token: typeof token === 'string' ? token : '',

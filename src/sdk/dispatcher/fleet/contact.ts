@@ -82,7 +82,12 @@ export function exchange(
     return sendSigned(context, as, target(context, as, as.cas, addressed, permission), request)
       .andThen((answer) => {
         const rtt = Math.round(context.clock.monotonic() - started);
-        return seen(context, addressed, answer.peer).map((answerer) => ({ answer, rtt, ...answerer }));
+        const accepted = isMismatch(answer) ? undefined : as.certificate.serial;
+        return seen(context, addressed, answer.peer, accepted).map((answerer) => ({
+          answer,
+          rtt,
+          ...answerer,
+        }));
       })
       .orElse((error) => permission?.decided()?.andThen(() => attempt(as)) ?? errAsync(error));
   };
@@ -183,11 +188,12 @@ function isMismatch({ status, body }: TransportAnswer): boolean {
   return error.isOk() && (error.value === 'serial mismatch' || error.value === 'forbidden');
 }
 
-/** Who answered. What cannot be recorded of it is logged; the answer stands. */
+/** Who answered, and by which serial of this dispatcher he has let himself be asked. What cannot be recorded of it is logged; the answer stands. */
 function seen(
   context: DispatcherContext,
   { host, record }: Addressed,
   peer: Certificate,
+  accepted: string | undefined,
 ): ResultAsync<Answerer, never> {
   const { clock, registry, revocations } = context;
   const digest = spkiDigest(context, peer);
@@ -196,7 +202,10 @@ function seen(
     if (!known) return ok({ name: host });
     const { name } = known;
     yield* confirmed(context, known, peer);
-    const noted = yield* registry.note(name, { lastContact: clock.now() });
+    const noted = yield* registry.note(name, {
+      lastContact: clock.now(),
+      ...(accepted !== undefined && { accepted }),
+    });
     const since = yield* pendingSince(context, noted, yield* revocations.revision());
     const pending = /* defence: pending-revocations-are-said */ since !== undefined && {
       revocationsPendingSince: since,

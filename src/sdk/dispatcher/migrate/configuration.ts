@@ -1,6 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { editConfiguration, parseConfiguration } from '../../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { isLoopback } from '../../../domain/core/ip-prefix.js';
 import { dispatcherIdFromHostName } from '../../../domain/core/names.js';
 import { describeNote } from '../../../domain/legacy/configuration.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
@@ -21,6 +22,19 @@ interface PlannedConfiguration {
 }
 
 type ConfigurationFailure = CtrlExecError<'config_invalid' | 'file_failed' | 'identity_exists'>;
+
+/** Older versions serve the API to other hosts without TLS, as they were told; this one wants that said. */
+function adviseOnApi(
+  { apiBind, apiCert, apiPlainHttp, apiPortConfigured, apiSocket }: DispatcherSettings,
+  lines: ImportLines,
+): void {
+  const listens = apiSocket === undefined || apiPortConfigured;
+  if (!listens || apiPlainHttp || apiCert !== undefined || apiBind === 'localhost' || isLoopback(apiBind))
+    return;
+  lines.advice.push(
+    `ctrl-exec-api does not start yet: api_bind = ${apiBind} lets other hosts in without TLS. Set api_cert and api_key, or api_plain_http = yes where a proxy in front of it does TLS`,
+  );
+}
 
 const filesNamed = ['auth_hook', 'api_cert', 'api_key'] as const;
 
@@ -78,6 +92,7 @@ export function planConfiguration(
       .andThen((parsed) => dispatcherSettings(parsed, base))
       .mapErr(correctFirst(configurationFile));
     if (taken !== undefined) lines.warnings.push(...read.warnings);
+    adviseOnApi(read.settings, lines);
     if (configuration && (taken !== undefined || directory.inPlace))
       lines.warnings.push(
         ...configuration.taken.notes.map(describeNote(directory.inPlace)),

@@ -14,6 +14,13 @@ const lastQuestion = 5000;
 const mayHaveBegun = (error: CtrlExecError & { readonly sent?: true }): boolean =>
   error.code === 'refused' ? error.status === 409 : error.code !== 'denied' && error.sent === true;
 
+const notKept = (text: string): CtrlExecError =>
+  failure(
+    'forgotten',
+    `${text}; a legacy agent keeps no record of a run that is waited for, so nobody can say whether it has run`,
+    {},
+  );
+
 /**
  * What a host comes to whose answer did not come, or is none. Where the request may have reached it, its agent is asked once, and its
  * answer decides: it may run, have ended, or never begin.
@@ -24,6 +31,7 @@ export async function givenUp(
   addressed: Addressed,
   before: HostResult,
   error: CtrlExecError & { readonly sent?: true },
+  mode: 'sync' | 'async',
 ): Promise<HostResult> {
   const { clock } = context;
   if (!mayHaveBegun(error)) return { ...before, ...notBegun(error), settledAt: clock.now() };
@@ -31,7 +39,8 @@ export async function givenUp(
   const why = plain as CtrlExecError;
   const unknown: HostResult = { ...before, ...notKnown(why) };
   // It counts connections, and keeps no records of runs that were waited for.
-  if (addressed.record?.standing.speaks === 'unsigned') return unknown;
+  if (addressed.record?.standing.speaks === 'unsigned')
+    return mode === 'async' ? unknown : { ...unknown, failure: notKept(hostError(why)) };
   const news = await askRecord(context, identity, addressed, {
     reqid: before.reqid,
     claim: true,

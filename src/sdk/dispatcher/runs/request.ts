@@ -1,13 +1,13 @@
 import { err } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
-import { scriptName } from '../../../domain/core/names.js';
+import { askedScript } from '../../../domain/core/names.js';
 import type { Asking } from '../fleet/ask.js';
 
 /** What is to be run, and where. */
 export interface ScriptRequest extends Asking {
   /** Registered names, `host:port`, `[v6]:port` or unregistered host names; at least one. A repeated one counts once. */
   readonly hosts: readonly string[];
-  /** Name in the agents' allowlists. */
+  /** Name in the agents' allowlists; 1 to 255 printable characters. An agent that has no such script says so in its result. */
   readonly script: string;
   /** The argument vector; strings without NUL, passed byte for byte as UTF-8. Default: none. */
   readonly args?: readonly string[];
@@ -67,5 +67,5 @@ export function checkRequest({
     return invalid('timeout', `must be whole seconds from 1 to ${longestTimeout}`);
   if (typeof key !== 'string' || !/^[ -~]{1,255}$/.test(key))
     return invalid('idempotencyKey', 'must be 1 to 255 printable ASCII characters');
-  return scriptName(script).map(() => undefined);
+  return askedScript(script).map(() => undefined);
 }

@@ -1,6 +1,10 @@
 import type { ResultAsync } from 'neverthrow';
-import { failure } from '../../../domain/core/errors.js';
-import { maxRunAnswer, readRunAnswer, readRunResult } from '../../../domain/protocol/agent-protocol.js';
+import {
+  maxRunAnswer,
+  readRunAnswer,
+  readRunResult,
+  readTimeout,
+} from '../../../domain/protocol/agent-protocol.js';
 import { idleInterval } from '../../../domain/protocol/output-stream.js';
 import { endOf, skipped } from '../../../domain/runs/host-ends.js';
 import { type HostResult, noOutput } from '../../../domain/runs/host-result.js';
@@ -153,13 +157,9 @@ async function runOn(
   limit?.stop();
   if (outcome.isOk()) return outcome.value;
   const { sent } = outcome.error as { readonly sent?: true };
-  const tooLate = failure('timed_out', `no answer from ${host} within ${longest / 1000} s`, {
-    phase: 'answer',
-    timeoutMs: longest,
-  });
-  const error = limit?.passed() ? { ...tooLate, ...(sent && { sent }) } : outcome.error;
+  const error = limit?.passed() ? { ...readTimeout(longest), ...(sent && { sent }) } : outcome.error;
   const rtt = Math.round(clock.monotonic() - started);
-  return givenUp(context, identity, addressed, { ...base, rtt }, error);
+  return givenUp(context, identity, addressed, { ...base, rtt }, error, 'sync');
 }
 
 /** A signal that is aborted after so many milliseconds, or by another one. */

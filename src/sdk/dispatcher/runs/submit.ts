@@ -124,7 +124,8 @@ async function submitTo(
       .map((said) => ({ end: endOfSubmission(said, script), pending: pendingMember(answered) }))
       .mapErr((error) => ({ ...error, sent: true as const })),
   );
-  if (outcome.isErr()) return givenUp(context, identity, addressed, { ...base, rtt: rtt() }, outcome.error);
+  if (outcome.isErr())
+    return givenUp(context, identity, addressed, { ...base, rtt: rtt() }, outcome.error, 'async');
   const { end, pending } = outcome.value;
   const now = clock.now();
   return { ...base, ...end, ...pending, rtt: rtt(), seenAt: now, ...(isEnd(end) && { settledAt: now }) };

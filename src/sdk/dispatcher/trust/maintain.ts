@@ -1,7 +1,7 @@
 import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { AgentRecord, KeyPin } from '../../../domain/trust/agent-record.js';
-import { serialState } from '../../../domain/trust/agent-standing.js';
+import { knownSerialState } from '../../../domain/trust/agent-standing.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import { renewalDue, rotationDue } from '../../../domain/trust/lifecycle.js';
 import { parallel } from '../../core/parallel.js';
@@ -101,7 +101,7 @@ function pass(
     yield* Result.combine([retired, pairing]);
     const states = (yield* registry.list()).map(({ name, standing }) => ({
       name,
-      state: serialState(standing, identity.own),
+      state: knownSerialState(standing, identity.own),
     }));
     const named = (wanted: string) => states.flatMap(({ name, state }) => (state === wanted ? [name] : []));
     const outcome = {

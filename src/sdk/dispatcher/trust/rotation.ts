@@ -1,7 +1,12 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
-import { type AgentStanding, type SerialState, serialState } from '../../../domain/trust/agent-standing.js';
+import {
+  type AgentStanding,
+  knownSerialState,
+  type SerialState,
+  serialState,
+} from '../../../domain/trust/agent-standing.js';
 import { whyUnusable } from '../../../domain/trust/certificate.js';
 import { overlapEnd, rotationDue } from '../../../domain/trust/lifecycle.js';
 import { formatRotation } from '../../../domain/trust/rotation.js';
@@ -14,7 +19,7 @@ import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
 import { pendingAmong, type Untold } from './pending-revocations.js';
 import { meet, sameCa, tellAll } from './reconcile/catch-up.js';
 import { succession } from './reconcile/introduction.js';
-import { isStranger } from './reconcile/tell.js';
+import { isStranger, note } from './reconcile/tell.js';
 import { unrevoked } from './revoked.js';
 import { validFor } from './validity.js';
 
@@ -206,7 +211,10 @@ async function whyNotInUse(
   const { next } = identity;
   const known = next && record.standing.serials.includes(next.certificate.serial);
   if (standing.speaks === 'signed' || !next || known) return undefined;
-  const met = await meet(context, { ...identity, ...next }, destinationOf(record));
+  const agent = { ...destinationOf(record), record };
+  const met = await meet(context, { ...identity, ...next }, agent).andThen(() =>
+    note(context, agent, { accepted: next.certificate.serial }),
+  );
   if (met.isOk()) return undefined;
   if (met.error.code === 'connection_refused')
     return 'it took the serial and stopped, as legacy agents do: start it again';
@@ -281,7 +289,7 @@ export function serialStatus(context: DispatcherContext): ResultAsync<SerialStat
       overlapEnds: previous && switchedAt !== undefined ? overlapEnd(switchedAt, certOverlapDays) : undefined,
       agents: records.map(({ name, standing }) => ({
         name,
-        state: serialState(standing, own),
+        state: knownSerialState(standing, own),
         serials: standing.serials,
         lastContact: standing.lastContact,
         revocationsPendingSince: pending.get(name),

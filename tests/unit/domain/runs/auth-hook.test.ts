@@ -70,10 +70,13 @@ describe('what a hook is told', () => {
     });
   });
 
-  test('the agent tells who called instead', () => {
-    const told = variables({ dispatcher: { id: 'd1', serial: '1a' } });
-    expect(told).toMatchObject({ ENVEXEC_DISPATCHER: 'd1', ENVEXEC_DISPATCHER_SERIAL: '1a' });
-    expect(told).not.toHaveProperty('ENVEXEC_HOSTS');
+  test('the agent tells who called, and an empty list of hosts', () => {
+    const told = variables({ hosts: [], dispatcher: { id: 'd1', serial: '1a' } });
+    expect(told).toMatchObject({
+      ENVEXEC_DISPATCHER: 'd1',
+      ENVEXEC_DISPATCHER_SERIAL: '1a',
+      ENVEXEC_HOSTS: '',
+    });
   });
 
   test('a status question tells the run and its submitter', () => {

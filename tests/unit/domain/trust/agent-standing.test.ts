@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  knownSerialState,
   mayAnswerUnsigned,
   newStanding,
   outlived,
@@ -115,6 +116,33 @@ describe('serials', () => {
     [['a'], { ...own, previous: undefined }, 'stale'],
   ] as const)('%j of %j: %s', (trusted, of, state) => {
     expect(serialState({ serials: trusted }, of)).toBe(state);
+  });
+
+  it.each([
+    [['b'], 'unsigned', undefined, 'current'],
+    [['b'], undefined, undefined, 'current'],
+    [['a', 'b'], 'signed', undefined, 'current'],
+    [['a', 'b'], 'unsigned', 'b', 'current'],
+    [['a', 'b'], 'unsigned', 'a', 'pending'],
+    [['a', 'b'], 'unsigned', undefined, 'pending'],
+    [['a'], 'unsigned', 'a', 'pending'],
+    [['z'], 'unsigned', 'z', 'stale'],
+  ] as const)(
+    '%j of an agent that is %s and last accepted %s: %s is known',
+    (serials, speaks, accepted, state) => {
+      expect(knownSerialState({ serials, speaks, ...(accepted && { accepted }) }, own)).toBe(state);
+    },
+  );
+
+  it('by which an agent accepted a request are kept of one that does not sign', () => {
+    const standing = newStanding(['a', 'b'], undefined, 'unsigned');
+    expect(worthKeeping({ ...standing, lastContact: 1 }, { lastContact: 2, accepted: 'b' })).toMatchObject({
+      accepted: 'b',
+    });
+    expect(withChange({ ...standing, accepted: 'a' }, { speaks: 'signed' })).not.toHaveProperty('accepted');
+    expect(withChange(newStanding(['a'], undefined, 'signed'), { accepted: 'a' })).not.toHaveProperty(
+      'accepted',
+    );
   });
 
   it('are outlived when they are none of the three that are in use', () => {

@@ -5,6 +5,9 @@ import { memoryApi } from '../../../../support/api/memory-api.js';
 
 const run = { hosts: ['web-01'], script: 'greet' };
 
+const tooLarge =
+  'expected a number from -9007199254740991 to 9007199254740991; a larger one must be a string';
+
 describe('a body', () => {
   it.each([
     ['{', 'not valid JSON'],
@@ -17,7 +20,9 @@ describe('a body', () => {
   ])('that is no JSON of ours (%s) is 400, and nobody is asked', async (body, why) => {
     const { ask, asked } = await memoryApi();
     const { status, json } = await ask('POST', '/run', { body });
-    expect([status, json]).toEqual([400, { ok: false, error: 'invalid JSON', detail: `the body: ${why}` }]);
+    expect([status, json]).toEqual([400, { ok: false, error: 'bad request', detail: `the body: ${why}` }]);
+    const newer = await ask('POST', '/v1/runs', { body });
+    expect(newer.json).toEqual({ ok: false, error: 'invalid JSON', detail: `the body: ${why}` });
     expect(asked).toEqual([]);
   });
 
@@ -29,7 +34,10 @@ describe('a body', () => {
     [{ ...run, hosts: [7] }, 'hosts[0]', 'expected string, received number'],
     [{ ...run, script: undefined }, 'script', 'is missing'],
     [{ ...run, args: 'x' }, 'args', 'expected array, received string'],
-    [{ ...run, args: [1] }, 'args[0]', 'expected string, received number'],
+    [{ ...run, args: [null] }, 'args[0]', 'expected a string, a number or a boolean'],
+    [{ ...run, args: ['a', {}] }, 'args[1]', 'expected a string, a number or a boolean'],
+    [{ ...run, args: [['a']] }, 'args[0]', 'expected a string, a number or a boolean'],
+    [{ ...run, args: [2 ** 53] }, 'args[0]', tooLarge],
     [{ ...run, timeout: 0 }, 'timeout', 'Too small: expected number to be >=1'],
     [{ ...run, timeout: 1.5 }, 'timeout', 'expected int, received number'],
     [{ ...run, async: 'yes' }, 'async', 'Invalid input'],
@@ -39,19 +47,27 @@ describe('a body', () => {
     const { status, json } = await post('/run', body);
     expect([status, json]).toEqual([
       400,
-      { ok: false, error: 'invalid_argument', detail: `${field}: ${reason}`, field },
+      { ok: false, error: 'bad request', detail: `${field}: ${reason}`, field },
     ]);
     expect(questions()).toEqual([]);
   });
 
   it.each([
     [{ ...run, hosts: ['a b'] }, 'host'],
-    [{ ...run, script: '../x' }, 'script'],
+    [{ ...run, script: 'a\nb' }, 'script'],
     [{ ...run, args: ['a\0b'] }, 'args'],
   ])('that the library does not take (%o) is 400 as well', async (body, field) => {
     const { post } = await memoryApi();
     const { status, json } = await post('/run', body);
-    expect([status, json.error, json.field]).toEqual([400, 'invalid_argument', field]);
+    expect([status, json.error, json.field]).toEqual([400, 'bad request', field]);
+    const newer = await post('/v1/runs', body);
+    expect([newer.status, newer.json.error, newer.json.field]).toEqual([400, 'invalid_argument', field]);
+  });
+
+  it.each([[[1]], [[true]]])('of POST /v1/runs has strings for arguments: %j', async (args) => {
+    const { post } = await memoryApi();
+    const { status, json } = await post('/v1/runs', { ...run, args });
+    expect([status, json.field]).toEqual([400, 'args[0]']);
   });
 
   it('of any media type is read as JSON, as legacy clients send it', async () => {
@@ -109,19 +125,25 @@ describe('a body', () => {
 });
 
 describe('an address', () => {
-  it('that is of no route is 404; with another method, 405 that says which', async () => {
+  it('that is of no route is 404, and so is another method of a deployed route; below /v1 that is 405 and says which', async () => {
     const { ask } = await memoryApi();
     expect((await ask('GET', '/nothing')).json).toEqual({ ok: false, error: 'not found' });
     expect((await ask('GET', '/Health')).status).toBe(404);
-    const wrong = await ask('DELETE', '/discovery');
+    for (const path of ['/', '/health', '/ping', '/run', '/status/x', '/discovery', '/openapi.json', '/docs'])
+      for (const method of ['DELETE', 'PUT', 'OPTIONS']) {
+        const { status, json } = await ask(method, path);
+        expect([method, path, status, json]).toEqual([method, path, 404, { ok: false, error: 'not found' }]);
+      }
+    expect((await ask('GET', '/run')).status).toBe(404);
+    const wrong = await ask('DELETE', '/v1/runs');
     expect([wrong.status, wrong.headers.allow]).toEqual([405, 'GET, POST']);
-    expect((await ask('OPTIONS', '/run')).headers.allow).toBe('POST');
+    expect((await ask('OPTIONS', '/v1/locks')).headers.allow).toBe('GET');
   });
 
   it('that cannot be decoded is 400', async () => {
     const { ask } = await memoryApi();
     const { status, json } = await ask('GET', '/status/%E0%A4%A');
-    expect([status, json.error]).toEqual([400, 'invalid_argument']);
+    expect([status, json.error]).toEqual([400, 'bad request']);
   });
 
   it.each(['limit=0', 'limit=1001', 'limit=x', 'limit=5&limit=6', 'cursor=!', 'tags=x', 'tags='])(

@@ -60,7 +60,7 @@ describe('the routes of the legacy API answer as they did', () => {
             state: 'succeeded',
           },
           {
-            ...{ host: 'nobody', exit: -1, error: unresolved, rtt, reqid },
+            ...{ host: 'nobody', script: 'greet', exit: -1, error: unresolved, rtt, reqid },
             state: 'unreachable',
             failure: { code: 'host_unresolved', host: 'nobody', may_have_run: false },
           },
@@ -70,17 +70,42 @@ describe('the routes of the legacy API answer as they did', () => {
     expect(new Set(json.results.map((each: { reqid: string }) => each.reqid))).toEqual(new Set([json.reqid]));
   });
 
-  it('what the agent refuses is reported inline too', async () => {
-    const { post, serve } = await memoryApi();
+  it.each(['format-disk', 'script.sh', '../x', 'a b'])(
+    '%j, which the agent does not permit, is reported inline too',
+    async (script) => {
+      const { post, serve } = await memoryApi();
+      await serve('web-01');
+      const { json } = await post('/run', { hosts: ['web-01'], script });
+      expect(json.results).toEqual([
+        {
+          ...{ host: 'web-01', script, exit: -1, error: 'script not permitted', rtt, reqid },
+          state: 'refused',
+          failure: { code: 'not_allowlisted', script, may_have_run: false },
+        },
+      ]);
+    },
+  );
+
+  it('arguments that are numbers and booleans arrive as text', async () => {
+    const { ask, serve } = await memoryApi();
     await serve('web-01');
-    const { json } = await post('/run', { hosts: ['web-01'], script: 'format-disk' });
-    expect(json.results).toEqual([
-      {
-        ...{ host: 'web-01', exit: -1, error: 'script not permitted', rtt, reqid },
-        state: 'refused',
-        failure: { code: 'not_allowlisted', script: 'format-disk', may_have_run: false },
-      },
-    ]);
+    const told = async (args: string) => {
+      const body = `{"hosts":["web-01"],"script":"greet","args":${args}}`;
+      return (await ask('POST', '/run', { body })).json.results[0].stdout;
+    };
+    for (const [written, text] of [
+      ['1', '1'],
+      ['-1', '-1'],
+      ['1.5', '1.5'],
+      ['1.0', '1'],
+      ['1e3', '1000'],
+      ['1e-7', '1e-7'],
+      ['9007199254740991', '9007199254740991'],
+      ['true', 'true'],
+      ['false', 'false'],
+      ['""', ''],
+    ])
+      expect([written, await told(`[${written}]`)]).toEqual([written, `hello ${text}`]);
   });
 
   it('a lock that is held is 409 with code 4 and whose it is', async () => {

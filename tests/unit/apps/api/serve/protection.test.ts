@@ -24,6 +24,7 @@ function ask(layer: RequestHandler, asked: Asked) {
       told.headers[name] = value;
     },
     locals: {},
+    req: { path },
     writeHead(code: number) {
       told.status = code;
       return this;

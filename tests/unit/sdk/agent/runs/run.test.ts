@@ -121,6 +121,36 @@ describe('the rows of wire-protocol 1.2', () => {
   );
 
   it.each([
+    ['1', '1'],
+    ['-1', '-1'],
+    ['1.5', '1.5'],
+    ['1.0', '1'],
+    ['1e3', '1000'],
+    ['9007199254740991', '9007199254740991'],
+    ['true', 'true'],
+    ['false', 'false'],
+    ['"é"', 'é'],
+  ])('an argument that a legacy dispatcher gives as %s is %s', async (written, text) => {
+    const { ask, started } = await watched({ configuration: 'accept_legacy_dispatchers = yes\n' });
+    const body = `{"script":"greet","args":["a",${written}],"reqid":"${reqid}"}`;
+    expect((await ask({ unsigned: true, body })).json).toMatchObject({ exit: 0 });
+    expect(started.map(({ args }) => args)).toEqual([['a', text]]);
+  });
+
+  it.each(['9007199254740992', '12345678901234567890', '-1e300', 'null', '["a"]', '{}', '"a\\u0000"'])(
+    'an argument that a legacy dispatcher gives as %s is refused',
+    async (written) => {
+      const { ask, started } = await watched({ configuration: 'accept_legacy_dispatchers = yes\n' });
+      const body = `{"script":"greet","args":[${written}],"reqid":"${reqid}"}`;
+      expect((await ask({ unsigned: true, body })).json).toEqual({
+        ...{ script: 'greet', exit: -1, reqid },
+        error: 'args must be strings without NUL',
+      });
+      expect(started).toEqual([]);
+    },
+  );
+
+  it.each([
     [{ kind: 'exited', code: 1 }, 'denied'],
     [{ kind: 'exited', code: 2 }, 'bad credentials'],
     [{ kind: 'exited', code: 3 }, 'insufficient privilege'],

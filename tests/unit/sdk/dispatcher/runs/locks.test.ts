@@ -5,7 +5,7 @@ import { memoryJobs } from '../../../../../src/adapters/memory/jobs.js';
 import { memoryRunStore, runTable } from '../../../../../src/adapters/memory/run-store.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
-import { knownFor } from '../../../../../src/domain/runs/host-result.js';
+import { knownFor, mayBeLearnt } from '../../../../../src/domain/runs/host-result.js';
 import { serve } from '../../../../../src/sdk/agent/serve.js';
 import type { DispatcherContext } from '../../../../../src/sdk/dispatcher/context.js';
 import { type RunRequest, run } from '../../../../../src/sdk/dispatcher/runs/run.js';
@@ -225,7 +225,12 @@ describe('a lock of a host that may still run', () => {
     value(await registry.enrol({ name: 'web-01', endpoint, pin, standing: legacy, ...paired }));
     value(await registry.activate('web-01', pin.spkiSha256));
     const [result] = await greet(silentOnce(web));
-    expect(result).toMatchObject({ state: 'unknown', failure: { code: 'timed_out' } });
+    expect(result).toMatchObject({
+      state: 'unknown',
+      error: 'read timeout after 60s',
+      failure: { code: 'forgotten', message: expect.stringContaining('a legacy agent keeps no record') },
+    });
+    expect((await recordOf(result?.reqid))?.results.map(mayBeLearnt)).toEqual([false]);
     expect(web.seen).toEqual([]);
     expect(failure(await run(control.context, order)).code).toBe('locked');
     expect(value(await control.dispatcher.releaseLock({ host: 'WEB-01', script: 'greet' }))).toMatchObject([

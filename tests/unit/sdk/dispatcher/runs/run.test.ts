@@ -59,7 +59,9 @@ describe('the order of a run', () => {
 
   it.each([
     ['no host', { hosts: [], script: 'greet' }, 'hosts'],
-    ['a script name with a slash', { hosts: ['web-01'], script: '../sh' }, 'script'],
+    ['a script name with a control character', { hosts: ['web-01'], script: 'a\u001b[2J' }, 'script'],
+    ['a script name with a NUL', { hosts: ['web-01'], script: 'a\0' }, 'script'],
+    ['a script name of 256 characters', { hosts: ['web-01'], script: 'x'.repeat(256) }, 'script'],
     ['an empty script name', { hosts: ['web-01'], script: '' }, 'script'],
     ['a NUL in an argument', { hosts: ['web-01'], script: 'greet', args: ['a\0b'] }, 'args'],
     ['an argument that is a number', { hosts: ['web-01'], script: 'greet', args: [1 as never] }, 'args'],
