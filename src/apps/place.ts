@@ -45,7 +45,6 @@ export function agentPlace(options: PlaceOptions): AgentPlace {
     stateDir: options.home === undefined ? '/var/lib/ctrl-exec-agent' : join(home, 'state'),
     configurationFile: options.config === undefined ? join(home, 'agent.conf') : resolve(options.config),
     configurationRequired: options.home === undefined && options.config !== undefined,
-    configurationExpected: options.home === undefined || options.config !== undefined,
     fileTrust: fileTrust(),
   };
 }

@@ -95,6 +95,8 @@ export interface RunStore {
   release(host: string, script: string | undefined, now: number): StoreResult<readonly Lock[]>;
   /** The record of a run; undefined where there is none, or it was purged. */
   find(reqid: string): StoreResult<RunRecord | undefined>;
+  /** Ids of runs that begin with this text of letters, digits, `_` and `-`, sorted, ten at most. */
+  idsWith(prefix: string): StoreResult<readonly string[]>;
   /** The run that this key belongs to, while it is kept. */
   findByIdempotencyKey(key: string): StoreResult<RunRecord | undefined>;
   /** By start, the latest first; of one moment by reqid, the highest first. */

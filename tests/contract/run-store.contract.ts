@@ -101,6 +101,19 @@ export function runStoreContract(adapter: string, openPlace: () => () => Opened 
         expect(await find(store, 'b')).toBeUndefined();
       });
 
+      it('ids are found by how they begin, whole ones too, sorted, ten at most', async () => {
+        const store = await open();
+        const start = (id: string) => begin(store, { ...run('a'), reqid: id, hosts: named([id]) });
+        const ids = ['ab12', 'ab1-', 'ab', 'ac', 'aB', 'b'];
+        for (const id of ids) await start(id);
+        const found = async (prefix: string) => value(await store.idsWith(prefix));
+        expect(await found('ab')).toEqual(['ab', 'ab1-', 'ab12']);
+        expect(await found('ab12')).toEqual(['ab12']);
+        expect(await found('abc')).toEqual([]);
+        for (let index = 10; index < 22; index++) await start(`x${index}`);
+        expect(await found('x')).toEqual(Array.from({ length: 10 }, (_, index) => `x${index + 10}`));
+      });
+
       it('a host that is named twice counts once', async () => {
         const store = await open();
         await begin(store, { ...run('a'), hosts: named(['web-01', second, 'web-01']) });

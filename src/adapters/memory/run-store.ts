@@ -171,6 +171,14 @@ export const memoryRunStore = (table: RunTable = runTable()): RunStore & { die()
 
     find: (reqid) => okAsync(recordOf(runs.get(reqid))),
 
+    idsWith: (prefix) =>
+      okAsync(
+        [...runs.keys()]
+          .filter((reqid) => reqid.startsWith(prefix))
+          .sort()
+          .slice(0, 10),
+      ),
+
     findByIdempotencyKey: (key) => okAsync(recordOf(withKey(key))),
 
     list: ({ limit, now, ...listing }) => {

@@ -133,7 +133,10 @@ cli
 cli
   .command('self-check')
   .description('check configuration, allowlist and certificates')
-  .action(() => withAgent(async (agent) => (await import('./commands/checks.js')).selfCheck(agent)));
+  .option('--json', 'as JSON')
+  .action((options) =>
+    withAgent(async (agent) => (await import('./commands/checks.js')).selfCheck(agent, options)),
+  );
 
 cli
   .command('self-ping')

@@ -1,9 +1,9 @@
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import { complain, type ExitCode, exitCodes, report, say } from '../command-line.js';
 
-/** What could not start at all: denied, locked, or not possible. */
-export function refuse(error: CtrlExecError, json: boolean): ExitCode {
-  if (json) say(JSON.stringify(asJson(error)));
+/** What could not start at all: denied, locked, or not possible. @param event its name, where each line of JSON is an event */
+export function refuse(error: CtrlExecError, json: boolean, event?: string): ExitCode {
+  if (json) say(JSON.stringify({ ...(event !== undefined && { event }), ...asJson(error) }));
   switch (error.code) {
     case 'denied':
       complain(`Denied: ${error.reason}`);
@@ -21,8 +21,8 @@ export function refuse(error: CtrlExecError, json: boolean): ExitCode {
 }
 
 /** The same of a run: a host too many may be an argument that lost its `--`. */
-export function refuseRun(error: CtrlExecError, json: boolean): ExitCode {
-  const code = refuse(error, json);
+export function refuseRun(error: CtrlExecError, json: boolean, event?: string): ExitCode {
+  const code = refuse(error, json, event);
   if (error.code === 'target_unknown')
     complain('An argument of the script stands behind "--": ctrl-exec run HOST… SCRIPT -- ARG…');
   return code;

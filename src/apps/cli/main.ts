@@ -240,7 +240,10 @@ tagged(cli.command('run'))
   .option('--timeout <seconds>', 'the agents end the script after this time', wholeNumber(1, 604_800))
   .option('--async', 'do not wait: the agents run it by themselves; see status, wait, cancel')
   .addOption(
-    new Option('--follow', 'show output as it comes, each line with its host').conflicts(['async', 'json']),
+    new Option(
+      '--follow',
+      'show output as it comes, each line with its host; with --json one event a line',
+    ).conflicts('async'),
   )
   .action((words: string[], options: RunOptions) =>
     withDispatcher(async (dispatcher) =>

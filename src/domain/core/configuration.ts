@@ -28,21 +28,32 @@ export interface ParsedConfiguration {
   readonly profiles: ReadonlyMap<string, ConfigurationSection>;
 }
 
-/** A line that says something: no comment, not blank. */
+/** A line that says something beside a comment. */
 export interface ContentLine {
   /** 1-based. */
   readonly line: number;
-  /** Without the white space around it. */
+  /** Without its comment and the white space around it. */
   readonly text: string;
+  /** Its comment, from the `#` on; empty where there is none. */
+  readonly comment: string;
 }
 
-/** The lines of a file that people write, without blank ones, `#` comments, a byte order mark and carriage returns. */
+/**
+ * The lines of a file that people write, without blank ones, comments, a byte order mark and carriage returns. A `#` at the
+ * start of a line or after white space begins a comment.
+ */
 export function contentLines(text: string): readonly ContentLine[] {
   return withoutMark(text)
     .split('\n')
-    .map((line, index) => ({ line: index + 1, text: line.trim() }))
-    .filter((line) => line.text !== '' && !line.text.startsWith('#'));
+    .map((line, index) => ({ line: index + 1, text: content(line), comment: comment(line).trim() }))
+    .filter((line) => line.text !== '');
 }
+
+/** The comment of a line with the white space before it; empty where there is none. */
+const comment = (line: string): string => /(?<!\s)\s+#.*|^#.*/s.exec(line)?.[0] ?? '';
+
+/** What a line says, without its comment and the white space around it. */
+const content = (line: string): string => line.slice(0, line.length - comment(line).length).trim();
 
 /** An error at a line of a configuration file, in the one form that they all have. */
 export function configInvalid(
@@ -72,8 +83,8 @@ interface OpenSection {
 }
 
 /**
- * Reads `key = value` lines, whole-line `#` comments and the sections `[tags]`, `[profile NAME]` and `[pull]`. A section
- * that is opened again goes on. Windows line ends and a byte order mark are accepted; any other control character
+ * Reads `key = value` lines and the sections `[tags]`, `[profile NAME]` and `[pull]`. A `#` at the start of a line or after
+ * white space begins a comment; nothing can be quoted. A section that is opened again goes on. Windows line ends and a byte order mark are accepted; any other control character
  * is refused, as is a key that occurs twice in its section.
  */
 export function parseConfiguration(
@@ -90,29 +101,29 @@ export function parseConfiguration(
     const refuse = (reason: string) => err(configInvalid(file, line, reason));
     const control = controls.exec(raw.endsWith('\r') ? raw.slice(0, -1) : raw);
     if (control) return refuse(`control character ${printable(control[0])} is not allowed`);
-    const content = raw.trim();
-    if (content === '' || content.startsWith('#')) continue;
+    const said = content(raw);
+    if (said === '') continue;
 
-    if (content.startsWith('[')) {
+    if (said.startsWith('[')) {
       const [, kind, profile] =
-        /^\[\s*(?:(tags|pull)|profile\s+([A-Za-z0-9._-]{1,64}))\s*\]$/.exec(content) ?? [];
+        /^\[\s*(?:(tags|pull)|profile\s+([A-Za-z0-9._-]{1,64}))\s*\]$/.exec(said) ?? [];
       const name = kind ?? profile;
       if (name === undefined)
-        return refuse(`section ${quoted(content)} is not known, expected [tags], [profile NAME] or [pull]`);
+        return refuse(`section ${quoted(said)} is not known, expected [tags], [profile NAME] or [pull]`);
       const among = kind === undefined ? profiles : sections;
       open = among.get(name) ?? { line, entries: new Map() };
       among.set(name, open);
       continue;
     }
 
-    const equals = content.indexOf('=');
-    const key = content.slice(0, Math.max(0, equals)).trim();
-    if (equals < 0) return refuse(`${quoted(content)} is not understood, expected key = value`);
+    const equals = said.indexOf('=');
+    const key = said.slice(0, Math.max(0, equals)).trim();
+    if (equals < 0) return refuse(`${quoted(said)} is not understood, expected key = value`);
     if (open === top ? !topKey.test(key) : key === '' || key.length > 128 || key === '__proto__')
       return refuse(`${quoted(key)} is not a key, expected key = value`);
     const earlier = open.entries.get(key);
     if (earlier) return refuse(`${quoted(key)} is set twice, in line ${earlier.line} and in line ${line}`);
-    open.entries.set(key, { key, value: content.slice(equals + 1).trim(), line });
+    open.entries.set(key, { key, value: said.slice(equals + 1).trim(), line });
   }
   return ok({
     file,
@@ -127,7 +138,7 @@ export function parseConfiguration(
  * The text with a top-level key set: its line replaced where it has one, else added after the last top-level key, and
  * always before the first section. Everything else, line ends and comments included, stays as it was.
  * @param key a key as `parseConfiguration` takes it
- * @param value one line; control characters become spaces
+ * @param value one line without ` #`; control characters become spaces
  */
 export function editConfiguration(text: string, key: string, value: string): string {
   const mark = text.startsWith('\uFEFF') ? '\uFEFF' : '';
@@ -140,7 +151,8 @@ export function editConfiguration(text: string, key: string, value: string): str
 
   const own = keys.indexOf(key);
   if (own >= 0) {
-    lines[own] = setting + (/\r?\n$/.exec(lines[own] ?? '')?.[0] ?? '');
+    const [, line = '', ending = ''] = /^(.*?)(\r?\n?)$/s.exec(lines[own] ?? '') ?? [];
+    lines[own] = setting + comment(line) + ending;
     return mark + lines.join('');
   }
   const lastKey = keys.findLastIndex((found) => found !== undefined);
@@ -151,11 +163,30 @@ export function editConfiguration(text: string, key: string, value: string): str
   return mark + lines.join('');
 }
 
+/** The values that hold a `#`, which somebody may have meant as a comment; one line each. */
+export const valuesWithHash = ({
+  file,
+  entries,
+  tags,
+  pull,
+  profiles,
+}: ParsedConfiguration): readonly string[] =>
+  [
+    entries,
+    ...[tags, pull, ...profiles.values()].map((section) => section?.entries ?? new Map<string, never>()),
+  ]
+    .flatMap((section) => [...section.values()])
+    .filter(({ value }) => value.includes('#'))
+    .map(
+      ({ key, line }) =>
+        `${at(file, line)}: the "#" in the value of ${printable(key, 64)} is part of it: a comment needs a space before its "#"`,
+    );
+
 /** The key that a line sets, undefined for any other line. */
 function topLevelKey(line: string): string | undefined {
-  const content = line.trim();
-  const equals = content.indexOf('=');
-  return content.startsWith('#') || equals < 0 ? undefined : content.slice(0, equals).trim();
+  const said = content(line);
+  const equals = said.indexOf('=');
+  return equals < 0 ? undefined : said.slice(0, equals).trim();
 }
 
 /** Where the comment that belongs to a section begins; the section itself when that comment is the head of the file. */

@@ -21,8 +21,8 @@ export interface Allowlist {
 const profileWord = /(?<=\s)profile=(\S*)$/;
 
 /**
- * Reads `scripts.conf`: lines `name = /absolute/path [profile=NAME]` and whole-line `#` comments. A line that is not
- * understood, or that repeats a name, is skipped with a warning; the others hold.
+ * Reads `scripts.conf`: lines `name = /absolute/path [profile=NAME]`, and comments as in every configuration file. A line that
+ * is not understood, or that repeats a name, is skipped with a warning; the others hold.
  */
 export function parseAllowlist(text: string, file: string): Allowlist {
   const entries = new Map<string, AllowlistEntry>();

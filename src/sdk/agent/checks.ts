@@ -1,8 +1,14 @@
 import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { type FileTrust, faultText, type JudgedPath, refusing } from '../../domain/core/file-trust.js';
+import { printable } from '../../domain/core/names.js';
 import { isActionPath } from '../../domain/runs/action.js';
-import { lacksInterpreter, programHead } from '../../domain/runs/interpreter.js';
+import {
+  interpreterPlaces,
+  lacksInterpreter,
+  programHead,
+  programPath,
+} from '../../domain/runs/interpreter.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
 import { whyUnusable } from '../../domain/trust/certificate.js';
 import { aborted } from '../core/wait.js';
@@ -15,6 +21,8 @@ import { judgeFiles } from './trust/trusted-files.js';
 export interface Check {
   readonly name: string;
   readonly ok: boolean;
+  /** It is worth a look, although it stops nothing. */
+  readonly warning?: true;
   readonly detail: string;
 }
 
@@ -59,7 +67,9 @@ export async function selfCheck(context: AgentContext): Promise<readonly Check[]
     ...(state.denied.problem
       ? [{ name: 'revoked serials', ok: false, detail: state.denied.problem.message }]
       : []),
-    ...state.warnings.map((detail) => ({ name: 'warning', ok: !detail.includes(': skipped,'), detail })),
+    ...[...new Set([...state.warnings, ...configured.value.doubts])]
+      .filter((warning) => !files.some(({ detail }) => detail === warning))
+      .map((warning) => warned('warning', warning, !warning.includes(': skipped,'))),
     ...(await checkScripts(context, state)),
     ...(await checkHook(context, state.settings)),
     ...checkIdentity(context, state),
@@ -69,26 +79,23 @@ export async function selfCheck(context: AgentContext): Promise<readonly Check[]
 /** What is wrong with files that decide, each fault once. */
 function checkFiles(judged: readonly JudgedPath[], trust: FileTrust): readonly Check[] {
   const faults = new Map(judged.flatMap((path) => path.faults).map((fault) => [faultText(fault), fault]));
-  return [...faults].map(([detail, fault]) => ({
-    name: 'file trust',
-    ok: refusing([fault], trust) === undefined,
-    detail,
-  }));
+  return [...faults].map(([detail, fault]) =>
+    warned('file trust', detail, refusing([fault], trust) === undefined),
+  );
 }
 
-/** It could be read; but where there is none, the defaults hold, which may not be what anybody meant. */
-async function checkConfiguration({ files, place }: AgentContext): Promise<Check> {
-  const { configurationFile: file, configurationExpected } = place;
-  const exists = (await files.realPath(file)).isOk();
-  if (exists) return { name: 'configuration', ok: true, detail: file };
-  const detail = `${file} does not exist, the defaults hold`;
-  return configurationExpected
-    ? {
-        name: 'configuration',
-        ok: false,
-        detail: `${detail}: write it, or name another with --home or --config`,
-      }
-    : { name: 'configuration', ok: true, detail };
+const warned = (name: string, detail: string, ok: boolean): Check => ({
+  name,
+  ok,
+  ...(ok && { warning: true }),
+  detail,
+});
+
+/** It could be read, or there is none: then the defaults hold. */
+async function checkConfiguration({ files, place: { configurationFile } }: AgentContext): Promise<Check> {
+  const exists = (await files.realPath(configurationFile)).isOk();
+  const detail = exists ? configurationFile : `${configurationFile} does not exist, the defaults hold`;
+  return { name: 'configuration', ok: true, detail };
 }
 
 const checkScripts = ({ files }: AgentContext, { scripts }: AgentState): Promise<readonly Check[]> =>
@@ -116,9 +123,17 @@ export async function whyNotStarted(files: AgentContext['files'], path: string):
   if (reason === 'EISDIR' || reason === 'EINVAL') return `${path} is not a file: correct its path`;
   if (!(await files.isExecutable(path).unwrapOr(false)))
     return `${path} is not executable for this user: chmod +x, and look at the directories above it`;
-  return head.isOk() && lacksInterpreter(head.value)
-    ? `${path} does not begin with #!: its first line must name the interpreter, like #!/bin/sh`
-    : undefined;
+  if (head.isErr()) return undefined;
+  if (lacksInterpreter(head.value))
+    return `${path} does not begin with #!: its first line must name the interpreter, like #!/bin/sh`;
+  for (const { name, places } of interpreterPlaces(head.value)) {
+    const found = await Promise.all(places.map((place) => files.isExecutable(place).unwrapOr(false)));
+    if (!found.includes(true))
+      return `${path} needs ${printable(name)}, which ${
+        places.length === 1 ? 'does not exist or is not executable' : `is in no directory of ${programPath}`
+      }: install it, or correct the #! line`;
+  }
+  return undefined;
 }
 
 function checkIdentity(
@@ -152,7 +167,7 @@ function checkIdentity(
     {
       name: 'trusted dispatchers',
       ok: living.length > 0,
-      detail: living.map(([, id]) => id).join(', ') || 'none: every dispatcher is refused',
+      detail: [...new Set(living.map(([, id]) => id))].join(', ') || 'none: every dispatcher is refused',
     },
     ...(accepts ? [{ name: 'legacy dispatchers', ok: true, detail: unsignedFrom }] : []),
   ];

@@ -1,4 +1,5 @@
 import { err, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { valuesWithHash } from '../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseAllowlist } from '../../domain/runs/allowlist.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
@@ -22,13 +23,19 @@ export interface AgentState extends AgentTrust {
   readonly warnings: readonly string[];
 }
 
-/** Reads the configuration alone. No other file is judged. */
+/** Reads the configuration alone. No other file is judged. `doubts`: what may be a slip, for whoever asks for a check. */
 export function loadSettings(
   context: Pick<AgentContext, 'files' | 'place'>,
-): ResultAsync<{ settings: AgentSettings; warnings: readonly string[] }, CtrlExecError> {
+): ResultAsync<
+  { settings: AgentSettings; warnings: readonly string[]; doubts: readonly string[] },
+  CtrlExecError
+> {
   const { configurationFile: file, configurationRequired: required, fileTrust, ...base } = context.place;
   return readConfiguration(context.files, { file, required, fileTrust }).andThen((parsed) =>
-    agentSettings(parsed, { ...base, file, fileTrust }),
+    agentSettings(parsed, { ...base, file, fileTrust }).map((read) => ({
+      ...read,
+      doubts: parsed ? valuesWithHash(parsed) : [],
+    })),
   );
 }
 

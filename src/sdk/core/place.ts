@@ -7,8 +7,6 @@ export interface AgentPlace {
   readonly configurationFile: string;
   /** Whether it is an error that the configuration file is not there. */
   readonly configurationRequired: boolean;
-  /** Whether there ought to be one: a self-check finds fault with an agent that has none. */
-  readonly configurationExpected: boolean;
   /** How the configuration file is judged, and the rest where it does not say `file_trust`. */
   readonly fileTrust: FileTrust;
 }

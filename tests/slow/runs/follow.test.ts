@@ -152,10 +152,47 @@ describe('a run that is followed', () => {
     expect(stdout).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: cancelled\n$/m);
   });
 
-  it('is not also async, nor JSON', async () => {
-    for (const option of ['--async', '--json']) {
-      const ended = await fleet().control.command('run', '--follow', option, 'web-01', 'job');
-      expect([ended.code, ended.stderr]).toEqual([64, expect.stringContaining(option)]);
-    }
+  it('with --json is one event a line, each as it comes', async () => {
+    const { control, jobs } = await serving("printf 'é\\377' >&2; echo some");
+    const following = control.start('run', '--follow', '--json', 'web-01', 'job');
+    await following.shows(/"text":"some\\n"/);
+    jobs[0].open();
+    const { code, stdout } = await following.ended;
+    const events = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const { reqid } = events[0];
+    const bytes = (stream: string) =>
+      Buffer.concat(
+        events
+          .filter((each) => each.event === 'output' && each.stream === stream)
+          .map(({ text, base64 }) =>
+            base64 === undefined ? Buffer.from(text) : Buffer.from(base64, 'base64'),
+          ),
+      ).toString('latin1');
+    expect([code, events[0], events.at(-1)]).toEqual([
+      0,
+      { event: 'begin', reqid },
+      { event: 'end', reqid, failed: [] },
+    ]);
+    expect([bytes('stdout'), bytes('stderr')]).toEqual([
+      'some\ndone\n',
+      Buffer.from('é').toString('latin1') + '\xff',
+    ]);
+    expect(events.at(-2)).toMatchObject({
+      event: 'result',
+      host: 'web-01',
+      exit: 0,
+      stdout: 'some\ndone\n',
+      reqid,
+    });
+    const denied = await control.command('run', '--follow', '--json', 'nowhere', 'job');
+    expect([denied.code, JSON.parse(denied.stdout)]).toMatchObject([64, { event: 'error', ok: 0 }]);
+  });
+
+  it('is not also async', async () => {
+    const ended = await fleet().control.command('run', '--follow', '--async', 'web-01', 'job');
+    expect([ended.code, ended.stderr]).toEqual([64, expect.stringContaining('--async')]);
   });
 });

@@ -121,7 +121,6 @@ export async function pullWorld(given: PullWorldOptions = {}) {
       stateDir: '/home/state',
       configurationFile: '/home/agent.conf',
       configurationRequired: false,
-      configurationExpected: false,
       fileTrust: 'strict',
     },
     random: countingRandom(given.seed ?? 'seed'),

@@ -261,7 +261,7 @@ export async function agentContext(options: AgentOptions = {}) {
     '/opt/greet': '',
     ...options.files,
   });
-  for (const path of executable)
+  for (const path of ['/bin/sh', ...executable])
     files.files.set(path, { bytes: new TextEncoder().encode('#!/bin/sh\n'), mode: 0o755 });
   const keyStore = options.keyStore ?? memoryKeyStore();
   value(
@@ -324,7 +324,6 @@ export async function agentContext(options: AgentOptions = {}) {
       stateDir: '/var/lib/ctrl-exec-agent',
       configurationFile: `${home}/agent.conf`,
       configurationRequired: false,
-      configurationExpected: true,
       fileTrust: 'strict',
     },
     random: { bytes: (length) => new Uint8Array(length) },

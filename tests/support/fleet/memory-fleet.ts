@@ -141,7 +141,6 @@ function testAgent(
     stateDir: '/var/lib/ctrl-exec-agent',
     configurationFile: '/etc/ctrl-exec-agent/agent.conf',
     configurationRequired: false,
-    configurationExpected: true,
     fileTrust: 'strict' as const,
   };
   const files = memoryFileSystem({

@@ -56,6 +56,8 @@ const isRunRow = shape<RunRow>(
   {},
 );
 
+const isReqidRow = shape<{ reqid: string }>({ reqid: text }, {});
+
 const findRun = (
   tx: Transaction,
   column: 'reqid' | 'idempotency_key',
@@ -238,6 +240,23 @@ export const sqlRunStore = (database: Database, sessions: Sessions): RunStore =>
   find: (reqid) =>
     database.read('run.find', (tx) =>
       findRun(tx, 'reqid', reqid).andThen((row) => recordOf(tx, sessions, row)),
+    ),
+
+  idsWith: (prefix) =>
+    database.read('run.find', (tx) =>
+      tx
+        .rows(
+          tx.query
+            .selectFrom('runs')
+            .select('reqid')
+            .where('reqid', '>=', prefix)
+            // No character of an id is above it.
+            .where('reqid', '<', `${prefix}~`)
+            .orderBy('reqid')
+            .limit(10),
+          isReqidRow,
+        )
+        .map((rows) => rows.map(({ reqid }) => reqid)),
     ),
 
   findByIdempotencyKey: (key) =>

@@ -67,9 +67,13 @@ function isRunning(pid: number): boolean {
   }
 }
 
-export async function selfCheck(agent: Agent): Promise<ExitCode> {
+export async function selfCheck(agent: Agent, options: { json?: boolean }): Promise<ExitCode> {
   const checks = await agent.selfCheck();
-  for (const { name, ok, detail } of checks) say(`${ok ? 'ok  ' : 'FAIL'}  ${name}: ${detail}`);
+  if (options.json)
+    say(JSON.stringify({ checks: checks.map(({ warning = false, ...check }) => ({ ...check, warning })) }));
+  else
+    for (const { name, ok, warning, detail } of checks)
+      say(`${ok ? (warning ? 'warn' : 'ok  ') : 'FAIL'}  ${name === 'warning' ? '' : `${name}: `}${detail}`);
   return checks.every(({ ok }) => ok) ? exitCodes.ok : exitCodes.failed;
 }
 

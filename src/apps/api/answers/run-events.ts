@@ -1,13 +1,12 @@
 import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { RunEvent, StreamRequest } from '../../../sdk/dispatcher/runs/follow.js';
-import type { Run } from '../../../sdk/dispatcher/runs/run.js';
+import type { StreamRequest } from '../../../sdk/dispatcher/runs/follow.js';
+import { endOf, runEventJson } from '../../run-events.js';
 import { failureBody } from '../document/failure-schema.js';
 import { hostResult, reqid } from '../document/schemas.js';
 import type { Call, EventDefinition } from '../route.js';
 import type { EventStream } from './event-stream.js';
-import { outputText } from './output-text.js';
 import { resultJson } from './results.js';
 
 const example = 'eab1731a91c588ee';
@@ -79,14 +78,14 @@ export async function follow(
   request: StreamRequest,
 ): Promise<Result<'sent', CtrlExecError>> {
   const followed = call.dispatcher.stream(request);
-  const text = outputText();
+  const eventsOf = runEventJson(resultJson);
   let stream: EventStream | undefined;
   let ended = false;
   for await (const event of followed) {
     if (call.gone.aborted) return ok('sent');
     stream ??= call.events();
     ended = event.kind === 'end';
-    for (const [name, data] of eventsOf(event, text)) await stream.send(name, data);
+    for (const [name, data] of eventsOf(event)) await stream.send(name, data);
   }
   const outcome = await followed.outcome;
   if (!stream) return outcome.map(() => 'sent' as const);
@@ -94,30 +93,4 @@ export async function follow(
   else if (!ended) await stream.send('end', { ...endOf(outcome.value), incomplete: true });
   stream.end();
   return ok('sent');
-}
-
-const endOf = ({ reqid: id, results }: Run) => ({
-  reqid: id,
-  failed: results.filter(({ state }) => state !== 'succeeded').map(({ host }) => host),
-});
-
-function eventsOf(
-  event: RunEvent,
-  text: ReturnType<typeof outputText>,
-): readonly (readonly [string, object])[] {
-  switch (event.kind) {
-    case 'begin':
-      return [['begin', { reqid: event.reqid }]];
-    case 'output': {
-      const output = text.take(event);
-      return output ? [['output', output]] : [];
-    }
-    case 'result': {
-      const { result } = event;
-      const rest = text.end(result.host).map((output) => ['output', output] as const);
-      return [...rest, ['result', resultJson(result)]];
-    }
-    case 'end':
-      return [['end', endOf(event.run)]];
-  }
 }

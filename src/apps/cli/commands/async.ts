@@ -127,15 +127,15 @@ export async function wait(
 
 export async function cancel(
   dispatcher: Dispatcher,
-  reqid: string,
+  id: string,
   hosts: readonly string[],
   options: AskOptions,
 ): Promise<ExitCode> {
   const { json = false } = options;
   return asking(options)
-    .asyncAndThen((asked) => dispatcher.cancel(reqid, { ...asked, ...(hosts.length > 0 && { hosts }) }))
+    .asyncAndThen((asked) => dispatcher.cancel(id, { ...asked, ...(hosts.length > 0 && { hosts }) }))
     .match(
-      ({ results }) => {
+      ({ reqid, results }) => {
         if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(shownRtt) }));
         else process.stdout.write(asTable(results));
         const all = results.every(({ status: said }) => said === 'cancelling' || said === 'done');

@@ -3,9 +3,11 @@ import { type HostResult, mayBeLearnt } from '../../../domain/runs/host-result.j
 import { mayGoOn } from '../../../domain/runs/progress.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
+import type { RunEvent } from '../../../sdk/dispatcher/runs/follow.js';
 import type { Run } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { resultJson } from '../../host-json.js';
+import { runEventJson } from '../../run-events.js';
 import { refuseRun } from '../failure.js';
 import { followedOutput } from '../followed-output.js';
 import { interruptible } from '../interrupt.js';
@@ -92,6 +94,37 @@ export function shown(ran: Run, json: boolean, interruption: Interruption): Exit
   return ended(ran, interruption);
 }
 
+/** Prints each event of a run as one line of JSON, as the API sends it; a script is slowed to what is read. */
+async function followAsJson(
+  dispatcher: Dispatcher,
+  ordered: Ordered,
+  asked: Asking,
+  interruption: Interruption,
+): Promise<ExitCode> {
+  const eventsOf = runEventJson(resultJson);
+  const print = (event: RunEvent) =>
+    written(
+      eventsOf(event)
+        .map(([name, data]) => `${JSON.stringify({ event: name, ...data })}\n`)
+        .join(''),
+    );
+  return dispatcher
+    .run({
+      ...ordered,
+      ...asked,
+      onBegin: (reqid) => void print({ kind: 'begin', reqid }),
+      onOutput: (piece) => print({ kind: 'output', ...piece }),
+      onResult: (result) => void print({ kind: 'result', result }),
+    })
+    .match(
+      async (ran) => {
+        await print({ kind: 'end', run: ran });
+        return ended(ran, interruption);
+      },
+      async (error) => refuseRun(error, true, 'error'),
+    );
+}
+
 /** Shows output as it comes, each line with its host, and of each host at its end how it ended. */
 function follow(
   dispatcher: Dispatcher,
@@ -100,6 +133,7 @@ function follow(
   json: boolean,
   interruption: Interruption,
 ): Promise<ExitCode> {
+  if (json) return followAsJson(dispatcher, ordered, asked, interruption);
   const output = followedOutput();
   const encoder = new TextEncoder();
   const wholly = ({ host, stdout, stderr, stdoutBytes, stderrBytes }: HostResult) =>

@@ -6,7 +6,7 @@ import { describeNote } from '../../../domain/legacy/configuration.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { parseAllowlist } from '../../../domain/runs/allowlist.js';
 import { type AgentSettings, agentSettings } from '../../../domain/settings/agent.js';
-import { correctFirst, notTaken } from '../../core/migrate/configuration.js';
+import { commentsInValues, correctFirst, notTaken } from '../../core/migrate/configuration.js';
 import { parallel } from '../../core/parallel.js';
 import { maxFile } from '../../core/place.js';
 import { whyNotStarted } from '../checks.js';
@@ -57,6 +57,7 @@ export function planConfiguration(
     if (taken || directory.inPlace) {
       lines.warnings.push(...read.warnings);
       lines.warnings.push(...(configuration?.taken.notes ?? []).map(describeNote(directory.inPlace)));
+      if (configuration) lines.warnings.push(...commentsInValues(configuration));
       const executor = configuration?.taken.settings.get('executor_socket');
       if (executor)
         lines.warnings.push(

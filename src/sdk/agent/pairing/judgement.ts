@@ -69,15 +69,24 @@ export function judgeIntroduction(
   );
 }
 
-/** SHA-256 as people write it: 64 hex digits, colons optional. */
+/** SHA-256 as people write it: 64 hex digits, colons optional, also with openssl's `SHA256 Fingerprint=` before them. */
 export function readFingerprint(text: string): Result<Uint8Array, CtrlExecError<'invalid_argument'>> {
-  const bytes = fromHex(text.trim().replaceAll(':', ''));
+  const bytes = fromHex(
+    text
+      .trim()
+      .replace(/^sha-?256 fingerprint\s*=\s*/i, '')
+      .replaceAll(':', ''),
+  );
   if (bytes?.length === 32) return ok(bytes);
   return err(
-    failure('invalid_argument', '--ca-sha256: 64 hex digits are expected, with or without colons', {
-      field: 'ca-sha256',
-      reason: 'not 64 hex digits',
-    }),
+    failure(
+      'invalid_argument',
+      '--ca-sha256: 64 hex digits are expected, with or without colons, or what openssl prints: SHA256 Fingerprint=AA:BB…',
+      {
+        field: 'ca-sha256',
+        reason: 'not 64 hex digits',
+      },
+    ),
   );
 }
 

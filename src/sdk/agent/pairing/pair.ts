@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { agentName } from '../../../domain/core/names.js';
+import { newAgentName } from '../../../domain/core/names.js';
 import { type JoinToken, parseJoinToken } from '../../../domain/pairing/join-token.js';
 import type { StartedMessage } from '../../../domain/pairing/messages.js';
 import {
@@ -62,7 +62,7 @@ export function pair(
     yield* judgeOptions(options);
     if (options.trust.kind === 'ca-sha256') yield* readFingerprint(options.trust.fingerprint);
     const join = options.trust.kind === 'join' ? yield* parseJoinToken(options.trust.token) : undefined;
-    const host = yield* agentName(options.hostName ?? context.hostName);
+    const host = yield* newAgentName(options.hostName ?? context.hostName);
     yield* keyStore.checkWritable(identityItems);
     const present = yield* keyStore.read(identityItems);
     const key = yield* chooseKey(context, present['agent-key'], options.newKey ?? false);

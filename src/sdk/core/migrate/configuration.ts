@@ -1,6 +1,7 @@
 import type { Result } from 'neverthrow';
-import { parseConfiguration } from '../../../domain/core/configuration.js';
+import { at, contentLines, parseConfiguration } from '../../../domain/core/configuration.js';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { printable } from '../../../domain/core/names.js';
 import { settingDifferences, type TakenConfiguration } from '../../../domain/legacy/configuration.js';
 
 /**
@@ -23,6 +24,21 @@ export function notTaken(
     (error) => [error.message],
   );
 }
+
+/** Comments of another installation's configuration that it takes as part of a value, one line each. */
+export const commentsInValues = ({
+  path,
+  taken,
+}: {
+  readonly path: string;
+  readonly taken: TakenConfiguration;
+}) =>
+  contentLines(taken.text)
+    .filter(({ text, comment }) => comment !== '' && text.includes('='))
+    .map(
+      ({ line, comment }) =>
+        `${at(path, line)}: "${printable(comment, 80)}" is a comment now, and part of the value for older versions`,
+    );
 
 /** With what to do about it: nothing is left out silently of a file that may hold limits. */
 export const correctFirst =

@@ -3,7 +3,7 @@ import { closest } from '../../../domain/core/closest.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { isHostName } from '../../../domain/core/host-argument.js';
 import { shortestAddress } from '../../../domain/core/ip-prefix.js';
-import { agentName } from '../../../domain/core/names.js';
+import { agentName, newAgentName } from '../../../domain/core/names.js';
 import type { AgentEndpoint, AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { DispatcherContext } from '../context.js';
 
@@ -36,7 +36,7 @@ export function editAgent(
   const { events, registry } = context;
   return safeTry(async function* () {
     const current = yield* agentName(name);
-    const to = edit.rename === undefined ? current : yield* agentName(edit.rename, 'rename');
+    const to = edit.rename === undefined ? current : yield* newAgentName(edit.rename, 'rename');
     const endpoint = yield* changed(edit);
     const edited = yield* registry
       .update(current, { name: to, endpoint, ...(edit.legacy && { unsigned: true as const }) })

@@ -6,7 +6,7 @@ import { dispatcherIdFromHostName } from '../../../domain/core/names.js';
 import { describeNote } from '../../../domain/legacy/configuration.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { type DispatcherSettings, dispatcherSettings } from '../../../domain/settings/dispatcher.js';
-import { correctFirst, notTaken } from '../../core/migrate/configuration.js';
+import { commentsInValues, correctFirst, notTaken } from '../../core/migrate/configuration.js';
 import { maxImportFile } from '../../core/migrate/directory.js';
 import type { DispatcherContext } from '../context.js';
 import { type ControlHostSources, dispatcherPlaceKeys, strandedFiles } from './sources.js';
@@ -96,6 +96,7 @@ export function planConfiguration(
     if (configuration && (taken !== undefined || directory.inPlace))
       lines.warnings.push(
         ...configuration.taken.notes.map(describeNote(directory.inPlace)),
+        ...commentsInValues(configuration),
         ...(await strandedFiles(files, sources, filesNamed)),
       );
     return ok({ text: text === (present ?? '') ? undefined : text, before, settings: read.settings });

@@ -1,6 +1,6 @@
 import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { agentName, printable } from '../../../domain/core/names.js';
+import { newAgentName, printable } from '../../../domain/core/names.js';
 import { isGivenUp, type PairingRequest, sameCode, waits } from '../../../domain/pairing/request.js';
 import type { DispatcherContext } from '../context.js';
 
@@ -94,7 +94,7 @@ export function approve(
     .mapErr((error): DecisionFailure => error)
     .andThen((request) => judgeCode(context, request, approval.code))
     .andThen((request) =>
-      agentName(approval.name ?? request.host)
+      newAgentName(approval.name ?? request.host)
         .asyncAndThen((name) => nameIsFree(context, request, name, approval.replace ?? false).map(() => name))
         .andThen((name) =>
           context.pairing.decide({

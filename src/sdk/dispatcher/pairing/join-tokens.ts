@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { fromHex, hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { agentName } from '../../../domain/core/names.js';
+import { agentName, newAgentName } from '../../../domain/core/names.js';
 import {
   formatJoinToken,
   parseJoinToken,
@@ -40,7 +40,7 @@ export function issueJoinToken(
   const { clock, crypto, events, joinTokens, random } = context;
   const { ttl = 900 } = request;
   return safeTry(async function* () {
-    const name = yield* agentName(request.host, 'host');
+    const name = yield* newAgentName(request.host, 'host');
     if (!Number.isInteger(ttl) || ttl < 1 || ttl > 31_536_000) yield* invalidTtl();
     const id = random.bytes(8);
     const secret = random.bytes(32);

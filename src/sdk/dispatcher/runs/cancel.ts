@@ -38,13 +38,13 @@ export interface Cancellation {
 /** Stops a run, of whatever mode and process, on its hosts. The end comes with the run itself, or by `status`. */
 export function cancel(
   context: DispatcherContext,
-  reqid: string,
+  id: string,
   options: CancelOptions = {},
 ): ResultAsync<Cancellation, StatusFailure> {
   const { events, settings } = context;
   return safeTry<Cancellation, StatusFailure>(async function* () {
-    const { record, question } = yield* lookUp(context, 'cancel', reqid, options);
-    const { script } = record;
+    const { record, question } = yield* lookUp(context, 'cancel', id, options);
+    const { reqid, script } = record;
     const asked = new Set<string>();
     const all = hostsOf(record);
     for (const text of options.hosts ?? all) {

@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { progressOf, type RunProgress } from '../../../domain/runs/progress.js';
-import { hostsOf } from '../../../domain/runs/record.js';
+import { hostsOf, type RunRecord } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
 import type { Asking } from '../fleet/ask.js';
 import { lookUp } from './lookup.js';
@@ -26,10 +26,10 @@ export type RetryFailure = StatusFailure | RunFailure | CtrlExecError<'not_ready
  */
 export function retry(
   context: DispatcherContext,
-  reqid: string,
+  id: string,
   options: RetryOptions = {},
 ): ResultAsync<Run, RetryFailure> {
-  return failedPart(context, reqid, options).andThen((order) =>
+  return failedPart(context, id, options).andThen(({ reqid, ...order }) =>
     run(context, { ...options, ...order }, reqid).mapErr((error): RetryFailure => error),
   );
 }
@@ -37,27 +37,28 @@ export function retry(
 /** The same, and the agents run it by themselves. */
 export function retryAsync(
   context: DispatcherContext,
-  reqid: string,
+  id: string,
   options: RetrySubmitOptions = {},
 ): ResultAsync<Submitted, RetryFailure> {
-  return failedPart(context, reqid, options).andThen((order) =>
+  return failedPart(context, id, options).andThen(({ reqid, ...order }) =>
     submit(context, { ...options, ...order }, reqid).mapErr((error): RetryFailure => error),
   );
 }
 
-type Order = Required<Pick<ScriptRequest, 'hosts' | 'script' | 'args'>>;
+/** What is run again, and of which run that is. */
+type Order = Required<Pick<ScriptRequest, 'hosts' | 'script' | 'args'>> & Pick<RunRecord, 'reqid'>;
 
 const invalid = (reason: string) =>
   err(failure('invalid_argument', `reqid: ${reason}`, { field: 'reqid', reason }));
 
 function failedPart(
   context: DispatcherContext,
-  reqid: string,
+  id: string,
   asking: Asking & Pick<ScriptRequest, 'idempotencyKey'>,
 ): ResultAsync<Order, RetryFailure> {
   return safeTry<Order, RetryFailure>(async function* () {
-    const found = yield* lookUp(context, 'status', reqid, asking);
-    const { script, args } = found.record;
+    const found = yield* lookUp(context, 'status', id, asking);
+    const { reqid, script, args } = found.record;
     if (args === undefined)
       return invalid(`run ${reqid} was recorded by an older version, without its arguments`);
     const { idempotencyKey: key, caller } = asking;
@@ -66,7 +67,7 @@ function failedPart(
         ? undefined
         : yield* context.runStore.findByIdempotencyKey(ownKey(context, key, caller));
     // The same retry again: what has been learnt since does not make it another one.
-    if (earlier?.retryOf === reqid) return ok({ hosts: hostsOf(earlier), script, args });
+    if (earlier?.retryOf === reqid) return ok({ reqid, hosts: hostsOf(earlier), script, args });
     const { record } = found;
     if (record.underWay)
       return notReady(reqid, 'running', progressOf(record, context.clock.now()).pending.join(', '));
@@ -75,7 +76,7 @@ function failedPart(
     const runs = progress.results.some(({ state }) => state === 'running');
     if (progress.pending.length > 0) return notReady(reqid, runs ? 'running' : 'unknown', describe(progress));
     const hosts = failedHosts(progress);
-    return hosts.length > 0 ? ok({ hosts, script, args }) : invalid(`run ${reqid} failed on no host`);
+    return hosts.length > 0 ? ok({ reqid, hosts, script, args }) : invalid(`run ${reqid} failed on no host`);
   });
 }
 

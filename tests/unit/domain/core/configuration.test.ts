@@ -1,13 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { editConfiguration, parseConfiguration } from '../../../../src/domain/core/configuration.js';
+import {
+  contentLines,
+  editConfiguration,
+  parseConfiguration,
+  valuesWithHash,
+} from '../../../../src/domain/core/configuration.js';
 import { failure, value } from '../../../contract/result.js';
 
 const parse = (text: string) => parseConfiguration(text, '/etc/x.conf');
 const settingOf = (text: string, key: string) => value(parse(text)).entries.get(key)?.value;
 
 const key = fc.stringMatching(/^[a-z][a-z0-9_]{0,10}$/);
-const oneLine = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/);
+const oneLine = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/).filter((text) => !/(^|\s)#/.test(text));
 const configurations = fc
   .record({
     top: fc.dictionary(key, oneLine, { maxKeys: 5 }),
@@ -28,19 +33,50 @@ describe('parseConfiguration', () => {
   it('reads keys, comments and sections, and keeps the line of each', () => {
     const parsed = value(
       parse(
-        '# head\nport = 7443\n  bind=::1  \nempty =\nurl = a=b # no comment\n\n[tags]\nenv = prod\nwhat ever = 1\n[profile web]\nuser = www\n[ pull ]\nserver = x\n',
+        '# head\nport = 7443\n  bind=::1  \nempty =\nurl = a=b\n\n[tags]\nenv = prod\nwhat ever = 1\n[profile web]\nuser = www\n[ pull ]\nserver = x\n',
       ),
     );
     expect([...parsed.entries.values()]).toEqual([
       { key: 'port', value: '7443', line: 2 },
       { key: 'bind', value: '::1', line: 3 },
       { key: 'empty', value: '', line: 4 },
-      { key: 'url', value: 'a=b # no comment', line: 5 },
+      { key: 'url', value: 'a=b', line: 5 },
     ]);
     expect(parsed.tags?.line).toBe(7);
     expect(parsed.tags?.entries.get('what ever')?.value).toBe('1');
     expect(parsed.profiles.get('web')?.entries.get('user')?.line).toBe(11);
     expect(parsed.pull?.entries.get('server')?.value).toBe('x');
+  });
+
+  it('a # at the start of a line or after white space begins a comment, in every section', () => {
+    const parsed = value(
+      parse(
+        'port = 7443 # x\r\n\t# y\nempty = # z\nbind\t=\t::\t#\n[tags] # t = 1\nenv = prod # production # = 2\npass = a#b\n[pull] #\nserver = https://x/#y  # z\n[profile p]\nhash =#1\n#env = 2',
+      ),
+    );
+    const read = (section = parsed.tags) =>
+      [...(section?.entries.values() ?? [])].map(({ key, value, line }) => [key, value, line]);
+    expect([...parsed.entries.values()].map(({ key, value }) => [key, value])).toEqual([
+      ['port', '7443'],
+      ['empty', ''],
+      ['bind', '::'],
+    ]);
+    expect(read()).toEqual([
+      ['env', 'prod', 6],
+      ['pass', 'a#b', 7],
+    ]);
+    expect(read(parsed.pull)).toEqual([['server', 'https://x/#y', 9]]);
+    expect(read(parsed.profiles.get('p'))).toEqual([['hash', '#1', 11]]);
+    expect(valuesWithHash(parsed)).toEqual(
+      [
+        [7, 'pass'],
+        [9, 'server'],
+        [11, 'hash'],
+      ].map(
+        ([line, key]) =>
+          `/etc/x.conf:${line}: the "#" in the value of ${key} is part of it: a comment needs a space before its "#"`,
+      ),
+    );
   });
 
   it('takes Windows line ends, a byte order mark, tabs and a file without a last line end', () => {
@@ -133,12 +169,14 @@ describe('parseConfiguration', () => {
     parse(`a = ${' '.repeat(500_000)}b`);
     parse(`[profile ${' '.repeat(500_000)}x`);
     expect(parse(`${' \t'.repeat(250_000)}x`).isErr()).toBe(true);
+    expect(contentLines(`${' \t'.repeat(250_000)}x${' \t'.repeat(250_000)}`)).toHaveLength(1);
   });
 });
 
 describe('editConfiguration', () => {
   it.each([
-    ['a = 1\nid = old # x\nb = 2\n', 'a = 1\nid = new\nb = 2\n'],
+    ['a = 1\nid = old # x\nb = 2\n', 'a = 1\nid = new # x\nb = 2\n'],
+    ['id = a#b\t # x = y\r\nb = 2', 'id = new\t # x = y\r\nb = 2'],
     ['  id=old', 'id = new'],
     ['a = 1\r\nid = old\r\n', 'a = 1\r\nid = new\r\n'],
     ['', 'id = new\n'],

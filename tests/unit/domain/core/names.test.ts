@@ -5,6 +5,7 @@ import {
   dispatcherId,
   dispatcherIdFromHostName,
   isReqid,
+  newAgentName,
   printable,
   scriptName,
 } from '../../../../src/domain/core/names.js';
@@ -41,6 +42,42 @@ describe('agentName', () => {
     expect(error.message).toMatch(/expected at most 64 letters/);
     expect(error.message).not.toMatch(/\p{Cc}/u);
   });
+
+  it.each([
+    'localhost',
+    'LocalHost',
+    'localhost.localdomain',
+    'web.localhost',
+    '10.0.0.1',
+    '127.1',
+    '0x7f.1',
+    '0x7F000001',
+    '0177.0.0.1',
+    '2130706433',
+    '1.2.65535',
+    '::1',
+    'fe80::1%eth0',
+    '2001:db8::1',
+  ])('%s is given to no agent, and one that has it keeps it', (text) => {
+    const { message } = failure(newAgentName(text, 'rename'));
+    expect(message).toMatch(
+      /^"\S+" cannot be the name of an agent, because (every host has|it is an address).*--rename NAME$/,
+    );
+    expect(agentName(text).isOk()).toBe(!text.includes(':'));
+  });
+
+  it.each([
+    'web-01',
+    '10.0.0.256',
+    '1.2.3.4.5',
+    '1.2.65536',
+    '4294967296',
+    'localhost-1',
+    'localhost.example.org',
+    '10-0-0-1',
+    'a.1',
+    '0xg',
+  ])('%s is a name that may be given', (text) => expect(value(newAgentName(text))).toBe(text));
 
   it('a name is a name again, unchanged', () => {
     fc.assert(

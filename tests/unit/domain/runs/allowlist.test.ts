@@ -7,11 +7,12 @@ const parse = (text: string) => parseAllowlist(text, '/h/scripts.conf');
 describe('parseAllowlist', () => {
   it('reads names, paths and profiles with their lines', () => {
     const { entries, warnings } = parse(
-      '\uFEFF# scripts\r\nbackup = /opt/backup.sh\r\n\nA_b-9=/opt/my scripts/x y.sh\tprofile=web\n',
+      '\uFEFF# scripts\r\nbackup = /opt/backup.sh\r\n\nA_b-9=/opt/my scripts/x y.sh\tprofile=web # c\nhash=/opt/a#b\t# c\n',
     );
     expect([...entries.values()]).toEqual([
       { name: 'backup', path: '/opt/backup.sh', profile: undefined, line: 2 },
       { name: 'A_b-9', path: '/opt/my scripts/x y.sh', profile: 'web', line: 4 },
+      { name: 'hash', path: '/opt/a#b', profile: undefined, line: 5 },
     ]);
     expect(warnings).toEqual([]);
   });

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { lacksInterpreter, programHead } from '../../../../src/domain/runs/interpreter.js';
+import {
+  interpreterPlaces,
+  lacksInterpreter,
+  programHead,
+  programPath,
+} from '../../../../src/domain/runs/interpreter.js';
 
 const head = (text: string) => Buffer.from(text, 'latin1').subarray(0, programHead);
 
@@ -29,4 +34,23 @@ describe('what the kernel would refuse and a shell would run', () => {
     `#!/${'x'.repeat(253)}\n`,
     `#!${' '.repeat(300)}/bin/sh\n`,
   ])('%j is', (text) => expect(lacksInterpreter(head(text))).toBe(true));
+});
+
+describe('what a script needs besides itself', () => {
+  const names = (text: string) => interpreterPlaces(head(text)).map(({ name }) => name);
+
+  it.each([
+    ['#!/bin/sh -e\n', ['/bin/sh']],
+    ['#! /bin/sh\r\n', ['/bin/sh\r']],
+    ['#!/usr/bin/env python3\n', ['/usr/bin/env', 'python3']],
+    ['#!/usr/bin/env -S node --x\n', ['/usr/bin/env']],
+    ['#!/usr/bin/env A=b sh\n', ['/usr/bin/env']],
+    ['#!bin/sh\n', []],
+    ['\x7fELF', []],
+  ])('%j needs %j', (text, expected) => expect(names(text)).toEqual(expected));
+
+  it('env looks in every directory of PATH', () =>
+    expect(interpreterPlaces(head('#!/usr/bin/env sh'))[1]?.places).toEqual(
+      programPath.split(':').map((directory) => `${directory}/sh`),
+    ));
 });

@@ -318,6 +318,15 @@ describe('selfCheck', () => {
       0o755,
       '/opt/greet does not begin with #!',
     ],
+    [
+      'one whose interpreter is missing',
+      {},
+      '/opt/greet',
+      '#!/no/sh -e\n',
+      0o755,
+      '/opt/greet needs /no/sh, which does not exist or is not executable: install it',
+    ],
+    ['one with Windows line ends', {}, '/opt/greet', '#!/bin/sh\r\n', 0o755, 'needs /bin/sh\\r, which'],
     ['an empty one', {}, '/opt/greet', '', 0o755, '/opt/greet does not begin with #!'],
     ['an open hook', { configuration: hooked }, '/opt/hook', '#!/bin/sh\n', 0o757, 'writable by everybody'],
     [
@@ -345,6 +354,20 @@ describe('selfCheck', () => {
     expect(failed[0]?.detail).toContain(expected);
   });
 
+  it('looks for the program of env where scripts find it', async () => {
+    const { context, files } = await agentContext(now());
+    const program = (path: string, text = '') =>
+      files.files.set(path, { bytes: new TextEncoder().encode(text), mode: 0o755 });
+    program('/opt/greet', '#!/usr/bin/env python3\n');
+    program('/usr/bin/env');
+    const [failed] = (await selfCheck(context)).filter(({ ok }) => !ok);
+    expect(failed?.detail).toContain(
+      '/opt/greet needs python3, which is in no directory of /usr/local/sbin:',
+    );
+    program('/usr/local/bin/python3');
+    expect(failing(await selfCheck(context))).toEqual([]);
+  });
+
   it('has nothing against a binary, whatever it begins with, and a hook that is as it must be', async () => {
     const { context, files } = await agentContext({ ...now(), configuration: hooked });
     files.files.set('/opt/greet', { bytes: Uint8Array.from([127, 69, 76, 70, 0]), mode: 0o755 });
@@ -352,19 +375,33 @@ describe('selfCheck', () => {
     expect(failing(await selfCheck(context))).toEqual([]);
   });
 
-  it('finds that there is no configuration where there ought to be one, and only says so elsewhere', async () => {
+  it('has nothing against an agent without a configuration', async () => {
     const { context, files } = await agentContext(now());
     files.files.delete(`${home}/agent.conf`);
-    const [expected] = await selfCheck(context);
-    expect(expected).toMatchObject({ name: 'configuration', ok: false });
-    expect(expected?.detail).toContain(`${home}/agent.conf does not exist, the defaults hold: write it`);
-    const optional = { ...context, place: { ...context.place, configurationExpected: false } };
-    const [given] = await selfCheck(optional);
-    expect(given).toMatchObject({
+    expect((await selfCheck(context))[0]).toEqual({
       name: 'configuration',
       ok: true,
       detail: `${home}/agent.conf does not exist, the defaults hold`,
     });
+  });
+
+  it('warns of a value with a #, once, and names a dispatcher with two certificates once', async () => {
+    const { context } = await agentContext({
+      ...now(),
+      configuration: '[tags]\nenv = a#b # c\n',
+      trust: `${trustedSerial} control\nab control\n`,
+    });
+    const checks = await selfCheck(context);
+    expect(failing(checks)).toEqual([]);
+    expect(checks.filter(({ warning }) => warning)).toEqual([
+      {
+        name: 'warning',
+        ok: true,
+        warning: true,
+        detail: expect.stringMatching(/agent\.conf:2: the "#" in the value of env is part of it/),
+      },
+    ]);
+    expect(checks.at(-1)?.detail).toBe('control');
   });
 
   it('finds an expired certificate, one that is not for servers, and one of another CA', async () => {

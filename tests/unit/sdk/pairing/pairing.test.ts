@@ -195,8 +195,13 @@ describe('pairing', () => {
 
   it('accepts the CA fingerprint in place of a person, and refuses another one', async () => {
     const { fingerprint } = value(await control.dispatcher.ca());
-    const { pairing, shown } = begin(joining, { trust: { kind: 'ca-sha256', fingerprint } });
-    value(await control.dispatcher.approve({ id: (await shown).request }));
+    const printed = `sha256 Fingerprint=${fingerprint.toUpperCase().replace(/..(?=.)/g, '$&:')}\n`;
+    const { pairing, shown } = begin(joining, { trust: { kind: 'ca-sha256', fingerprint: printed } });
+    const request = (await shown).request;
+    expect(failure(await control.dispatcher.approve({ id: request, name: 'localhost' })).message).toBe(
+      '"localhost" cannot be the name of an agent, because every host has it: give another one with --name NAME',
+    );
+    value(await control.dispatcher.approve({ id: request }));
     expect(value(await fleet.settle(pairing)).name).toBe('web-01');
 
     const other = fingerprint.startsWith('00') ? `11${fingerprint.slice(2)}` : `00${fingerprint.slice(2)}`;
@@ -206,6 +211,19 @@ describe('pairing', () => {
     );
     expect(failure(refused).code).toBe('wrong_identity');
     await nothingInstalled(wary);
+  });
+
+  it('asks for no name that every host has, and connects to nobody', async () => {
+    const refused = await joining.agent.pair({
+      dispatcher: dispatcherHost,
+      hostName: 'localhost.localdomain',
+      trust: { kind: 'first-use' },
+    });
+    expect(failure(refused)).toMatchObject({ code: 'invalid_argument', field: 'name' });
+    expect(failure(await control.dispatcher.issueJoinToken({ host: '10.0.0.1' }))).toMatchObject({
+      field: 'host',
+      message: expect.stringContaining('it is an address: give another one with --host NAME'),
+    });
   });
 
   it('does not give up an identity of another CA unless told to', async () => {

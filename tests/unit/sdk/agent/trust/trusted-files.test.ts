@@ -139,6 +139,7 @@ describe('a self-check', () => {
     expect(await selfCheck(agent.context)).toContainEqual({
       name: 'file trust',
       ok: true,
+      warning: true,
       detail: `${allowlist} belongs to uid 65534, expected root: chown root ${allowlist}`,
     });
   });

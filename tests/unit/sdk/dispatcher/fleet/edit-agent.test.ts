@@ -76,6 +76,7 @@ describe('an edit', () => {
     ['half a port', { port: 7443.5 }, 'port'],
     ['no number as port', { port: Number.NaN }, 'port'],
     ['a new name', { rename: 'a b' }, 'rename'],
+    ['a name that every host has', { rename: 'localhost' }, 'rename'],
     ['a wrong port next to a right name', { rename: 'web-02', port: 0 }, 'port'],
   ])('that is not right changes nothing: %s', async (_what, change, field) => {
     const old = await agents();

@@ -1,4 +1,4 @@
-import { err, errAsync, ok } from 'neverthrow';
+import { err, errAsync, ok, okAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
@@ -339,6 +339,29 @@ describe('the status of an async run', () => {
       ['status', 'status', 'cancel'].map((action) => ({ action, ...told, run })),
     );
     expect(paths(one)).toEqual(['/run']);
+  });
+
+  it('a run is also found by 8 digits or more that only it begins with', async () => {
+    for (const name of order.hosts) await agent(name, agentWith({ results: [done] }));
+    const { reqid } = await submitted();
+    const { runStore } = control.context;
+    const prefix = reqid.slice(0, 8).toUpperCase();
+    expect(value(await control.dispatcher.status(prefix)).reqid).toBe(reqid);
+    expect(value(await control.dispatcher.cancel(prefix)).reqid).toBe(reqid);
+    expect(failure(await control.dispatcher.status(reqid.slice(0, 7)))).toMatchObject({
+      code: 'run_unknown',
+    });
+    const matches = [reqid, `${reqid.slice(0, 15)}x`];
+    const over = dispatcherOver(
+      withPorts(control, { runStore: { ...runStore, idsWith: () => okAsync(matches) } }),
+    );
+    for (const outcome of [await over.status(prefix), await over.wait(prefix), await over.retry(prefix)])
+      expect(failure(outcome)).toMatchObject({
+        code: 'id_ambiguous',
+        message: `${prefix.toLowerCase()} names 2 runs: give more digits`,
+        matches,
+      });
+    expect(value(await over.status(reqid)).reqid).toBe(reqid);
   });
 
   it('of an unknown id is an error that asks nobody', async () => {

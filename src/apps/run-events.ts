@@ -1,7 +1,10 @@
-import { base64 } from '../../../domain/core/bytes.js';
+import { base64 } from '../domain/core/bytes.js';
+import type { HostResult } from '../domain/runs/host-result.js';
+import type { RunEvent } from '../sdk/dispatcher/runs/follow.js';
+import type { Run } from '../sdk/dispatcher/runs/run.js';
 
 /** A piece of output as an event has it: as text, or where it is no UTF-8 as base64. */
-export type OutputData = { readonly text: string } | { readonly base64: string };
+type OutputData = { readonly text: string } | { readonly base64: string };
 
 interface Piece {
   readonly host: string;
@@ -9,7 +12,7 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-export interface OutputEvent {
+interface OutputEvent {
   readonly host: string;
   readonly stream: 'stdout' | 'stderr';
 }
@@ -61,5 +64,36 @@ export function outputText() {
         return rest ? [{ host, stream, base64: base64(rest) }] : [];
       });
     },
+  };
+}
+
+/** What the last event of a run says. */
+export const endOf = ({ reqid, results }: Run) => ({
+  reqid,
+  failed: results.filter(({ state }) => state !== 'succeeded').map(({ host }) => host),
+});
+
+/**
+ * Makes of each event of a run the events that the API and `run --follow --json` have, each with its name.
+ * @param resultJson a host as it is shown there
+ */
+export function runEventJson(resultJson: (result: HostResult) => object) {
+  const text = outputText();
+  return (event: RunEvent): readonly (readonly [string, object])[] => {
+    switch (event.kind) {
+      case 'begin':
+        return [['begin', { reqid: event.reqid }]];
+      case 'output': {
+        const output = text.take(event);
+        return output ? [['output', output]] : [];
+      }
+      case 'result': {
+        const { result } = event;
+        const rest = text.end(result.host).map((output) => ['output', output] as const);
+        return [...rest, ['result', resultJson(result)]];
+      }
+      case 'end':
+        return [['end', endOf(event.run)]];
+    }
   };
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { outputText } from '../../../../../src/apps/api/answers/output-text.js';
+import { outputText } from '../../../src/apps/run-events.js';
 
 const piece = (bytes: Uint8Array, host = 'web-01', stream: 'stdout' | 'stderr' = 'stdout') => ({
   host,
