@@ -171,7 +171,7 @@ export default {
     forbid(
       'library-without-command-libraries',
       "What import 'ctrl-exec' loads, however indirectly, must not drag in argument parsing or dependency injection.",
-      { path: '^src/apps/(library/(?!express\\.ts|testing\\.ts|client)|(pull-)?defaults\\.ts)' },
+      { path: '^src/apps/(library/(?!express\\.ts|testing/contracts\\.ts|client)|(pull-)?defaults\\.ts)' },
       {
         reachable: true,
         path: `${allowed(['tsyringe', 'commander', 'express'])}|^src/apps/(cli|agent|api)/|^src/apps/composition\\.ts$`,
@@ -195,8 +195,8 @@ export default {
     ),
     forbid(
       'only-composition-wires-adapters',
-      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts and pull-defaults.ts, where events go in event-log.ts.',
-      { path: '^src/apps/', pathNot: '^src/apps/(defaults|pull-defaults|event-log)\\.ts$' },
+      'Commands parse, call the sdk and render; which adapter stands behind a port is decided in defaults.ts and pull-defaults.ts, where events go in event-log.ts; doubles are published by library/testing.',
+      { path: '^src/apps/', pathNot: '^src/apps/((defaults|pull-defaults|event-log)\\.ts$|library/testing)' },
       { path: '^src/adapters/' },
     ),
     forbid(
@@ -208,20 +208,20 @@ export default {
     forbid(
       'tests-stay-outside',
       'The product does not import its tests, scripts or benchmarks; one entry publishes the contract suites.',
-      { path: '^src/', pathNot: '^src/apps/library/testing\\.ts$' },
+      { path: '^src/', pathNot: '^src/apps/library/testing/contracts\\.ts$' },
       { path: '^(tests|scripts|bench|examples)/' },
     ),
     forbid(
-      'testing-publishes-suites-only',
-      'ctrl-exec/testing is a list of contract suites; whatever else a test needs is not for users.',
-      { path: '^src/apps/library/testing\\.ts$' },
+      'contracts-are-suites-only',
+      'ctrl-exec/testing/contracts is a list of contract suites; whatever else a test needs is not for users.',
+      { path: '^src/apps/library/testing/contracts\\.ts$' },
       { pathNot: '^tests/contract/[^/]+\\.contract\\.ts$' },
     ),
     forbid(
       'testing-is-for-tests',
-      'The entry needs vitest, which is not there where the product runs.',
-      { path: '^src/' },
-      { path: '^src/apps/library/testing\\.ts$' },
+      'The product does not stand on its doubles; the suites need vitest, which is not there where the product runs.',
+      { path: '^src/', pathNot: '^src/apps/library/testing' },
+      { path: '^src/apps/library/testing' },
     ),
     forbid(
       'published-suites-know-the-contract-only',
@@ -231,7 +231,7 @@ export default {
     ),
     forbid(
       'libraries-of-published-suites',
-      'Whoever runs the suites has the dependencies of the package and its optional peers, and no other library.',
+      'Whoever runs the suites has the dependencies of the package, vitest and fast-check, and no other library.',
       { path: '^tests/' },
       {
         dependencyTypes: npm,

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { registryContract } from 'ctrl-exec/testing';
+import { registryContract } from 'ctrl-exec/testing/contracts';
 import { onTestFinished } from 'vitest';
 import { jsonRegistry } from './json-registry.mjs';
 

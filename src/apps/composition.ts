@@ -16,7 +16,7 @@ import {
   openDispatcherContext,
   systemClock,
 } from './defaults.js';
-import { type OpenedEventLog, openEventLog } from './event-log.js';
+import { type OpenedEventLog, openDaemonLog, openEventLog } from './event-log.js';
 import type { PlaceOptions } from './place.js';
 import type { Factories } from './wiring.js';
 
@@ -45,7 +45,7 @@ export async function composePullAgent(
   ]);
   const configured = await loadAgentSettings(place);
   const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
-  const log = openEventLog(setting, { program: 'ctrl-exec-agent', daemon: true });
+  const log = openDaemonLog(setting, 'ctrl-exec-agent');
   const agent = createPullAgent(compose<PullContext>(pullFactories(place, options, log)));
   return { agent, close: () => log.close() };
 }
@@ -90,7 +90,7 @@ export async function composeApi(
   const configured = await loadDispatcherSettings(place);
   // What is wrong with the configuration is said by the command.
   const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
-  const log = openEventLog(setting, { program: 'ctrl-exec-api', daemon: true });
+  const log = openDaemonLog(setting, 'ctrl-exec-api');
   const events = around(log);
   const open = () => createDispatcher(() => openDispatcherContext({ ...place, events }, compose));
   return { events, clock: systemClock(), open, close: () => log.close() };
@@ -101,7 +101,9 @@ export async function composeAgent({ daemon, ...place }: CommandOptions): Promis
   const configured = await loadAgentSettings(place);
   // What is wrong with the configuration is said by the command.
   const setting = configured.map(({ settings }) => settings.eventLog).unwrapOr({ kind: 'auto' } as const);
-  const log = openEventLog(setting, { program: 'ctrl-exec-agent', daemon });
+  const log = daemon
+    ? openDaemonLog(setting, 'ctrl-exec-agent')
+    : openEventLog(setting, { program: 'ctrl-exec-agent', daemon });
   const agent = createAgent(compose<AgentContext>(agentFactories(place, log)));
   const close = async () => {
     await agent.close();

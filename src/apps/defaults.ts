@@ -11,6 +11,7 @@ import { fileJobs } from '../adapters/files/jobs/jobs.js';
 import { fileAgentRuns } from '../adapters/files/journal/agent-runs.js';
 import { fileReplayCache } from '../adapters/files/journal/replay-cache.js';
 import { actionRunner } from '../adapters/in-process/runner.js';
+import { memoryJobs } from '../adapters/memory/jobs.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
 import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
@@ -28,7 +29,7 @@ import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { KeyStore, KeyStoreItem } from '../ports/key-store.js';
 import type { RevocationLists } from '../ports/revocation-lists.js';
-import type { AgentActions, AgentContext } from '../sdk/agent/context.js';
+import type { AgentActions, AgentContext, AgentPorts } from '../sdk/agent/context.js';
 import { loadSettings } from '../sdk/agent/state.js';
 import { readConfiguration } from '../sdk/core/configuration.js';
 import { once } from '../sdk/core/parallel.js';
@@ -41,7 +42,7 @@ import { programEnvironment } from './program-environment.js';
 import { version } from './version.js';
 import { deferred, type Factories, memo } from './wiring.js';
 
-const x509Authority = (
+export const x509Authority = (
   ports: Pick<DispatcherContext, 'crypto' | 'keyStore' | 'random'>,
 ): CertificateAuthority =>
   deferred(
@@ -54,7 +55,7 @@ const x509Authority = (
     ),
   );
 
-const x509Requests = (): CertificateRequests =>
+export const x509Requests = (): CertificateRequests =>
   deferred(
     memo(() =>
       ResultAsync.fromSafePromise(
@@ -65,7 +66,7 @@ const x509Requests = (): CertificateRequests =>
     ),
   );
 
-const x509Lists = (ports: Pick<DispatcherContext, 'crypto'>): RevocationLists =>
+export const x509Lists = (ports: Pick<DispatcherContext, 'crypto'>): RevocationLists =>
   deferred(
     memo(() =>
       ResultAsync.fromSafePromise(
@@ -255,13 +256,16 @@ export const loadAgentSettings = (options: PlaceOptions): ReturnType<typeof load
   loadSettings({ files: nodeFileSystem(), place: agentPlace(options) });
 
 /** Functions, and what executes them: a copy, so that nobody changes it afterwards. */
-function agentActions(given: Actions, events: EventLog): AgentActions {
+function agentActions(given: Actions, events: EventLog, inMemory: boolean): AgentActions {
   const functions: Actions = { ...given };
   const runner = actionRunner({ actions: functions, events });
   return {
     functions,
     runner,
-    jobs: (settings) => fileJobs({ directory: join(settings.asyncRunsDir, 'actions'), runner }),
+    jobs: (settings) =>
+      inMemory
+        ? memoryJobs({ runner })
+        : fileJobs({ directory: join(settings.asyncRunsDir, 'actions'), runner }),
   };
 }
 
@@ -269,10 +273,13 @@ function agentActions(given: Actions, events: EventLog): AgentActions {
 export function agentFactories(
   options: PlaceOptions & { readonly actions?: Actions | undefined },
   events: EventLog = noEventLog,
+  given: Partial<AgentPorts> = {},
 ): Factories<AgentContext> {
   const { actions = {} } = options;
   return {
-    actions: (ports) => agentActions(actions, { emit: (event) => ports.events.emit(event) }),
+    // Where the jobs of scripts are not kept in files, those of actions are not either.
+    actions: (ports) =>
+      agentActions(actions, { emit: (event) => ports.events.emit(event) }, given.jobs !== undefined),
     certificateRequests: x509Requests,
     clock: systemClock,
     crypto: nodeCrypto,

@@ -35,6 +35,23 @@ function isSocket(path: string): boolean {
   }
 }
 
+/** What whoever sets up a host has to know of its log; undefined: events of commands are kept. */
+export function lostEvents(setting: EventLogSetting): string | undefined {
+  if (setting.kind !== 'auto' || isSocket(systemLog)) return undefined;
+  return `there is no ${systemLog}: events of commands are not kept; \`event_log = json:/path\` keeps them`;
+}
+
+/** What Node cannot do as the first process of a container, whose commands start it below a shell that can. */
+const cannotReap =
+  'this is process 1 and Node.js does not reap orphans, so what scripts leave behind stays as zombies: start ctrl-exec-agent or ctrl-exec-api itself, not node, or give the container an init (docker run --init)';
+
+/** The event log of a daemon. */
+export function openDaemonLog(setting: EventLogSetting, program: EventSource['program']): OpenedEventLog {
+  const log = openEventLog(setting, { program, daemon: true });
+  if (process.pid === 1) log.emit({ action: 'warning', level: 'warning', fields: { reason: cannotReap } });
+  return log;
+}
+
 /** The event log that the configuration asks for. Opens nothing before the first event. */
 export function openEventLog(setting: EventLogSetting, source: EventSource): OpenedEventLog {
   switch (setting.kind) {

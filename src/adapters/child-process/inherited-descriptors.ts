@@ -1,5 +1,7 @@
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
 
+import { restoreOpenFiles } from './open-files.js';
+
 const closeOnExec = 0o2000000;
 
 /** What is not known for want of a descriptor must not be taken for a no. */
@@ -37,9 +39,11 @@ export const stillInherited = (known: readonly number[]): number[] => known.filt
 
 /**
  * What a daemon does first, before it opens anything, for the programs that it will run, and what a library must not do to
- * the process of its host: umask 022, and no descriptor but 0–2 of those handed down that exec would pass on.
+ * the process of its host: umask 022, the limit of open files that this process was started with, and no descriptor but 0–2 of those
+ * handed down that exec would pass on.
  */
 export const prepareDaemon = (): void => {
   process.umask(0o022);
+  restoreOpenFiles();
   for (const descriptor of inheritedDescriptors()) closeSync(descriptor);
 };

@@ -20,6 +20,12 @@ const sampleOf = (path: string): Buffer | 'exhausted' | undefined => {
   }
 };
 
+/** The first bytes of a regular file; undefined where it is none or cannot be read. */
+export const programStart = (path: string): Buffer | undefined => {
+  const sample = sampleOf(path);
+  return sample === 'exhausted' ? undefined : sample;
+};
+
 /** What the kernel refuses libuv's `execvp` would hand to /bin/sh. */
 const wouldGoToShell = (sample: Buffer | undefined): boolean => {
   return /* defence: script-has-interpreter */ sample !== undefined && lacksInterpreter(sample);

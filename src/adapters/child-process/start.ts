@@ -7,6 +7,7 @@ import { drainElsewhere } from './drain.js';
 import { inheritedDescriptors, stillInherited } from './inherited-descriptors.js';
 import { feed } from './input.js';
 import { inputFile } from './input-file.js';
+import { withOpenFiles } from './open-files.js';
 import { type PipeIdentity, pipeIdentity } from './pipe-holders.js';
 import { type Pipe, type PipeSource, pipes } from './pipes.js';
 import { refusal, spawnReason } from './refusal.js';
@@ -119,7 +120,8 @@ export const startProgram = async (
     // Node adds its own NODE_V8_COVERAGE to every environment that does not name it.
     const variables = { NODE_V8_COVERAGE: undefined, ...env };
     if (stdio.includes('pipe')) requireRoom();
-    child = spawn(path, args, { cwd: '/', env: variables, detached: true, stdio });
+    const [file, words] = withOpenFiles(path, args);
+    child = spawn(file, words, { cwd: '/', env: variables, detached: true, stdio });
   } catch (error) {
     for (const { readEnd } of taken ?? []) closeSync(readEnd);
     return err(spawnReason(path, error));

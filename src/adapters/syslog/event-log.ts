@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { EventLevel, EventRecord, LogEvent } from '../../domain/core/event.js';
 import { logLine } from '../../domain/core/log-line.js';
 import { errorMessage } from '../../domain/core/thrown.js';
@@ -46,7 +47,7 @@ const cost = ({ text }: Line): number => text.length + 64;
 /**
  * Events as lines in syslog, facility daemon, through one `logger` for the whole process. It is started by the first
  * event and again when it dies; the lines of its last second are then repeated, so one may come twice but none is lost.
- * When it cannot be started, or ends at once twice, lines go to the fallback until `retryAfter` has passed. Lines that
+ * When it cannot be started, or ends at once twice, the reason (or that the socket is not there) and the lines go to the fallback until `retryAfter` has passed. Lines that
  * find the buffer full are dropped, and counted in a later `events-dropped`.
  */
 export function syslogEventLog(options: SyslogOptions): SyslogEventLog {
@@ -82,7 +83,9 @@ export function syslogEventLog(options: SyslogOptions): SyslogEventLog {
     waitingCost = 0;
   };
 
-  const unreachable = (reason: string) => {
+  const unreachable = (why: string) => {
+    const { socket: path = '/dev/log' } = options;
+    const reason = existsSync(path) ? why : `there is no ${path}, so lines go to standard error`;
     notBefore = now() + retryAfter;
     shortLives = 0;
     const failed = { action: 'event-log-failed', level: 'warning', fields: { reason } } satisfies LogEvent;

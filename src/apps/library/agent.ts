@@ -68,7 +68,7 @@ export interface OpenAgentOptions extends PlaceOptions {
 export async function openAgent(options: OpenAgentOptions = {}): Promise<Agent> {
   const given = Object.entries(options.ports ?? {}).map(([name, port]) => [name, () => port]);
   return createAgent(
-    resolvePorts({ ...agentFactories(options, options.events), ...Object.fromEntries(given) }),
+    resolvePorts({ ...agentFactories(options, options.events, options.ports), ...Object.fromEntries(given) }),
   );
 }
 

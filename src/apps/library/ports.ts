@@ -1,6 +1,6 @@
 /**
  * The ports: what the package asks of its surroundings, each an interface with a contract that can be fulfilled by
- * an adapter of your own. `ctrl-exec/testing` has a suite for most of them.
+ * an adapter of your own. `ctrl-exec/testing/contracts` has a suite for most of them.
  * @module
  */
 

@@ -1,43 +1,25 @@
 /**
- * The contract suites of the ports, for adapters of your own: each is a function that registers tests with vitest
- * (an optional peer dependency, as is fast-check). Call it in a test file, with a name for the report and a
- * factory for what is tested. What a factory has to clean up it can give to `onTestFinished` of vitest.
+ * Doubles for the tests of a program that embeds a dispatcher or an agent: no socket, no file and no test runner. What is real:
+ * dispatcher, agents, keys, certificates and signatures. `memoryFleet` is where to begin. The contract suites are in
+ * `ctrl-exec/testing/contracts`.
  * @module
  */
-export { type AgentRunsSubject, agentRunsContract } from '../../../tests/contract/agent-runs.contract.js';
-export { authHookContract, type HookBinding } from '../../../tests/contract/auth-hook.contract.js';
-export {
-  type AuthorityUnderTest,
-  certificateAuthorityContract,
-} from '../../../tests/contract/certificate-authority.contract.js';
-export { certificateRequestsContract } from '../../../tests/contract/certificate-requests.contract.js';
-export { type ClockBinding, clockContract } from '../../../tests/contract/clock.contract.js';
-export { cryptoContract } from '../../../tests/contract/crypto.contract.js';
-export {
-  type EventLogBinding,
-  eventLogContract,
-  type LogRecord,
-} from '../../../tests/contract/event-log.contract.js';
-export {
-  type FileSystemSubject,
-  fileSystemContract,
-  type InitialFiles,
-} from '../../../tests/contract/file-system.contract.js';
-export { type JobPrograms, type JobsSubject, jobsContract } from '../../../tests/contract/jobs.contract.js';
-export { joinTokensContract } from '../../../tests/contract/join-tokens.contract.js';
-export { type KeyStoreSubject, keyStoreContract } from '../../../tests/contract/key-store.contract.js';
-export { mutexContract } from '../../../tests/contract/mutex.contract.js';
-export { type PairingSubject, pairingContract } from '../../../tests/contract/pairing.contract.js';
-export {
-  type ContractPrograms,
-  processRunnerContract,
-} from '../../../tests/contract/process-runner.contract.js';
-export { randomContract } from '../../../tests/contract/random.contract.js';
-export { type RegistryWithRevocations, registryContract } from '../../../tests/contract/registry.contract.js';
-export {
-  type ReplayCacheSubject,
-  replayCacheContract,
-} from '../../../tests/contract/replay-cache.contract.js';
-export { revocationListsContract, type TestCa } from '../../../tests/contract/revocation-lists.contract.js';
-export { revocationsContract } from '../../../tests/contract/revocations.contract.js';
-export { type Opened, runStoreContract } from '../../../tests/contract/run-store.contract.js';
+import { type ManualClock, manualClock as standingClock } from '../../adapters/memory/clock.js';
+
+export { memoryAuthHook } from '../../adapters/memory/auth-hook.js';
+export type { ManualClock } from '../../adapters/memory/clock.js';
+export { memoryEventLog } from '../../adapters/memory/event-log.js';
+export type { Actions } from '../../domain/runs/action.js';
+export type { HookContext, HookOutcome } from '../../domain/runs/auth-hook.js';
+export type { AuthHook } from '../../ports/auth-hook.js';
+export type { Clock } from '../../ports/clock.js';
+export type { EventLog } from '../../ports/event-log.js';
+export type { AgentPorts } from '../../sdk/agent/context.js';
+export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+export type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
+export * from './errors.js';
+export { type MemoryAgent, type MemoryFleet, type MemoryFleetOptions, memoryFleet } from './testing/fleet.js';
+export { type MemoryPorts, type MemoryPortsOptions, memoryPorts } from './testing/ports.js';
+
+/** A clock that stands still until it is advanced. @param start default: 1970 */
+export const manualClock = (start: Date = new Date(0)): ManualClock => standingClock(start.getTime());

@@ -156,3 +156,14 @@ it('a wrong event_log is said with file and line, and serve ends as systemd shou
     `${agent.home}/agent.conf:3: event_log is "journald", expected auto, syslog`,
   );
 });
+
+it('setup-ca says that commands keep no events where there is no /dev/log', async () => {
+  const home = temporaryDirectory();
+  const { code, stderr } = await run('ctrl-exec', ['setup-ca'], { home });
+  expect(code).toBe(0);
+  expect(stderr).toBe(
+    existsSync('/dev/log')
+      ? ''
+      : 'note: there is no /dev/log: events of commands are not kept; `event_log = json:/path` keeps them\n',
+  );
+});

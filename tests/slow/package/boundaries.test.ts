@@ -127,11 +127,11 @@ const illegal: readonly (readonly [rule: string, path: string, text: string])[] 
   ['tests-stay-outside', 'apps/cli/tested.ts', "import '../../../tests/support/good.js';"],
   ['tests-stay-outside', 'domain/tested.ts', "import '../../tests/support/good.js';"],
   [
-    'testing-publishes-suites-only',
-    'apps/library/testing.ts',
-    "import '../../../tests/contract/bad.contract.js'; import '../../../tests/support/good.js';",
+    'contracts-are-suites-only',
+    'apps/library/testing/contracts.ts',
+    "import '../../../../tests/contract/bad.contract.js'; import '../../../../tests/support/good.js';",
   ],
-  ['testing-is-for-tests', 'sdk/with-suites.ts', "import '../apps/library/testing.js';"],
+  ['testing-is-for-tests', 'sdk/with-suites.ts', "import '../apps/library/testing/contracts.js';"],
   [
     'published-suites-know-the-contract-only',
     '../tests/contract/bad.contract.ts',
@@ -183,7 +183,7 @@ const legal: Readonly<Record<string, string>> = {
 
 /** The entry that publishes contract suites, and a suite. */
 const legalTesting: Readonly<Record<string, string>> = {
-  'src/apps/library/testing.ts': "export { c } from '../../../tests/contract/good.contract.js';",
+  'src/apps/library/testing/contracts.ts': "export { c } from '../../../../tests/contract/good.contract.js';",
   'tests/contract/good.contract.ts':
     "import 'vitest'; import 'fast-check'; import 'node:crypto'; import '../../src/domain/good.js'; import './samples.js'; import type { P } from '../../src/ports/good.js'; export type c = P;",
   'tests/contract/samples.ts': "import 'reflect-metadata'; import '@peculiar/x509';",

@@ -13,7 +13,7 @@ function planted(text: string): string {
 
 describe('importing an entry', () => {
   it('the suites can be imported without a test that runs', async () => {
-    const { exports, stderr, code } = await imported('ctrl-exec/testing');
+    const { exports, stderr, code } = await imported('ctrl-exec/testing/contracts');
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 });
     expect(exports.length).toBeGreaterThan(15);
     expect(exports.filter((each) => !each.endsWith('Contract'))).toEqual([]);

@@ -1,4 +1,5 @@
 import { printable } from '../../../domain/core/names.js';
+import { openFilesVariable } from '../open-files.js';
 import { killGroup } from '../process-group.js';
 import { startProgram } from '../start.js';
 import { later } from '../timer.js';
@@ -28,7 +29,7 @@ export const launchWatcher = async (
 ): Promise<Launched> => {
   const started = await startProgram({
     ...watcher,
-    env: { PATH: path },
+    env: { PATH: path, ...openFilesVariable() },
     input: encodeOrder(order),
     inputTimeout: patience,
     output: 'capture',

@@ -24,6 +24,7 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
   const { crypto } = ports;
   const stations = new Map<string, Station>();
   const hosts = new Set<string>();
+  const offline = new Set<string>();
 
   const listener = (host: string): Listener => ({
     listen(options) {
@@ -88,7 +89,7 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     const { host, port } = target;
     if (!resolves(host))
       return err(failure('host_unresolved', `the host name ${host} does not resolve`, { host }));
-    const station = stations.get(addressOf(host, port));
+    const station = offline.has(host.toLowerCase()) ? undefined : stations.get(addressOf(host, port));
     if (!station)
       return err(failure('connection_refused', `nothing listens on ${host}:${port}`, { host, port }));
 
@@ -133,5 +134,15 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     transport: (from: string): Transport => memoryTransport(from, connect, resolves),
     legacyPairing: (from: string): LegacyPairing => memoryLegacyPairing(from, connect),
     listener,
+    /** Takes a host off the network, or back. What is under way there comes to its end. */
+    setOnline(host: string, online: boolean): void {
+      if (online) {
+        offline.delete(host.toLowerCase());
+        return;
+      }
+      offline.add(host.toLowerCase());
+      for (const [address, { links }] of stations)
+        if (address.startsWith(`${host.toLowerCase()} `)) links.clear();
+    },
   };
 };

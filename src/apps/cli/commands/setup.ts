@@ -2,15 +2,21 @@ import { parseDuration } from '../../../domain/core/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, saySurely } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
+import { lostEvents } from '../../event-log.js';
 import { printImport } from '../../import-report.js';
 import { moment } from '../table.js';
 
-export function setupCa(dispatcher: Dispatcher): Promise<ExitCode> {
-  return dispatcher.setupCa().match(({ fingerprint, notAfter }) => {
-    say(`CA created, valid until ${moment(notAfter)}`);
-    say(`SHA-256 fingerprint: ${fingerprint}`);
-    return exitCodes.ok;
-  }, report);
+export async function setupCa(dispatcher: Dispatcher): Promise<ExitCode> {
+  const created = await dispatcher.setupCa();
+  if (created.isErr()) return report(created.error);
+  const { fingerprint, notAfter } = created.value;
+  say(`CA created, valid until ${moment(notAfter)}`);
+  say(`SHA-256 fingerprint: ${fingerprint}`);
+  // Here once, where every dispatcher comes by: said by each command it would be noise.
+  const configured = await dispatcher.configuration();
+  const lost = configured.isOk() ? lostEvents(configured.value.settings.eventLog) : undefined;
+  if (lost !== undefined) complain(`note: ${lost}`);
+  return exitCodes.ok;
 }
 
 export function caFingerprint(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {

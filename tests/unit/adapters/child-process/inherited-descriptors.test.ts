@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -34,12 +34,13 @@ beforeAll(() => {
 });
 
 /** Starts the host with `secret` as descriptors 20 and 40 and umask 077. */
-const runHost = async (script: string, mode: 'plain' | 'prepared') => {
+const runHost = async (script: string, mode: 'plain' | 'prepared', env: Record<string, string> = {}) => {
   const descriptor = openSync(secret, 'r');
   const extra = Array.from({ length: 38 }, (_, index) => ([17, 37].includes(index) ? descriptor : 'ignore'));
   const before = process.umask(0o077);
   const child = spawn(process.execPath, [bundle, script, mode], {
     stdio: ['ignore', 'pipe', 'inherit', ...extra],
+    env: { ...process.env, ...env },
   });
   process.umask(before);
   closeSync(descriptor);
@@ -67,5 +68,19 @@ describe('descriptors that this process was born with', () => {
     expect(seen).not.toContain(secret);
     expect(seen).not.toMatch(/^(20|40) /m);
     expect(seen).toMatch(/^0022$/m);
+  });
+});
+
+describe.skipIf(!existsSync('/usr/bin/prlimit'))('the limit of open files (skipped: without prlimit)', () => {
+  const limit = shell('ulimit -Sn; echo "$1$CTRL_EXEC_OPEN_FILES"');
+
+  test('is the one that a daemon says it got, for its scripts', async () => {
+    const { seen } = await runHost(limit, 'prepared', { CTRL_EXEC_OPEN_FILES: '123' });
+    expect(seen).toBe('123\n\n');
+  });
+
+  test.each(['99999999', 'unlimited', '-1', ''])('stays as it is where it says %j', async (said) => {
+    const { seen } = await runHost(limit, 'prepared', { CTRL_EXEC_OPEN_FILES: said });
+    expect(seen).toBe((await runHost(limit, 'plain')).seen);
   });
 });
