@@ -17,7 +17,35 @@ export function program(name: string, description: string, version: string): Com
     .helpOption('-h, --help', 'print this help')
     .showHelpAfterError('(--help shows what is possible)')
     .exitOverride()
-    .configureHelp({ sortSubcommands: false });
+    .configureHelp({
+      sortSubcommands: false,
+      showGlobalOptions: true,
+      subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}`.trimEnd(),
+    });
+}
+
+const argumentsOf = (command: Command): string =>
+  command.registeredArguments
+    .map((argument) => {
+      const name = argument.name() + (argument.variadic ? '...' : '');
+      return argument.required ? `<${name}>` : `[${name}]`;
+    })
+    .join(' ');
+
+/** Commands by the title under which help lists them; each with the example that its own help shows. */
+export type CommandGroups = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** Puts commands into groups, and an example into the help of each. Their usage says `[options]` where they have some of their own. */
+export function inGroups(command: Command, groups: CommandGroups): void {
+  const commands = new Map(command.commands.map((each) => [each.name(), each]));
+  for (const [title, examples] of Object.entries(groups))
+    for (const [name, example] of Object.entries(examples)) {
+      const found = commands.get(name);
+      if (!found) throw new Error(`there is no command ${name}`);
+      found.helpGroup(`${title}:`).addHelpText('after', `\nExample:\n  ${example}`);
+      // Of `help` alone nothing is to be said.
+      if (found.options.length === 0 && found.commands.length === 0) found.usage(argumentsOf(found));
+    }
 }
 
 /**

@@ -14,6 +14,8 @@ export interface JoinTokens {
   add(token: JoinTokenRecord): StoreResult<void>;
   /** The token, also where it has expired or is burnt: judging is the domain's. */
   find(id: string): StoreResult<JoinTokenRecord | undefined>;
+  /** All that are kept, the oldest first; of one moment by id. */
+  list(): StoreResult<readonly JoinTokenRecord[]>;
   /** Binds an unbound token to a CSR; whether the token is now bound to this very CSR. False for an unknown one. */
   bind(id: string, csrSha256: string): StoreResult<boolean>;
   /** Marks every bound token of this host as used; one that is burnt already keeps its moment. */

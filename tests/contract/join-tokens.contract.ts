@@ -26,6 +26,17 @@ export function joinTokensContract(adapter: string, open: () => JoinTokens | Pro
       expect(value(await tokens.find('nobody'))).toBeUndefined();
     });
 
+    it('all are listed, the oldest first, and what is handed out is a copy', async () => {
+      const tokens = await open();
+      expect(value(await tokens.list())).toEqual([]);
+      const older = token('c', { createdAt: 1, boundTo: 'cd'.repeat(32), burntAt: 2 });
+      for (const each of [token('b'), token('a'), older]) value(await tokens.add(each));
+      const listed = value(await tokens.list());
+      expect(listed).toEqual([older, token('a'), token('b')]);
+      Object.assign(listed[0] ?? {}, { name: 'changed' });
+      expect(value(await tokens.list())[0]?.name).toBe('web-01');
+    });
+
     it('an id is used once, and the refusal does not tell the key', async () => {
       const tokens = await open();
       value(await tokens.add(token('a')));

@@ -19,6 +19,12 @@ export const memoryJoinTokens = (): JoinTokens => {
       return okAsync(undefined);
     },
     find: (id) => okAsync(structuredClone(tokens.get(id))),
+    list: () =>
+      okAsync(
+        structuredClone(
+          [...tokens.values()].sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1)),
+        ),
+      ),
     bind: (id, csrSha256) => {
       const token = tokens.get(id);
       if (!token) return okAsync(false);

@@ -54,7 +54,11 @@ export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/fleet/p
 export type { AgentEdit } from '../../sdk/dispatcher/fleet/registered-agents.js';
 export type { ImportOptions } from '../../sdk/dispatcher/migrate/import-state.js';
 export type { Approval, RequestListing } from '../../sdk/dispatcher/pairing/decisions.js';
-export type { IssuedJoinToken, JoinTokenRequest } from '../../sdk/dispatcher/pairing/join-tokens.js';
+export type {
+  IssuedJoinToken,
+  JoinTokenRequest,
+  JoinTokenSummary,
+} from '../../sdk/dispatcher/pairing/join-tokens.js';
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing/pairing-mode.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/runs/cancel.js';
 export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/runs/follow.js';

@@ -30,7 +30,7 @@ interface DispatcherEvents {
   'agent-paired': { request: string; host: string; ip: string };
   /** A join token was issued; `token` is its public id, `ttl` the seconds that it holds. @remarks If nobody ran `join-token`, somebody else is root here. */
   'join-token-issued': { host: string; token: string; ttl: number };
-  /** A join token that could not be shown was taken back; `token` is its public id. @remarks Issue another one. */
+  /** A join token was revoked, or could not be shown and was taken back; `token` is its public id. @remarks Issue another one where a host still needs it. */
   'join-token-withdrawn': { token: string };
   /** Whoever holds a join token used it for another key than the one that it is bound to. It was refused. @remarks The token has leaked: find out how, and see which of the two is the host that you know. */
   'join-token-misused': { host: string; token: string; ip: string };

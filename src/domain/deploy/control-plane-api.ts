@@ -77,12 +77,19 @@ export const pullRequests = (agentId: string) => {
 const maxReason = 300;
 
 /** Err `refused` unless the answer has this status. */
+/** What to do about a refusal whatever it is of. */
+const hints: ReadonlyMap<number, string> = new Map([
+  [401, 'it does not accept the API key (CERTCTL_API_KEY): give the agent one that is valid'],
+  [403, 'the role of the API key (CERTCTL_API_KEY) does not permit this call'],
+]);
+
 export function expectStatus(answer: ControlPlaneAnswer, expected: number): Judged<void> {
   const { status } = answer;
   if (status === expected) return ok(undefined);
   const said = bodyText(answer);
   const reason = said === '' ? `status ${status} instead of ${expected}` : said;
-  const message = `the control plane answered with status ${status}${said === '' ? '' : `: ${said}`}`;
+  const hint = hints.get(status);
+  const message = `the control plane answered with status ${status}${said === '' ? '' : `: ${said}`}${hint === undefined ? '' : `; ${hint}`}`;
   return err(failure('refused', message, { status, reason }));
 }
 

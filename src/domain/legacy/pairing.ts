@@ -9,6 +9,7 @@ import {
   optional,
   text,
 } from '../core/decode.js';
+import { shortestAddress } from '../core/ip-prefix.js';
 import { parseJsonObject } from '../core/json.js';
 import { agentName, isReqid } from '../core/names.js';
 import type { Sha256 } from '../pairing/transcript.js';
@@ -38,6 +39,8 @@ export interface LegacyRequest {
   readonly nonce: string;
   readonly port: number;
   readonly lookupBy: 'hostname' | 'ip';
+  /** The address that the agent has by its own account; undefined: it says none, or what is none. */
+  readonly statedIp?: string;
 }
 
 /** Deployed agents take the port out of their configuration, as text. */
@@ -50,6 +53,14 @@ const portField: Field<number> = {
   },
 };
 
+/** It decides nothing: what is no address is as left out. */
+const anything: Field<unknown> = { form: 'anything', read: (value) => value };
+
+const statedIpOf = (value: unknown): { readonly statedIp?: string } => {
+  const statedIp = typeof value === 'string' ? shortestAddress(value) : undefined;
+  return statedIp === undefined ? {} : { statedIp };
+};
+
 const shapes = {
   request: {
     hostname: text(255),
@@ -57,6 +68,7 @@ const shapes = {
     nonce: matching(/^[0-9a-fA-F]{32}$/, '32 hex digits'),
     port: optional(portField),
     lookup_by: optional(oneOf('hostname', 'ip')),
+    ip: optional(anything),
   },
   pending: { status: oneOf('pending'), reqid: text(64) },
   approved: {
@@ -97,6 +109,7 @@ export const readLegacyRequest = (
           nonce: message.nonce,
           port: message.port ?? 7443,
           lookupBy: message.lookup_by ?? 'hostname',
+          ...statedIpOf(message.ip),
         })),
     );
 

@@ -15,6 +15,7 @@ export type PairingDecision =
       /** What the operator sets in place of what the agent asked for. */
       readonly lookupBy?: 'hostname' | 'ip';
       readonly port?: number;
+      readonly ip?: string;
     }
   | {
       readonly verdict: 'deny';
@@ -41,6 +42,8 @@ export interface PairingRequest {
   readonly host: string;
   /** The address that the connection came from. */
   readonly ip: string;
+  /** Another one, which the agent has by its own account: it may be behind address translation. Agents of version 1 alone say it. */
+  readonly statedIp?: string;
   /** The operational port that the agent claims. */
   readonly port: number;
   readonly lookupBy: 'hostname' | 'ip';

@@ -23,6 +23,8 @@ import {
   type IssuedJoinToken,
   issueJoinToken,
   type JoinTokenRequest,
+  type JoinTokenSummary,
+  listJoinTokens,
   withdrawJoinToken,
 } from './pairing/join-tokens.js';
 import { openPairingMode, type PairingMode, type PairingModeOptions } from './pairing/pairing-mode.js';
@@ -123,6 +125,8 @@ export interface Dispatcher extends AsyncDisposable {
   deny(id: string, reason?: string): Answer<PairingRequest>;
   /** A token with which one host may pair once, without a person. */
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
+  /** Join tokens that were issued, the oldest first, for a day after they ended. */
+  joinTokens(): Answer<readonly JoinTokenSummary[]>;
   /** Takes a join token back that nobody has paired with. Ok: whether it is of no use now; false: it was used. */
   withdrawJoinToken(token: string): Answer<boolean>;
   /**
@@ -301,6 +305,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     approve: (approval) => within((context) => approve(context, approval)),
     deny: (id, reason) => within((context) => deny(context, id, reason)),
     issueJoinToken: (request) => within((context) => issueJoinToken(context, request)),
+    joinTokens: () => within(listJoinTokens),
     withdrawJoinToken: (token) => within((context) => withdrawJoinToken(context, token)),
     agents: (tags = {}) => within((context) => agentsWith(context, tags)),
     agent: (name) => within((context) => findAgent(context, name)),

@@ -25,8 +25,14 @@ const jsonLines = (text: string) =>
     .map((line): Record<string, unknown> => JSON.parse(line));
 
 /** A dispatcher that can do no more than issue a join token, which is an event. */
-function issueJoinToken(conf: string, env: Record<string, string> = {}) {
+async function homeWithCa(): Promise<string> {
   const home = temporaryDirectory();
+  expect((await run('ctrl-exec', ['setup-ca'], { home })).code).toBe(0);
+  return home;
+}
+
+async function issueJoinToken(conf: string, env: Record<string, string> = {}) {
+  const home = await homeWithCa();
   writeFileSync(join(home, 'ctrl-exec.conf'), conf);
   return run('ctrl-exec', ['join-token', '--host', 'web-01'], { home, env });
 }
@@ -132,7 +138,7 @@ describe('standard error', () => {
       const descriptor = openSync(output, 'w');
       const { dev, ino } = fstatSync(descriptor, { bigint: true });
       const JOURNAL_STREAM = kind === 'journal' ? `${dev}:${ino}` : `${dev}:${ino + 1n}`;
-      const home = temporaryDirectory();
+      const home = await homeWithCa();
       writeFileSync(join(home, 'ctrl-exec.conf'), 'event_log = stderr\n');
       const child = spawn(
         process.execPath,

@@ -98,7 +98,7 @@ describe('over real agents', () => {
   it('what is refused before a run begins is an answer like any other', async () => {
     const { api } = fleet();
     const asked = { accept: 'text/event-stream' };
-    const { status, json } = await api.post('/v1/runs', { hosts: ['web-01'], script: '../x' }, asked);
+    const { status, json } = await api.post('/v1/runs', { hosts: ['web-01'], script: 'a\nb' }, asked);
     expect([status, json.error]).toEqual([400, 'invalid_argument']);
   });
 

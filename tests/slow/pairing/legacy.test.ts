@@ -69,6 +69,7 @@ describe('a legacy agent', () => {
       expect(await control.requests()).toMatchObject([
         { id, host: 'vm', ip: '127.0.0.1', code: '393588', version: 1, state: 'open' },
       ]);
+      expect(await control.requests()).toMatchObject([{ stated_ip: null }]);
       const list = await control.command('list-requests');
       expect(list.stdout).toMatch(new RegExp(`^${id} .* 1\\s*$`, 'm'));
       expect(list.stderr).toMatch(/forge/);
@@ -191,6 +192,23 @@ describe('a stranger at the port of version 1', () => {
     expect((await next()).body['status']).toBe('pending');
     await closed(head);
     body.destroy();
+  });
+
+  it('that says another address than it comes from is shown with both', async () => {
+    const { control, port } = await serving();
+    const { next } = await legacyAgent(port, legacyRequest({ ...asked, hostname: 'a', ip: '10.0.0.7' }));
+    const id = String((await next()).body['reqid']);
+    expect(await control.requests()).toMatchObject([{ ip: '127.0.0.1', stated_ip: '10.0.0.7' }]);
+    expect((await control.command('list-requests')).stderr).toMatch(
+      /a came from 127\.0\.0\.1 and says that its address is 10\.0\.0\.7: .*approve ID --ip ADDRESS/,
+    );
+    const approved = await control.command('approve', id.slice(0, 8), '--ip', '10.0.0.7');
+    expect(approved).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Registered address: 10\.0\.0\.7$/m),
+    });
+    const { stdout } = await control.command('list-agents', '--json');
+    expect(JSON.parse(stdout).agents).toMatchObject([{ name: 'a', ip: '10.0.0.7' }]);
   });
 
   it('has two places, and finds the queue full for a third', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { freePort, type Started, shared } from '../../support/commands/commands.js';
+import { noTerminal, readable, startOnTerminal } from '../../support/commands/terminal.js';
 import { configure, gate, pairedFleet } from '../../support/fleet/fleet.js';
 import { stallingProxy } from '../../support/network/holding-proxy.js';
 
@@ -178,7 +179,7 @@ describe('a run that is followed', () => {
     ]);
     expect([bytes('stdout'), bytes('stderr')]).toEqual([
       'some\ndone\n',
-      Buffer.from('é').toString('latin1') + '\xff',
+      `${Buffer.from('é').toString('latin1')}\xff`,
     ]);
     expect(events.at(-2)).toMatchObject({
       event: 'result',
@@ -195,4 +196,19 @@ describe('a run that is followed', () => {
     const ended = await fleet().control.command('run', '--follow', '--async', 'web-01', 'job');
     expect([ended.code, ended.stderr]).toEqual([64, expect.stringContaining('--async')]);
   });
+});
+
+describe('a run of a single host', () => {
+  it.skipIf(noTerminal !== undefined)(
+    'shows on a terminal that it waits, and nothing of that once the answer is there',
+    async () => {
+      const { control, jobs } = await serving('echo some');
+      const desk = startOnTerminal('ctrl-exec', ['run', 'web-01', 'job'], { home: control.home });
+      await desk.shows(/waiting for an answer, 2\.\d s/);
+      jobs[0].open();
+      const { stdout } = await desk.ended;
+      expect(stdout.slice(stdout.lastIndexOf('waiting for'))).toMatch(/s\r\S+==> web-01/);
+      expect(readable(stdout)).toMatch(/==> web-01 {2}\[OK .*\n\| some\n\| done\n$/);
+    },
+  );
 });

@@ -83,6 +83,13 @@ export const sqliteJoinTokens = (database: Database): JoinTokens => ({
 
   find: (id) => database.read('join-token.find', (tx) => findToken(tx, id)),
 
+  list: () =>
+    database.read('join-token.list', (tx) =>
+      tx
+        .rows(tx.query.selectFrom('join_tokens').selectAll().orderBy('created_at').orderBy('id'), isTokenRow)
+        .map((rows) => rows.map(tokenOf)),
+    ),
+
   bind: (id, csrSha256) => database.write('join-token.bind', (tx) => bindToken(tx, id, csrSha256)),
 
   burnBound: (name, at) =>

@@ -24,6 +24,7 @@ interface RequestRow {
   readonly place: 'compare' | 'join';
   readonly place_key: string;
   readonly place_until: number;
+  readonly stated_ip: string | null;
 }
 
 const isTrue = (value: unknown): value is true => value === true;
@@ -31,7 +32,7 @@ const isTrue = (value: unknown): value is true => value === true;
 const isDecision = either(
   shape<Extract<PairingDecision, { verdict: 'approve' }>>(
     { verdict: oneOf('approve'), name: text, replace: flag },
-    { lookupBy: oneOf('hostname', 'ip'), port: integer },
+    { lookupBy: oneOf('hostname', 'ip'), port: integer, ip: text },
   ),
   shape<Extract<PairingDecision, { verdict: 'deny' }>>(
     { verdict: oneOf('deny'), reason: text },
@@ -55,6 +56,7 @@ const isRequestRow = shape<RequestRow>(
     place: oneOf('compare', 'join'),
     place_key: text,
     place_until: integer,
+    stated_ip: orNull(text),
   },
   {},
 );
@@ -64,6 +66,7 @@ const requestOf = (row: RequestRow): PairingRequest => ({
   state: row.state,
   host: row.host,
   ip: row.ip,
+  ...(row.stated_ip !== null && { statedIp: row.stated_ip }),
   port: row.port,
   lookupBy: row.lookup_by,
   code: row.code ?? undefined,
@@ -89,6 +92,7 @@ const rowOf = (request: PairingRequest) => ({
   place: request.place.kind,
   place_key: request.place.key,
   place_until: request.place.until,
+  stated_ip: request.statedIp ?? null,
   issued_name:
     request.state === 'issued' && request.decision?.verdict === 'approve' ? request.decision.name : null,
 });

@@ -45,6 +45,7 @@ export interface Tables {
     place_until: number;
     /** The agent that it was issued for, while that has not been seen. */
     issued_name: string | null;
+    stated_ip: string | null;
   };
   join_tokens: {
     id: string;

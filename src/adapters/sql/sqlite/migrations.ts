@@ -261,6 +261,7 @@ const migrations: readonly string[] = [
   CREATE INDEX pairing_requests_by_state ON pairing_requests (state, created_at);
   CREATE INDEX pairing_requests_by_name ON pairing_requests (issued_name) WHERE issued_name IS NOT NULL;
   `,
+  'ALTER TABLE pairing_requests ADD COLUMN stated_ip TEXT;',
 ];
 
 /** The schema that this program reads and writes. */

@@ -77,9 +77,13 @@ export async function selfCheck(agent: Agent, options: { json?: boolean }): Prom
   return checks.every(({ ok }) => ok) ? exitCodes.ok : exitCodes.failed;
 }
 
-export function selfPing(agent: Agent, options: { port?: number }): Promise<ExitCode> {
+export function selfPing(agent: Agent, options: { port?: number; json?: boolean }): Promise<ExitCode> {
   return agent.selfPing(options.port).match(({ host, port, rtt }) => {
-    say(`ok  ${host}:${port} answers with this agent's certificate, ${rtt} ms`);
+    say(
+      options.json
+        ? JSON.stringify({ ok: 1, host, port, rtt: `${rtt}ms` })
+        : `ok  ${host}:${port} answers with this agent's certificate, ${rtt} ms`,
+    );
     return exitCodes.ok;
   }, report);
 }

@@ -10,6 +10,10 @@ const request = z
     id: z.string(),
     host: z.string().meta({ description: 'The name that the agent gives itself.' }),
     ip: z.string().meta({ description: 'Where its connection came from.' }),
+    stated_ip: z.string().nullable().meta({
+      description:
+        'Another address, which the agent has by its own account: it may be behind address translation. Null: it says none.',
+    }),
     port: z.int(),
     lookup_by: z.enum(['hostname', 'ip']),
     code: z.string().nullable().meta({ description: 'Six digits; null: not known yet.' }),
@@ -38,6 +42,7 @@ const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof req
   id: asked.id,
   host: asked.host,
   ip: asked.ip,
+  stated_ip: asked.statedIp ?? null,
   port: asked.port,
   lookup_by: asked.lookupBy,
   code: asked.code ?? null,
@@ -54,6 +59,7 @@ const example: z.input<typeof request> = {
   id: '0f1e2d3c4b5a69788796a5b4c3d2e1f0',
   host: 'web-03',
   ip: '10.0.0.3',
+  stated_ip: null,
   port: 7443,
   lookup_by: 'hostname',
   code: '420711',
@@ -170,13 +176,17 @@ export const approvePairing = route({
       }),
       lookup_by: z.enum(['hostname', 'ip']).optional().meta({ description: 'Default: as the agent asks.' }),
       port: z.int().min(1).max(65_535).optional().meta({ description: 'Default: as the agent asks.' }),
+      ip: z
+        .string()
+        .optional()
+        .meta({ description: 'The address that is registered. Default: where its connection came from.' }),
       ...credentials,
     }),
   },
   examples: { code: { summary: 'With the code', params: { id: '0f1e2d3c' }, body: { code: '420711' } } },
   errors: [...decisionErrors, 'codes_differ', 'agent_exists', 'downgrade_refused'],
   handle: ({ dispatcher, params: { id }, body }) => {
-    const { code, name, replace, lookup_by, port } = body;
+    const { code, name, replace, lookup_by, port, ip } = body;
     return dispatcher
       .approve({
         id,
@@ -185,6 +195,7 @@ export const approvePairing = route({
         ...(replace !== undefined && { replace }),
         ...(lookup_by !== undefined && { lookupBy: lookup_by }),
         ...(port !== undefined && { port }),
+        ...(ip !== undefined && { ip }),
       })
       .map(answered);
   },

@@ -1,8 +1,10 @@
 import { ok, ResultAsync } from 'neverthrow';
+import type { Lock } from '../../../domain/core/errors.js';
 import { parseTagFilter } from '../../../domain/runs/tags.js';
-import type { AgentRecord } from '../../../domain/trust/agent-record.js';
+import type { AgentEndpoint, AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { complain, type ExitCode, exitCodes, report, say } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
+import { type Printing, print, refused } from '../printing.js';
 import { moment, table } from '../table.js';
 
 export async function listAgents(
@@ -19,7 +21,7 @@ export async function listAgents(
         options.json ? `${JSON.stringify({ ok: 1, agents: listed.map(asJson) })}\n` : asTable(listed),
       );
       return exitCodes.ok;
-    }, report);
+    }, refused(options));
 }
 
 interface Listed {
@@ -53,13 +55,17 @@ const asTable = (listed: readonly Listed[]): string =>
     ]),
   );
 
+const endpointJson = ({ host, ip, port, lookupBy }: AgentEndpoint) => ({
+  hostname: host,
+  ip,
+  port,
+  lookup_by: lookupBy,
+});
+
 const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, standing, tags }, state }: Listed) => ({
   name,
   state,
-  hostname: endpoint.host,
-  ip: endpoint.ip,
-  port: endpoint.port,
-  lookup_by: endpoint.lookupBy,
+  ...endpointJson(endpoint),
   pairing,
   // Null: it has not been seen yet.
   signed: standing.speaks === undefined ? null : standing.speaks === 'signed',
@@ -73,7 +79,7 @@ const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, standing, t
   tags,
 });
 
-export interface EditAgentOptions {
+export interface EditAgentOptions extends Printing {
   readonly rename?: string;
   readonly hostname?: string;
   readonly ip?: string;
@@ -88,63 +94,84 @@ export async function editAgent(
   name: string,
   options: EditAgentOptions,
 ): Promise<ExitCode> {
-  if (Object.keys(options).length === 0) {
+  const { hostname: host, agentPort: port, pin, json, ...others } = options;
+  if (Object.keys(options).every((name) => name === 'json')) {
     complain(
       'nothing to change: give --rename, --hostname, --ip, --agent-port, --lookup-by, --pin or --legacy',
     );
     return exitCodes.usage;
   }
-  const { hostname: host, agentPort: port, pin, ...others } = options;
   return dispatcher
     .editAgent(name, { ...others, ...(host !== undefined && { host }), ...(port !== undefined && { port }) })
     .match(({ name: now, endpoint }) => {
-      say(`${now}: ${endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host} port ${endpoint.port}`);
-      return pin ? pinAgent(dispatcher, now) : exitCodes.ok;
-    }, report);
+      const edited = { name: now, ...endpointJson(endpoint) };
+      const line = `${now}: ${endpoint.lookupBy === 'ip' ? endpoint.ip : endpoint.host} port ${endpoint.port}`;
+      if (pin) return pinAgent(dispatcher, edited, line, options);
+      print(options, edited, [line]);
+      return exitCodes.ok;
+    }, refused(options));
 }
 
-const pinAgent = (dispatcher: Dispatcher, name: string): Promise<ExitCode> =>
-  dispatcher.pinAgent(name).match(({ pin }) => {
-    say(`${name}: pinned the key with SHA-256 ${pin.spkiSha256} (certificate ${pin.serial})`);
+/** @param edited what is known already, and `line` says */
+const pinAgent = (
+  dispatcher: Dispatcher,
+  edited: { readonly name: string },
+  line: string,
+  options: Printing,
+): Promise<ExitCode> => {
+  if (!options.json) say(line);
+  return dispatcher.pinAgent(edited.name).match(({ pin }) => {
+    print(options, { ...edited, pinned: { spki_sha256: pin.spkiSha256, serial: pin.serial } }, [
+      `${edited.name}: pinned the key with SHA-256 ${pin.spkiSha256} (certificate ${pin.serial})`,
+    ]);
     return exitCodes.ok;
-  }, report);
+  }, refused(options));
+};
 
 /** Exit code of `unpair` where no agent has the name, as deployed. */
 const unknownAgent = 2;
 
-export function unpair(dispatcher: Dispatcher, name: string): Promise<ExitCode> {
+export function unpair(dispatcher: Dispatcher, name: string, options: Printing): Promise<ExitCode> {
   return dispatcher.unpair(name).match(
     (record) => {
-      say(`Unpaired ${record.name}: its key answers for nobody any more`);
+      print(options, { name: record.name }, [`Unpaired ${record.name}: its key answers for nobody any more`]);
       return exitCodes.ok;
     },
     (error) => {
-      const code = report(error);
+      const code = refused(options)(error);
       return error.code === 'agent_unknown' ? unknownAgent : code;
     },
   );
 }
 
+const lockJson = ({ runId: reqid, ...lock }: Lock) => ({ ...lock, reqid });
+
 export function listLocks(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
   return dispatcher.locks().match((locks) => {
     process.stdout.write(
       options.json
-        ? `${JSON.stringify({ ok: 1, locks: locks.map(({ runId: reqid, ...lock }) => ({ ...lock, reqid })) })}\n`
+        ? `${JSON.stringify({ ok: 1, locks: locks.map(lockJson) })}\n`
         : table(
             ['HOST', 'SCRIPT', 'REQID', 'SINCE'],
             locks.map(({ host, script, runId, since }) => [host, script, runId, moment(since.getTime())]),
           ),
     );
     return exitCodes.ok;
-  }, report);
+  }, refused(options));
 }
 
-export function releaseLock(dispatcher: Dispatcher, host: string, script: string): Promise<ExitCode> {
+export function releaseLock(
+  dispatcher: Dispatcher,
+  host: string,
+  script: string,
+  options: Printing,
+): Promise<ExitCode> {
   return dispatcher.releaseLock({ host, script }).match((freed) => {
-    for (const lock of freed)
-      say(
+    const lines = freed.map(
+      (lock) =>
         `Released ${lock.host}:${lock.script}, held by run ${lock.runId}: see on the host whether it still runs`,
-      );
+    );
+    print(options, { locks: freed.map(lockJson) }, lines);
     return exitCodes.ok;
-  }, report);
+  }, refused(options));
 }

@@ -83,7 +83,9 @@ export async function status(dispatcher: Dispatcher, reqid: string, options: Ask
   const { json = false } = options;
   const interruption = interruptible();
   return asking(options)
-    .asyncAndThen((asked) => dispatcher.status(reqid, { ...asked, signal: interruption.signal }))
+    .asyncAndThen((asked) =>
+      withProgress(0, json, () => dispatcher.status(reqid, { ...asked, signal: interruption.signal })),
+    )
     .match(
       (found) => {
         if (json) say(JSON.stringify({ ok: 1, ...statusJson(found) }));
@@ -133,7 +135,9 @@ export async function cancel(
 ): Promise<ExitCode> {
   const { json = false } = options;
   return asking(options)
-    .asyncAndThen((asked) => dispatcher.cancel(id, { ...asked, ...(hosts.length > 0 && { hosts }) }))
+    .asyncAndThen((asked) =>
+      withProgress(0, json, () => dispatcher.cancel(id, { ...asked, ...(hosts.length > 0 && { hosts }) })),
+    )
     .match(
       ({ reqid, results }) => {
         if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(shownRtt) }));

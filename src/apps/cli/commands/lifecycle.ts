@@ -1,4 +1,3 @@
-import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { BannedKey } from '../../../domain/trust/banned-key.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { CaRollover } from '../../../sdk/dispatcher/trust/ca-rollover.js';
@@ -6,21 +5,12 @@ import type { Maintenance } from '../../../sdk/dispatcher/trust/maintain.js';
 import type { Untold } from '../../../sdk/dispatcher/trust/pending-revocations.js';
 import type { Rotation } from '../../../sdk/dispatcher/trust/rotation.js';
 import { type ExitCode, exitCodes } from '../../command-line.js';
-import { refuse } from '../failure.js';
 import { type AskOptions, asking } from '../options.js';
+import { type Printing, print, refused } from '../printing.js';
 import { warnOfPending } from '../revocations-pending.js';
 import { moment, table } from '../table.js';
 
-interface Printing {
-  readonly json?: boolean;
-}
-
 export type GovernedOptions = Omit<AskOptions, 'port'>;
-
-const print = (options: Printing, json: object, lines: readonly string[]) =>
-  process.stdout.write(options.json ? `${JSON.stringify({ ok: 1, ...json })}\n` : `${lines.join('\n')}\n`);
-
-const refused = (options: Printing) => (error: CtrlExecError) => refuse(error, options.json ?? false);
 
 const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 

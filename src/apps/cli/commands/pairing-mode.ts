@@ -72,6 +72,10 @@ function pairingDesk(dispatcher: Dispatcher) {
     say(`\nRequest ${request.id.slice(0, 8)} (number ${number})`);
     say(`  host     ${request.host}`);
     say(`  address  ${request.ip}`);
+    if (request.statedIp !== undefined)
+      say(
+        `  it says  ${request.statedIp}; ${request.ip} is registered, unless you approve by: ctrl-exec approve ${request.id.slice(0, 8)} --ip ADDRESS`,
+      );
     say(`  code     ${compared(request) ?? 'not known yet'}`);
     if (request.version === 'v1') say(`  version  1. ${forgeable}`);
     say('Approve only if the agent shows the same request and code: [a]pprove, [d]eny, [s]kip');

@@ -5,6 +5,7 @@ import { type ExitCode, exitCodes, report } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking } from '../options.js';
+import { withProgress } from '../progress.js';
 import { moment, table } from '../table.js';
 import { submitted } from './async.js';
 import { shown } from './run.js';
@@ -66,8 +67,12 @@ export async function retry(dispatcher: Dispatcher, reqid: string, options: Retr
     }))
     .asyncAndThen((asked) =>
       options.async
-        ? dispatcher.retry(reqid, { ...asked, async: true }).map((run) => submitted(run, json, interruption))
-        : dispatcher.retry(reqid, asked).map((run) => shown(run, json, interruption)),
+        ? withProgress(0, json, () => dispatcher.retry(reqid, { ...asked, async: true })).map((run) =>
+            submitted(run, json, interruption),
+          )
+        : withProgress(0, json, () => dispatcher.retry(reqid, asked)).map((run) =>
+            shown(run, json, interruption),
+          ),
     )
     .match(
       (code) => code,

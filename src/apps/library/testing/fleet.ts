@@ -122,7 +122,6 @@ function memoryAgent(
       stateDir: `${home}/state`,
       configurationFile,
       configurationRequired: false,
-      configurationExpected: false,
       fileTrust: 'strict',
     },
     version,

@@ -86,7 +86,7 @@ async function tellVerification(
     if (forbidden && session.once.has('verification-forbidden')) return;
     if (forbidden) session.once.add('verification-forbidden');
     const reason = forbidden
-      ? `${failed.message}; the API key lacks the permission verification.run. This is said once`
+      ? `${failed.message}: it lacks the permission verification.run. This is said once`
       : failed.message;
     const fields = { job: job.id, status: 'verification', reason };
     events.emit({ action: 'job-report-failed', level: 'warning', fields });

@@ -1,5 +1,6 @@
-import { err, errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { shortestAddress } from '../../../domain/core/ip-prefix.js';
 import { newAgentName, printable } from '../../../domain/core/names.js';
 import { isGivenUp, type PairingRequest, sameCode, waits } from '../../../domain/pairing/request.js';
 import type { DispatcherContext } from '../context.js';
@@ -21,6 +22,8 @@ export interface Approval {
   readonly lookupBy?: 'hostname' | 'ip';
   /** Its operational port. Default: what it asked for. */
   readonly port?: number;
+  /** The address that is registered. Default: where its connection came from. */
+  readonly ip?: string;
 }
 
 type DecisionFailure = CtrlExecError<
@@ -92,6 +95,7 @@ export function approve(
 ): ResultAsync<PairingRequest, DecisionFailure> {
   return findRequest(context, approval.id)
     .mapErr((error): DecisionFailure => error)
+    .andThen((request) => addressOf(approval.ip).map(() => request))
     .andThen((request) => judgeCode(context, request, approval.code))
     .andThen((request) =>
       newAgentName(approval.name ?? request.host)
@@ -105,6 +109,7 @@ export function approve(
               replace: approval.replace ?? false,
               ...(approval.lookupBy && { lookupBy: approval.lookupBy }),
               ...(approval.port !== undefined && { port: approval.port }),
+              ...(approval.ip !== undefined && { ip: shortestAddress(approval.ip) ?? approval.ip }),
             },
             at: context.clock.now(),
           }),
@@ -114,6 +119,12 @@ export function approve(
       context.events.emit({ action: 'pairing-approved', fields: about(request) });
       return request;
     });
+}
+
+function addressOf(ip: string | undefined): Result<void, DecisionFailure> {
+  if (ip === undefined || shortestAddress(ip) !== undefined) return ok(undefined);
+  const reason = 'an IPv4 or IPv6 address is expected';
+  return err(failure('invalid_argument', `ip: ${reason}`, { field: 'ip', reason }));
 }
 
 function judgeCode(

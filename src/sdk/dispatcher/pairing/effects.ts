@@ -84,14 +84,14 @@ function enrolmentOf(
   { version, ...applicant }: Applicant & Pick<AnySession, 'version'>,
   { approval, certificate, introduction }: Wanted & { do: 'issue' },
 ) {
-  const { name, replace, port = applicant.port, lookupBy = applicant.lookupBy } = approval;
+  const { name, replace, ip = applicant.ip, port = applicant.port, lookupBy = applicant.lookupBy } = approval;
   const { serial, notAfter } = certificate;
   const serials = introduction.dispatchers.map((each) => each.serial);
   const caSet = caSetDigest(introduction.cas.map(({ der }) => hex(crypto.sha256(der))));
   const at = clock.now();
   return {
     name,
-    endpoint: { host: applicant.host, ip: applicant.ip, port, lookupBy },
+    endpoint: { host: applicant.host, ip, port, lookupBy },
     pin: { spkiSha256: hex(crypto.sha256(applicant.spki)), state: 'issued', serial, notAfter, issuedAt: at },
     pairing: version,
     replace,

@@ -4,6 +4,7 @@ import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName, newAgentName } from '../../../domain/core/names.js';
 import {
   formatJoinToken,
+  type JoinTokenRecord,
   parseJoinToken,
   takenBack,
   whyNotUsable,
@@ -30,6 +31,40 @@ export interface IssuedJoinToken {
   readonly name: string;
   /** Epoch milliseconds. */
   readonly expiresAt: number;
+  /** Whether an agent of this name is registered: as long as it is, the token is refused. */
+  readonly registered: boolean;
+}
+
+/** A token as it is listed. Its secret is kept nowhere. */
+export interface JoinTokenSummary {
+  /** Public: 16 hex digits. */
+  readonly id: string;
+  readonly name: string;
+  /** Epoch milliseconds. */
+  readonly createdAt: number;
+  /** Epoch milliseconds. */
+  readonly expiresAt: number;
+  /** `begun`: a host has begun to pair with it, and it is of use to no other one. `used`: that host is paired. */
+  readonly state: 'unused' | 'begun' | 'used' | 'revoked' | 'expired';
+}
+
+/** The tokens that are kept, the oldest first: a day longer than they hold. */
+export const listJoinTokens = ({
+  clock,
+  joinTokens,
+}: DispatcherContext): ResultAsync<readonly JoinTokenSummary[], CtrlExecError<'store_failed'>> =>
+  joinTokens.list().map((tokens) =>
+    tokens.map((token) => {
+      const { id, name, createdAt, expiresAt } = token;
+      return { id, name, createdAt, expiresAt, state: stateOf(token, clock.now()) };
+    }),
+  );
+
+function stateOf({ boundTo, burntAt, expiresAt }: JoinTokenRecord, now: number): JoinTokenSummary['state'] {
+  if (burntAt !== undefined) return 'used';
+  if (boundTo === takenBack) return 'revoked';
+  if (expiresAt <= now) return 'expired';
+  return boundTo === undefined ? 'unused' : 'begun';
 }
 
 /** Issues a token with which one host may pair once, without a person (wire-protocol 2.2). */
@@ -37,11 +72,12 @@ export function issueJoinToken(
   context: DispatcherContext,
   request: JoinTokenRequest,
 ): ResultAsync<IssuedJoinToken, CtrlExecError<'invalid_argument' | 'store_failed'>> {
-  const { clock, crypto, events, joinTokens, random } = context;
+  const { clock, crypto, events, joinTokens, random, registry } = context;
   const { ttl = 900 } = request;
   return safeTry(async function* () {
     const name = yield* newAgentName(request.host, 'host');
     if (!Number.isInteger(ttl) || ttl < 1 || ttl > 31_536_000) yield* invalidTtl();
+    const registered = isActive(yield* registry.find(name));
     const id = random.bytes(8);
     const secret = random.bytes(32);
     const now = clock.now();
@@ -57,17 +93,37 @@ export function issueJoinToken(
       burntAt: undefined,
     });
     events.emit({ action: 'join-token-issued', fields: { host: name, token: hex(id), ttl } });
-    return ok({ token: formatJoinToken({ id, secret }), name, expiresAt });
+    return ok({ token: formatJoinToken({ id, secret }), name, expiresAt, registered });
   });
 }
 
-/** Sees to it that nobody pairs with a token, one that nobody has seen, say. Ok: whether it is of no use now; false: it was used. */
+/**
+ * Sees to it that nobody pairs with a token any more. Ok: whether it is of no use now; false: a host has begun to pair with it, or
+ * is paired.
+ * @param token the token, its id, or the first 8 digits of that or more
+ */
 export function withdrawJoinToken(
   { events, joinTokens }: DispatcherContext,
   token: string,
-): ResultAsync<boolean, CtrlExecError<'invalid_argument' | 'store_failed'>> {
+): ResultAsync<boolean, CtrlExecError<'invalid_argument' | 'id_ambiguous' | 'store_failed'>> {
   return safeTry(async function* () {
-    const id = hex((yield* parseJoinToken(token)).id);
+    const prefix = /^[0-9a-f]{8,16}$/i.test(token) ? token.toLowerCase() : undefined;
+    const matches =
+      prefix === undefined
+        ? [hex((yield* parseJoinToken(token)).id)]
+        : (yield* joinTokens.list()).map((each) => each.id).filter((each) => each.startsWith(prefix));
+    const [id] = matches;
+    if (id === undefined) {
+      const reason = `there is no join token ${prefix}: join-token list shows those that there are`;
+      return err(failure('invalid_argument', reason, { field: 'token', reason }));
+    }
+    if (matches.length > 1)
+      return err(
+        failure('id_ambiguous', `${prefix} names ${matches.length} join tokens: give more digits`, {
+          id: prefix ?? id,
+          matches,
+        }),
+      );
     const withdrawn = yield* joinTokens.bind(id, takenBack);
     if (withdrawn) events.emit({ action: 'join-token-withdrawn', fields: { token: id } });
     return ok(withdrawn);

@@ -1,6 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { base64url, hex } from '../../../domain/core/bytes.js';
-import { sourceOf } from '../../../domain/core/ip-prefix.js';
+import { shortestAddress, sourceOf } from '../../../domain/core/ip-prefix.js';
 import { type LegacyRequest, legacyPairingCode } from '../../../domain/legacy/pairing.js';
 import type { LegacySession } from '../../../domain/legacy/pairing-session.js';
 import { pairFeatures, type StartMessage, sessionSeconds } from '../../../domain/pairing/messages.js';
@@ -127,8 +127,10 @@ export function startLegacySession(
     const createdAt = clock.now();
     const expiresAt = createdAt + sessionLifetime;
     const known = { id, host, ip: address, port, lookupBy, expiresAt } as const;
+    const { statedIp } = asked;
     yield* /* defence: version-1-waits-in-the-queue */ takePlace(entrance, {
       ...known,
+      ...(statedIp !== undefined && statedIp !== shortestAddress(address) && { statedIp }),
       state: 'open',
       code: legacyPairingCode(crypto.sha256, asked.csrPem),
       version: 'v1',

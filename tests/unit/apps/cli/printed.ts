@@ -4,8 +4,9 @@ import { vi } from 'vitest';
 export async function printed<T>(work: () => T | Promise<T>) {
   const written = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
   const spies = (['stdout', 'stderr'] as const).map((stream) =>
-    vi.spyOn(process[stream], 'write').mockImplementation((chunk) => {
+    vi.spyOn(process[stream], 'write').mockImplementation((chunk, ...rest: unknown[]) => {
       written[stream].push(Buffer.from(chunk));
+      for (const taken of rest) if (typeof taken === 'function') taken();
       return true;
     }),
   );

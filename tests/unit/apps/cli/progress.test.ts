@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
-import { progressLine } from '../../../../src/apps/cli/progress.js';
+import { errAsync, ResultAsync } from 'neverthrow';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { progressLine, withProgress } from '../../../../src/apps/cli/progress.js';
 
 const slowest = { host: 'web-17', rtt: 2_140 };
 
@@ -46,5 +47,56 @@ describe('the line of progress', () => {
         expect(Number(done) + Number(running)).toBe(state.total);
       }),
     );
+  });
+});
+
+describe('a single host', () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    vi.stubEnv('NO_COLOR', '');
+    vi.stubEnv('TERM', 'xterm');
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    vi.unstubAllEnvs();
+  });
+
+  const screen = (isTTY: boolean) => {
+    const lines: string[] = [];
+    return { lines, isTTY, columns: 80, write: (text: string) => lines.push(text) > 0 };
+  };
+  const later = (ms: number) =>
+    ResultAsync.fromSafePromise<string, never>(new Promise((resolve) => setTimeout(resolve, ms, 'x')));
+
+  it('has a line once it has not answered for 2 s, which is gone before the result', async () => {
+    const shown = screen(true);
+    const work = withProgress(1, false, () => later(2600), shown);
+    await vi.advanceTimersByTimeAsync(1999);
+    expect(shown.lines).toEqual([]);
+    await vi.advanceTimersByTimeAsync(601);
+    expect((await work).isOk()).toBe(true);
+    expect(shown.lines[0]).toBe('\r\u001b[Kwaiting for an answer, 2.0 s');
+    expect(shown.lines.at(-1)).toBe('\r\u001b[K');
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it.each([
+    ['an answer within 2 s', true, false, 1500],
+    ['JSON', true, true, 3000],
+    ['no terminal', false, false, 3000],
+  ])('has none with %s', async (_what, isTTY, json, ms) => {
+    const shown = screen(isTTY);
+    const work = withProgress(1, json, (done) => later(ms).map(() => done('web-01', false, 1)), shown);
+    await vi.advanceTimersByTimeAsync(ms);
+    await work;
+    expect(shown.lines).toEqual([]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('that is refused at once leaves no timer', async () => {
+    const work = withProgress(1, false, () => errAsync('no'), screen(true));
+    expect((await work).isErr()).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });

@@ -31,7 +31,7 @@ async function dispatcherWithRuns() {
     },
     runs: (options: RunsOptions = {}) => printed(() => listRuns(dispatcher, options)),
     locks: (options: { json?: boolean } = {}) => printed(() => listLocks(dispatcher, options)),
-    release: (host: string, script: string) => printed(() => releaseLock(dispatcher, host, script)),
+    release: (host: string, script: string) => printed(() => releaseLock(dispatcher, host, script, {})),
     since: new Date(clock.now()),
   };
 }

@@ -113,6 +113,7 @@ describe('issuing a join token', () => {
       token: expect.stringMatching(/^cxj2\./),
       name: 'web-01',
       expiresAt: now + 900_000,
+      registered: false,
     });
     const { id, secret } = value(parseJoinToken(issued.token));
     const record = await kept(issued.token);

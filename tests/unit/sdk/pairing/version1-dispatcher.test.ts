@@ -116,6 +116,37 @@ describe('a request of version 1', () => {
     expect(changes.map(({ state }) => state)).toEqual(['open', 'issued']);
   });
 
+  it.each([
+    ['10.0.0.7', '10.0.0.7'],
+    ['2001:DB8:0::7', '2001:db8::7'],
+    ['192.0.2.50', undefined],
+    ['a name', undefined],
+    [7, undefined],
+  ])(
+    'that says that its address is %j is registered where it came from, and both are shown',
+    async (ip, shown) => {
+      const joiner = await legacyJoiner(fleet, 'web-01');
+      const { first } = await joiner.ask({ ip });
+      expect((await requests()).map(({ ip, statedIp }) => [ip, statedIp])).toEqual([['192.0.2.50', shown]]);
+      value(await control.dispatcher.approve({ id: String(first['reqid']) }));
+    },
+  );
+
+  it('is not approved with an address that is none', async () => {
+    const { id } = await asking('web-01');
+    expect(failure(await control.dispatcher.approve({ id, ip: 'web-01' }))).toMatchObject({
+      code: 'invalid_argument',
+      field: 'ip',
+    });
+  });
+
+  it('is registered with the address that the operator gives', async () => {
+    const waiting = await asking('web-01');
+    value(await control.dispatcher.approve({ id: waiting.id, ip: '2001:DB8:0::7' }));
+    await answered(waiting);
+    expect(await agents()).toMatchObject([{ name: 'web-01', endpoint: { ip: '2001:db8::7' } }]);
+  });
+
   it('gets what the operator set in place of what it asked for', async () => {
     const waiting = await asking('web-01');
     const approval = { id: waiting.id, name: 'db-01', port: 8443, lookupBy: 'ip' } as const;

@@ -45,7 +45,7 @@ it('an M1, a look at what waits and the other calls of pairing mode do not read 
   const now = 10 * hour;
   const raw = new Libsql(path);
   const insert = raw.prepare(
-    `INSERT INTO pairing_requests VALUES (?, ?, 'web', '192.0.2.1', 7443, 'ip', '123456', 'v2', NULL, ?, ?, 'compare', '192.0.2.1', ?, NULL)`,
+    `INSERT INTO pairing_requests VALUES (?, ?, 'web', '192.0.2.1', 7443, 'ip', '123456', 'v2', NULL, ?, ?, 'compare', '192.0.2.1', ?, NULL, NULL)`,
   );
   raw.exec('BEGIN');
   for (let index = 0; index < rows; index += 1) {

@@ -62,6 +62,85 @@ describe('after a poll that brought jobs', () => {
   });
 });
 
+/** Milliseconds between two looks of the control plane at the jobs that wait. */
+const tick = 30_000;
+
+it('12 renewals one after the other all arrive, although what waits at a tick of the control plane is never handed out', async () => {
+  const world = await pullWorld();
+  const { clock, plane } = world;
+  const config = { ...world.target.config, post_deploy_verify: undefined };
+  const tickOf = (at: number) => Math.floor(at / tick);
+  let renewed = 0;
+  let waiting: { readonly job: object; readonly since: number } | undefined;
+  let lost = 0;
+  let last = Number.NEGATIVE_INFINITY;
+  let handedOut: string | undefined;
+  const ended = () =>
+    world
+      .to('/status')
+      .map(({ body }) => body?.['status'])
+      .filter((each) => each !== 'Running');
+  const certificate = () => `mc-${renewed + 1}`;
+  plane.answer = async ({ path, body }) => {
+    if (path.endsWith('/csr')) {
+      const csr = value(await world.context.certificateRequests.read(String(body?.['csr_pem'])));
+      const name = certificate();
+      const issued = await world.ca.issue({ spki: csr.spki, commonName: name, dnsNames: [`${name}.test`] });
+      plane.certificates.set(name, issued.certificate + world.ca.pem);
+      const target = { target_id: 't-1', target_type: 'NGINX', target_config: config };
+      const job = { id: `deploy-${name}`, type: 'Deployment', certificate_id: name, ...target };
+      waiting = { job, since: clock.monotonic() };
+      handedOut = undefined;
+      return { status: 202 };
+    }
+    if (path.endsWith('/status') && body?.['status'] !== 'Running') {
+      handedOut = undefined;
+      renewed += 1;
+      last = clock.monotonic();
+    }
+    if (!path.endsWith('/work')) return undefined;
+    if (waiting && tickOf(waiting.since) !== tickOf(clock.monotonic())) {
+      waiting = undefined;
+      lost += 1;
+      renewed += 1;
+    }
+    const name = certificate();
+    const asked = { id: `csr-${name}`, type: 'Renewal', certificate_id: name, common_name: `${name}.test` };
+    const job = waiting?.job ?? { ...asked, status: 'AwaitingCSR' };
+    const isWaiting = waiting !== undefined;
+    waiting = undefined;
+    // A tick begins the next renewal.
+    if (!isWaiting && (renewed === 12 || tickOf(last) === tickOf(clock.monotonic())))
+      return { status: 200, body: { jobs: [] } };
+    handedOut = name;
+    return { status: 200, body: { jobs: [job] } };
+  };
+  const running = world.run();
+  // No time passes while the agent works: keys are made in real time.
+  while (renewed < 12) {
+    await clock.advance(handedOut === undefined && !waiting ? 1000 : 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (waiting && handedOut === undefined) await clock.advance(100);
+  }
+  world.stop.abort();
+  await clock.advance(0);
+  await running;
+  expect({ ended: ended(), lost }).toEqual({ ended: Array(12).fill('Completed'), lost: 0 });
+});
+
+it.each([
+  [401, 'CERTCTL_API_KEY'],
+  [403, 'the role of the API key'],
+])('a refusal with %i says what to do', async (status, said) => {
+  const world = await pullWorld();
+  world.plane.answer = () => ({ status, body: 'no' });
+  await world.run(true);
+  for (const action of ['heartbeat-failed', 'poll-failed'] as const)
+    expect(eventsOf(world.events, action).map(({ fields }) => fields.reason)).toEqual([
+      expect.stringContaining(said),
+    ]);
+});
+
 it('a list of jobs that is too long is said once, and not all of it is looked at', async () => {
   const world = await pullWorld();
   const jobs = Array.from({ length: 10_050 }, (_, each) => ({ id: `job-${each}`, type: 'Dance' }));
