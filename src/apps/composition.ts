@@ -50,10 +50,10 @@ export async function composePullAgent(
   return { agent, close: () => log.close() };
 }
 
-interface CommandOptions extends PlaceOptions {
+type CommandOptions = PlaceOptions & {
   /** Whether the command serves until it is stopped, without anybody in front of it. */
   readonly daemon: boolean;
-}
+};
 
 /** The dispatcher of the commands, which logs where its configuration says. */
 export const composeDispatcher = ({ daemon, ...place }: CommandOptions): Dispatcher =>

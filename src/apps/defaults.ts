@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { okAsync, ResultAsync } from 'neverthrow';
+import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { processAuthHook } from '../adapters/child-process/auth-hook.js';
 import { homeDirectory } from '../adapters/child-process/home.js';
 import { supervisedJobs } from '../adapters/child-process/jobs/supervised.js';
@@ -19,7 +20,7 @@ import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { osPrincipal } from '../adapters/system/principal.js';
 import { undiciTransport } from '../adapters/undici/transport.js';
-import type { CtrlExecError } from '../domain/core/errors.js';
+import { type CtrlExecError, failure } from '../domain/core/errors.js';
 import type { Actions } from '../domain/runs/action.js';
 import type { AgentSettings } from '../domain/settings/agent.js';
 import { type DispatcherSettings, dispatcherSettings } from '../domain/settings/dispatcher.js';
@@ -27,6 +28,7 @@ import type { AuthHook } from '../ports/auth-hook.js';
 import type { CertificateAuthority } from '../ports/certificate-authority.js';
 import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
+import type { Jobs } from '../ports/jobs.js';
 import type { KeyStore, KeyStoreItem } from '../ports/key-store.js';
 import type { RevocationLists } from '../ports/revocation-lists.js';
 import type { AgentActions, AgentContext, AgentPorts } from '../sdk/agent/context.js';
@@ -37,6 +39,7 @@ import type { DispatcherContext } from '../sdk/dispatcher/context.js';
 import type { OpenedDispatcher } from '../sdk/dispatcher/dispatcher.js';
 import { type JudgedDispatcher, trustDispatcher } from '../sdk/dispatcher/migrate/file-trust.js';
 import { jobSupervisorFile } from './job-supervisor-file.js';
+import type { OpenAgentOptions } from './options/types.js';
 import { agentPlace, dispatcherPlace, type PlaceOptions } from './place.js';
 import { programEnvironment } from './program-environment.js';
 import { version } from './version.js';
@@ -269,9 +272,20 @@ function agentActions(given: Actions, events: EventLog, inMemory: boolean): Agen
   };
 }
 
+/** The jobs of scripts. Without the program that watches over them none is begun; those that there are can be asked about. */
+function scriptJobs({ asyncRunsDir }: AgentSettings, supervisor: string | undefined): Jobs {
+  const path = supervisor ?? 'job-supervisor.js';
+  const jobs = supervisedJobs({ directory: join(asyncRunsDir, 'jobs'), supervisor: path });
+  const reason =
+    'not found: install ctrl-exec where this program can require it, or set jobSupervisor of openAgent to dist/job-supervisor.js of the package';
+  const start: Jobs['start'] = () =>
+    errAsync(failure('spawn_failed', `${path}: ${reason}`, { path, reason }));
+  return supervisor !== undefined && existsSync(supervisor) ? jobs : { ...jobs, start };
+}
+
 /** The default adapters of an agent. */
 export function agentFactories(
-  options: PlaceOptions & { readonly actions?: Actions | undefined },
+  options: PlaceOptions & Pick<OpenAgentOptions, 'actions' | 'jobSupervisor'>,
   events: EventLog = noEventLog,
   given: Partial<AgentPorts> = {},
 ): Factories<AgentContext> {
@@ -287,8 +301,7 @@ export function agentFactories(
     events: () => events,
     files: nodeFileSystem,
     hook: () => authHook,
-    jobs: () => (settings) =>
-      supervisedJobs({ directory: join(settings.asyncRunsDir, 'jobs'), supervisor: jobSupervisorFile() }),
+    jobs: () => (settings) => scriptJobs(settings, options.jobSupervisor ?? jobSupervisorFile()),
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),

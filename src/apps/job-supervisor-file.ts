@@ -1,11 +1,6 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { packageFile } from './package-file.js';
 
-/** From the commands, from their and the library's chunks, from the library's entries, and from the source. */
 const places = ['../job-supervisor.js', '../../job-supervisor.js', '../../dist/job-supervisor.js'];
 
-/** The program that watches over jobs, as this package ships it. */
-export function jobSupervisorFile(): string {
-  const files = places.map((place) => fileURLToPath(new URL(place, import.meta.url)));
-  return files.find((file) => existsSync(file)) ?? files[0] ?? '';
-}
+/** The program that watches over jobs, as this package ships it. Undefined: a bundler has left it behind. */
+export const jobSupervisorFile = (): string | undefined => packageFile(places, 'dist/job-supervisor.js');

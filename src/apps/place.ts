@@ -3,13 +3,28 @@ import { join, resolve } from 'node:path';
 import type { FileTrust } from '../domain/core/file-trust.js';
 import type { AgentPlace } from '../sdk/core/place.js';
 
-/** Where a dispatcher or an agent lives. */
-export interface PlaceOptions {
-  /** Everything under this directory, state in `state` below it. Default: the system-wide directories. */
-  readonly home?: string | undefined;
-  /** The configuration file. Default: the one in the home. With `home` it may be missing. */
+/** Where a dispatcher or an agent lives: exactly one of `home` and `system`. */
+export type Place =
+  | {
+      /** Everything under this directory, state in `state` below it. */
+      readonly home: string;
+      readonly system?: false | undefined;
+    }
+  | {
+      readonly home?: undefined;
+      /** The system-wide directories: `/etc/ctrl-exec` and `/var/lib/ctrl-exec`, of an agent those of `ctrl-exec-agent`. */
+      readonly system: true;
+    };
+
+/** The place, and its configuration. */
+export type PlaceOptions = Place & {
+  /** The configuration file. Default: the one in the place. With `home` it may be missing. */
   readonly config?: string | undefined;
-}
+};
+
+/** As commands are told it: without a home, or with an empty one, the place is the system-wide one. */
+export const placeOf = (home: string | undefined, config: string | undefined): PlaceOptions =>
+  home === undefined || home === '' ? { system: true, config } : { home, config };
 
 /** Where a dispatcher's configuration and state are. */
 export interface DispatcherPlace {

@@ -15,6 +15,7 @@ import type { CtrlExecError } from 'ctrl-exec/errors';
 import type { AuthHook, Clock, KeyStore, Registry } from 'ctrl-exec/ports';
 import type { Result, ResultAsync } from 'neverthrow';
 import { expectTypeOf } from 'vitest';
+import { type Calls, maybe, number, type Table, text } from '../../src/domain/core/border.js';
 
 declare const fleet: Dispatcher;
 declare const registry: Registry;
@@ -25,25 +26,31 @@ declare const keyStore: KeyStore;
 expectTypeOf(openDispatcher).returns.toEqualTypeOf<Promise<Dispatcher>>();
 expectTypeOf(openAgent).returns.toEqualTypeOf<Promise<Agent>>();
 
-// Everything is optional, nothing is left to guess.
-openDispatcher();
+// The place is exactly one of two, nothing is left to guess.
+openDispatcher({ system: true });
 openDispatcher({ home: './fleet', events: { emit: () => {} } });
+openDispatcher({ home: './fleet', ports: { registry, clock } });
+// @ts-expect-error no place
+openDispatcher();
+// @ts-expect-error no place
 openDispatcher({ ports: { registry, clock } });
+// @ts-expect-error two places
+openDispatcher({ home: './fleet', system: true });
 // @ts-expect-error no such option
-openDispatcher({ house: './fleet' });
+openDispatcher({ system: true, house: './fleet' });
 // @ts-expect-error no such port
-openDispatcher({ ports: { register: registry } });
+openDispatcher({ system: true, ports: { register: registry } });
 // @ts-expect-error a port of another kind
-openDispatcher({ ports: { registry: clock } });
+openDispatcher({ system: true, ports: { registry: clock } });
 // @ts-expect-error half a port
-openDispatcher({ ports: { clock: { now: () => 0 } } });
+openDispatcher({ system: true, ports: { clock: { now: () => 0 } } });
 expectTypeOf<NonNullable<OpenDispatcherOptions['ports']>>().toHaveProperty('runStore');
 expectTypeOf<NonNullable<OpenDispatcherOptions['ports']>>().not.toHaveProperty('settings');
 
 // What depends on an agent's settings is a function of them.
-openAgent({ ports: { hook: () => hook, keyStore: () => keyStore, clock } });
+openAgent({ system: true, ports: { hook: () => hook, keyStore: () => keyStore, clock } });
 // @ts-expect-error a port without its settings
-openAgent({ ports: { hook } });
+openAgent({ system: true, ports: { hook } });
 expectTypeOf<NonNullable<OpenAgentOptions['ports']>>().not.toHaveProperty('registry');
 
 // Expected failures are values of the closed union.
@@ -63,3 +70,19 @@ expectTypeOf<EventLog['emit']>().parameter(0).toEqualTypeOf<LogEvent>();
 
 for (const disposable of [{} as Dispatcher, {} as Agent, {} as PairingMode, {} as ServingAgent])
   expectTypeOf(disposable).toMatchTypeOf<AsyncDisposable>();
+
+// A member that is added to a type and not to its table of the border does not compile.
+interface Request {
+  readonly name: string;
+  readonly port?: number;
+}
+const complete: Table<Request> = { name: text, port: maybe(number) };
+expectTypeOf(complete).toEqualTypeOf<Table<Request>>();
+// @ts-expect-error `port` is missing
+({ name: text }) satisfies Table<Request>;
+// @ts-expect-error a kind of another type
+({ name: number, port: maybe(number) }) satisfies Table<Request>;
+// @ts-expect-error what is needed cannot be left out
+({ name: maybe(text), port: maybe(number) }) satisfies Table<Request>;
+// @ts-expect-error a method without its arguments
+({}) satisfies Calls<Pick<Dispatcher, 'ping'>>;

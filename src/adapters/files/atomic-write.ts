@@ -2,7 +2,7 @@ import { constants, mkdirSync, statSync } from 'node:fs';
 import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ResultAsync } from 'neverthrow';
-import { makeDirectories } from '../../domain/core/directories.js';
+import { makeDirectories } from '../../domain/core/file-access.js';
 import { attempt, bestEffort, codeOf, ExplainedFailure, type FileFailure, unless } from './system-failure.js';
 import { removeAbandoned, temporaryPath } from './temporary.js';
 

@@ -1,8 +1,8 @@
 import { accessSync, readFileSync, statSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 import { ResultAsync } from 'neverthrow';
-import { whyDenied } from '../../domain/core/denied.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { whyDenied } from '../../domain/core/file-access.js';
 import { errorCode } from '../../domain/core/thrown.js';
 
 export type FileFailure = CtrlExecError<'file_failed'>;

@@ -1,5 +1,6 @@
 import type { Agent } from '../../sdk/agent/agent.js';
 import { type ExitCode, inGroups, oneOfWords, program, wholeNumber } from '../command-line.js';
+import { type PlaceOptions, placeOf } from '../place.js';
 import { version } from '../version.js';
 import type { PairingStatusOptions } from './commands/checks.js';
 import type { ImportStateOptions } from './commands/import-state.js';
@@ -22,9 +23,9 @@ export const cli = program(
   .option('--config <path>', 'configuration file')
   .usage('[--home <dir>] [--config <path>] <command>');
 
-function place(): Place {
+function place(): PlaceOptions {
   const { home = process.env['CTRL_EXEC_AGENT_HOME'], config } = cli.opts<Place>();
-  return { home: home === '' ? undefined : home, config };
+  return placeOf(home, config);
 }
 
 /** Opens the agent for one command (loaded only now: help and mistakes need none of it) and closes it at the end whatever happens. */

@@ -1,4 +1,5 @@
 import { execute, program, wholeNumber } from '../command-line.js';
+import { placeOf } from '../place.js';
 import { version } from '../version.js';
 
 interface Options {
@@ -29,9 +30,7 @@ const cli = program(
       import('./serve/serve.js'),
     ]);
     const metrics = apiMetrics();
-    const parts = await composeApi({ home: home === '' ? undefined : home, config }, (log) =>
-      withRequestIds(metrics.events(log)),
-    );
+    const parts = await composeApi(placeOf(home, config), (log) => withRequestIds(metrics.events(log)));
     const asked = { ...(port !== undefined && { port }), ...(bind !== undefined && { bind }) };
     try {
       process.exitCode = await serve({ ...parts, metrics }, asked);

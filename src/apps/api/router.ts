@@ -1,4 +1,17 @@
 import express from 'express';
+import {
+  callback,
+  either,
+  having,
+  listOf,
+  maybe,
+  number,
+  readBy,
+  record,
+  signal,
+  type Wrong,
+  wrongText,
+} from '../../domain/core/border.js';
 import { errorMessage, errorName, isError } from '../../domain/core/thrown.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
@@ -47,11 +60,32 @@ const pattern = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
 const warn = (error: unknown): void =>
   process.emitWarning(isError(error) ? (error as Error) : errorMessage(error));
 
+const members = record<ApiRouterOptions>({
+  dispatcher: either(having<Dispatcher>('run', 'authorise', 'agents'), callback<() => Dispatcher>()),
+  middleware: maybe(listOf(callback<express.RequestHandler>())),
+  metrics: maybe(callback()),
+  heartbeat: maybe(number),
+  ending: maybe(signal),
+  gate: maybe(having<Gate>('enter', 'admit')),
+  onUnexpected: maybe(callback()),
+});
+
+/** What answers where options are wrong: the program learns it at once, a client nothing about it. */
+function refusingRouter(wrong: Wrong): express.Router {
+  warn(new Error(`createApiRouter: ${wrongText(wrong)}`));
+  return express.Router().use((_request, response) => refuse(response, internal));
+}
+
 /**
  * The HTTP API as an express router, to be mounted under any path, all of which is its own. Nothing listens and nothing is
- * opened before the first request.
+ * opened before the first request. Wrong options are a warning of the process, and every request is answered 500.
  */
-export function createApiRouter(options: ApiRouterOptions): express.Router {
+export function createApiRouter(given: ApiRouterOptions): express.Router {
+  const judged = readBy(members, given);
+  return judged.wrong ? refusingRouter(judged.wrong) : routerOf(judged.value as ApiRouterOptions);
+}
+
+function routerOf(options: ApiRouterOptions): express.Router {
   const { middleware = [], heartbeat = heartbeatInterval, onUnexpected = warn, gate = openGate } = options;
   const { ending = new AbortController().signal } = options;
   const { dispatcher: given } = options;

@@ -51,12 +51,11 @@ async function withDispatcher(
 ): Promise<void> {
   const place = cli.opts<Place>();
   const home = place.home ?? process.env['CTRL_EXEC_HOME'];
-  const { composeDispatcher } = await import('../composition.js');
-  const dispatcher = composeDispatcher({
-    home: home === '' ? undefined : home,
-    config: place.config,
-    daemon,
-  });
+  const [{ composeDispatcher }, { placeOf }] = await Promise.all([
+    import('../composition.js'),
+    import('../place.js'),
+  ]);
+  const dispatcher = composeDispatcher({ ...placeOf(home, place.config), daemon });
   try {
     const configured = await dispatcher.configuration();
     if (configured.isErr()) {

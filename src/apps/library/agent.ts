@@ -2,15 +2,13 @@
  * An agent: a managed host as an object. `openAgent` is where to begin.
  * @module
  */
-import type { Actions } from '../../domain/runs/action.js';
-import type { PullOptions } from '../../domain/settings/pull.js';
-import type { EventLog } from '../../ports/event-log.js';
+import { errAsync, type ResultAsync } from 'neverthrow';
+import type { CtrlExecError } from '../../domain/core/errors.js';
 import { type Agent, createAgent } from '../../sdk/agent/agent.js';
-import type { AgentPorts } from '../../sdk/agent/context.js';
-import type { PullPorts } from '../../sdk/deploy/pull/context.js';
 import type { PullAgent } from '../../sdk/deploy/pull-agent.js';
 import { agentFactories } from '../defaults.js';
-import type { PlaceOptions } from '../place.js';
+import { judgeAgentOptions, judgePullOptions } from '../options/open.js';
+import type { OpenAgentOptions, OpenPullAgentOptions } from '../options/types.js';
 import { resolvePorts } from '../wiring.js';
 
 export type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
@@ -45,52 +43,71 @@ export type { TrustedSerial } from '../../sdk/agent/trust/trusted-serials.js';
 export type { PullPorts } from '../../sdk/deploy/pull/context.js';
 export type { PullEnd } from '../../sdk/deploy/pull/loop.js';
 export type { PullAgent, PullRunOptions } from '../../sdk/deploy/pull-agent.js';
-export type { PlaceOptions } from '../place.js';
-
-export interface OpenAgentOptions extends PlaceOptions {
-  /**
-   * Functions of this process that dispatchers may run by these names, beside the scripts of the allowlist and like them:
-   * only for trusted dispatchers, past the hook, within the limits. A name that `scripts.conf` has, too, is
-   * `config_invalid` from `serve` and everything else that reads the allowlist. Taken over as they are now; a reload
-   * keeps them.
-   */
-  readonly actions?: Actions;
-  /** Where events go. Default: nowhere. */
-  readonly events?: EventLog;
-  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
-  readonly ports?: Partial<AgentPorts>;
-}
+export type { OpenAgentOptions, OpenPullAgentOptions } from '../options/types.js';
+export type { Place, PlaceOptions } from '../place.js';
 
 /**
- * An agent over the files of `home` (or the system-wide ones). Reads nothing and opens nothing before the first call.
- * Several may live in one process.
+ * An agent over the files of `home`, or with `system: true` over the system-wide ones. Reads nothing and opens nothing before the
+ * first call; wrong options are the error (`invalid_argument`) of each call. Several may live in one process.
  */
-export async function openAgent(options: OpenAgentOptions = {}): Promise<Agent> {
-  const given = Object.entries(options.ports ?? {}).map(([name, port]) => [name, () => port]);
+export async function openAgent(options: OpenAgentOptions): Promise<Agent> {
+  const judged = judgeAgentOptions(options);
+  if (judged.error) return unopened<Agent>(judged.error, agentMethods);
+  const { ports = {}, events } = judged.options;
+  const given = Object.entries(ports).map(([name, port]) => [name, () => port]);
   return createAgent(
-    resolvePorts({ ...agentFactories(options, options.events, options.ports), ...Object.fromEntries(given) }),
+    resolvePorts({ ...agentFactories(judged.options, events, ports), ...Object.fromEntries(given) }),
   );
-}
-
-export interface OpenPullAgentOptions extends PlaceOptions, PullOptions {
-  /** Where events go. Default: nowhere. */
-  readonly events?: EventLog;
-  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
-  readonly ports?: Partial<PullPorts>;
 }
 
 /**
  * A certificate agent of a certctl control plane. What no option says comes from the `CERTCTL_` variables of this process,
- * then from the section `[pull]` of `agent.conf`. Reads nothing and sends nothing before the first call.
+ * then from the section `[pull]` of `agent.conf`. Reads nothing and sends nothing before the first call; wrong options are the
+ * error (`invalid_argument`) of each call.
  */
-export async function openPullAgent(options: OpenPullAgentOptions = {}): Promise<PullAgent> {
+export async function openPullAgent(options: OpenPullAgentOptions): Promise<PullAgent> {
+  const judged = judgePullOptions(options);
+  if (judged.error) return unopened<PullAgent>(judged.error, { configuration: true, run: true });
   const [{ pullFactories }, { createPullAgent }] = await Promise.all([
     import('../pull-defaults.js'),
     import('../../sdk/deploy/pull-agent.js'),
   ]);
-  const { events = { emit: () => undefined }, ports = {} } = options;
+  const { events = { emit: () => undefined }, ports = {} } = judged.options;
   const given = Object.entries(ports).map(([name, port]) => [name, () => port]);
   return createPullAgent(
-    resolvePorts({ ...pullFactories(options, options, events), ...Object.fromEntries(given) }),
+    resolvePorts({ ...pullFactories(judged.options, judged.options, events), ...Object.fromEntries(given) }),
   );
+}
+
+/** The methods of T that answer with a result. */
+type Answering<T> = {
+  readonly [K in keyof T as T[K] extends (...given: never[]) => ResultAsync<unknown, CtrlExecError>
+    ? K
+    : never]: true;
+};
+
+const agentMethods: Answering<Agent> = {
+  configuration: true,
+  importState: true,
+  pair: true,
+  pairingStatus: true,
+  pairingReport: true,
+  reportPairing: true,
+  serve: true,
+  trustedSerials: true,
+  keepSerial: true,
+  acceptUnsigned: true,
+  selfPing: true,
+};
+
+/** What was opened with wrong options: each method answers with the error. */
+function unopened<T extends object>(error: CtrlExecError, methods: Answering<T>): T {
+  const answers = Object.keys(methods).map((name) => [name, () => errAsync(error)]);
+  const close = async () => undefined;
+  return {
+    ...Object.fromEntries(answers),
+    selfCheck: async () => [{ name: 'options', ok: false, detail: error.message }],
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

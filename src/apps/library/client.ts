@@ -3,11 +3,13 @@
  * @module
  */
 import { randomUUID } from 'node:crypto';
-import { err, ok, ResultAsync } from 'neverthrow';
+import { err, errAsync, ok, ResultAsync } from 'neverthrow';
+import { type Calls, judged, wrongText } from '../../domain/core/border.js';
+import { clientCalls } from './client/calls.js';
 import { type ClientError, clientError } from './client/error.js';
 import { follow } from './client/events.js';
 import { type ApiRequest, sender } from './client/exchange.js';
-import { type ApiClientOptions, settingsOf } from './client/options.js';
+import { type ApiClientOptions, type CallOptions, type RunOptions, settingsOf } from './client/options.js';
 import type {
   AgentAnswer,
   AgentBody,
@@ -36,7 +38,7 @@ import type {
 } from './client/types.js';
 
 export type { ClientError, ClientErrorCode, ClientErrorFields } from './client/error.js';
-export type { ApiClientOptions } from './client/options.js';
+export type { ApiClientOptions, CallOptions, RunOptions } from './client/options.js';
 export type {
   AgentAnswer,
   AgentBody,
@@ -65,21 +67,6 @@ export type {
   SerialStatusAnswer,
   SubmitAnswer,
 } from './client/types.js';
-
-/** For one request. */
-export interface CallOptions {
-  /** Ends the request: `aborted`. A run that was begun goes on. */
-  readonly signal?: AbortSignal;
-}
-
-/** For a request that starts a run. */
-export interface RunOptions extends CallOptions {
-  /**
-   * One run per key, for as long as the dispatcher keeps its record: 1 to 255 printable ASCII characters. Default: a fresh one
-   * for each call, so that sending it again after a broken connection cannot run the script twice.
-   */
-  readonly idempotencyKey?: string;
-}
 
 type Answer<T> = ResultAsync<T, ClientError>;
 
@@ -136,7 +123,7 @@ export interface ApiClient extends AsyncDisposable {
  * (`invalid_argument`) of every call. Redirects are not followed.
  */
 export function createApiClient(options: ApiClientOptions): ApiClient {
-  const made = settingsOf(options).map((settings) => sender(options, settings));
+  const made = settingsOf(options).map(sender);
   const senderFor = ({ path }: ApiRequest) =>
     made.andThen((one) => (elsewhere.test(path) ? err(notAnId) : ok(one)));
 
@@ -164,7 +151,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     if (made.isOk()) await made.value.close();
   };
 
-  return {
+  const methods: ApiClient = {
     health: (given) => get('/health', given),
     ping: (request, given) => post('/ping', request, given),
     discover: (request = {}, given) => post('/discovery', request, given),
@@ -203,6 +190,10 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
     close,
     [Symbol.asyncDispose]: close,
   };
+  return judged(methods, clientCalls satisfies Calls<ApiClient>, (wrong, method) => {
+    const error = clientError('invalid_argument', wrongText(wrong), { field: wrong.field });
+    return method === 'stream' || method === 'watch' ? onlyError(error) : errAsync(error);
+  });
 }
 
 /** A segment that is empty, `.` or `..`: such an id would name another path. */

@@ -5,4 +5,4 @@
 
 export { type ApiRouterOptions, createApiRouter } from '../api/router.js';
 export type { MetricsSource } from '../api/routes/metrics.js';
-export type { Gate, Place } from '../api/serve/gate.js';
+export type { Gate, GatePlace } from '../api/serve/gate.js';

@@ -2,11 +2,11 @@
  * A dispatcher: the control host as an object. `openDispatcher` is where to begin; docs/embedding.md is the guide.
  * @module
  */
-import type { EventLog } from '../../ports/event-log.js';
-import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+import { errAsync } from 'neverthrow';
 import { createDispatcher, type Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { openDispatcherContext } from '../defaults.js';
-import type { PlaceOptions } from '../place.js';
+import { judgeDispatcherOptions } from '../options/open.js';
+import type { OpenDispatcherOptions } from '../options/types.js';
 import { resolvePorts } from '../wiring.js';
 
 export type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
@@ -87,24 +87,21 @@ export type {
   DispatcherSummary,
   SetupDispatcherOptions,
 } from '../../sdk/dispatcher/trust/setup.js';
-export type { PlaceOptions } from '../place.js';
-
-export interface OpenDispatcherOptions extends PlaceOptions {
-  /** Where events go. Default: nowhere. */
-  readonly events?: EventLog;
-  /** Ports of one's own, instead of the default adapters; see `ctrl-exec/ports`. */
-  readonly ports?: Partial<DispatcherPorts>;
-}
+export type { OpenDispatcherOptions } from '../options/types.js';
+export type { Place, PlaceOptions } from '../place.js';
 
 /**
- * A dispatcher over the files of `home` (or the system-wide ones). Reads nothing and opens nothing before the first
- * call; whatever is wrong then is the error of that call. Several may live in one process.
+ * A dispatcher over the files of `home`, or with `system: true` over the system-wide ones. Reads nothing and opens nothing before
+ * the first call; whatever is wrong, options included (`invalid_argument`), is the error of each call. Several may live in one
+ * process.
  */
-export async function openDispatcher(options: OpenDispatcherOptions = {}): Promise<Dispatcher> {
-  const { ports } = options;
+export async function openDispatcher(options: OpenDispatcherOptions): Promise<Dispatcher> {
+  const judged = judgeDispatcherOptions(options);
+  if (judged.error) return createDispatcher(() => errAsync(judged.error));
+  const { ports = {} } = judged.options;
   return createDispatcher(() =>
-    openDispatcherContext(options, (factories) => {
-      const given = Object.entries(ports ?? {}).map(([name, port]) => [name, () => port]);
+    openDispatcherContext(judged.options, (factories) => {
+      const given = Object.entries(ports).map(([name, port]) => [name, () => port]);
       return resolvePorts({ ...factories, ...Object.fromEntries(given) });
     }),
   );

@@ -1,8 +1,11 @@
-import type { ResultAsync } from 'neverthrow';
+import { errAsync, type ResultAsync } from 'neverthrow';
+import { type Calls, judged } from '../../domain/core/border.js';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
+import { invalidArgument } from '../core/refusals.js';
 import { unfailing } from '../core/unfailing-events.js';
+import { agentCalls } from './calls.js';
 import {
   type Check,
   type PairingStatus,
@@ -18,6 +21,7 @@ import type { Paired, PairingOptions } from './pairing/options.js';
 import { pair } from './pairing/pair.js';
 import { type PairingReport, readReport, writeReport } from './pairing/report.js';
 import { type ServeOptions, type ServingAgent, serve } from './serve.js';
+import { registeredPort } from './served-port.js';
 import { loadSettings, loadTrustedSettings } from './state.js';
 import { changeSerial, type TrustedSerial, trustedSerials } from './trust/trusted-serials.js';
 
@@ -63,9 +67,14 @@ export interface Agent extends AsyncDisposable {
 export function createAgent(over: AgentContext): Agent {
   const context = { ...over, events: unfailing(over.events) };
   const close = () => context.transport.close();
-  return {
+  const methods: Agent = {
     configuration: () => loadSettings(context),
-    pair: (options) => loadTrustedSettings(context).andThen((settings) => pair(context, settings, options)),
+    pair: (options) =>
+      loadTrustedSettings(context).andThen((settings) =>
+        registeredPort(context, settings, options.agentPort).andThen((agentPort) =>
+          pair(context, settings, { ...options, agentPort }),
+        ),
+      ),
     importState: (options) => importState(context, options),
     pairingStatus: () => pairingStatus(context),
     pairingReport: () => loadSettings(context).andThen(({ settings }) => readReport(context, settings)),
@@ -83,4 +92,5 @@ export function createAgent(over: AgentContext): Agent {
     close,
     [Symbol.asyncDispose]: close,
   };
+  return judged(methods, agentCalls satisfies Calls<Agent>, (wrong) => errAsync(invalidArgument(wrong)));
 }

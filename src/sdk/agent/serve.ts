@@ -9,6 +9,7 @@ import { adoptJobs, purgeJobs } from './runs/jobs.js';
 import { purgeNowAndThen } from './runs/once.js';
 import { type Runs, runsOf } from './runs/runs.js';
 import { type Current, served } from './served.js';
+import { notedPort, notePort } from './served-port.js';
 import { loadState, requireIdentity } from './state.js';
 import { admissionOf } from './trust/admission.js';
 import { keepDenyList } from './trust/deny-list.js';
@@ -37,7 +38,10 @@ export interface ServingAgent extends AsyncDisposable {
 
 /** Where to serve. */
 export interface ServeOptions {
-  /** 0 lets the system choose. Default: `port` of the configuration. */
+  /**
+   * 0 takes the port that was last served on or registered, where it is free, else one that the system chooses. A pairing from then on
+   * registers it. Default: `port` of the configuration.
+   */
   readonly port?: number;
   /** Default: `bind` of the configuration. */
   readonly bind?: string;
@@ -83,24 +87,35 @@ function start(
     const prepared = new Promise<Serving>((resolve) => {
       ready = resolve;
     });
-    // Before anything is opened: another agent that serves has the port, and the locks too. Who asks meanwhile waits.
-    const listened = await context.listener.listen({
-      bind,
-      port: options.port ?? settings.port,
-      credentials: identity.credentials,
-      clientCas: identity.cas,
-      maxBody: maxRequestBody,
-      maxConnections: settings.maxConnections,
-      maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-      accept: admission.accept,
-      knows: admission.knows,
-      refused: admission.refused,
-      handle: async (request) => answerRequest(await prepared, request),
-      failed: (error) =>
-        events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
-    });
+    const asked = options.port ?? settings.port;
+    const noted = (await notedPort(context, settings)).unwrapOr(undefined);
+    const listenOn = (port: number) =>
+      context.listener.listen({
+        bind,
+        port,
+        credentials: identity.credentials,
+        clientCas: identity.cas,
+        maxBody: maxRequestBody,
+        maxConnections: settings.maxConnections,
+        maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
+        accept: admission.accept,
+        knows: admission.knows,
+        refused: admission.refused,
+        handle: async (request) => answerRequest(await prepared, request),
+        failed: (error) =>
+          events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
+      });
+    // Before the stores are opened: another agent that serves has the port, and the locks too. Who asks meanwhile waits. Where any
+    // port will do it is the one that dispatchers know.
+    const known = asked === 0 && noted !== undefined ? await listenOn(noted) : undefined;
+    const listened = known?.isOk() ? known : await listenOn(asked);
     if (listened.isErr()) await admission.close();
     const listening = yield* listened;
+    if (listening.port !== (noted ?? settings.port)) {
+      const kept = await notePort(context, settings, listening.port);
+      if (kept.isErr())
+        events.emit({ action: 'warning', level: 'warning', fields: { reason: kept.error.message } });
+    }
     const replay = context.replayCache(settings);
     const recorded = await replay.complete();
     // Where the record cannot be written (a full disk) pings are answered, and what changes something is refused until it can.

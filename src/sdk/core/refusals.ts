@@ -1,3 +1,5 @@
+import { type Wrong, wrongText } from '../../domain/core/border.js';
+import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { sourceOf } from '../../domain/core/ip-prefix.js';
 import type { Clock } from '../../ports/clock.js';
 
@@ -30,3 +32,7 @@ export function refusalLog<Refused = string>(
     log(ip, refused, entry?.unlogged || undefined);
   };
 }
+
+/** What a call answers whose arguments are wrong. */
+export const invalidArgument = (wrong: Wrong): CtrlExecError<'invalid_argument'> =>
+  failure('invalid_argument', wrongText(wrong), { field: wrong.field, reason: wrong.reason });

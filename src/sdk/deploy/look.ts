@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { hex, utf8 } from '../../domain/core/bytes.js';
-import { accountNumber } from '../../domain/deploy/accounts.js';
+import { accountNumber } from '../../domain/core/file-access.js';
 import { type FileChange, isUnchanged } from '../../domain/deploy/plan.js';
 import {
   isWithin,

@@ -1,4 +1,14 @@
-import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { errAsync, ok, type ResultAsync, safeTry } from 'neverthrow';
+import {
+  type Calls,
+  callback,
+  flag,
+  judged,
+  mayAsk,
+  maybe,
+  record,
+  signal,
+} from '../../domain/core/border.js';
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import { believe } from '../../domain/core/file-trust.js';
 import { withoutTokenIn } from '../../domain/core/redaction.js';
@@ -7,6 +17,7 @@ import type { SettingsAndWarnings } from '../../domain/settings/reader.js';
 import type { EventLog } from '../../ports/event-log.js';
 import { readConfiguration } from '../core/configuration.js';
 import { lanes } from '../core/lanes.js';
+import { invalidArgument } from '../core/refusals.js';
 import { judge } from '../core/trusted-files.js';
 import { unfailing } from '../core/unfailing-events.js';
 import type { DeployContext } from './context.js';
@@ -36,14 +47,22 @@ export interface PullAgent {
   run(options?: PullRunOptions): Answer<PullEnd>;
 }
 
+/** What the methods of a pull agent take. */
+export const pullCalls: Calls<PullAgent> = {
+  run: [
+    mayAsk(record<PullRunOptions>({ once: maybe(flag), signal: maybe(signal), onStart: maybe(callback()) })),
+  ],
+};
+
 /** A pull agent over its context. */
 export function createPullAgent(over: PullContext): PullAgent {
   const context = { ...over, events: unfailing(over.events) };
   const configuration = () => loadPullSettings(context);
-  return {
+  const methods: PullAgent = {
     configuration,
     run: (options = {}) => configuration().andThen((loaded) => run(context, loaded, options)),
   };
+  return judged(methods, pullCalls, (wrong) => errAsync(invalidArgument(wrong)));
 }
 
 function loadPullSettings(context: PullContext): Answer<SettingsAndWarnings<PullSettings>> {

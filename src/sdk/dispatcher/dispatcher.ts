@@ -1,4 +1,5 @@
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
+import { type Calls, judged } from '../../domain/core/border.js';
 import { type CtrlExecError, failure, type Lock } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { PairingRequest } from '../../domain/pairing/request.js';
@@ -9,7 +10,9 @@ import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import type { BannedKey } from '../../domain/trust/banned-key.js';
 import type { Revocation } from '../../ports/revocations.js';
 import { once } from '../core/parallel.js';
+import { invalidArgument } from '../core/refusals.js';
 import { unfailing } from '../core/unfailing-events.js';
+import { dispatcherCalls, type Retry } from './calls.js';
 import type { DispatcherContext } from './context.js';
 import { type Asked, type Asking, mayAsk } from './fleet/ask.js';
 import { authorise } from './fleet/authorise.js';
@@ -216,6 +219,11 @@ export interface Dispatcher extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** `retry` as one signature. */
+interface Called extends Omit<Dispatcher, 'retry'> {
+  retry(reqid: string, options?: Retry): unknown;
+}
+
 /** Agents by tag; nothing that is meant for a group of hosts is meant for a revoked one. */
 function agentsWith(
   context: DispatcherContext,
@@ -293,7 +301,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     await Promise.all(underWay);
     await outcome.value.close();
   };
-  return {
+  const methods: Dispatcher = {
     configuration: () => opened().map(({ context, warnings }) => ({ settings: context.settings, warnings })),
     authorise: (question, asking) => within((context) => mayAsk(context, question, asking)),
     setupCa: () => within(setupCa),
@@ -350,4 +358,8 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     close,
     [Symbol.asyncDispose]: close,
   };
+  return judged(methods, dispatcherCalls satisfies Calls<Called>, (wrong, method) => {
+    const refused = invalidArgument(wrong);
+    return method === 'stream' ? follow(() => errAsync(refused), undefined) : errAsync(refused);
+  });
 }

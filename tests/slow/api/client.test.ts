@@ -260,7 +260,7 @@ describe('what answers otherwise', () => {
     expect((await codeOf((_, response) => response.end('{}'))).code).toBe('protocol_violation');
     expect((await codeOf((_, response) => response.end('null'))).code).toBe('protocol_violation');
     expect((await codeOf((_, response) => response.writeHead(502).end('{"error":7}'))).code).toBe(
-      'protocol_violation',
+      'connection_failed',
     );
     const moved = (_: unknown, response: Parameters<RequestListener>[1]) =>
       response.writeHead(307, { location: fleet().url }).end('{}');

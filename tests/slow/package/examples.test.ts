@@ -197,3 +197,13 @@ describe('own-registry', () => {
     expect(JSON.parse(stdout).numFailedTests).toBeGreaterThan(0);
   });
 });
+
+describe('test-with-doubles', () => {
+  it('passes its own test, which is the one in docs/embedding.md', async () => {
+    const own = project('test-with-doubles');
+    const { code, stdout } = await node(['--test'], own);
+    expect({ code, stdout }).toMatchObject({ code: 0 });
+    const page = readFileSync(join(root, 'docs/embedding.md'), 'utf8');
+    expect(page).toContain(readFileSync(join(own, 'actions.test.mjs'), 'utf8'));
+  });
+});

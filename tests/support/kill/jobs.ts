@@ -32,7 +32,7 @@ const longest = 400;
 export function describeKilledJobs(rounds: number, seed: number): void {
   describe(`jobs whose agent or watcher is killed, ${rounds} times, seed ${seed}`, () => {
     const next = random(seed);
-    const supervisor = jobSupervisorFile();
+    const supervisor = jobSupervisorFile() ?? '';
     const tally: Record<string, number> = {};
     const count = (what: string) => {
       tally[what] = (tally[what] ?? 0) + 1;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { container } from 'tsyringe';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { agentFactories, openDispatcherContext } from '../../../src/apps/defaults.js';
+import type { PlaceOptions } from '../../../src/apps/place.js';
 import { type Factories, resolvePorts } from '../../../src/apps/wiring.js';
 import type { AgentContext } from '../../../src/sdk/agent/context.js';
 import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
@@ -34,7 +35,7 @@ vi.mock('../../../src/apps/defaults.js', async (original) => {
   const defaults = await original<typeof import('../../../src/apps/defaults.js')>();
   return {
     ...defaults,
-    openDispatcherContext: (options: object, resolve: unknown) => {
+    openDispatcherContext: (options: PlaceOptions, resolve: unknown) => {
       given.resolve = resolve;
       return defaults.openDispatcherContext(options, resolve as never);
     },

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { constants, mkdirSync, statSync } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectories } from '../../../domain/core/directories.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { makeDirectories } from '../../../domain/core/file-access.js';
 import { errorCode } from '../../../domain/core/thrown.js';
 import type { JobKey } from '../../../ports/jobs.js';
 

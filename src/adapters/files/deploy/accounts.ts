@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { err, ok, okAsync, type ResultAsync } from 'neverthrow';
-import { accountNumber } from '../../../domain/deploy/accounts.js';
+import { accountNumber } from '../../../domain/core/file-access.js';
 import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 
 /** The number of an account that is given by its name or its number. `database`: `/etc/passwd` or `/etc/group`. */

@@ -2,7 +2,7 @@ import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, statSync } from '
 import { dirname } from 'node:path';
 import Libsql from 'libsql';
 import type { Result } from 'neverthrow';
-import { makeDirectories } from '../../../domain/core/directories.js';
+import { makeDirectories } from '../../../domain/core/file-access.js';
 import { errorCode } from '../../../domain/core/thrown.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { inspectFile, migrate } from './migrations.js';

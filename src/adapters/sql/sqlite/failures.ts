@@ -1,6 +1,6 @@
 import { accessSync, readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { whyDenied } from '../../../domain/core/denied.js';
+import { whyDenied } from '../../../domain/core/file-access.js';
 import { errorCode, errorMessage, isError } from '../../../domain/core/thrown.js';
 import { type StoreFailed, storeFailed } from '../shared/transaction.js';
 

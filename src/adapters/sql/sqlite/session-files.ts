@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import Libsql from 'libsql';
 import { err, ok, type Result } from 'neverthrow';
-import { makeDirectories } from '../../../domain/core/directories.js';
+import { makeDirectories } from '../../../domain/core/file-access.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { createPrivateFile } from './connection.js';
 import { failureOf, isContention, sqliteCode } from './failures.js';

@@ -1,17 +1,13 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Request, RequestHandler, Response } from 'express';
+import { packageFile } from '../../package-file.js';
 import type { Refusal } from '../answers/errors.js';
 import { crossOrigin } from '../serve/admission.js';
 
-/** From the commands, from their and the library's chunks and entries, and from the source. */
 const places = ['../docs-page/', '../../docs-page/', '../../../../node_modules/swagger-ui-dist/'];
 
 /** Where the parts of Swagger UI are that the page loads. */
-function assetDirectory(): string {
-  const found = places.map((place) => fileURLToPath(new URL(place, import.meta.url)));
-  return found.find((directory) => existsSync(`${directory}swagger-ui-bundle.js`)) ?? found[0] ?? '';
-}
+const assetDirectory = (): string => join(packageFile(places, 'dist/docs-page') ?? 'docs-page', '/');
 
 const page = (base: string): string => `<!doctype html>
 <html lang="en">

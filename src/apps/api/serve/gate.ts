@@ -25,7 +25,7 @@ export const defaultGateLimits: GateLimits = {
 };
 
 /** A place, or why there is none. */
-export type Place =
+export type GatePlace =
   | {
       /** Gives it back; more than once changes nothing. */
       readonly leave: () => void;
@@ -42,9 +42,9 @@ export interface Gate {
   /** Milliseconds. */
   readonly body: number;
   /** Before anything is known of a request but its header. */
-  enter(request: Request): Place;
+  enter(request: Request): GatePlace;
   /** When the hook has let the caller in. @param watches it only watches what another request has begun */
-  admit(request: Request, username: string, watches: boolean): Place;
+  admit(request: Request, username: string, watches: boolean): GatePlace;
 }
 
 /** Is given its metrics by places of its own. */
@@ -64,7 +64,7 @@ function places(what: string) {
   let taken = 0;
   const held = new Map<string, number>();
   return {
-    take(most: number, holder: string, mostOfOne = most): Place {
+    take(most: number, holder: string, mostOfOne = most): GatePlace {
       const count = held.get(holder) ?? 0;
       if (taken >= most) return { busy: busyText(most, what) };
       if (count >= mostOfOne) return { busy: busyText(mostOfOne, `${what} for ${holder}`) };

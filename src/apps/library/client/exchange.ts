@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { err, ok, type Result } from 'neverthrow';
-import type { Dispatcher as Connections } from 'undici';
 import { type ClientError, clientError, failureOf } from './error.js';
-import type { ApiClientOptions, Settings } from './options.js';
+import type { Settings } from './options.js';
 
 /** One request of the API. */
 export interface ApiRequest {
@@ -16,7 +15,22 @@ export interface ApiRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-type Answer = Connections.ResponseData;
+/** An answer, whatever sent the request. */
+interface Answer {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+type Ask = (
+  url: URL,
+  request: {
+    readonly method: ApiRequest['method'];
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string | null;
+    readonly signal: AbortSignal;
+  },
+) => Promise<Answer>;
 
 /** Sends requests over connections that are opened with the first one. */
 export interface Sender {
@@ -55,14 +69,27 @@ export const connectionError = (thrown: unknown, signal: AbortSignal | undefined
         reason: codeOf(thrown),
       });
 
-export function sender(options: ApiClientOptions, settings: Settings): Sender {
-  const { origin, base, authorization, retries, maxAnswer } = settings;
-  const { ca, socketPath } = options;
+/** Over a fetch of the user's. */
+const asking =
+  (fetch: typeof globalThis.fetch): Ask =>
+  async (url, request) => {
+    const { status, headers, body } = await fetch(url, { ...request, redirect: 'manual' });
+    return {
+      statusCode: status,
+      headers: Object.fromEntries(headers),
+      body: (body ?? []) as AsyncIterable<Uint8Array>,
+    };
+  };
+
+export function sender(settings: Settings): Sender {
+  const { options, origin, base, authorization, retries, maxAnswer } = settings;
+  const { ca, cert, key, socketPath, timeoutMs } = options;
   const closed = new AbortController();
   const ends = [closed.signal, ...(options.signal ? [options.signal] : [])];
   const signalOf = ({ signal }: ApiRequest) => AbortSignal.any(signal ? [...ends, signal] : ends);
 
-  const open = async () => {
+  const open = async (): Promise<{ ask: Ask; close: () => Promise<void> }> => {
+    if (options.fetch) return { ask: asking(options.fetch), close: async () => undefined };
     const undici = await import('undici');
     const connections = new undici.Agent({
       // A run takes as long as it takes.
@@ -71,40 +98,66 @@ export function sender(options: ApiClientOptions, settings: Settings): Sender {
       connect: {
         timeout: connectTimeout,
         ...(ca !== undefined && { ca: typeof ca === 'string' ? ca : [...ca] }),
+        ...(cert !== undefined && key !== undefined && { cert, key }),
         ...(socketPath !== undefined && { socketPath }),
       },
     });
-    return { request: undici.request, connections };
+    return {
+      ask: (url, request) => undici.request(url, { ...request, dispatcher: connections }),
+      close: () => connections.destroy(),
+    };
   };
   let opened: ReturnType<typeof open> | undefined;
 
-  const send: Sender['send'] = async (request, accept) => {
+  /** Who answered: another server than the API often says who it is. */
+  const fromOf = ({ headers }: Answer): string =>
+    headers['server'] === undefined ? origin : `${origin} (${headers['server']})`;
+
+  const sendAs = async (
+    request: ApiRequest,
+    accept: string,
+    authorised: string | undefined,
+  ): Promise<Result<Answer, ClientError>> => {
     const signal = signalOf(request);
+    const late = new AbortController();
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), timeoutMs);
     const url = new URL(`${origin}${base}${request.path}`);
     for (const [name, value] of Object.entries(request.query ?? {}))
       if (value !== undefined) url.searchParams.set(name, String(value));
     try {
       opened ??= open();
-      const { request: ask, connections } = await opened;
+      const { ask } = await opened;
       const answer = await ask(url, {
-        dispatcher: connections,
         method: request.method,
         headers: {
+          ...options.headers,
           accept,
-          ...(authorization !== undefined && { authorization }),
+          ...(authorised !== undefined && { authorization: authorised }),
           ...(request.body !== undefined && { 'content-type': 'application/json' }),
           ...(request.idempotencyKey !== undefined && { 'idempotency-key': request.idempotencyKey }),
         },
         body: request.body === undefined ? null : JSON.stringify(request.body),
-        signal,
+        signal: AbortSignal.any([signal, late.signal]),
       });
       if (answer.statusCode >= 200 && answer.statusCode < 300) return ok(answer);
-      const body = await read(answer, signal);
+      const told = await read(answer, signal);
+      if (told.isErr() && told.error.code !== 'protocol_violation') return err(told.error);
       const retryAfter = String(answer.headers['retry-after'] ?? '');
-      return body.andThen((told) => err(failureOf(answer.statusCode, told, retryAfter)));
+      const head = { from: fromOf(answer), retryAfter };
+      return err(failureOf(answer.statusCode, told.unwrapOr(undefined), head));
     } catch (thrown) {
+      if (late.signal.aborted && !signal.aborted) {
+        const fields = { timeoutMs: timeoutMs ?? 0 };
+        return err(clientError('timed_out', `no answer from ${origin} within ${timeoutMs} ms`, fields));
+      }
       return err(connectionError(thrown, signal));
+    } finally {
+      clearTimeout(timer);
     }
+  };
+  const send: Sender['send'] = async (request, accept) => {
+    const authorised = await authorization();
+    return authorised.isErr() ? err(authorised.error) : sendAs(request, accept, authorised.value);
   };
 
   /** The body as JSON. */
@@ -115,7 +168,7 @@ export function sender(options: ApiClientOptions, settings: Settings): Sender {
     const pieces: Uint8Array[] = [];
     let size = 0;
     try {
-      for await (const piece of body as AsyncIterable<Uint8Array>) {
+      for await (const piece of body) {
         size += piece.length;
         if (size > maxAnswer)
           return err(
@@ -134,13 +187,16 @@ export function sender(options: ApiClientOptions, settings: Settings): Sender {
     }
   };
 
-  const once: Sender['fetch'] = async (request) => {
-    const answer = await send(request, 'application/json');
+  const once = async (
+    request: ApiRequest,
+    authorised: string | undefined,
+  ): Promise<Result<Readonly<Record<string, unknown>>, ClientError>> => {
+    const answer = await sendAs(request, 'application/json', authorised);
     if (answer.isErr()) return err(answer.error);
     return (await read(answer.value, signalOf(request))).andThen((body) =>
       typeof body === 'object' && body !== null && Reflect.get(body, 'ok') === true
         ? ok(body as Readonly<Record<string, unknown>>)
-        : err(failureOf(answer.value.statusCode, undefined)),
+        : err(failureOf(answer.value.statusCode, undefined, { from: fromOf(answer.value) })),
     );
   };
 
@@ -148,9 +204,11 @@ export function sender(options: ApiClientOptions, settings: Settings): Sender {
     maxAnswer,
     send,
     async fetch(request) {
+      const authorised = await authorization();
+      if (authorised.isErr()) return err(authorised.error);
       const repeatable = request.method === 'GET' || request.idempotencyKey !== undefined;
       for (let attempt = 0; ; attempt += 1) {
-        const answer = await once(request);
+        const answer = await once(request, authorised.value);
         const failed =
           answer.isErr() && answer.error.code === 'connection_failed' && lost.test(answer.error.reason);
         if (!failed || !repeatable || attempt >= retries) return answer;
@@ -163,7 +221,7 @@ export function sender(options: ApiClientOptions, settings: Settings): Sender {
     },
     async close() {
       closed.abort();
-      if (opened) await (await opened).connections.destroy();
+      if (opened) await (await opened).close();
     },
   };
 }

@@ -1,4 +1,19 @@
 import { err, ok, type Result } from 'neverthrow';
+import {
+  callback,
+  dictionaryOf,
+  either,
+  filled,
+  flag,
+  listOf,
+  maybe,
+  number,
+  readBy,
+  record,
+  signal,
+  text,
+  wrongText,
+} from '../../../domain/core/border.js';
 import { type ClientError, clientError } from './error.js';
 
 /** Where the API is, and who asks. */
@@ -9,10 +24,23 @@ export interface ApiClientOptions {
   readonly socketPath?: string;
   /** Told to the auth hook. Default: empty. */
   readonly username?: string;
-  /** Told to the auth hook, in the `Authorization` header; never in a URL, a message or an error. Default: none. */
-  readonly token?: string;
+  /**
+   * Told to the auth hook, in the `Authorization` header; never in a URL, a message or an error. A function is asked once for each
+   * call; its repetitions keep the token. Default: none.
+   */
+  readonly token?: string | (() => string | Promise<string>);
+  /** Further headers of every request. Default: none. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** CA certificates, PEM, that the API's must chain to. Default: those of Node.js. */
   readonly ca?: string | readonly string[];
+  /** The client's own certificate and its key, PEM, for a proxy that asks for them: both or neither. Default: none. */
+  readonly cert?: string;
+  /** See `cert`. */
+  readonly key?: string;
+  /** Sends the requests, instead of undici. Then `socketPath`, `ca`, `cert` and `key` are its own affair: `invalid_argument`. */
+  readonly fetch?: typeof globalThis.fetch;
+  /** Milliseconds until the answer of a request must have begun, 1 to 2,147,483,647: `timed_out`. Default: no limit. */
+  readonly timeoutMs?: number;
   /** Ends every request of this client. */
   readonly signal?: AbortSignal;
   /**
@@ -26,12 +54,29 @@ export interface ApiClientOptions {
   readonly plainText?: boolean;
 }
 
+/** For one request. */
+export interface CallOptions {
+  /** Ends the request: `aborted`. A run that was begun goes on. */
+  readonly signal?: AbortSignal;
+}
+
+/** For a request that starts a run. */
+export interface RunOptions extends CallOptions {
+  /**
+   * One run per key, for as long as the dispatcher keeps its record: 1 to 255 printable ASCII characters. Default: a fresh one
+   * for each call, so that sending it again after a broken connection cannot run the script twice.
+   */
+  readonly idempotencyKey?: string;
+}
+
 /** Options that were judged. */
 export interface Settings {
+  readonly options: ApiClientOptions;
   readonly origin: string;
   /** Without a slash at its end. */
   readonly base: string;
-  readonly authorization: string | undefined;
+  /** The `Authorization` header of one call. */
+  readonly authorization: () => Promise<Result<string | undefined, ClientError>>;
   readonly retries: number;
   readonly maxAnswer: number;
 }
@@ -42,11 +87,70 @@ const wrong = (field: string, expected: string) =>
 const isHere = (hostname: string): boolean =>
   hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 
-export function settingsOf(options: ApiClientOptions): Result<Settings, ClientError> {
+const members = record<ApiClientOptions>({
+  url: maybe(text),
+  socketPath: maybe(filled),
+  username: maybe(text),
+  token: maybe(either(text, callback<() => string | Promise<string>>())),
+  headers: maybe(dictionaryOf(text)),
+  ca: maybe(either(text, listOf(text))),
+  cert: maybe(text),
+  key: maybe(text),
+  fetch: maybe(callback<typeof globalThis.fetch>()),
+  timeoutMs: maybe(number),
+  signal: maybe(signal),
+  retries: maybe(number),
+  maxAnswer: maybe(number),
+  plainText: maybe(flag),
+});
+
+/** What this client writes itself. */
+const ownHeaders = new Set([
+  'accept',
+  'connection',
+  'content-length',
+  'content-type',
+  'host',
+  'idempotency-key',
+  'transfer-encoding',
+]);
+
+function whyNotHeader([name, value]: [string, string], authorised: boolean): string | undefined {
+  const lower = name.toLowerCase();
+  if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(lower)) return 'names of header fields';
+  if (ownHeaders.has(lower)) return `no ${lower}: the client writes it`;
+  if (lower === 'authorization' && authorised) return 'no authorization beside username and token';
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? undefined : `${lower} without line ends`;
+}
+
+/** As the header is written: once a call. */
+function authorizationOf(username: string, token: string | (() => string | Promise<string>)) {
+  const basic = (secret: string) =>
+    username === '' && secret === ''
+      ? undefined
+      : `Basic ${Buffer.from(`${username}:${secret}`).toString('base64')}`;
+  return async (): Promise<Result<string | undefined, ClientError>> => {
+    if (typeof token === 'string') return ok(basic(token));
+    try {
+      const secret: unknown = await token();
+      return typeof secret === 'string' ? ok(basic(secret)) : wrong('token', 'text of its function');
+    } catch {
+      return wrong('token', 'a function that gives it; this one failed');
+    }
+  };
+}
+
+/** Options that hold, or what is wrong with them. */
+export function settingsOf(given: ApiClientOptions): Result<Settings, ClientError> {
+  const judged = readBy(members, given);
+  if (judged.wrong)
+    return err(clientError('invalid_argument', wrongText(judged.wrong), { field: judged.wrong.field }));
+  const options = judged.value as ApiClientOptions;
   const { socketPath, username = '', token = '', retries = 2, maxAnswer = 256 * 1024 * 1024 } = options;
-  const text = options.url ?? (socketPath === undefined ? '' : 'http://localhost');
-  if (!URL.canParse(text)) return wrong('url', 'an address such as https://control:7445');
-  const url = new URL(text);
+  const { headers = {}, cert, key, timeoutMs } = options;
+  const address = options.url ?? (socketPath === undefined ? '' : 'http://localhost');
+  if (!URL.canParse(address)) return wrong('url', 'an address such as https://control:7445');
+  const url = new URL(address);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return wrong('url', 'https: or http:');
   if (url.username || url.password) return wrong('url', 'no credentials: they belong in username and token');
   if (url.search || url.hash) return wrong('url', 'no query and no fragment');
@@ -56,11 +160,21 @@ export function settingsOf(options: ApiClientOptions): Result<Settings, ClientEr
     return wrong('url', 'https: where a token is sent to another host');
   if (!Number.isInteger(retries) || retries < 0 || retries > 10) return wrong('retries', '0 to 10');
   if (!Number.isInteger(maxAnswer) || maxAnswer < 1) return wrong('maxAnswer', 'a number of bytes');
-  const pair = Buffer.from(`${username}:${token}`).toString('base64');
+  if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 2_147_483_647))
+    return wrong('timeoutMs', '1 to 2147483647');
+  if ((cert === undefined) !== (key === undefined)) return wrong('cert', 'both cert and key, or neither');
+  for (const name of ['socketPath', 'ca', 'cert', 'key'] as const)
+    if (options.fetch && options[name] !== undefined) return wrong(name, 'none beside fetch');
+  const authorised = username !== '' || token !== '';
+  for (const each of Object.entries(headers)) {
+    const why = whyNotHeader(each, authorised);
+    if (why !== undefined) return wrong('headers', why);
+  }
   return ok({
+    options,
     origin: url.origin,
     base: url.pathname.replace(/\/+$/, ''),
-    authorization: username === '' && token === '' ? undefined : `Basic ${pair}`,
+    authorization: authorizationOf(username, token),
     retries,
     maxAnswer,
   });

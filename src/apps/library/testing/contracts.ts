@@ -1,6 +1,6 @@
 /**
  * The contract suites of the ports, for adapters of your own: each is a function that registers tests with vitest. It needs
- * vitest 3 or later and fast-check 3.15 or later, which you install. Call it in a test file, with a name for the report and a
+ * vitest 3 or later and fast-check 3 or later, which you install. Call it in a test file, with a name for the report and a
  * factory for what is tested. What a factory has to clean up it can give to `onTestFinished` of vitest.
  * @module
  */

@@ -40,7 +40,10 @@ export interface PairingOptions {
   readonly lookupBy?: 'hostname' | 'ip';
   /** The name to ask for. Default: this host's name. */
   readonly hostName?: string;
-  /** The operational port to register. Default: `port` of the configuration. */
+  /**
+   * The operational port to register. 0: one is chosen now, and `serve({ port: 0 })` takes it. Default: the one that the agent was last
+   * served on, else `port` of the configuration.
+   */
   readonly agentPort?: number;
   readonly trust: PairingTrust;
   /** Told the code as soon as it is known. */

@@ -70,4 +70,41 @@ describe('memoryPorts', () => {
       { state: 'succeeded', stdout: 'hi' },
     ]);
   });
+
+  it('a dispatcher learns the port that the system chose', async () => {
+    const ports = memoryPorts();
+    await using fleet = await openDispatcher({ home: '/nowhere/control', ports: ports.dispatcher });
+    const actions = { greet: () => 'hi' };
+    await using agent = await openAgent({ home: '/nowhere/agent', ports: ports.agent, actions });
+    value(await fleet.setupCa());
+    value(await fleet.setup());
+    await using mode = value(await fleet.openPairing());
+    const pair = async (agentPort?: number) => {
+      const { token } = value(await fleet.issueJoinToken({ host: 'agent.test' }));
+      value(
+        await agent.pair({
+          dispatcher: 'control.test',
+          port: mode.port,
+          hostName: 'agent.test',
+          trust: { kind: 'join', token },
+          ...(agentPort !== undefined && { agentPort }),
+        }),
+      );
+    };
+    const registered = async () => value(await fleet.agent('agent.test')).endpoint.port;
+    await pair(0);
+    const first = value(await agent.serve({ port: 0 }));
+    expect(await registered()).toBe(first.port);
+    const { results } = value(await fleet.run({ hosts: ['agent.test'], script: 'greet' }));
+    expect(results).toMatchObject([{ state: 'succeeded' }]);
+    await first.close(0);
+    // The same after a restart; another one, once it was served, is what the next pairing registers.
+    const again = value(await agent.serve({ port: 0 }));
+    expect(again.port).toBe(first.port);
+    await again.close(0);
+    await using other = value(await agent.serve({ port: 50_001 }));
+    value(await fleet.unpair('agent.test'));
+    await pair();
+    expect(await registered()).toBe(other.port);
+  });
 });

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { makeDirectories } from '../../../../src/domain/core/directories.js';
+import { makeDirectories } from '../../../../src/domain/core/file-access.js';
 import { errorCode } from '../../../../src/domain/core/thrown.js';
 
 const root = mkdtempSync(join(tmpdir(), 'ctrl-exec-directories-'));

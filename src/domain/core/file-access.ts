@@ -1,4 +1,5 @@
 import { printable } from './names.js';
+import { errorCode } from './thrown.js';
 
 /** What is asked of the system to say who may. Each throws as `node:fs` does. */
 export interface AccessCalls {
@@ -55,12 +56,22 @@ function obstacle(path: string, calls: AccessCalls): { path: string; wanted: Wan
   return isThere(path) && !may(path, 'write') ? { path, wanted: 'write' } : undefined;
 }
 
-/** By a text like /etc/passwd or /etc/group; the number where that has no name for it. */
-function nameOf(id: number, database: string, { readFileSync }: AccessCalls): string {
-  const lines = (attempt(() => readFileSync(database, 'utf8')) ?? '')
-    .split('\n')
-    .map((line) => line.split(':'));
-  return printable(lines.find(([, , number]) => number === String(id))?.[0] ?? String(id), 64);
+/** The lines of a text like /etc/passwd or /etc/group. */
+const accounts = (database: string): readonly (readonly string[])[] =>
+  database.split('\n').map((line) => line.split(':'));
+
+/** The number of an account by a text like /etc/passwd or /etc/group; a number is its own. Undefined: the text does not know it. */
+export function accountNumber(database: string, account: string): number | undefined {
+  if (/^\d+$/.test(account)) return Number(account);
+  const id = accounts(database).find(([name]) => name === account)?.[2];
+  return id !== undefined && /^\d+$/.test(id) ? Number(id) : undefined;
+}
+
+/** The name of an account; its number where the text in this file has no name for it. */
+function nameOf(id: number, file: string, { readFileSync }: AccessCalls): string {
+  const database = attempt(() => readFileSync(file, 'utf8')) ?? '';
+  const name = accounts(database).find(([, , number]) => number === String(id))?.[0];
+  return printable(name ?? String(id), 64);
 }
 
 function attempt<T>(call: () => T): T | undefined {
@@ -68,5 +79,50 @@ function attempt<T>(call: () => T): T | undefined {
     return call();
   } catch {
     return undefined;
+  }
+}
+
+/** The calls of `node:fs` that make directories. */
+export interface DirectoryCalls {
+  readonly mkdirSync: (path: string, options: { readonly mode: number }) => unknown;
+  readonly statSync: (path: string) => { isDirectory(): boolean };
+}
+
+/** The path itself where nothing is above it. */
+const above = (path: string): string => {
+  const end = path.replace(/\/+$/, '').lastIndexOf('/');
+  return end < 0 ? path : path.slice(0, end) || '/';
+};
+
+/**
+ * Makes a directory and what is missing above it, as `mkdir -p` does; throws what the system says. Node's own `recursive` never
+ * comes back from a directory in which nothing can be made and everything is missing, as `/proc`.
+ * @returns the topmost directory that was made; undefined: it was there
+ */
+export function makeDirectories(path: string, mode: number, calls: DirectoryCalls): string | undefined {
+  const make = (): boolean => {
+    try {
+      calls.mkdirSync(path, { mode });
+      return true;
+    } catch (thrown) {
+      // Of what is there some file systems say something else than EEXIST.
+      if (errorCode(thrown) !== 'ENOENT' && isDirectory(path, calls)) return false;
+      throw thrown;
+    }
+  };
+  try {
+    return make() ? path : undefined;
+  } catch (thrown) {
+    if (errorCode(thrown) !== 'ENOENT' || above(path) === path) throw thrown;
+  }
+  const topmost = makeDirectories(above(path), mode, calls);
+  return make() ? (topmost ?? path) : topmost;
+}
+
+function isDirectory(path: string, calls: DirectoryCalls): boolean {
+  try {
+    return calls.statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }

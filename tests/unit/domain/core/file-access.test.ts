@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { type AccessCalls, whyDenied } from '../../../../src/domain/core/denied.js';
+import { type AccessCalls, whyDenied } from '../../../../src/domain/core/file-access.js';
 
 interface Node {
   readonly owner: readonly [uid: number, gid: number];

@@ -1,0 +1,220 @@
+import {
+  asks,
+  callback,
+  dictionaryOf,
+  filled,
+  flag,
+  type Kind,
+  listOf,
+  mayAsk,
+  maybe,
+  number,
+  oneOf,
+  port,
+  record,
+  signal,
+  type Table,
+  text,
+} from '../../domain/core/border.js';
+import { type HostState, hostStates } from '../../domain/runs/host-result.js';
+import type { RunQuery } from '../../domain/runs/query.js';
+import type { Asked, Asking } from './fleet/ask.js';
+import type { Caller } from './fleet/authorise.js';
+import type { DiscoveryRequest } from './fleet/discovery.js';
+import type { PingRequest } from './fleet/ping.js';
+import type { AgentEdit } from './fleet/registered-agents.js';
+import type { ImportOptions } from './migrate/import-state.js';
+import type { Approval, RequestListing } from './pairing/decisions.js';
+import type { JoinTokenRequest } from './pairing/join-tokens.js';
+import type { PairingModeOptions } from './pairing/pairing-mode.js';
+import type { CancelOptions } from './runs/cancel.js';
+import type { StreamRequest } from './runs/follow.js';
+import type { ScriptRequest } from './runs/request.js';
+import type { RetryOptions, RetrySubmitOptions } from './runs/retry.js';
+import type { RunRequest } from './runs/run.js';
+import type { SubmitRequest } from './runs/submit.js';
+import type { WaitOptions } from './runs/wait.js';
+import type { MaintainOptions } from './trust/maintain.js';
+import type { SetupDispatcherOptions } from './trust/setup.js';
+
+const hosts = listOf(text);
+const lookupBy = oneOf('hostname', 'ip');
+const ending = record<{ readonly signal?: AbortSignal }>({ signal: maybe(signal) });
+
+type Governed = Pick<Asking, 'caller' | 'withoutHook' | 'signal'>;
+interface Rotating extends Governed {
+  readonly insist?: boolean;
+}
+
+const governed: Table<Governed> = {
+  caller: maybe(record<Caller>({ username: maybe(text), token: maybe(text), sourceIp: maybe(text) })),
+  withoutHook: maybe(oneOf('allow', 'deny')),
+  signal: maybe(signal),
+};
+const asking: Table<Asking> = {
+  ...governed,
+  port: maybe(port(1)),
+  onUnknown: maybe(oneOf('refuse', 'report')),
+};
+const again: Table<Omit<ScriptRequest, 'hosts' | 'script' | 'args' | 'onBegin'>> = {
+  ...asking,
+  timeout: maybe(number),
+  idempotencyKey: maybe(text),
+  repeatSignal: maybe(signal),
+};
+const script: Table<Omit<ScriptRequest, 'onBegin'>> = {
+  ...again,
+  hosts,
+  script: text,
+  args: maybe(listOf(text)),
+};
+const rotating: Table<Rotating> = { ...governed, insist: maybe(flag) };
+
+/** What `retry` takes by its two signatures. */
+export type Retry =
+  | (RetryOptions & { readonly async?: false })
+  | (RetrySubmitOptions & { readonly async: true });
+const retryAndWait = record<RetryOptions & { readonly async?: false }>({
+  ...again,
+  async: maybe(oneOf(false)),
+  onBegin: maybe(callback()),
+  onResult: maybe(callback()),
+  onOutput: maybe(callback()),
+});
+const retryAsync = record<RetrySubmitOptions & { readonly async: true }>({
+  ...again,
+  async: oneOf(true),
+  onBegin: maybe(callback()),
+  onResult: maybe(callback()),
+});
+const retry: Kind<Retry> = {
+  form: 'an object',
+  read: (value, field) => {
+    const isAsync = typeof value === 'object' && value !== null && Reflect.get(value, 'async') === true;
+    return (isAsync ? retryAsync : retryAndWait).read(value, field);
+  },
+};
+
+const named = <K>(name: string, kind: K) => ({ name, kind });
+const reqid = named('reqid', text);
+const name = named('name', text);
+
+/** What every method of a dispatcher takes; compared with `Dispatcher` where it is used. */
+export const dispatcherCalls = {
+  authorise: [
+    asks(
+      record<Asked>({
+        action: text,
+        script: maybe(text),
+        hosts: maybe(hosts),
+        args: maybe(listOf(text)),
+      }),
+    ),
+    mayAsk(
+      record<Pick<Asking, 'caller' | 'withoutHook'>>({
+        caller: governed.caller,
+        withoutHook: governed.withoutHook,
+      }),
+    ),
+  ],
+  setup: [mayAsk(record<SetupDispatcherOptions>({ replace: maybe(flag), force: maybe(flag) }))],
+  importState: [
+    asks(record<ImportOptions>({ directory: filled, state: maybe(filled), dryRun: maybe(flag) })),
+  ],
+  openPairing: [
+    mayAsk(
+      record<PairingModeOptions>({
+        port: maybe(port(0)),
+        bind: maybe(text),
+        allowV1: maybe(flag),
+        onChange: maybe(callback()),
+      }),
+    ),
+  ],
+  pairingRequests: [mayAsk(record<RequestListing>({ givenUp: maybe(flag) }))],
+  approve: [
+    asks(
+      record<Approval>({
+        id: text,
+        code: maybe(text),
+        name: maybe(text),
+        replace: maybe(flag),
+        lookupBy: maybe(lookupBy),
+        port: maybe(port(1)),
+        ip: maybe(text),
+      }),
+    ),
+  ],
+  deny: [named('id', text), named('reason', maybe(text))],
+  issueJoinToken: [asks(record<JoinTokenRequest>({ host: text, ttl: maybe(number) }))],
+  withdrawJoinToken: [named('token', text)],
+  agents: [named('tags', maybe(dictionaryOf(text)))],
+  agent: [name],
+  editAgent: [
+    name,
+    asks(
+      record<AgentEdit>({
+        rename: maybe(text),
+        host: maybe(text),
+        ip: maybe(text),
+        port: maybe(port(1)),
+        lookupBy: maybe(lookupBy),
+        legacy: maybe(flag),
+      }),
+    ),
+  ],
+  pinAgent: [name],
+  unpair: [name],
+  run: [
+    asks(
+      record<RunRequest>({
+        ...script,
+        onBegin: maybe(callback()),
+        onResult: maybe(callback()),
+        onOutput: maybe(callback()),
+      }),
+    ),
+  ],
+  stream: [asks(record<StreamRequest>(script))],
+  submit: [
+    asks(record<SubmitRequest>({ ...script, onBegin: maybe(callback()), onResult: maybe(callback()) })),
+  ],
+  runs: [
+    mayAsk(
+      record<RunQuery>({
+        host: maybe(text),
+        script: maybe(text),
+        username: maybe(text),
+        outcome: maybe(oneOf<HostState>(...hostStates)),
+        startedAfter: maybe(number),
+        startedBefore: maybe(number),
+        limit: maybe(number),
+        cursor: maybe(text),
+      }),
+    ),
+  ],
+  retry: [reqid, mayAsk(retry)],
+  status: [reqid, mayAsk(record<Asking>(asking))],
+  wait: [
+    reqid,
+    mayAsk(record<WaitOptions>({ ...asking, timeout: maybe(number), onResult: maybe(callback()) })),
+  ],
+  cancel: [reqid, mayAsk(record<CancelOptions>({ ...asking, hosts: maybe(hosts) }))],
+  ping: [asks(record<PingRequest>({ ...asking, hosts, onResult: maybe(callback()) }))],
+  discover: [
+    mayAsk(record<DiscoveryRequest>({ ...asking, hosts: maybe(hosts), onResult: maybe(callback()) })),
+  ],
+  rotate: [
+    mayAsk(record<Rotating & { readonly compromised?: boolean }>({ ...rotating, compromised: maybe(flag) })),
+  ],
+  maintain: [mayAsk(record<MaintainOptions>({ signal: maybe(signal), alone: maybe(flag) }))],
+  settleRuns: [mayAsk(ending)],
+  revoke: [named('nameOrSerial', text), mayAsk(record<Governed>(governed))],
+  unban: [named('key', text), mayAsk(record<Governed>(governed))],
+  offerRevocations: [mayAsk(ending)],
+  readmit: [name, mayAsk(record<Governed>(governed))],
+  rotateCa: [mayAsk(record<Rotating>(rotating))],
+  releaseLock: [
+    asks(record<{ readonly host: string; readonly script: string }>({ host: text, script: text })),
+  ],
+} as const;
