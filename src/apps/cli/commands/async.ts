@@ -76,8 +76,12 @@ const statusJson = (status: RunStatus) => {
   return { ...common, hosts, ...completed, results: results.map(resultJson) };
 };
 
+/** Whether the end on a host is not known because its agent could not be asked, or keeps no record that could be. */
 const unfetched = ({ results }: RunStatus): boolean =>
-  results.some(({ fetchError }) => fetchError !== undefined);
+  results.some(
+    ({ fetchError, state, failure }) =>
+      fetchError !== undefined || (state === 'unknown' && failure?.code === 'forgotten'),
+  );
 
 export async function status(dispatcher: Dispatcher, reqid: string, options: AskOptions): Promise<ExitCode> {
   const { json = false } = options;

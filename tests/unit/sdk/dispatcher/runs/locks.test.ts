@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { actionRunner } from '../../../../../src/adapters/in-process/runner.js';
 import { memoryJobs } from '../../../../../src/adapters/memory/jobs.js';
 import { memoryRunStore, runTable } from '../../../../../src/adapters/memory/run-store.js';
+import { status } from '../../../../../src/apps/cli/commands/async.js';
 import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { knownFor, mayBeLearnt } from '../../../../../src/domain/runs/host-result.js';
@@ -33,6 +34,7 @@ import {
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
 import { deferred } from '../../../../support/network/network.js';
+import { printed } from '../../../apps/cli/printed.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -231,6 +233,8 @@ describe('a lock of a host that may still run', () => {
       failure: { code: 'forgotten', message: expect.stringContaining('a legacy agent keeps no record') },
     });
     expect((await recordOf(result?.reqid))?.results.map(mayBeLearnt)).toEqual([false]);
+    const asked = await printed(() => status(control.dispatcher, result?.reqid ?? '', {}));
+    expect(asked).toMatchObject({ value: 1, stdout: expect.stringContaining('UNKNOWN') });
     expect(web.seen).toEqual([]);
     expect(failure(await run(control.context, order)).code).toBe('locked');
     expect(value(await control.dispatcher.releaseLock({ host: 'WEB-01', script: 'greet' }))).toMatchObject([
