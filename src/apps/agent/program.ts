@@ -60,7 +60,11 @@ cli
   .option('--dispatcher <host>', 'the dispatcher')
   .option('--ctrl-exec <host>', 'the same, as legacy installations write it')
   .option('--port <port>', 'pairing port of the dispatcher (default: 7444)', port)
-  .option('--agent-port <port>', 'port that this agent serves on (default: port)', port)
+  .option(
+    '--agent-port <port>',
+    'port that this agent serves on, 0 for one that is chosen now (default: the one it served on last, else port)',
+    wholeNumber(0, 65_535),
+  )
   .option('--name <name>', 'name to ask for (default: the host name)')
   .option(
     '--lookup-by <what>',

@@ -57,7 +57,7 @@ export interface Agent extends AsyncDisposable {
   acceptUnsigned(serial: string): Answer<void>;
   /** Configuration, allowlist and certificates, a line each. */
   selfCheck(): Promise<readonly Check[]>;
-  /** A TLS round trip to the agent that serves on this host. @param port default: the configured one */
+  /** A TLS round trip to the agent that serves on this host. @param port default: the one that it was registered or served on last, else the configured one */
   selfPing(port?: number, options?: SelfPingOptions): Answer<SelfPing>;
   /** Closes outgoing connections. An agent that serves is closed by itself. */
   close(): Promise<void>;

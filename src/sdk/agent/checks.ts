@@ -1,4 +1,4 @@
-import { errAsync, ok, okAsync, type ResultAsync } from 'neverthrow';
+import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { type FileTrust, faultText, type JudgedPath, refusing } from '../../domain/core/file-trust.js';
 import { printable } from '../../domain/core/names.js';
@@ -13,6 +13,7 @@ import type { AgentSettings } from '../../domain/settings/agent.js';
 import { whyUnusable } from '../../domain/trust/certificate.js';
 import { aborted } from '../core/wait.js';
 import type { AgentContext } from './context.js';
+import { notedPort } from './served-port.js';
 import { type AgentState, loadSettings, loadState, readState, requireIdentity } from './state.js';
 import type { AgentIdentity } from './trust/trust.js';
 import { judgeFiles } from './trust/trusted-files.js';
@@ -197,21 +198,25 @@ export function selfPing(
   { signal }: SelfPingOptions = {},
 ): ResultAsync<SelfPing, CtrlExecError> {
   if (signal?.aborted) return errAsync(aborted());
-  return loadState(context).andThen((state) =>
-    requireIdentity(state).andThen((identity) => pingSelf(context, state.settings, identity, port, signal)),
-  );
+  return safeTry(async function* () {
+    const state = yield* loadState(context);
+    const identity = yield* requireIdentity(state);
+    const { settings } = state;
+    const known = port ?? (yield* notedPort(context, settings)) ?? settings.port;
+    return pingSelf(context, settings, identity, known, signal);
+  });
 }
 
 function pingSelf(
   { clock, crypto, transport }: AgentContext,
   settings: AgentSettings,
   { credentials, certificate, cas }: AgentIdentity,
-  givenPort: number | undefined,
+  givenPort: number,
   signal: AbortSignal | undefined,
 ): ResultAsync<SelfPing, CtrlExecError> {
   const { bind } = settings;
   const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind;
-  const port = givenPort ?? settings.port;
+  const port = givenPort;
   const started = clock.monotonic();
   let recognised = false;
   const healthy = (): SelfPing => ({ host, port, rtt: Math.round(clock.monotonic() - started) });

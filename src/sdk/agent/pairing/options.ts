@@ -41,8 +41,8 @@ export interface PairingOptions {
   /** The name to ask for. Default: this host's name. */
   readonly hostName?: string;
   /**
-   * The operational port to register. 0: one is chosen now, and `serve({ port: 0 })` takes it. Default: the one that the agent was last
-   * served on, else `port` of the configuration.
+   * The operational port to register; `serve({ port: 0 })` takes it. 0: one is chosen now. Default: the one that was registered or
+   * served on last, unless `port` of the configuration has changed since; else that one.
    */
   readonly agentPort?: number;
   readonly trust: PairingTrust;
