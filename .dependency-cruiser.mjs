@@ -183,7 +183,7 @@ export default {
       { path: '^src/apps/library/client' },
       {
         path: '^src/',
-        pathNot: '^src/(apps/library/client|domain/core/(border|closest|names)\\.ts)',
+        pathNot: '^src/(apps/library/client|domain/core/(border|closest|names|thrown)\\.ts)',
         dependencyTypesNot: ['type-only'],
       },
     ),

@@ -104,6 +104,7 @@ await Promise.all([
 const launcher = [
   'export CTRL_EXEC_OPEN_FILES="$(ulimit -Sn)"',
   '[ $$ = 1 ] || exec node "$0" "$@"',
+  '(exec 3<&0) 2>/dev/null || exec </dev/null',
   'exec 3<&0; node "$0" "$@" <&3 3<&- & c=$!; exec 3<&-',
   "trap 'kill -TERM $c' TERM; trap 'kill -HUP $c' HUP; trap '[ -t 0 ] || kill -INT $c' INT",
   'while wait $c; s=$?; kill -0 $c 2>/dev/null; do :; done; exit $s',

@@ -137,7 +137,7 @@ function portsOf(context, name) {
 function promise(file, name) {
   const declared = interfaceOf(file, name);
   const [first = ''] = /^.*?[.:;](?= |$)|^.*$/.exec(docOf(declared, name)) ?? [];
-  return first.replace(/[:;]$/, '.');
+  return first.replace(/[:;]$/, '.').replace(/ \(wire-protocol [^)]*\)/, '');
 }
 
 function ports() {

@@ -20,9 +20,14 @@ export function program(name: string, description: string, version: string): Com
     .configureHelp({
       sortSubcommands: false,
       showGlobalOptions: true,
+      // Those of the program: what a command that has commands takes (`join-token --host`) is nothing to these.
+      visibleGlobalOptions: (command) =>
+        command.parent === null ? [] : programOf(command).options.filter((option) => !option.hidden),
       subcommandTerm: (command) => `${command.name()} ${argumentsOf(command)}`.trimEnd(),
     });
 }
+
+const programOf = (command: Command): Command => (command.parent ? programOf(command.parent) : command);
 
 const argumentsOf = (command: Command): string =>
   command.registeredArguments
@@ -133,7 +138,10 @@ export const oneOfWords =
   <W extends string>(...words: readonly W[]) =>
   (text: string): W => {
     const word = words.find((candidate) => candidate === text);
-    if (!word) throw new InvalidArgumentError(`${words.join(' or ')} is expected.`);
+    if (!word)
+      throw new InvalidArgumentError(
+        words.length > 2 ? `expected one of ${words.join(', ')}.` : `${words.join(' or ')} is expected.`,
+      );
     return word;
   };
 

@@ -68,7 +68,7 @@ export type JobStart =
   | { readonly kind: 'full' };
 
 /**
- * Jobs that outlive the process that started them (wire-protocol 1.2, `"async":true`; `/v2/cancel`, `/result`).
+ * Jobs that outlive the process that started them: asynchronous runs (wire-protocol 1.2: `"async":true`, `/result`, `/v2/cancel`).
  *
  * Contract: of several `start` for one key, concurrent or not, at most one starts the program, also across `kill -9` and a
  * restart in between, until the key is forgotten by `purge`. A job is recorded before it is started; where that is

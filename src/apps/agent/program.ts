@@ -49,8 +49,7 @@ cli
     'port to listen on, 0 lets the system choose (default: port)',
     wholeNumber(0, 65_535),
   )
-  .option('--json', 'print JSON')
-  .action((options: { port?: number; json?: boolean }) =>
+  .action((options: { port?: number }) =>
     withAgent(async (agent) => (await import('./commands/serve.js')).serve(agent, options), true),
   );
 
@@ -62,7 +61,7 @@ cli
   .option('--port <port>', 'pairing port of the dispatcher (default: 7444)', port)
   .option(
     '--agent-port <port>',
-    'port that this agent serves on, 0 for one that is chosen now (default: the one it served on last, else port)',
+    'port to register, 0 for one that is chosen now (default: the one that it served on last, else port)',
     wholeNumber(0, 65_535),
   )
   .option('--name <name>', 'name to ask for (default: the host name)')

@@ -146,7 +146,7 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
 
   const once = (given: RunOptions = {}): RunOptions => ({ idempotencyKey: randomUUID(), ...given });
   const at = (collection: string, id: string, rest = '') =>
-    `/v1/${collection}/${encodeURIComponent(id)}${rest}`;
+    `/v1/${collection}/${/\p{Surrogate}/u.test(id) ? '' : encodeURIComponent(id)}${rest}`;
   const close = async () => {
     if (made.isOk()) await made.value.close();
   };

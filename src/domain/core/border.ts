@@ -67,6 +67,10 @@ const kind = <T>(form: string, fits: (value: unknown) => boolean): Kind<T> => ({
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
+/** Not a list, a Map, Headers or a promise: their members are not those that are meant, and would be left out in silence. */
+export const hasMembers = (value: unknown): value is object =>
+  isObject(value) && !(Symbol.iterator in value) && typeof Reflect.get(value, 'then') !== 'function';
+
 export const maybe = <T>(given: Kind<T>): Optional<T> => ({ ...given, optional: true });
 
 export const text = kind<string>('text', (value) => typeof value === 'string');
@@ -81,14 +85,28 @@ export const port = (least: 0 | 1): Kind<number> =>
     `a port, ${least} to 65535`,
     (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= 65_535,
   );
+const isSignal = (value: unknown): value is AbortSignal =>
+  isObject(value) &&
+  typeof Reflect.get(value, 'aborted') === 'boolean' &&
+  typeof Reflect.get(value, 'addEventListener') === 'function';
+
+/** One that Node takes: of another realm, or of a polyfill, it is followed by one of its own. */
+function ownSignal(given: AbortSignal): AbortSignal {
+  const isOwn: boolean = given instanceof AbortSignal;
+  if (isOwn) return given;
+  const own = new AbortController();
+  const abort = () => own.abort(given.reason);
+  if (given.aborted) abort();
+  else given.addEventListener('abort', abort, { once: true });
+  return own.signal;
+}
+
 /** Of any realm. */
-export const signal = kind<AbortSignal>(
-  'an AbortSignal',
-  (value) =>
-    isObject(value) &&
-    typeof Reflect.get(value, 'aborted') === 'boolean' &&
-    typeof Reflect.get(value, 'addEventListener') === 'function',
-);
+export const signal: Kind<AbortSignal> = {
+  form: 'an AbortSignal',
+  read: (value, field) =>
+    isSignal(value) ? { value: ownSignal(value) } : { wrong: { field, reason: 'expected an AbortSignal' } },
+};
 export const callback = <F extends Callable>(): Kind<F> =>
   kind('a function', (value) => typeof value === 'function');
 export const oneOf = <const T>(...values: readonly T[]): Kind<T> =>
@@ -100,12 +118,16 @@ export const having = <T extends object>(...methods: readonly (keyof T & string)
     (value) => isObject(value) && methods.every((name) => typeof Reflect.get(value, name) === 'function'),
   );
 
-/** What fits one of these; the last says what was expected. */
+/** What fits one of these. */
 export const either = <A, B>(first: Kind<A>, second: Kind<B>): Kind<A | B> => ({
   form: `${first.form} or ${second.form}`,
   read: (value, field) => {
     const read = first.read(value, field);
-    return read.wrong === undefined ? read : second.read(value, field);
+    if (!read.wrong) return read;
+    const other = second.read(value, field);
+    // What is wrong inside of the second says more than that it is neither.
+    if (other.wrong?.field !== field) return other;
+    return { wrong: { field, reason: `expected ${first.form} or ${second.form}` } };
   },
 });
 
@@ -126,12 +148,14 @@ export const listOf = <T>(item: Kind<T>): Kind<readonly T[]> => ({
 export const dictionaryOf = <T>(item: Kind<T>): Kind<Readonly<Record<string, T>>> => ({
   form: `an object, each member ${item.form}`,
   read(value, field) {
-    if (!isObject(value) || Array.isArray(value)) return { wrong: { field, reason: 'expected an object' } };
+    if (!hasMembers(value)) return { wrong: { field, reason: 'expected an object' } };
+    const members: [string, unknown][] = [];
     for (const [name, each] of Object.entries(value)) {
       const read = item.read(each, `${field}.${printable(name, 40)}`);
       if (read.wrong) return read;
+      members.push([name, read.value]);
     }
-    return { value };
+    return { value: Object.fromEntries(members) };
   },
 });
 
@@ -148,8 +172,7 @@ export const record = <T extends object>(
     form: 'an object',
     members: Object.fromEntries(members),
     read(value, at) {
-      if (!isObject(value) || Array.isArray(value))
-        return { wrong: { field: at || 'options', reason: 'expected an object' } };
+      if (!hasMembers(value)) return { wrong: { field: at || 'options', reason: 'expected an object' } };
       const known = Object.keys(table);
       const field = (name: string) => (at === '' ? printable(name, 40) : `${at}.${printable(name, 40)}`);
       for (const name of Object.keys(value))

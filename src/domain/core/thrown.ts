@@ -12,6 +12,14 @@ const memberOf = (thrown: unknown, name: string): unknown => {
   }
 };
 
+const has = (thrown: unknown, name: string): boolean => {
+  try {
+    return typeof thrown === 'object' && thrown !== null && name in thrown;
+  } catch {
+    return false;
+  }
+};
+
 const textOf = (thrown: unknown, name: string): string | undefined => {
   const text = memberOf(thrown, name);
   return typeof text === 'string' ? text : undefined;
@@ -19,7 +27,7 @@ const textOf = (thrown: unknown, name: string): string | undefined => {
 
 /** Whether it has what every error has: a name and a stack. */
 export const isError = (thrown: unknown): boolean =>
-  typeof thrown === 'object' && thrown !== null && 'stack' in thrown && textOf(thrown, 'name') !== undefined;
+  has(thrown, 'stack') && textOf(thrown, 'name') !== undefined;
 
 /** The name of an error, `TypeError`; undefined where it is none. */
 export const errorName = (thrown: unknown): string | undefined =>

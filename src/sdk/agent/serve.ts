@@ -111,6 +111,10 @@ function start(
     const listened = known?.isOk() ? known : await listenOn(asked);
     if (listened.isErr()) await admission.close();
     const listening = yield* listened;
+    if (known?.isErr()) {
+      const reason = `port ${noted}, which dispatchers know, is not free (${known.error.message}): served on ${listening.port}, so tell them with edit-agent --agent-port`;
+      events.emit({ action: 'warning', level: 'warning', fields: { reason } });
+    }
     if (listening.port !== (noted ?? settings.port)) {
       const kept = await notePort(context, settings, listening.port);
       if (kept.isErr())

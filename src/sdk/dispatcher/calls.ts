@@ -4,6 +4,7 @@ import {
   dictionaryOf,
   filled,
   flag,
+  having,
   type Kind,
   listOf,
   mayAsk,
@@ -16,6 +17,7 @@ import {
   type Table,
   text,
 } from '../../domain/core/border.js';
+import type { Lock } from '../../domain/core/errors.js';
 import { type HostState, hostStates } from '../../domain/runs/host-result.js';
 import type { RunQuery } from '../../domain/runs/query.js';
 import type { Asked, Asking } from './fleet/ask.js';
@@ -215,6 +217,14 @@ export const dispatcherCalls = {
   readmit: [name, mayAsk(record<Governed>(governed))],
   rotateCa: [mayAsk(record<Rotating>(rotating))],
   releaseLock: [
-    asks(record<{ readonly host: string; readonly script: string }>({ host: text, script: text })),
+    // One of `locks` can be given as it is.
+    asks(
+      record<Pick<Lock, 'host' | 'script'> & Partial<Lock>>({
+        host: text,
+        script: text,
+        runId: maybe(text),
+        since: maybe(having<Date>('getTime')),
+      }) as Kind<Pick<Lock, 'host' | 'script'>>,
+    ),
   ],
 } as const;

@@ -130,7 +130,11 @@ export interface Dispatcher extends AsyncDisposable {
   issueJoinToken(request: JoinTokenRequest): Answer<IssuedJoinToken>;
   /** Join tokens that were issued, the oldest first, for a day after they ended. */
   joinTokens(): Answer<readonly JoinTokenSummary[]>;
-  /** Takes a join token back that nobody has paired with. Ok: whether it is of no use now; false: it was used. */
+  /**
+   * Takes a join token back, so that nobody can pair with it. Ok: true if it is of no use now; false if a host has begun to pair
+   * with it, or is paired.
+   * @param token the token, its id, or the first 8 digits of the id or more
+   */
   withdrawJoinToken(token: string): Answer<boolean>;
   /**
    * The registry, sorted by name.

@@ -258,6 +258,7 @@ describe('the auth hook of an agent', () => {
       ENVEXEC_TOKEN: 's3same',
       ENVEXEC_SOURCE_IP: '127.0.0.1',
       ENVEXEC_TIMESTAMP: timestamp,
+      ENVEXEC_HOSTS: '',
       ENVEXEC_ARGS: 'a b "',
       ENVEXEC_ARGS_JSON: '["a b","\\""]',
       ENVEXEC_DISPATCHER: 'control',

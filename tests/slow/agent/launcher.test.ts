@@ -56,6 +56,15 @@ describe('an agent that is started by its command', () => {
     expect(daemon.output('stderr')).toMatch(/ACTION=stopped/);
   });
 
+  asRoot('serves as the first process without standard input', async () => {
+    const { agent } = fleet();
+    const daemon = start('ctrl-exec-agent', ['serve'], {
+      home: agent.home,
+      before: 'exec <&-; set -- unshare -pf --kill-child --mount-proc "$@"',
+    });
+    await daemon.shows(/Serving on/);
+  });
+
   asRoot('says that node as the first process reaps nothing', async () => {
     const { agent } = fleet();
     const daemon = start('ctrl-exec-agent', ['serve'], {

@@ -1,10 +1,11 @@
 import type { RunQuery } from '../../../domain/runs/query.js';
 import type { RunSummary } from '../../../domain/runs/summary.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { type ExitCode, exitCodes, report } from '../../command-line.js';
+import { type ExitCode, exitCodes } from '../../command-line.js';
 import { refuse } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking } from '../options.js';
+import { refused } from '../printing.js';
 import { withProgress } from '../progress.js';
 import { moment, table } from '../table.js';
 import { submitted } from './async.js';
@@ -20,7 +21,7 @@ export function listRuns(dispatcher: Dispatcher, options: RunsOptions): Promise<
   return dispatcher.runs({ ...query, ...(user !== undefined && { username: user }) }).match(({ runs }) => {
     process.stdout.write(json ? `${JSON.stringify({ ok: 1, runs: runs.map(asJson) })}\n` : asTable(runs));
     return exitCodes.ok;
-  }, report);
+  }, refused(options));
 }
 
 const asTable = (runs: readonly RunSummary[]): string =>

@@ -1,6 +1,6 @@
 import { parseDuration } from '../../../domain/core/duration.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { complain, type ExitCode, exitCodes, report, say, saySurely } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, say, saySurely } from '../../command-line.js';
 import { confirm } from '../../confirm.js';
 import { lostEvents } from '../../event-log.js';
 import { printImport } from '../../import-report.js';
@@ -22,15 +22,11 @@ export async function setupCa(dispatcher: Dispatcher, options: Printing): Promis
   return exitCodes.ok;
 }
 
-export function caFingerprint(dispatcher: Dispatcher, options: { json?: boolean }): Promise<ExitCode> {
+export function caFingerprint(dispatcher: Dispatcher, options: Printing): Promise<ExitCode> {
   return dispatcher.ca().match(({ fingerprint, notAfter }) => {
-    say(
-      options.json
-        ? JSON.stringify({ fingerprint, notAfter: new Date(notAfter).toISOString() })
-        : fingerprint,
-    );
+    print(options, { fingerprint, notAfter: new Date(notAfter).toISOString() }, [fingerprint]);
     return exitCodes.ok;
-  }, report);
+  }, refused(options));
 }
 
 export async function setupDispatcher(
@@ -77,7 +73,8 @@ export async function joinToken(dispatcher: Dispatcher, options: JoinTokenOption
       `warning: an agent ${name} is registered: the token is refused (name_registered) until "ctrl-exec unpair ${name}"`,
     );
   const expires = new Date(expiresAt).toISOString();
-  if (await saySurely(options.json ? JSON.stringify({ token, name, expires }) : token)) return exitCodes.ok;
+  if (await saySurely(options.json ? JSON.stringify({ ok: 1, token, name, expires }) : token))
+    return exitCodes.ok;
   // A secret of which nobody knows who has read it.
   const withdrawn = await dispatcher.withdrawJoinToken(token);
   const why = withdrawn.isErr() ? withdrawn.error.message : 'it was used';
@@ -131,5 +128,7 @@ export function importState(
   directory: string,
   { json = false, ...options }: ImportStateOptions,
 ): Promise<ExitCode> {
-  return dispatcher.importState({ directory, ...options }).match((found) => printImport(found, json), report);
+  return dispatcher
+    .importState({ directory, ...options })
+    .match((found) => printImport(found, json), refused({ json }));
 }

@@ -2,6 +2,7 @@ import {
   type Argument,
   dictionaryOf,
   either,
+  hasMembers,
   type Kind,
   listOf,
   mayAsk,
@@ -28,13 +29,13 @@ const reqid = { name: 'reqid', kind: text };
 const id = { name: 'id', kind: text };
 const name = { name: 'name', kind: text };
 
-/** What the API itself judges, member by member. */
+/** What the API itself judges, member by member: a copy, as JSON has it. What is no JSON throws, as a getter that throws. */
 const object = <T>(): Kind<T> => ({
   form: 'an object',
-  read: (value, field) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? { value }
-      : { wrong: { field, reason: 'expected an object' } },
+  read: (value, field) => {
+    const copy: unknown = hasMembers(value) ? JSON.parse(JSON.stringify(value) ?? 'null') : undefined;
+    return hasMembers(copy) ? { value: copy } : { wrong: { field, reason: 'expected an object' } };
+  },
 });
 const body = <T>(): Argument<T> => ({ name: 'request', kind: object<T>() as Argument<T>['kind'] });
 const mayBody = <T>(): Argument<T | undefined> => ({

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { err, ok, type Result } from 'neverthrow';
+import { errorCode, errorMessage, errorName } from '../../../domain/core/thrown.js';
 import { type ClientError, clientError, failureOf } from './error.js';
 import type { Settings } from './options.js';
 
@@ -52,20 +53,26 @@ const retryDelay = 200;
 const lost =
   /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|UND_ERR_SOCKET|UND_ERR_CONNECT_TIMEOUT)$/;
 
-const codeOf = (thrown: unknown): string => {
-  const { code, message, errors } = thrown as {
-    code?: string;
-    message?: string;
-    errors?: { code?: string }[];
+/** Of Node's fetch the cause says it, and of several attempts the first one. */
+function codeOf(thrown: unknown): string {
+  const { cause, errors } = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as {
+    cause?: unknown;
+    errors?: unknown;
   };
-  return errors?.find((each) => each.code)?.code ?? code ?? message ?? 'unknown';
-};
+  const attempts: unknown[] = Array.isArray(errors) ? errors : [];
+  const codes = [...attempts, thrown, cause].map(errorCode);
+  return codes.find((code) => code !== undefined) ?? errorMessage(thrown);
+}
 
 /** What was thrown on the way, as a value. */
-export const connectionError = (thrown: unknown, signal: AbortSignal | undefined): ClientError =>
-  signal?.aborted || (thrown as Error).name === 'AbortError' || codeOf(thrown) === 'UND_ERR_DESTROYED'
+export const connectionError = (
+  thrown: unknown,
+  signal: AbortSignal | undefined,
+  where = 'the API',
+): ClientError =>
+  signal?.aborted || errorName(thrown) === 'AbortError' || codeOf(thrown) === 'UND_ERR_DESTROYED'
     ? clientError('aborted', 'the request was aborted', {})
-    : clientError('connection_failed', `the connection to the API failed: ${codeOf(thrown)}`, {
+    : clientError('connection_failed', `the connection to ${where} failed: ${codeOf(thrown)}`, {
         reason: codeOf(thrown),
       });
 
@@ -87,6 +94,21 @@ export function sender(settings: Settings): Sender {
   const closed = new AbortController();
   const ends = [closed.signal, ...(options.signal ? [options.signal] : [])];
   const signalOf = ({ signal }: ApiRequest) => AbortSignal.any(signal ? [...ends, signal] : ends);
+
+  /** What ends a request before its answer has begun, and the error that this is. @param late what is missing after `timeoutMs` */
+  const limited = (request: ApiRequest, late: string) => {
+    const signal = signalOf(request);
+    const over = new AbortController();
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => over.abort(), timeoutMs);
+    return {
+      signal: AbortSignal.any([signal, over.signal]),
+      failed: (thrown: unknown): ClientError =>
+        over.signal.aborted && !signal.aborted
+          ? clientError('timed_out', `${late} within ${timeoutMs} ms`, { timeoutMs: timeoutMs ?? 0 })
+          : connectionError(thrown, signal, socketPath ?? origin),
+      end: () => clearTimeout(timer),
+    };
+  };
 
   const open = async (): Promise<{ ask: Ask; close: () => Promise<void> }> => {
     if (options.fetch) return { ask: asking(options.fetch), close: async () => undefined };
@@ -118,9 +140,7 @@ export function sender(settings: Settings): Sender {
     accept: string,
     authorised: string | undefined,
   ): Promise<Result<Answer, ClientError>> => {
-    const signal = signalOf(request);
-    const late = new AbortController();
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), timeoutMs);
+    const limit = limited(request, `no answer from ${origin}`);
     const url = new URL(`${origin}${base}${request.path}`);
     for (const [name, value] of Object.entries(request.query ?? {}))
       if (value !== undefined) url.searchParams.set(name, String(value));
@@ -137,33 +157,43 @@ export function sender(settings: Settings): Sender {
           ...(request.idempotencyKey !== undefined && { 'idempotency-key': request.idempotencyKey }),
         },
         body: request.body === undefined ? null : JSON.stringify(request.body),
-        signal: AbortSignal.any([signal, late.signal]),
+        signal: limit.signal,
       });
       if (answer.statusCode >= 200 && answer.statusCode < 300) return ok(answer);
-      const told = await read(answer, signal);
+      const told = await read(answer, limit.failed);
       if (told.isErr() && told.error.code !== 'protocol_violation') return err(told.error);
       const retryAfter = String(answer.headers['retry-after'] ?? '');
       const head = { from: fromOf(answer), retryAfter };
       return err(failureOf(answer.statusCode, told.unwrapOr(undefined), head));
     } catch (thrown) {
-      if (late.signal.aborted && !signal.aborted) {
-        const fields = { timeoutMs: timeoutMs ?? 0 };
-        return err(clientError('timed_out', `no answer from ${origin} within ${timeoutMs} ms`, fields));
-      }
-      return err(connectionError(thrown, signal));
+      return err(limit.failed(thrown));
     } finally {
-      clearTimeout(timer);
+      limit.end();
+    }
+  };
+  /** The header of one call. A function that gives no token is waited for no longer than an answer. */
+  const authorise = async (request: ApiRequest): ReturnType<typeof authorization> => {
+    const limit = limited(request, 'no token of its function');
+    const ended = new Promise<never>((_, reject) => {
+      limit.signal.addEventListener('abort', reject, { once: true });
+    });
+    try {
+      return await Promise.race([authorization(), ended]);
+    } catch (thrown) {
+      return err(limit.failed(thrown));
+    } finally {
+      limit.end();
     }
   };
   const send: Sender['send'] = async (request, accept) => {
-    const authorised = await authorization();
+    const authorised = await authorise(request);
     return authorised.isErr() ? err(authorised.error) : sendAs(request, accept, authorised.value);
   };
 
   /** The body as JSON. */
   const read = async (
     { body, statusCode }: Answer,
-    signal: AbortSignal,
+    failed: (thrown: unknown) => ClientError,
   ): Promise<Result<unknown, ClientError>> => {
     const pieces: Uint8Array[] = [];
     let size = 0;
@@ -177,7 +207,7 @@ export function sender(settings: Settings): Sender {
         pieces.push(piece);
       }
     } catch (thrown) {
-      return err(connectionError(thrown, signal));
+      return err(failed(thrown));
     }
     try {
       return ok(JSON.parse(Buffer.concat(pieces).toString('utf8')));
@@ -193,7 +223,8 @@ export function sender(settings: Settings): Sender {
   ): Promise<Result<Readonly<Record<string, unknown>>, ClientError>> => {
     const answer = await sendAs(request, 'application/json', authorised);
     if (answer.isErr()) return err(answer.error);
-    return (await read(answer.value, signalOf(request))).andThen((body) =>
+    const signal = signalOf(request);
+    return (await read(answer.value, (thrown) => connectionError(thrown, signal))).andThen((body) =>
       typeof body === 'object' && body !== null && Reflect.get(body, 'ok') === true
         ? ok(body as Readonly<Record<string, unknown>>)
         : err(failureOf(answer.value.statusCode, undefined, { from: fromOf(answer.value) })),
@@ -204,7 +235,7 @@ export function sender(settings: Settings): Sender {
     maxAnswer,
     send,
     async fetch(request) {
-      const authorised = await authorization();
+      const authorised = await authorise(request);
       if (authorised.isErr()) return err(authorised.error);
       const repeatable = request.method === 'GET' || request.idempotencyKey !== undefined;
       for (let attempt = 0; ; attempt += 1) {

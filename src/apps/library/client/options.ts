@@ -50,7 +50,7 @@ export interface ApiClientOptions {
   readonly retries?: number;
   /** Bytes of an answer, or of one event, that are accepted. Default: 256 MiB. */
   readonly maxAnswer?: number;
-  /** Send a token without TLS to a host other than this one. Default false: `invalid_argument`. */
+  /** Send a token, or the headers `authorization`, `proxy-authorization` and `cookie`, without TLS to a host other than this one. Default false: `invalid_argument`. */
   readonly plainText?: boolean;
 }
 
@@ -110,17 +110,25 @@ const ownHeaders = new Set([
   'connection',
   'content-length',
   'content-type',
+  'expect',
   'host',
   'idempotency-key',
+  'keep-alive',
   'transfer-encoding',
+  'upgrade',
 ]);
+
+/** Headers that a token stands in. */
+const credentials = /^(proxy-)?authorization$|^cookie$/i;
 
 function whyNotHeader([name, value]: [string, string], authorised: boolean): string | undefined {
   const lower = name.toLowerCase();
   if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(lower)) return 'names of header fields';
   if (ownHeaders.has(lower)) return `no ${lower}: the client writes it`;
   if (lower === 'authorization' && authorised) return 'no authorization beside username and token';
-  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value) ? undefined : `${lower} without line ends`;
+  return /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+    ? undefined
+    : `${lower} in Latin-1, without control characters`;
 }
 
 /** As the header is written: once a call. */
@@ -156,7 +164,8 @@ export function settingsOf(given: ApiClientOptions): Result<Settings, ClientErro
   if (url.search || url.hash) return wrong('url', 'no query and no fragment');
   if (username.includes(':')) return wrong('username', 'no colon');
   const exposed = url.protocol === 'http:' && socketPath === undefined && !isHere(url.hostname);
-  if (exposed && token !== '' && !options.plainText)
+  const tells = token !== '' || Object.keys(headers).some((name) => credentials.test(name));
+  if (exposed && tells && !options.plainText)
     return wrong('url', 'https: where a token is sent to another host');
   if (!Number.isInteger(retries) || retries < 0 || retries > 10) return wrong('retries', '0 to 10');
   if (!Number.isInteger(maxAnswer) || maxAnswer < 1) return wrong('maxAnswer', 'a number of bytes');

@@ -1,7 +1,8 @@
 /**
  * The contract suites of the ports, for adapters of your own: each is a function that registers tests with vitest. It needs
  * vitest 3 or later and fast-check 3 or later, which you install. Call it in a test file, with a name for the report and a
- * factory for what is tested. What a factory has to clean up it can give to `onTestFinished` of vitest.
+ * factory for what is tested. What a factory has to clean up it can give to `onTestFinished` of vitest. Some tests take seconds on a busy
+ * machine: set `testTimeout: 30_000`.
  * @module
  */
 export { type AgentRunsSubject, agentRunsContract } from '../../../../tests/contract/agent-runs.contract.js';

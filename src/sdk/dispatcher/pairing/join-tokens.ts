@@ -110,7 +110,7 @@ export function withdrawJoinToken(
     const prefix = /^[0-9a-f]{8,16}$/i.test(token) ? token.toLowerCase() : undefined;
     const matches =
       prefix === undefined
-        ? [hex((yield* parseJoinToken(token)).id)]
+        ? [hex((yield* parseJoinToken(token).mapErr(notAToken)).id)]
         : (yield* joinTokens.list()).map((each) => each.id).filter((each) => each.startsWith(prefix));
     const [id] = matches;
     if (id === undefined) {
@@ -129,6 +129,12 @@ export function withdrawJoinToken(
     return ok(withdrawn);
   });
 }
+
+const notAToken = () => {
+  const reason =
+    'expected a join token, its id, or the first 8 digits of that or more: join-token list shows ids';
+  return failure('invalid_argument', `token: ${reason}`, { field: 'token', reason });
+};
 
 const invalidTtl = () => {
   const reason = 'a whole number of seconds from 1 to 31536000 is expected';

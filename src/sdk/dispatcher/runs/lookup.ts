@@ -23,30 +23,28 @@ export function questionAbout(record: RunRecord, action: 'status' | 'cancel'): Q
   return { action, script, hosts: hostsOf(record), run };
 }
 
-/** The record of the run with this id, or with the one id that begins with these 8 digits or more. */
-function recordOf(
+/** The records of the run with this id, or else of those whose ids begin with these 8 digits or more: ten of them at most. */
+function recordsOf(
   { runStore }: DispatcherContext,
   id: string,
-): ResultAsync<RunRecord, CtrlExecError<'run_unknown' | 'id_ambiguous' | 'store_failed'>> {
+): ResultAsync<readonly RunRecord[], CtrlExecError<'store_failed'>> {
   return safeTry(async function* () {
     const exact = yield* runStore.find(id);
-    if (exact) return ok(exact);
+    if (exact) return ok([exact]);
     const prefix = id.toLowerCase();
-    const ids = /^[0-9a-f]{8,16}$/.test(prefix) ? yield* runStore.idsWith(prefix) : [];
-    const [only] = ids;
-    if (ids.length > 1)
-      return err(
-        failure('id_ambiguous', `${prefix} names ${ids.length} runs: give more digits`, {
-          id: prefix,
-          matches: ids,
-        }),
-      );
-    const record = only === undefined ? undefined : yield* runStore.find(only);
-    return record ? ok(record) : err(failure('run_unknown', `no result for reqid ${id}`, { id }));
+    const records: RunRecord[] = [];
+    for (const each of /^[0-9a-f]{8,16}$/.test(prefix) ? yield* runStore.idsWith(prefix) : []) {
+      const record = yield* runStore.find(each);
+      if (record) records.push(record);
+    }
+    return ok(records);
   });
 }
 
-/** Finds a run by its id, or a unique beginning of it, and asks the hook, which is told whose it is (wire-protocol 1.6). */
+/**
+ * Finds a run by its id, or by a beginning of it that is unique among the runs that the hook lets the caller ask about. The hook is told
+ * whose each is (wire-protocol 1.6).
+ */
 export function lookUp(
   context: DispatcherContext,
   action: 'status' | 'cancel',
@@ -58,10 +56,22 @@ export function lookUp(
       const reason = `"${printable(reqid, 80)}" is not the id of a run, expected 16 hex digits, or the first 8 or more of them`;
       return err(failure('invalid_argument', reason, { field: 'reqid', reason }));
     }
-    const record = yield* recordOf(context, reqid);
-    const question = questionAbout(record, action);
-    // defence: lookup-is-authorised
-    yield* authorise(context, question, caller, withoutHook);
-    return ok({ record, question });
+    const found: Found[] = [];
+    let refused: LookupFailure | undefined;
+    for (const record of yield* recordsOf(context, reqid)) {
+      const question = questionAbout(record, action);
+      // defence: lookup-is-authorised
+      const allowed = await authorise(context, question, caller, withoutHook);
+      if (allowed.isOk()) found.push({ record, question });
+      else refused ??= allowed.error;
+    }
+    const [only] = found;
+    if (only === undefined)
+      return err(refused ?? failure('run_unknown', `no result for reqid ${reqid}`, { id: reqid }));
+    if (found.length === 1) return ok(only);
+    // Whoever may know of one run only learns of no other.
+    const [id, matches] = [reqid.toLowerCase(), found.map(({ record }) => record.reqid)];
+    const message = `${id} names ${matches.length} runs: give more digits`;
+    return err(failure('id_ambiguous', message, { id, matches }));
   });
 }

@@ -3,6 +3,7 @@ import { selfCheck } from '../../../../src/apps/agent/commands/checks.js';
 import { editAgent, unpair } from '../../../../src/apps/cli/commands/agents.js';
 import { approve, deny } from '../../../../src/apps/cli/commands/requests.js';
 import {
+  caFingerprint,
   joinToken,
   listJoinTokens,
   revokeJoinToken,
@@ -58,6 +59,7 @@ describe('with --json a command that changes something says what, in one line', 
       code: 0,
       answer: { ok: 1, fingerprint, notAfter: expect.stringMatching(/Z$/) },
     });
+    expect((await asked(() => caFingerprint(dispatcher, json))).answer).toEqual(ca.answer);
     const set = await asked(() => setupDispatcher(dispatcher, json));
     expect(set.answer).toEqual({
       ok: 1,

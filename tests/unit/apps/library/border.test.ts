@@ -11,7 +11,7 @@ import type { Reading } from '../../../../src/domain/core/border.js';
 import { agentCalls } from '../../../../src/sdk/agent/calls.js';
 import { pullCalls } from '../../../../src/sdk/deploy/pull-agent.js';
 import { dispatcherCalls } from '../../../../src/sdk/dispatcher/calls.js';
-import { failure } from '../../../contract/result.js';
+import { failure, value } from '../../../contract/result.js';
 
 const home = mkdtempSync(join(tmpdir(), 'border-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
@@ -32,6 +32,7 @@ const junk = [
   { unknownMember: 1 },
   () => 1,
   Symbol('s'),
+  '\ud800',
 ];
 
 /** What fits a kind, as far as the border sees. */
@@ -168,7 +169,7 @@ describe('options that are wrong are the error of each call', () => {
 
   it('openAgent names the action that is none', async () => {
     const agent = await openAgent({ home, actions: { greet: 'hello' } } as never);
-    expect(failure(await agent.serve()).message).toBe('actions.greet: expected an object');
+    expect(failure(await agent.serve()).message).toBe('actions.greet: expected a function or an object');
     const described = await openAgent({ home, actions: { greet: { run: () => 1, schem: {} } } } as never);
     expect(failure(await described.serve()).message).toBe(
       'actions.greet.schem: there is no such member; did you mean schema?',
@@ -196,5 +197,77 @@ describe('a wrong member is named', () => {
     await using fleet = await openDispatcher({ home, config: undefined, events: undefined });
     const request = { hosts: ['web'], script: 'x', port: undefined, caller: undefined, signal: undefined };
     expect(failure(await fleet.run(request as never)).code).toBe('ca_missing');
+  });
+});
+
+describe('what cannot be read, or is of another realm', () => {
+  const circle: Record<string, unknown> = {};
+  circle['circle'] = circle;
+  const gone = Proxy.revocable({}, {});
+  gone.revoke();
+  const once = () => {
+    let count = 0;
+    return {
+      get env() {
+        count += 1;
+        if (count > 1) throw new Error('once');
+        return 'prod';
+      },
+    };
+  };
+  const url = 'http://127.0.0.1:1';
+
+  it('is the error of a call', async () => {
+    await using fleet = await openDispatcher({ home });
+    await using client = createApiClient({ url, retries: 0 });
+    for (const bad of [circle, gone.proxy, { count: 1n }]) {
+      expect(failure(await client.run(bad as never)).code).toBe('invalid_argument');
+      expect(failure(await client.submit(bad as never)).code).toBe('invalid_argument');
+      expect(failure(await fleet.run(bad as never)).code).toBe('invalid_argument');
+    }
+  });
+
+  it('a lock is given up as it was listed', async () => {
+    await using fleet = await memoryFleet({ agents: {} });
+    const lock = { host: 'web', script: 'x', runId: '0123456789abcdef', since: new Date() };
+    expect(failure(await fleet.releaseLock(lock)).message).toMatch(/no run holds a lock of x on web/);
+  });
+
+  it.each([
+    [new Map([['env', 'prod']])],
+    [new URLSearchParams('env=prod')],
+    [Promise.resolve({ env: 'prod' })],
+    [[['env', 'prod']]],
+  ])('%o is no object with members', async (bad) => {
+    await using fleet = await memoryFleet({ agents: {} });
+    expect(failure(await fleet.agents(bad as never)).message).toBe('tags: expected an object');
+    expect(failure(await fleet.rotate(bad as never)).code).toBe('invalid_argument');
+    await using client = createApiClient({ url, retries: 0, headers: bad as never });
+    expect(failure(await client.health()).message).toBe('headers: expected an object');
+    await using other = createApiClient({ url, retries: 0 });
+    expect(failure(await other.discover(bad as never)).message).toBe('request: expected an object');
+  });
+
+  it('is read once', async () => {
+    await using fleet = await memoryFleet({ agents: {} });
+    expect(value(await fleet.agents(once()))).toEqual([]);
+    await using client = createApiClient({ url, retries: 0 });
+    expect(failure(await client.submit(once() as never)).code).toBe('connection_failed');
+  });
+
+  it('an AbortSignal that is not of Node ends a call', async () => {
+    await using fleet = await memoryFleet({ agents: { web: {} } });
+    await using client = createApiClient({ url, retries: 0 });
+    const listeners: (() => void)[] = [];
+    const foreign = {
+      aborted: false,
+      reason: undefined,
+      addEventListener: (_: string, listener: () => void) => listeners.push(listener),
+    };
+    const running = fleet.run({ hosts: ['web'], script: 'x', signal: foreign as never });
+    for (const listener of listeners) listener();
+    expect(value(await running).results).toHaveLength(1);
+    const over = { ...foreign, aborted: true } as never;
+    expect(failure(await client.health({ signal: over })).code).toBe('aborted');
   });
 });

@@ -91,6 +91,61 @@ describe('the options of a client', () => {
     expect(JSON.stringify(error)).not.toContain('secret');
   });
 
+  it('a token that does not come is waited for no longer than an answer, and not after the call was aborted', async () => {
+    const token = () => new Promise<string>(() => undefined);
+    const api = await answering(healthy, { token, timeoutMs: 50 });
+    expect(failure(await api.health())).toMatchObject({ code: 'timed_out', timeoutMs: 50 });
+    const patient = await answering(healthy, { token });
+    expect(failure(await patient.health({ signal: AbortSignal.timeout(50) })).code).toBe('aborted');
+    const asked = patient.health();
+    await patient.close();
+    expect(failure(await asked).code).toBe('aborted');
+  });
+
+  it.each(['Authorization', 'proxy-authorization', 'Cookie'])(
+    'no credentials without TLS to another host: the header %s',
+    async (name) => {
+      const headers = { [name]: 'secret' };
+      const url = 'http://api.test';
+      expect(failure(await client({ url, headers }).health())).toMatchObject({
+        code: 'invalid_argument',
+        field: 'url',
+      });
+      const fetch = async () => new Response('{"ok":true,"version":"2"}');
+      value(await client({ url, headers, fetch, plainText: true }).health());
+    },
+  );
+
+  it.each(['Host', 'content-length', 'upgrade', 'expect', 'keep-alive'])(
+    'not the header %s',
+    async (name) => {
+      const api = client({ url: 'http://127.0.0.1:1', headers: { [name]: 'x' } });
+      expect(failure(await api.health())).toMatchObject({ code: 'invalid_argument', field: 'headers' });
+    },
+  );
+
+  it('a value of several types names all of them', async () => {
+    const api = client({ url: 'https://127.0.0.1:1', ca: Buffer.from('pem') as never });
+    expect(failure(await api.health()).message).toBe('ca: expected text or a list, each text');
+  });
+
+  it('a fetch that fails in any way', async () => {
+    const thrown = [undefined, null, 'text', new Error('no'), Object.freeze({ code: 7 })];
+    for (const each of thrown) {
+      const fetch = () => Promise.reject(each);
+      expect(failure(await client({ url: 'http://api.test', fetch }).health()).code).toBe(
+        'connection_failed',
+      );
+    }
+    const refused = client({ url: 'http://127.0.0.1:1', fetch: globalThis.fetch });
+    expect(failure(await refused.health())).toMatchObject({ code: 'connection_failed' });
+    const cause = Object.assign(new Error('no'), { code: 'ECONNREFUSED' });
+    const fetch = () => Promise.reject(new TypeError('fetch failed', { cause }));
+    expect(failure(await client({ url: 'http://api.test', fetch }).health())).toMatchObject({
+      reason: 'ECONNREFUSED',
+    });
+  });
+
   it('its own fetch', async () => {
     const asked: string[] = [];
     const fetch = async (url: unknown, init?: RequestInit) => {

@@ -106,5 +106,23 @@ describe('memoryPorts', () => {
     value(await fleet.unpair('agent.test'));
     await pair();
     expect(await registered()).toBe(other.port);
+    // Where that is taken, another one is chosen, and said.
+    const told: unknown[] = [];
+    const events = { emit: (event: { fields: { reason?: unknown } }) => told.push(event.fields.reason) };
+    await using second = await openAgent({
+      home: '/nowhere/agent',
+      ports: { ...ports.agent, events } as never,
+    });
+    await using elsewhere = value(await second.serve({ port: 0 }));
+    expect(told).toContainEqual(
+      expect.stringMatching(
+        `^port 50001, which dispatchers know, is not free .* served on ${elsewhere.port}, so tell them with edit-agent --agent-port$`,
+      ),
+    );
+    // Where somebody has written another port into the configuration since, that is meant.
+    value(await ports.agent.files.replace('/nowhere/agent/agent.conf', 'port = 50002\n', 0o644));
+    value(await fleet.unpair('agent.test'));
+    await pair();
+    expect(await registered()).toBe(50_002);
   });
 });

@@ -46,6 +46,16 @@ it('has a text for whatever is thrown', () => {
   expect([errorCode('ENOENT'), errorName({ name: 'x', message: 'y' })]).toEqual([undefined, undefined]);
 });
 
+it('asks nothing of what refuses to be asked', () => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  expect([isError(proxy), errorCode(proxy), errorMessage(proxy)]).toEqual([
+    false,
+    undefined,
+    'it threw something without a text',
+  ]);
+});
+
 it('nothing in src asks whether something is an instance of an error class of JavaScript', () => {
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) =>
     name.endsWith('.ts'),

@@ -351,10 +351,14 @@ describe('the status of an async run', () => {
     expect(failure(await control.dispatcher.status(reqid.slice(0, 7)))).toMatchObject({
       code: 'run_unknown',
     });
-    const matches = [reqid, `${reqid.slice(0, 15)}x`];
-    const over = dispatcherOver(
-      withPorts(control, { runStore: { ...runStore, idsWith: () => okAsync(matches) } }),
-    );
+    const another = `${reqid.slice(0, 15)}x`;
+    const matches = [reqid, another];
+    const find: typeof runStore.find = (id) =>
+      id === another
+        ? runStore.find(reqid).map((record) => record && { ...record, reqid: another, username: 'bob' })
+        : runStore.find(id);
+    const both = { ...runStore, find, idsWith: () => okAsync(matches) };
+    const over = dispatcherOver(withPorts(control, { runStore: both }));
     for (const outcome of [await over.status(prefix), await over.wait(prefix), await over.retry(prefix)])
       expect(failure(outcome)).toMatchObject({
         code: 'id_ambiguous',
@@ -362,6 +366,15 @@ describe('the status of an async run', () => {
         matches,
       });
     expect(value(await over.status(reqid)).reqid).toBe(reqid);
+    const ofBob = memoryAuthHook(({ run }) => ({
+      kind: 'exited',
+      code: run?.submitter === 'bob' ? 0 : 3,
+    }));
+    const asBob = dispatcherOver(withPorts(control, { runStore: both, hook: ofBob }));
+    expect(value(await asBob.status(prefix)).reqid).toBe(another);
+    const ofNobody = memoryAuthHook(() => ({ kind: 'exited', code: 3 }));
+    const asNobody = dispatcherOver(withPorts(control, { runStore: both, hook: ofNobody }));
+    expect(failure(await asNobody.status(prefix)).code).toBe('denied');
   });
 
   it('of an unknown id is an error that asks nobody', async () => {
