@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from './errors.js';
 import { shortestAddress } from './ip-prefix.js';
-import { printable } from './names.js';
+import { agentName, printable } from './names.js';
 
 /** A host as an operator or an API client names it. */
 export interface HostArgument {
@@ -66,4 +66,31 @@ export function parseHostArgument(text: string): Result<HostArgument, CtrlExecEr
 
 function isIpv6(text: string): boolean {
   return text.includes(':') && shortestAddress(text) !== undefined;
+}
+
+/** One to four numbers, the last of which fills what is left of 32 bits: resolvers take `127.1` and `2130706433` for addresses. */
+function isShortAddress(text: string): boolean {
+  const parts = text.split('.');
+  if (parts.length > 4 || !parts.every((part) => /^(0x[0-9a-f]*|\d+)$/i.test(part))) return false;
+  const numbers = parts.map((part) => (/^0\d/.test(part) ? Number.parseInt(part, 8) : Number(part)));
+  return numbers.every(
+    (number, index) => number < 256 ** (index === parts.length - 1 ? 5 - parts.length : 1),
+  );
+}
+
+/**
+ * The name of an agent that is given one: as `agentName`, and neither an address nor `localhost`, which every host is. Names
+ * that are registered already are read with `agentName`.
+ * @param field the option that chooses another name, without `--`
+ */
+export function newAgentName(
+  text: string,
+  field = 'name',
+): Result<string, CtrlExecError<'invalid_argument'>> {
+  const isEveryHost = /^(.*\.)?localhost(\.localdomain)?$/i.test(text);
+  if (!isEveryHost && !isShortAddress(text) && shortestAddress(text) === undefined)
+    return agentName(text, field);
+  const reason = isEveryHost ? 'every host has it' : 'it is an address';
+  const message = `"${printable(text)}" cannot be the name of an agent, because ${reason}: give another one with --${field} NAME`;
+  return err(failure('invalid_argument', message, { field, reason }));
 }

@@ -156,16 +156,12 @@ describe('what is no argument is refused', () => {
     expect(JSON.parse(answer.body)).toEqual({ exit: -1, error: 'args must be an array', reqid: 'r1' });
   });
 
-  it.each<[string, readonly unknown[]]>([
-    ['a NUL', ['a\0b']],
-    ['a number', [1]],
-  ])('by the library, before anybody is asked: %s', async (_name, args) => {
+  it.each<[string, readonly unknown[], string]>([
+    ['a NUL', ['a\0b'], 'args: must be strings without NUL'],
+    ['a number', [1], 'args[0]: expected text'],
+  ])('by the library, before anybody is asked: %s', async (_name, args, message) => {
     const outcome = await throughLibrary(args as readonly string[]);
-    expect(failure(outcome)).toMatchObject({
-      code: 'invalid_argument',
-      field: 'args',
-      message: 'args: must be strings without NUL',
-    });
+    expect(failure(outcome)).toMatchObject({ code: 'invalid_argument', message });
   });
 });
 

@@ -384,7 +384,7 @@ describe('a run that does not start', () => {
     ['tags that are none', ['run', '--tags', 'a', 'exit']],
     ['a host that is none', ['run', 'a b', 'exit']],
     ['a port of a host that is none', ['run', '127.0.0.1:0', 'exit']],
-    ['a script name that is none', ['run', 'web-01', '../exit']],
+    ['a script name with a control character', ['run', 'web-01', 'ex\nit']],
     ['an empty script name', ['run', 'web-01', '']],
     ['a command that is none', ['frobnicate']],
     ['no command', []],

@@ -79,7 +79,7 @@ describe('request-pairing', () => {
       '--name=web\nweb',
       `--name=${'x'.repeat(10_000)}`,
       '--lookup-by=dns',
-      '--agent-port=0',
+      '--agent-port=65536',
       '--port=65536',
       '--frobnicate',
     ];

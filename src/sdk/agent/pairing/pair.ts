@@ -1,7 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { newAgentName } from '../../../domain/core/names.js';
+import { newAgentName } from '../../../domain/core/host-argument.js';
 import { type JoinToken, parseJoinToken } from '../../../domain/pairing/join-token.js';
 import type { StartedMessage } from '../../../domain/pairing/messages.js';
 import {

@@ -1,9 +1,9 @@
 import { err, errAsync, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { closest } from '../../../domain/core/closest.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { isHostName } from '../../../domain/core/host-argument.js';
+import { isHostName, newAgentName } from '../../../domain/core/host-argument.js';
 import { shortestAddress } from '../../../domain/core/ip-prefix.js';
-import { agentName, newAgentName } from '../../../domain/core/names.js';
+import { agentName } from '../../../domain/core/names.js';
 import type { AgentEndpoint, AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { DispatcherContext } from '../context.js';
 

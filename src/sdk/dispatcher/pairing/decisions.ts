@@ -1,7 +1,8 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { newAgentName } from '../../../domain/core/host-argument.js';
 import { shortestAddress } from '../../../domain/core/ip-prefix.js';
-import { newAgentName, printable } from '../../../domain/core/names.js';
+import { printable } from '../../../domain/core/names.js';
 import { isGivenUp, type PairingRequest, sameCode, waits } from '../../../domain/pairing/request.js';
 import type { DispatcherContext } from '../context.js';
 

@@ -1,7 +1,8 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { fromHex, hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { agentName, newAgentName } from '../../../domain/core/names.js';
+import { newAgentName } from '../../../domain/core/host-argument.js';
+import { agentName } from '../../../domain/core/names.js';
 import {
   formatJoinToken,
   type JoinTokenRecord,

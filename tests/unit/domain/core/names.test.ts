@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { newAgentName } from '../../../../src/domain/core/host-argument.js';
 import {
   agentName,
   dispatcherId,
   dispatcherIdFromHostName,
   isReqid,
-  newAgentName,
   printable,
   scriptName,
 } from '../../../../src/domain/core/names.js';
