@@ -170,7 +170,7 @@ cli
   )
   .option('--ca-bundle <path>', 'CAs that vouch for the control plane (also CERTCTL_SERVER_CA_BUNDLE_PATH)')
   .option('--insecure-skip-verify', 'believe whoever answers (also CERTCTL_SERVER_TLS_INSECURE_SKIP_VERIFY)')
-  .option('--once', 'one heartbeat, one poll and one scan, then exit')
+  .option('--once', 'one heartbeat, polls until no job is left, one scan, then exit')
   .action(async (options: PullCommandOptions) => {
     process.exitCode = await (await import('./commands/pull.js')).pull(place(), options);
   });

@@ -22,6 +22,8 @@ const cli = program(
     wholeNumber(0, 65_535),
   )
   .option('--bind <address>', 'address to listen on (default: api_bind)')
+  .usage('[--home <dir>] [--config <path>] [--port <port>] [--bind <address>]')
+  .addHelpText('after', '\nExample:\n  ctrl-exec-api --home /srv/fleet --port 7445')
   .action(async ({ home = process.env['CTRL_EXEC_HOME'], config, port, bind }: Options) => {
     const [{ composeApi }, { apiMetrics }, { withRequestIds }, { serve }] = await Promise.all([
       import('../composition.js'),

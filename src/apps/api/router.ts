@@ -73,7 +73,7 @@ const members = record<ApiRouterOptions>({
 /** What answers where options are wrong: the program learns it at once, a client nothing about it. */
 function refusingRouter(wrong: Wrong): express.Router {
   warn(new Error(`createApiRouter: ${wrongText(wrong)}`));
-  return express.Router().use((_request, response) => refuse(response, internal));
+  return express.Router().use(requestId, (_request, response) => refuse(response, internal));
 }
 
 /**

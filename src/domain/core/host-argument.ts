@@ -81,7 +81,7 @@ function isShortAddress(text: string): boolean {
 /**
  * The name of an agent that is given one: as `agentName`, and neither an address nor `localhost`, which every host is. Names
  * that are registered already are read with `agentName`.
- * @param field the option that chooses another name, without `--`
+ * @param field the member that chooses another name
  */
 export function newAgentName(
   text: string,
@@ -91,6 +91,6 @@ export function newAgentName(
   if (!isEveryHost && !isShortAddress(text) && shortestAddress(text) === undefined)
     return agentName(text, field);
   const reason = isEveryHost ? 'every host has it' : 'it is an address';
-  const message = `"${printable(text)}" cannot be the name of an agent, because ${reason}: give another one with --${field} NAME`;
+  const message = `"${printable(text)}" cannot be the name of an agent, because ${reason}: give another one`;
   return err(failure('invalid_argument', message, { field, reason }));
 }

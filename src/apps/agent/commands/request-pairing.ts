@@ -142,6 +142,7 @@ async function pairAndReport(agent: Agent, options: PairingOptions) {
 
 function failed(error: CtrlExecError): ExitCode {
   const code = report(error);
+  if (error.code === 'invalid_argument' && error.field === 'name') complain('--name NAME gives another one');
   if (error.code === 'pairing_expired' || error.code === 'timed_out') return 2;
   return error.code === 'pairing_denied' ? 3 : code;
 }

@@ -72,7 +72,8 @@ const commandFor: Partial<Record<ErrorCode, string>> = {
 
 /** Why a request was not decided, with the command that helps. */
 export function undecided(error: CtrlExecError): string {
-  const command = commandFor[error.code];
+  const isName = error.code === 'invalid_argument' && error.field === 'name';
+  const command = isName ? 'approve ID --name NAME' : commandFor[error.code];
   return command === undefined ? error.message : `${error.message} (${command})`;
 }
 

@@ -61,7 +61,7 @@ describe('agentName', () => {
   ])('%s is given to no agent, and one that has it keeps it', (text) => {
     const { message } = failure(newAgentName(text, 'rename'));
     expect(message).toMatch(
-      /^"\S+" cannot be the name of an agent, because (every host has|it is an address).*--rename NAME$/,
+      /^"\S+" cannot be the name of an agent, because (every host has|it is an address).*: give another one$/,
     );
     expect(agentName(text).isOk()).toBe(!text.includes(':'));
   });

@@ -60,6 +60,14 @@ describe('a name that is not registered yet', () => {
   });
 });
 
+it('a name that every host has is given to no agent', async () => {
+  const { ask, serve } = await memoryApi();
+  await serve('web-02');
+  const { status, json } = await ask('PATCH', '/v1/agents/web-02', { body: { rename: 'localhost' } });
+  expect([status, json.field]).toEqual([400, 'rename']);
+  expect((await ask('GET', '/v1/agents/web-02')).status).toBe(200);
+});
+
 it('what no host argument may hold is 400 before the store is asked', async () => {
   const { control } = await memoryApi('api_auth_default = allow\n');
   const asked: string[] = [];
