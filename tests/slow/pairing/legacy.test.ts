@@ -9,7 +9,7 @@ import {
   start,
   temporaryDirectory,
 } from '../../support/commands/commands.js';
-import { dispatcherCredentials, serialOf } from '../../support/fleet/fleet.js';
+import { dispatcherCredentials, eventually, serialOf } from '../../support/fleet/fleet.js';
 import { legacyCa } from '../../support/legacy/ca.js';
 import {
   capturedPairing,
@@ -207,8 +207,11 @@ describe('a stranger at the port of version 1', () => {
       code: 0,
       stdout: expect.stringMatching(/^Registered address: 10\.0\.0\.7$/m),
     });
-    const { stdout } = await control.command('list-agents', '--json');
-    expect(JSON.parse(stdout).agents).toMatchObject([{ name: 'a', ip: '10.0.0.7' }]);
+    // The certificate goes out, and the agent is registered, when pairing mode has seen the approval.
+    await eventually(async () => {
+      const { stdout } = await control.command('list-agents', '--json');
+      expect(JSON.parse(stdout).agents).toMatchObject([{ name: 'a', ip: '10.0.0.7' }]);
+    });
   });
 
   it('has two places, and finds the queue full for a third', async () => {
