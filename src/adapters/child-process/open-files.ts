@@ -1,4 +1,5 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { interpreterOf } from '../../domain/runs/interpreter.js';
 import { programStart } from './refusal.js';
 
 /**
@@ -49,8 +50,7 @@ function isExecutable(path: string): boolean {
 export function withOpenFiles(path: string, args: readonly string[]): readonly [string, readonly string[]] {
   if (limit === undefined || !isExecutable(path)) return [path, args];
   const head = programStart(path);
-  const interpreter = /^#![ \t]*([^ \t\r\n\0]+)(\r?)/.exec(head?.toString('latin1') ?? '');
-  if (head === undefined || interpreter?.[2] === '\r') return [path, args];
-  if (interpreter?.[1] !== undefined && !isExecutable(interpreter[1])) return [path, args];
+  const interpreter = head && interpreterOf(head);
+  if (head === undefined || (interpreter !== undefined && !isExecutable(interpreter))) return [path, args];
   return [prlimit, [`--nofile=${limit}:`, '--', path, ...args]];
 }

@@ -36,6 +36,9 @@ export function interpreterPlaces(
   ];
 }
 
+/** The interpreter of a `#!` line, as it is written there; undefined where there is none. */
+export const interpreterOf = (head: Uint8Array): string | undefined => firstWords(head)[1];
+
 /** The beginning of a `#!` line with its interpreter; the interpreter; the first word behind it. */
 const firstWords = (head: Uint8Array): readonly (string | undefined)[] =>
   /^(#![ \t]*([^ \t\n\0]+))(?:[ \t]+([^ \t\n\0]+))?/.exec(new TextDecoder('latin1').decode(head))?.slice(1) ??

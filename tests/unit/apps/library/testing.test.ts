@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { openAgent } from '../../../../src/apps/library/agent.js';
-import { openDispatcher } from '../../../../src/apps/library/index.js';
+import { type Agent, openAgent } from '../../../../src/apps/library/agent.js';
+import { type Dispatcher, openDispatcher } from '../../../../src/apps/library/index.js';
 import { manualClock, memoryFleet, memoryPorts } from '../../../../src/apps/library/testing.js';
 import { value } from '../../../contract/result.js';
 
@@ -46,6 +46,12 @@ describe('memoryFleet', () => {
   });
 });
 
+const pair = async (fleet: Dispatcher, agent: Agent, port: number, options: { agentPort?: number } = {}) => {
+  const { token } = value(await fleet.issueJoinToken({ host: 'agent.test' }));
+  const trust = { kind: 'join', token } as const;
+  value(await agent.pair({ dispatcher: 'control.test', port, hostName: 'agent.test', trust, ...options }));
+};
+
 describe('memoryPorts', () => {
   it('connect a dispatcher and an agent that a program opens, and write no file', async () => {
     const ports = memoryPorts();
@@ -54,16 +60,8 @@ describe('memoryPorts', () => {
     await using agent = await openAgent({ home: '/nowhere/agent', ports: ports.agent, actions });
     value(await fleet.setupCa());
     value(await fleet.setup());
-    const { token } = value(await fleet.issueJoinToken({ host: 'agent.test' }));
     await using mode = value(await fleet.openPairing());
-    value(
-      await agent.pair({
-        dispatcher: 'control.test',
-        port: mode.port,
-        hostName: 'agent.test',
-        trust: { kind: 'join', token },
-      }),
-    );
+    await pair(fleet, agent, mode.port);
     await using _serving = value(await agent.serve());
     const { reqid } = value(await fleet.submit({ hosts: ['agent.test'], script: 'greet' }));
     expect(value(await fleet.wait(reqid)).status.results).toMatchObject([
@@ -79,20 +77,8 @@ describe('memoryPorts', () => {
     value(await fleet.setupCa());
     value(await fleet.setup());
     await using mode = value(await fleet.openPairing());
-    const pair = async (agentPort?: number) => {
-      const { token } = value(await fleet.issueJoinToken({ host: 'agent.test' }));
-      value(
-        await agent.pair({
-          dispatcher: 'control.test',
-          port: mode.port,
-          hostName: 'agent.test',
-          trust: { kind: 'join', token },
-          ...(agentPort !== undefined && { agentPort }),
-        }),
-      );
-    };
     const registered = async () => value(await fleet.agent('agent.test')).endpoint.port;
-    await pair(0);
+    await pair(fleet, agent, mode.port, { agentPort: 0 });
     const first = value(await agent.serve({ port: 0 }));
     expect(await registered()).toBe(first.port);
     const { results } = value(await fleet.run({ hosts: ['agent.test'], script: 'greet' }));
@@ -104,7 +90,7 @@ describe('memoryPorts', () => {
     await again.close(0);
     await using other = value(await agent.serve({ port: 50_001 }));
     value(await fleet.unpair('agent.test'));
-    await pair();
+    await pair(fleet, agent, mode.port);
     expect(await registered()).toBe(other.port);
     // Where that is taken, another one is chosen, and said.
     const told: unknown[] = [];
@@ -122,7 +108,7 @@ describe('memoryPorts', () => {
     // Where somebody has written another port into the configuration since, that is meant.
     value(await ports.agent.files.replace('/nowhere/agent/agent.conf', 'port = 50002\n', 0o644));
     value(await fleet.unpair('agent.test'));
-    await pair();
+    await pair(fleet, agent, mode.port);
     expect(await registered()).toBe(50_002);
   });
 });
