@@ -206,6 +206,11 @@ export const runningRun = aboutRun('running');
 export const busyRun = aboutRun('busy');
 /** Nobody began it, as far as is known here. */
 export const unknownRun = aboutRun('unknown');
+/** The same, also in the words of an agent that keeps no records at all. */
+export const noRecord: Codec<AboutRun> = {
+  ...unknownRun,
+  read: (body) => ok({ reqid: textIn(body, 'reqid') }),
+};
 
 /** What an agent's record of a run says. Times are texts of ISO 8601, in UTC. */
 export interface RunRecord {

@@ -17,6 +17,7 @@ import {
   busyRun,
   cancelState,
   endedRun,
+  noRecord,
   runAsk,
   runningRun,
   runRecord,
@@ -95,7 +96,7 @@ export const result = endpoint({
   request: whichRun,
   answers: {
     known: { status: 200, codec: runRecord },
-    unknown: { status: 404, codec: unknownRun },
+    unknown: { status: 404, codec: noRecord },
   },
   malformed: () => ({ refused: 'unknown', error: 'not found' }),
   maxRequest,
