@@ -41,14 +41,16 @@ const rooms = {
     trust: [],
     fleet: ['trust'],
     runs: ['trust', 'fleet'],
+    maintenance: ['trust', 'runs'],
     pairing: ['trust'],
     migrate: ['trust', 'fleet', 'runs', 'pairing'],
   },
   'src/sdk/agent': {
     trust: [],
-    runs: ['trust'],
+    state: ['trust'],
+    runs: ['trust', 'state'],
     pairing: ['trust'],
-    migrate: ['trust', 'runs', 'pairing'],
+    migrate: ['trust', 'state', 'runs', 'pairing'],
   },
   'src/adapters/sql': { shared: [], sqlite: ['shared'] },
 };
@@ -137,7 +139,13 @@ export default {
       'adapters-do-not-know-each-other',
       'Two adapters that need each other are one, or the need is a port.',
       { path: '^src/adapters/([^/]+)/' },
-      { path: '^src/adapters/', pathNot: '^src/adapters/$1/' },
+      { path: '^src/adapters/', pathNot: '^src/adapters/($1|shared)/' },
+    ),
+    forbid(
+      'shared-adapters-fulfil-no-port',
+      'adapters/shared is what several adapters need of the operating system (who a process is, how a file is made durable): no port, no decisions.',
+      { path: '^src/adapters/shared/' },
+      { path: '^src/(ports|domain/(?!core/))' },
     ),
     ...Object.entries(librariesOfAdapter).map(([folder, names]) =>
       forbid(

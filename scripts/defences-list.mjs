@@ -340,7 +340,7 @@ export const defences = [
   {
     threat: 'Downgrade at pairing: an older TLS towards the agent',
     stoppedBy: 'the agent pairs over TLS 1.3 only',
-    test: 'unit/adapters/undici/connections.test.ts',
+    test: 'unit/adapters/node-tls/channel/connections.test.ts',
     named: 'says that the agent speaks TLS 1.2 where 1.3 is wanted',
     defence: 'agent-pairs-over-tls-1-3',
     without: { by: "'TLSv1.2'" },
@@ -351,7 +351,7 @@ export const defences = [
     threat: 'Somebody with a certificate of another CA connects to an agent',
     stoppedBy: 'closed after the handshake, before a byte of a request is used',
     test: 'contract/listener.test.ts',
-    named: 'listener: node-tls, asked by undici refuses a client of another CA',
+    named: 'listener: node-tls refuses a client of another CA',
     defence: 'listener-asks-for-our-ca',
     without: { by: 'undefined' },
   },
@@ -586,7 +586,7 @@ export const defences = [
     test: 'unit/sdk/dispatcher/runs/streamed-answer.test.ts',
     named: 'where the connection breaks before its end, which may still be fetched',
     defence: 'stream-needs-its-end',
-    without: { by: 'followed || $&' },
+    without: 'never',
   },
   {
     threat: 'Compromised agent: writes lines in the name of another host into a run that is followed',
@@ -732,9 +732,9 @@ export const defences = [
   {
     threat: 'A stolen key fills the record of requests, so that nobody else is served, or can revoke it',
     stoppedBy: 'one certificate has a quarter of its places',
-    test: 'contract/replay-cache.test.ts',
+    test: 'contract/run-journal.test.ts',
     named:
-      'replay cache contract: files one key has a quarter of the places, and what it tries beyond keeps no other one out',
+      'run journal contract: files nonces one key has a quarter of the places, and what it tries beyond keeps no other one out',
     defence: 'record-is-shared',
     without: { by: 'false' },
   },
@@ -744,7 +744,7 @@ export const defences = [
     test: 'unit/sdk/agent/signatures.test.ts',
     named: 'the replay cache that is full keeps no revocation list away',
     defence: 'list-needs-no-record',
-    without: { by: "path !== '/ping'" },
+    without: { by: "endpoint.method === 'POST'" },
   },
   {
     threat: 'The certificate of a dispatcher was stolen: it was revoked with `revoke`',
@@ -760,7 +760,7 @@ export const defences = [
     test: 'unit/sdk/agent/requests.test.ts',
     named: "because it is 'revoked' is refused on '/run', and nothing is done",
     defence: 'caller-is-recognised-after-body',
-    without: { by: 'caller' },
+    without: { by: 'peer' },
   },
   {
     threat: 'A revoked dispatcher is let in again by an older list',
@@ -802,7 +802,7 @@ export const defences = [
     test: 'unit/sdk/agent/trust/request-bodies.test.ts',
     named: 'a body of a stranger for /rotate-serial may have 1 MiB',
     defence: 'stranger-sends-little',
-    without: { by: 'maxListBody' },
+    without: { by: 'asked?.endpoint.maxRequest ?? maxOfStranger' },
   },
   {
     threat: 'Somebody locks dispatchers out with a list of his own',
@@ -943,8 +943,7 @@ export const defences = [
     threat: 'A key pin was replaced, and the old key still has a connection',
     stoppedBy: 'the peer of a kept connection is judged for every request',
     test: 'contract/transport.test.ts',
-    named:
-      'transport: undici, to node-tls asks the judge of the request, not the one that the connection was made with',
+    named: 'transport: node-tls asks the judge of the request, not the one that the connection was made with',
     defence: 'connection-is-judged-again',
     without: { by: 'Promise.resolve(ok(undefined))' },
   },
@@ -972,13 +971,14 @@ export const defences = [
     test: 'unit/sdk/agent/signatures.test.ts',
     named: "a request that is sent again byte for byte is refused as replayed on '/run'",
     defence: 'replayed-request-is-refused',
-    without: { by: "entered.value !== 'full'" },
+    without: { by: "entered.value.kind !== 'full'" },
   },
   {
     threat: 'Replay: many at the same moment',
     stoppedBy: 'of several with one nonce one is the first',
-    test: 'contract/replay-cache.test.ts',
-    named: 'replay cache contract: files of many that enter the same nonce at once exactly one is fresh',
+    test: 'contract/run-journal.test.ts',
+    named:
+      'run journal contract: files nonces of many that claim the same nonce at once exactly one is fresh',
     defence: 'replay-sees-live-requests',
     without: { by: 'false' },
   },
@@ -1001,16 +1001,18 @@ export const defences = [
   {
     threat: 'Replay across a reboot that left an older journal on the disk',
     stoppedBy: 'the journal names its boot',
-    test: 'unit/adapters/files/journal/replay-cache.test.ts',
-    named: 'replay cache in files is complete for the next process of the same boot, and for no other',
+    test: 'unit/adapters/files/journal/nonces.test.ts',
+    named:
+      'the nonces of a journal in files is complete for the next process of the same boot, and for no other',
     defence: 'record-is-of-this-boot',
-    without: { by: 'whole' },
+    without: { by: 'replays.whole' },
   },
   {
     threat: 'Replay with a journal that was damaged or cut off',
-    stoppedBy: 'frames have digests, and each file says what the others hold; else it counts as lost',
-    test: 'unit/adapters/files/journal/replay-cache.test.ts',
-    named: 'replay cache in files an older file that is missing or cut off makes it incomplete',
+    stoppedBy:
+      'frames have digests, and each file of version 0.1 says what the others hold; else it counts as lost',
+    test: 'unit/adapters/files/journal/former.test.ts',
+    named: 'an older file that is missing or cut off makes it incomplete',
     defence: 'record-is-complete',
     without: 'remove',
   },
@@ -1074,16 +1076,16 @@ export const defences = [
   {
     threat: 'A dispatcher is told that a run was not begun which is just beginning',
     stoppedBy: 'one claim of an id decides between both',
-    test: 'contract/agent-runs.test.ts',
+    test: 'contract/run-journal.test.ts',
     named:
-      'agent runs contract: files of those that begin and settle one id at once the first decides for all',
+      'run journal contract: files runs of those that begin and settle one id at once the first decides for all',
     defence: 'begun-run-is-not-void',
     without: 'never',
   },
   {
     threat: 'A power cut, or damage, takes claims away, and what ran is taken for not begun',
     stoppedBy: 'a record counts as complete from then on only',
-    test: 'unit/adapters/files/journal/agent-runs.test.ts',
+    test: 'unit/adapters/files/journal/runs.test.ts',
     named: 'is complete from now on after a boot, and where no boot can be told',
     defence: 'lost-claim-is-no-proof',
     without: 'never',
@@ -1092,7 +1094,7 @@ export const defences = [
     threat: 'A clock that jumps has ids forgotten early, and what ran is taken for not begun',
     stoppedBy:
       'a record counts as complete from the youngest that was forgotten on, by a clock that cannot jump',
-    test: 'unit/adapters/files/journal/agent-runs.test.ts',
+    test: 'unit/adapters/files/journal/runs.test.ts',
     named: 'what was purged counts for the next process, from the journal and from one that was written anew',
     defence: 'forgotten-claim-is-no-proof',
     without: 'never',
@@ -1101,8 +1103,8 @@ export const defences = [
     threat:
       'Malicious dispatcher, trusted: settles ids without end, so that the table of ids is full for all',
     stoppedBy: 'voids of one dispatcher are few, and it has half of the table at most',
-    test: 'contract/agent-runs.test.ts',
-    named: 'agent runs contract: files voids leave room for runs, up to their own limit',
+    test: 'contract/run-journal.test.ts',
+    named: 'run journal contract: files runs voids leave room for runs, up to their own limit',
     defence: 'voids-are-limited',
     without: 'never',
   },
@@ -1110,9 +1112,9 @@ export const defences = [
     threat:
       'Malicious dispatcher, trusted: runs without end, so that the table of ids is full for all for a day',
     stoppedBy: 'one dispatcher has at most half of the table',
-    test: 'contract/agent-runs.test.ts',
+    test: 'contract/run-journal.test.ts',
     named:
-      'agent runs contract: files one owner has at most half of the places, and the others have the rest',
+      'run journal contract: files runs one owner has at most half of the places, and the others have the rest',
     defence: 'half-of-ids-for-others',
     without: { by: 'false' },
   },
@@ -1152,9 +1154,9 @@ export const defences = [
   {
     threat: 'A run is cut off by a crash, and asked for again',
     stoppedBy: 'what ran is lost, not forgotten',
-    test: 'unit/adapters/files/journal/agent-runs.test.ts',
+    test: 'unit/adapters/files/journal/runs.test.ts',
     named:
-      'agent runs in files what ran when the process ended is lost for all that follow, and does not begin again',
+      'the runs of a journal in files what ran when the process ended is lost for all that follow, and does not begin again',
     defence: 'interrupted-run-is-lost',
     without: { by: 'runs.delete(key);' },
   },
@@ -1242,7 +1244,7 @@ export const defences = [
     test: 'unit/sdk/dispatcher/runs/result-signatures.test.ts',
     named: 'an answer that is not signed is no result',
     defence: 'unsigned-answer-is-refused',
-    without: { by: 'if (isUnsigned(answer)) return okAsync(answer);\n$&' },
+    without: { by: 'okAsync(undefined)' },
   },
 
   {
@@ -1267,7 +1269,7 @@ export const defences = [
     test: 'unit/sdk/agent/legacy-dispatchers.test.ts',
     named: 'a request that is not signed POST /v2/cas is for signers only',
     defence: 'unsigned-asks-legacy-routes-only',
-    without: { by: 'undefined' },
+    without: { by: 'true' },
   },
   {
     threat: 'A host of the same CA answers for an agent whose key is not known yet',
@@ -1291,8 +1293,8 @@ export const defences = [
   {
     threat: 'Clock skew: the clock of the agent is set back, and what it forgot is sent again',
     stoppedBy: 'times that were forgotten stay spent',
-    test: 'contract/replay-cache.test.ts',
-    named: 'replay cache contract: files setting the clock back makes nothing acceptable again',
+    test: 'contract/run-journal.test.ts',
+    named: 'run journal contract: files nonces setting the clock back makes nothing acceptable again',
     defence: 'forgotten-times-stay-spent',
     without: { by: 'false' },
   },
@@ -1366,7 +1368,7 @@ export const defences = [
     test: 'unit/sdk/agent/runs/async.test.ts',
     named: 'at most once holds where only the jobs remember, and where only the other record does',
     defence: 'jobs-are-asked-before-runs',
-    without: 'never',
+    without: { by: 'false' },
   },
   {
     threat: 'The output of a streamed run is altered on its way, or a part of it is missing',

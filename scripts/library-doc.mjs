@@ -36,19 +36,22 @@ function docOf(node, where) {
 /** @param {string[]} cells */
 const row = (cells) => `| ${cells.map((each) => each.replaceAll('|', '\\|')).join(' | ')} |`;
 
-/** HTTP statuses by code, as `httpStatus` has them. */
+/** HTTP statuses by code, as `errorAnswers` has them. */
 function statuses() {
   /** @type {Map<string, string>} */
   const found = new Map();
   /** @param {ts.Node} node */
   const visit = (node) => {
-    if (ts.isVariableDeclaration(node) && node.name.getText() === 'httpStatus' && node.initializer)
+    if (ts.isVariableDeclaration(node) && node.name.getText() === 'errorAnswers' && node.initializer)
       ts.forEachChild(node.initializer, (each) => {
-        if (ts.isPropertyAssignment(each)) found.set(each.name.getText(), each.initializer.getText());
+        if (!ts.isPropertyAssignment(each)) return;
+        // What is made by a function is of the dispatcher's own files.
+        const status = /^\{\s*status: (\d+)/.exec(each.initializer.getText())?.[1] ?? '500';
+        found.set(each.name.getText(), status);
       });
     ts.forEachChild(node, visit);
   };
-  visit(parse('src/apps/api/answers/errors.ts'));
+  visit(parse('src/apps/api/answers/refusals.ts'));
   return found;
 }
 

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import type { CtrlExecError } from '../domain/core/errors.js';
+import type { CtrlExecError, ErrorCode } from '../domain/core/errors.js';
 
 /** Exit codes of all commands; 64 and 78 are those of sysexits.h. */
 export const exitCodes = { ok: 0, failed: 1, usage: 64, configuration: 78 } as const;
@@ -37,20 +37,55 @@ const argumentsOf = (command: Command): string =>
     })
     .join(' ');
 
-/** Commands by the title under which help lists them; each with the example that its own help shows. */
-export type CommandGroups = Readonly<Record<string, Readonly<Record<string, string>>>>;
+/** A command of a program, as a whole. @template Opened what it works on */
+export interface CommandOf<Opened> {
+  readonly name: string;
+  readonly alias?: string;
+  /** The title under which help lists it. */
+  readonly group: string;
+  readonly description: string;
+  /** Of its help. */
+  readonly example: string;
+  /** Default: what commander makes of arguments and options. */
+  readonly usage?: string;
+  /** Each as commander writes it, and what it is. */
+  readonly takes?: readonly (readonly [name: string, description?: string])[];
+  readonly options?: (command: Command) => unknown;
+  /** Whether it serves until it is stopped, without anybody in front of it. Default: it does not. */
+  readonly daemon?: () => boolean;
+  /** Whether it works where nothing is set up yet. Default: it does not. */
+  readonly prepares?: true;
+  readonly below?: readonly CommandOf<Opened>[];
+  /**
+   * Loads what it needs, works, and says what came of it. It is given arguments and options as commander has them, and with its own
+   * options those of the command above it.
+   */
+  run(opened: Opened, ...given: never[]): Promise<ExitCode>;
+}
 
-/** Puts commands into groups, and an example into the help of each. Their usage says `[options]` where they have some of their own. */
-export function inGroups(command: Command, groups: CommandGroups): void {
-  const commands = new Map(command.commands.map((each) => [each.name(), each]));
-  for (const [title, examples] of Object.entries(groups))
-    for (const [name, example] of Object.entries(examples)) {
-      const found = commands.get(name);
-      if (!found) throw new Error(`there is no command ${name}`);
-      found.helpGroup(`${title}:`).addHelpText('after', `\nExample:\n  ${example}`);
-      // Of `help` alone nothing is to be said.
-      if (found.options.length === 0 && found.commands.length === 0) found.usage(argumentsOf(found));
-    }
+/** Puts commands into a program. @param start opens what a command works on, and closes it at the end whatever happens */
+export function addCommands<Opened>(
+  program: Command,
+  commands: readonly CommandOf<Opened>[],
+  start: (command: CommandOf<Opened>, work: (opened: Opened) => Promise<ExitCode>) => Promise<void>,
+): void {
+  for (const definition of commands) {
+    const { name, alias, group, description, example, usage, takes = [], below = [] } = definition;
+    const command = program.command(name).description(description).helpGroup(`${group}:`);
+    if (alias !== undefined) command.alias(alias);
+    for (const [argument, what] of takes) command.argument(argument, what ?? '');
+    definition.options?.(command);
+    addCommands(command, below, start);
+    // Of `help` alone nothing is to be said.
+    const isBare = command.options.length === 0 && below.length === 0;
+    if (usage !== undefined || isBare) command.usage(usage ?? argumentsOf(command));
+    command.addHelpText('after', `\nExample:\n  ${example}`);
+    command.action((...all: unknown[]) => {
+      const above = program.parent === null ? {} : program.opts();
+      const given = [...all.slice(0, -2), { ...above, ...command.opts() }];
+      return start(definition, (opened) => definition.run(opened, ...(given as never[])));
+    });
+  }
 }
 
 /**
@@ -121,6 +156,20 @@ export const saySurely = (message: string): Promise<boolean> =>
 export function report(error: CtrlExecError): ExitCode {
   complain(error.message);
   return error.code === 'invalid_argument' ? exitCodes.usage : exitCodes.failed;
+}
+
+const forAPerson: readonly ErrorCode[] = [
+  'config_invalid',
+  'ca_missing',
+  'identity_missing',
+  'certificate_invalid',
+  'file_failed',
+];
+
+/** The same of a daemon: 78 where starting it again changes nothing, and a person has to see to it. */
+export function reportStart(error: CtrlExecError): ExitCode {
+  complain(error.message);
+  return forAPerson.includes(error.code) ? exitCodes.configuration : exitCodes.failed;
 }
 
 /** A whole number within bounds, for an option. */

@@ -9,17 +9,16 @@ import { childProcessRunner } from '../adapters/child-process/runner.js';
 import { nodeFileSystem } from '../adapters/files/file-system.js';
 import { fileKeyStore } from '../adapters/files/identity/key-store.js';
 import { fileJobs } from '../adapters/files/jobs/jobs.js';
-import { fileAgentRuns } from '../adapters/files/journal/agent-runs.js';
-import { fileReplayCache } from '../adapters/files/journal/replay-cache.js';
+import { fileRunJournal } from '../adapters/files/journal/run-journal.js';
 import { actionRunner } from '../adapters/in-process/runner.js';
 import { memoryJobs } from '../adapters/memory/jobs.js';
 import { nodeCrypto } from '../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../adapters/node-crypto/random.js';
+import { tlsChannel } from '../adapters/node-tls/channel.js';
 import { tlsLegacyPairing } from '../adapters/node-tls/legacy-pairing.js';
 import { tlsListener } from '../adapters/node-tls/listener.js';
 import { systemClock } from '../adapters/system/clock.js';
 import { osPrincipal } from '../adapters/system/principal.js';
-import { undiciTransport } from '../adapters/undici/transport.js';
 import { type CtrlExecError, failure } from '../domain/core/errors.js';
 import type { Actions } from '../domain/runs/action.js';
 import type { AgentSettings } from '../domain/settings/agent.js';
@@ -29,10 +28,10 @@ import type { CertificateAuthority } from '../ports/certificate-authority.js';
 import type { CertificateRequests } from '../ports/certificate-requests.js';
 import type { EventLog } from '../ports/event-log.js';
 import type { Jobs } from '../ports/jobs.js';
-import type { KeyStore, KeyStoreItem } from '../ports/key-store.js';
+import type { AgentItem, DispatcherItem, KeyStore } from '../ports/key-store.js';
 import type { RevocationLists } from '../ports/revocation-lists.js';
 import type { AgentActions, AgentContext, AgentPorts } from '../sdk/agent/context.js';
-import { loadSettings } from '../sdk/agent/state.js';
+import { loadSettings } from '../sdk/agent/state/state.js';
 import { readConfiguration } from '../sdk/core/configuration.js';
 import { once } from '../sdk/core/parallel.js';
 import type { DispatcherContext } from '../sdk/dispatcher/context.js';
@@ -96,8 +95,8 @@ const authHook = (settings: AgentSettings | DispatcherSettings): AuthHook =>
 /** A log that nobody reads. */
 const noEventLog: EventLog = { emit: () => undefined };
 
-/** Where a dispatcher's documents are kept. Those of agents are not its own and have no place. */
-function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, string> {
+/** Where a dispatcher's documents are kept. */
+function dispatcherPaths(settings: DispatcherSettings): Record<DispatcherItem, string> {
   const inHome = (name: string) => join(settings.home, name);
   return {
     'ca-key': settings.caKey,
@@ -113,42 +112,23 @@ function dispatcherPaths(settings: DispatcherSettings): Record<KeyStoreItem, str
     rotation: join(settings.stateDir, 'successions.json'),
     'pairing-key': settings.pairingKey,
     'pairing-certificate': settings.pairingCert,
-    'agent-key': inHome('agent.key'),
-    'agent-certificate': inHome('agent.crt'),
-    'trusted-dispatchers': inHome('ctrl-exec-dispatchers'),
-    'dispatcher-certificates': inHome('dispatcher-certificates.pem'),
-    'trust-origins': inHome('trust-origins'),
-    'signing-dispatchers': inHome('signing-dispatchers'),
-    'agent-revocation-lists': inHome('agent-crl.pem'),
-    'revoked-serials': inHome('revoked-serials'),
-    'refused-serials': inHome('refused-serials'),
   };
 }
 
-function agentPaths(settings: AgentSettings): Record<KeyStoreItem, string> {
-  const inHome = (name: string) => join(settings.home, name);
+/** Where an agent's documents are kept. */
+function agentPaths(settings: AgentSettings): Record<AgentItem, string> {
+  const inState = (name: string) => join(settings.stateDir, name);
   return {
-    'ca-key': inHome('ca.key'),
     'ca-certificate': settings.ca,
-    'ca-previous-key': inHome('ca-previous.key'),
-    'dispatcher-key': inHome('ctrl-exec.key'),
-    'dispatcher-certificate': inHome('ctrl-exec.crt'),
-    'dispatcher-next-key': inHome('ctrl-exec-next.key'),
-    'dispatcher-next-certificate': inHome('ctrl-exec-next.crt'),
-    'dispatcher-previous-key': inHome('ctrl-exec-previous.key'),
-    'dispatcher-previous-certificate': inHome('ctrl-exec-previous.crt'),
-    rotation: inHome('successions.json'),
-    'pairing-key': inHome('pairing.key'),
-    'pairing-certificate': inHome('pairing.crt'),
     'agent-key': settings.key,
     'agent-certificate': settings.cert,
     'trusted-dispatchers': settings.trustedDispatchersPath,
-    'dispatcher-certificates': join(settings.stateDir, 'dispatcher-certificates.pem'),
-    'trust-origins': join(settings.stateDir, 'trust-origins'),
-    'signing-dispatchers': join(settings.stateDir, 'signing-dispatchers'),
-    'agent-revocation-lists': join(settings.stateDir, 'crl.pem'),
+    'dispatcher-certificates': inState('dispatcher-certificates.pem'),
+    'trust-origins': inState('trust-origins'),
+    'signing-dispatchers': inState('signing-dispatchers'),
+    'agent-revocation-lists': inState('crl.pem'),
     'revoked-serials': settings.revokedSerials,
-    'refused-serials': join(settings.stateDir, 'refused-serials'),
+    'refused-serials': inState('refused-serials'),
   };
 }
 
@@ -184,9 +164,15 @@ function dispatcherFactories(
   });
   const ownRegistry = memo(() => deferred(() => stores().map(({ registry }) => registry)));
   const ownJoinTokens = memo(() => deferred(() => stores().map(({ joinTokens }) => joinTokens)));
+  const ownRuns = memo(() => deferred(() => stores().map(({ runStore }) => runStore)));
   return {
     authority: x509Authority,
     certificateRequests: x509Requests,
+    channel: (ports) => {
+      const channel = tlsChannel(ports);
+      onClose(() => channel.close());
+      return channel;
+    },
     clock: systemClock,
     configurationFile: () => settings.file,
     crypto: nodeCrypto,
@@ -201,10 +187,11 @@ function dispatcherFactories(
     pairing: (ports) =>
       deferred(() =>
         stores().andThen(({ pairing, pairingRequests: requests }) => {
-          const { registry, joinTokens } = ports;
-          if (registry === ownRegistry() && joinTokens === ownJoinTokens()) return okAsync(pairing);
+          const { registry, joinTokens, runStore } = ports;
+          if (registry === ownRegistry() && joinTokens === ownJoinTokens() && runStore === ownRuns())
+            return okAsync(pairing);
           return ResultAsync.fromSafePromise(import('../adapters/memory/separate-pairing.js')).map(
-            (adapter) => adapter.separatePairing({ requests, registry, joinTokens }),
+            (adapter) => adapter.separatePairing({ requests, registry, joinTokens, runStore }),
           );
         }),
       ),
@@ -212,17 +199,12 @@ function dispatcherFactories(
     registry: ownRegistry,
     revocationLists: x509Lists,
     revocations: () => deferred(() => stores().map(({ revocations }) => revocations)),
-    runStore: () => deferred(() => stores().map(({ runStore }) => runStore)),
+    runStore: ownRuns,
     settings: () => settings,
-    transport: (ports) => {
-      const transport = undiciTransport(ports);
-      onClose(() => transport.close());
-      return transport;
-    },
   };
 }
 
-const dispatcherKeys = (settings: DispatcherSettings): KeyStore =>
+const dispatcherKeys = (settings: DispatcherSettings): KeyStore<DispatcherItem> =>
   fileKeyStore({ paths: dispatcherPaths(settings), journal: join(settings.stateDir, 'identity.journal') });
 
 const storeFile = ({ stateDir }: DispatcherSettings): string => join(stateDir, 'ctrl-exec.db');
@@ -302,6 +284,8 @@ export function agentFactories(
     files: nodeFileSystem,
     hook: () => authHook,
     jobs: () => (settings) => scriptJobs(settings, options.jobSupervisor ?? jobSupervisorFile()),
+    journal: () => (settings) =>
+      fileRunJournal({ directory: settings.asyncRunsDir, former: join(settings.stateDir, 'replay') }),
     keyStore: () => (settings) =>
       fileKeyStore({ paths: agentPaths(settings), journal: join(settings.stateDir, 'identity.journal') }),
     hostName: () => hostname(),
@@ -309,11 +293,9 @@ export function agentFactories(
     listener: tlsListener,
     place: () => agentPlace(options),
     random: systemRandom,
-    replayCache: () => (settings) => fileReplayCache({ directory: join(settings.stateDir, 'replay') }),
     revocationLists: x509Lists,
     runner: () => childProcessRunner(),
-    runs: () => (settings) => fileAgentRuns({ directory: settings.asyncRunsDir }),
-    transport: undiciTransport,
+    channel: tlsChannel,
     version: () => version,
   };
 }

@@ -19,12 +19,9 @@ import { trustedCertificates } from '../adapters/undici/trusted-certificates.js'
 import { x509CertificateRequests } from '../adapters/x509/certificate-requests.js';
 import { type CtrlExecError, failure } from '../domain/core/errors.js';
 import { goArchitecture, goSystem } from '../domain/deploy/host.js';
-import type { PullPolicy } from '../domain/deploy/policy.js';
 import { proxyFor } from '../domain/deploy/proxy.js';
 import type { PullOptions, PullSettings } from '../domain/settings/pull.js';
 import type { EventLog } from '../ports/event-log.js';
-import { lanes } from '../sdk/core/lanes.js';
-import type { DeployContext } from '../sdk/deploy/context.js';
 import type { PullContext } from '../sdk/deploy/pull/context.js';
 import { agentPlace, type PlaceOptions } from './place.js';
 import { programEnvironment } from './program-environment.js';
@@ -42,25 +39,6 @@ const controlPlane = (settings: PullSettings): ReturnType<PullContext['controlPl
         undiciControlPlane({ ...settings, proxy, trusted, userAgent: `ctrl-exec-agent/${version}` }),
       ),
     );
-
-/** The default adapters of deployments. `directory`: where their journal and their backups are kept. */
-export const deployFactories = (options: {
-  readonly directory: string;
-  readonly policy: PullPolicy;
-}): Factories<DeployContext> => ({
-  caddyAdmin: () => undiciCaddyAdmin(nodeFileSystem()),
-  clock: systemClock,
-  crypto: nodeCrypto,
-  deploymentFiles: nodeDeploymentFiles,
-  deploymentJournal: () => fileDeploymentJournal(options),
-  environment: () => programEnvironment(process.env, homeDirectory(process.env)),
-  files: nodeFileSystem,
-  lanes,
-  policy: () => options.policy,
-  runner: () => childProcessRunner(),
-  stop: () => undefined,
-  tlsProbe,
-});
 
 /** The default adapters of a pull agent. Loading this file takes a while: it is for whoever pulls. */
 export const pullFactories = (

@@ -2,7 +2,7 @@ import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
 import type { HttpAnswer, HttpRequestHead } from '../domain/protocol/http-message.js';
 import type { Certificate } from '../domain/trust/certificate.js';
-import type { Credentials } from './transport.js';
+import type { Credentials } from './channel.js';
 
 /** Who is at the other end of a connection. */
 export interface ConnectionPeer {
@@ -64,13 +64,16 @@ export interface ListenOptions {
    * that `knows` said no to and, where no certificate is asked for, all. Default: no limit of its own.
    */
   readonly maxUnknownPerAddress?: number;
-  /** Asked as soon as TCP stands, before TLS; false closes. */
-  accept?(address: string): boolean | Preferred;
+  /**
+   * Asked as soon as TCP stands, before TLS; false closes. Until it has answered nothing that comes is looked at. It and `knows`
+   * have the time of the handshake to do so, then the connection is closed.
+   */
+  admit?(address: string): boolean | Preferred | PromiseLike<boolean | Preferred>;
   /**
    * Asked when a client has shown a certificate that chains to one of the CAs. False: the connection stays among the
    * unknown ones, and ends with its first answer. Default: whoever has shown one is known.
    */
-  knows?(peer: ConnectionPeer): boolean;
+  knows?(peer: ConnectionPeer): boolean | PromiseLike<boolean>;
   /**
    * A connection that was refused before any request, with the reason (`UNABLE_TO_VERIFY_LEAF_SIGNATURE`, …) and the
    * certificate whose key the client has proved to have, if it came that far; `CLOSED_AT_ONCE` where the client left
@@ -79,7 +82,7 @@ export interface ListenOptions {
   refused?(address: string, reason: string, certificate?: Certificate): void;
   /** Answers one request. A throw is a bug; it is reported to `failed` and answered 500. */
   handle(request: IncomingRequest): Promise<ListenerAnswer>;
-  /** Told of what `handle` threw: a bug, to be logged. */
+  /** Told of what `handle`, `admit` or `knows` threw: a bug, to be logged. */
   failed?(error: unknown): void;
 }
 

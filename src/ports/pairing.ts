@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
+import type { Observation } from '../domain/pairing/observation.js';
 import type { Admission, PairingDecision, PairingRequest, PlaceLimits } from '../domain/pairing/request.js';
 import type { AgentRecord } from '../domain/trust/agent-record.js';
 import type { Enrolment, EnrolmentRefusal } from './registry.js';
@@ -46,9 +47,24 @@ export interface PairingActivation {
   readonly at: number;
 }
 
+/** An agent that is to be forgotten. */
+export interface Unpairing {
+  readonly name: string;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+/** What became of an observation. */
+export interface Observed {
+  /** As it was known before this answer. */
+  readonly before: AgentRecord;
+  /** As it is known now. */
+  readonly record: AgentRecord;
+}
+
 /**
  * Pairing requests, shared by the process in pairing mode and every terminal that decides on them, and what pairing does with
- * the registry and with join tokens.
+ * the registry, with join tokens and with locks.
  *
  * Contract: each call is one transaction and durable when it returns Ok, and can be repeated; a decision is taken once. Lists
  * are sorted by `createdAt`, then id. No call reads requests that have ended long ago.
@@ -95,6 +111,20 @@ export interface Pairing {
   activate(
     activation: PairingActivation,
   ): StoreResult<AgentRecord, 'agent_unknown' | 'agent_exists' | 'key_banned'>;
+  /**
+   * Records everything that one answer of an agent shows. The agent is the one that has a pin for the key; nobody: `agent_unknown`.
+   * The first answer of an issued pin activates it as `activate` does; over one key the serial says which pin is meant. After that the
+   * change and the tags are noted, and `at` as the last contact. Where the activation is refused, nothing is noted. An answer without a signature of an
+   * agent that has signed (or has just been activated as one that signs) is `unverified`, and changes nothing. Idempotent.
+   *
+   * Cheap enough for every answer: one that shows nothing new writes nothing. When it returns Ok, what it noted survives a power cut, except
+   * `lastContact` and tags, which may be written later and lost.
+   */
+  observed(
+    observation: Observation,
+  ): StoreResult<Observed, 'agent_unknown' | 'agent_exists' | 'key_banned' | 'unverified'>;
+  /** Removes the agent as `Registry.remove` does, and releases its locks: nobody can ask it any more how a script ended there. */
+  unpair(unpairing: Unpairing): StoreResult<AgentRecord, 'agent_unknown'>;
   /** Ends those that wait: the ones with these ids, else all. Returns how many. */
   end(end: { readonly ids?: readonly string[]; readonly state: 'denied' | 'expired' }): StoreResult<number>;
   /** How many were created after this moment (epoch ms) and have ended after their code was known, neither paired nor denied by anybody. */
@@ -103,8 +133,9 @@ export interface Pairing {
   purge(at: number): StoreResult<number>;
 }
 
-/** The part of pairing that concerns its requests alone, and what the rest is made from where the registry or join tokens are kept elsewhere. */
-export interface PairingRequests extends Omit<Pairing, 'open' | 'issue' | 'activate'> {
+/** The part of pairing that concerns its requests alone, and what the rest is made from where the registry, the join tokens or the runs are kept elsewhere. */
+export interface PairingRequests
+  extends Omit<Pairing, 'open' | 'issue' | 'activate' | 'observed' | 'unpair'> {
   /** Those in state `issued` that were issued for this name. */
   named(name: string): StoreResult<readonly PairingRequest[]>;
   /** Writes a request that there is. */

@@ -47,6 +47,20 @@ export interface AgentChange {
   readonly unsigned?: true;
 }
 
+/** Which agents are listed: those that meet all that is given. */
+export interface AgentListing {
+  /** Those of these names. */
+  readonly names?: readonly string[];
+  /** Those that have each of these tags, with just that value. */
+  readonly tags?: Readonly<Record<string, string>>;
+  /** Those that sign, or whose last answer had no signature. */
+  readonly speaks?: 'signed' | 'unsigned';
+  /** Only what comes behind this name in the list, whether there is such an agent (still) or not. */
+  readonly after?: string;
+  /** At most so many. Default: no limit. */
+  readonly limit?: number;
+}
+
 /**
  * The agents that this dispatcher knows.
  *
@@ -56,8 +70,8 @@ export interface AgentChange {
  * A registry without access to these leaves both out: the dispatcher then refuses such a key when it is met.
  */
 export interface Registry {
-  /** Every agent. */
-  list(): StoreResult<readonly AgentRecord[]>;
+  /** Agents, by name. @param listing default: every agent */
+  list(listing?: AgentListing): StoreResult<readonly AgentRecord[]>;
   /** The agent of this name, compared as given. */
   find(name: string): StoreResult<AgentRecord | undefined>;
   /** The agent that has a pin for this key, in whatever state. */

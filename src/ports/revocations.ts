@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
+import type { KeyPin } from '../domain/trust/agent-record.js';
 import type { BannedKey } from '../domain/trust/banned-key.js';
 import type { IssuedCertificate } from '../domain/trust/issued-certificate.js';
 
@@ -25,8 +26,25 @@ export interface Revoking {
   readonly entries: readonly Revocation[];
   /** The keys of the certificates, as far as they are known. A key that is banned already keeps what it has. */
   readonly keys: readonly BannedKey[];
-  /** The agent that nobody asks any more: its locks are released. Default: none. */
-  readonly host?: string | undefined;
+  /**
+   * The agent that the certificates were issued to. Where it has no key left that is not banned, nobody asks it any more: its locks are released.
+   * Default: none.
+   */
+  readonly agent?: string | undefined;
+  /**
+   * Whatever the agent has pinned at this moment is revoked and banned with them, and requests that wait and were approved for its name are
+   * denied. Default false.
+   */
+  readonly everyPin?: boolean;
+  /** Epoch milliseconds. */
+  readonly at: number;
+}
+
+/** What a `revoke` has changed. */
+export interface RevokedNow {
+  readonly revision: number;
+  /** With `everyPin`: the pins of the agent, all of them revoked now. */
+  readonly pins: readonly KeyPin[];
 }
 
 /**
@@ -51,8 +69,8 @@ export interface Revocations {
   missingSince(revision: number): StoreResult<number | undefined>;
   /** Adds revocations; the revision moves by one where any is new. */
   add(entries: readonly Revocation[]): StoreResult<{ readonly revision: number }, 'too_large'>;
-  /** The same; bans keys and releases locks with it. */
-  revoke(revoking: Revoking): StoreResult<{ readonly revision: number }, 'too_large'>;
+  /** The same; bans keys, denies requests and releases locks with it, as far as these are kept in the same store. Idempotent. */
+  revoke(revoking: Revoking): StoreResult<RevokedNow, 'too_large'>;
   /**
    * Adds what is on a list of this dispatcher that an agent holds, of before a backup was restored. Where any entry is new, or
    * the number is above the revision, the revision is one above both afterwards.

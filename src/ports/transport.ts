@@ -2,12 +2,9 @@ import type { Result, ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
 import type { HeaderList, HttpAnswer, HttpRequestHead } from '../domain/protocol/http-message.js';
 import type { Certificate } from '../domain/trust/certificate.js';
+import type { Credentials } from './channel.js';
 
-/** A key and its certificate, PEM, as one side presents them. */
-export interface Credentials {
-  readonly key: string;
-  readonly certificate: string;
-}
+export type { Credentials };
 
 /** Whom to connect to, and how to know that it is the one. */
 export interface TransportTarget {
@@ -38,10 +35,10 @@ export interface TransportTarget {
 }
 
 /** An answer of which only the head has come. */
-export type AnswerHead = Pick<TransportAnswer, 'status' | 'headers' | 'peer'>;
+type AnswerHead = Pick<TransportAnswer, 'status' | 'headers' | 'peer'>;
 
 /** Takes bytes of a body. Err ends the request, with that very error. */
-export type BodyConsumer = (bytes: Uint8Array) => PromiseLike<Result<void, TransportError>>;
+type BodyConsumer = (bytes: Uint8Array) => PromiseLike<Result<void, TransportError>>;
 
 /** A request, its limits, and what to do with the answer's body. */
 export interface TransportRequest extends HttpRequestHead {

@@ -9,9 +9,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
-import { memoryCaddyAdmin } from '../../src/adapters/memory/deploy/caddy-admin.js';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
 import { freePort } from '../support/deployment/server.js';
+import { memoryCaddyAdmin } from '../support/memory/caddy-admin.js';
 import { caddyAdminContract } from './caddy-admin.contract.js';
 import { failure, value } from './result.js';
 

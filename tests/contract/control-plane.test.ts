@@ -1,11 +1,11 @@
 import { ok, ResultAsync } from 'neverthrow';
 import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
-import { memoryControlPlane } from '../../src/adapters/memory/deploy/control-plane.js';
 import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
 import { failure } from '../../src/domain/core/errors.js';
 import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
 import { fakeControlPlane } from '../support/deployment/control-plane.js';
+import { memoryControlPlane } from '../support/memory/control-plane.js';
 import { connectProxy } from '../support/network/connect-proxy.js';
 import { controlPlaneContract } from './control-plane.contract.js';
 import { value } from './result.js';

@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-files.js';
-import { memoryDeploymentFiles } from '../../src/adapters/memory/deploy/deployment-files.js';
 import { asRoot } from '../support/as-root.js';
 import { run } from '../support/deployment/server.js';
+import { memoryDeploymentFiles } from '../support/memory/deployment-files.js';
 import { deploymentFilesContract } from './deployment-files.contract.js';
 import { failure, value } from './result.js';
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
-import { memoryDeploymentJournal } from '../../src/adapters/memory/deploy/deployment-journal.js';
 import { asRoot } from '../support/as-root.js';
+import { memoryDeploymentJournal } from '../support/memory/deployment-journal.js';
 import { deploymentJournalContract } from './deployment-journal.contract.js';
 import { failure, value } from './result.js';
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { nodeFileTree } from '../../src/adapters/files/file-tree.js';
-import { type MemoryTreeFile, memoryFileTree } from '../../src/adapters/memory/file-tree.js';
 import type { TreeEntry } from '../../src/ports/file-tree.js';
+import { type MemoryTreeFile, memoryFileTree } from '../support/memory/file-tree.js';
 import { fileTreeContract } from './file-tree.contract.js';
 
 fileTreeContract('memory', async (sample) => {

@@ -210,10 +210,10 @@ export function listenerContract(name: string, open: () => Network): void {
       expect(jsonOf(value(answer))).not.toHaveProperty('client');
     });
 
-    it('closes what `accept` does not want', async () => {
+    it('closes what `admit` does not want', async () => {
       const asked: string[] = [];
       const { ask, handled, network } = await serve({
-        accept(address) {
+        admit(address) {
           asked.push(address);
           return false;
         },
@@ -253,10 +253,35 @@ export function listenerContract(name: string, open: () => Network): void {
       expect(asked).toHaveLength(4);
     });
 
-    it('serves whom `accept` prefers, at once or later', async () => {
+    it('serves whom `admit` prefers, at once or later', async () => {
       for (const delay of [0, 20]) {
-        const { ask } = await serve({ accept: () => ({ delay }) });
+        const { ask } = await serve({ admit: () => ({ delay }) });
         expect(value(await ask({ body: new Uint8Array(100_000) })).status).toBe(200);
+      }
+    });
+
+    it('waits for what `admit` and `knows` decide', async () => {
+      const soon = <T>(answer: T) => new Promise<T>((resolve) => setImmediate(() => resolve(answer)));
+      for (const admitted of [true, { delay: 0 }, { delay: 20 }]) {
+        const { ask, handled } = await serve({ admit: () => soon(admitted), knows: () => soon(true) });
+        for (let count = 0; count < 2; count++)
+          expect(value(await ask({ body: new Uint8Array(100_000) })).status).toBe(200);
+        expect(handled).toHaveLength(2);
+      }
+      const { ask, handled } = await serve({ admit: () => soon(false) });
+      expect(failure(await ask()).code).toBe('connection_failed');
+      expect(handled).toEqual([]);
+    });
+
+    it('answers nobody while that is undecided', async () => {
+      for (const undecided of ['admit', 'knows'] as const) {
+        const decision = deferred<boolean>();
+        const { ask, handled } = await serve({ [undecided]: () => decision.promise });
+        const answer = ask();
+        for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+        expect(handled).toEqual([]);
+        decision.resolve(true);
+        expect(value(await answer).status).toBe(200);
       }
     });
 

@@ -1,7 +1,8 @@
 import { memoryNetwork } from '../../src/adapters/memory/network/network.js';
+import { channelTransport } from '../../src/adapters/memory/network/transport.js';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
+import { tlsChannel } from '../../src/adapters/node-tls/channel.js';
 import { tlsListener } from '../../src/adapters/node-tls/listener.js';
-import { undiciTransport } from '../../src/adapters/undici/transport.js';
 import { listenerContract } from './listener.contract.js';
 
 const crypto = nodeCrypto();
@@ -13,9 +14,9 @@ listenerContract('memory', () => {
   return { host, address, listener: network.listener(host), transport: () => network.transport(address) };
 });
 
-listenerContract('node-tls, asked by undici', () => ({
+listenerContract('node-tls', () => ({
   host: '127.0.0.1',
   address: '127.0.0.1',
   listener: tlsListener({ crypto }),
-  transport: () => undiciTransport({ crypto }),
+  transport: () => channelTransport(tlsChannel({ crypto })),
 }));

@@ -1,3 +1,4 @@
+import { okAsync } from 'neverthrow';
 import { describe, expect, it } from 'vitest';
 import type { JoinTokenRecord } from '../../src/domain/pairing/join-token.js';
 import type {
@@ -10,6 +11,8 @@ import { newStanding } from '../../src/domain/trust/agent-standing.js';
 import type { JoinTokens } from '../../src/ports/join-tokens.js';
 import type { Pairing, PairingIssue } from '../../src/ports/pairing.js';
 import type { Enrolment, Registry } from '../../src/ports/registry.js';
+import type { Revocations } from '../../src/ports/revocations.js';
+import type { RunStore } from '../../src/ports/run-store.js';
 import { failure, value } from './result.js';
 
 const id = (digit: string): string => digit.repeat(32);
@@ -73,8 +76,10 @@ const issueOf = (digit: string, change: Partial<Enrolment> = {}): PairingIssue =
   csrSha256: csr,
 });
 
-/** Pairing, and what it writes to. */
+/** Pairing, and what it writes to. Without `runStore` and `revocations`, what concerns these is not tested. */
 export interface PairingSubject {
+  readonly runStore?: RunStore;
+  readonly revocations?: Revocations;
   readonly pairing: Pairing;
   readonly registry: Registry;
   readonly joinTokens: JoinTokens;
@@ -511,6 +516,206 @@ export function pairingContract(adapter: string, open: () => PairingSubject | Pr
         const byPerson = await adopted({});
         value(await byPerson.pairing.activate(activation('a')));
         expect(value(await byPerson.registry.find('web-01'))?.pins).toMatchObject([{ serial: '1a' }]);
+      });
+    });
+
+    describe('observing an answer', () => {
+      const answer = (digit: string, more: object = {}) => ({
+        spkiSha256: key(digit),
+        serial: `1${digit}`,
+        at: 1600,
+        ...more,
+      });
+      const registered =
+        (change: Partial<PairingRequest> = {}) =>
+        async () => {
+          const subject = await withRequests(request('a', { ...open_, decision: approve, ...change }));
+          value(await subject.joinTokens.add(token('a', { boundTo: csr })));
+          value(await subject.pairing.issue(issueOf('a')));
+          return subject;
+        };
+      const issuedOnly = registered();
+      const joining = registered({ place: place({ kind: 'join', key: token('a').id }) });
+      const recordOf = async ({ registry }: PairingSubject) => value(await registry.find('web-01'));
+
+      it('the first one makes the pin active, burns the token, ends the request and notes what it shows', async () => {
+        const subject = await joining();
+        const before = await recordOf(subject);
+        const change = {
+          speaks: 'signed',
+          trusts: ['d2'],
+          features: ['settle'],
+          concurrency: { s: 2 },
+        } as const;
+        const observed = value(
+          await subject.pairing.observed(answer('a', { change, tags: { env: 'prod' } })),
+        );
+        expect(observed.before).toEqual(before);
+        expect(observed.record).toMatchObject({
+          pins: [{ state: 'active', serial: '1a' }],
+          tags: { env: 'prod' },
+          standing: {
+            serials: ['d1', 'd2'],
+            speaks: 'signed',
+            features: ['settle'],
+            concurrency: { s: 2 },
+            lastContact: 1600,
+          },
+        });
+        expect(await recordOf(subject)).toEqual(observed.record);
+        expect((await find(subject, 'a'))?.state).toBe('active');
+        expect(value(await subject.joinTokens.find(token('a').id))?.burntAt).toBe(1600);
+        const again = value(await subject.pairing.observed(answer('a', { change, tags: { env: 'prod' } })));
+        expect(again).toEqual({ before: observed.record, record: observed.record });
+      });
+
+      it('what is not said stays as it was, and the last contact may lag by less than a minute', async () => {
+        const subject = await issuedOnly();
+        const change = { features: ['settle'], accepted: 'd1' };
+        const { record } = value(await subject.pairing.observed(answer('a', { change, tags: { a: 'b' } })));
+        const soon = value(await subject.pairing.observed(answer('a', { at: 1600 + 59_999 })));
+        expect(soon.record).toEqual(record);
+        const later = value(await subject.pairing.observed(answer('a', { at: 1600 + minute })));
+        expect(later.before).toEqual(record);
+        expect(later.record).toEqual({ ...record, standing: { ...record.standing, lastContact: 61_600 } });
+      });
+
+      it('of a key that nobody has shows nothing', async () => {
+        const subject = await issuedOnly();
+        const before = await recordOf(subject);
+        expect(failure(await subject.pairing.observed(answer('b'))).code).toBe('agent_unknown');
+        expect(await recordOf(subject)).toEqual(before);
+      });
+
+      it('over a renewed certificate of the same key, the serial tells which pin is meant', async () => {
+        const subject = await issuedOnly();
+        value(await subject.pairing.observed(answer('a')));
+        const { state: _, ...renewed } = { ...enrolment('a').pin, serial: '2a' };
+        value(await subject.registry.renew('web-01', renewed));
+        expect(value(await subject.pairing.observed(answer('a'))).record.pins).toHaveLength(2);
+        const { record } = value(await subject.pairing.observed(answer('a', { serial: '2a' })));
+        expect(record.pins).toMatchObject([{ serial: '2a', state: 'active' }]);
+        expect(await recordOf(subject)).toEqual(record);
+      });
+
+      it('without a signature counts only for an agent that has never signed', async () => {
+        const subject = await issuedOnly();
+        const unsigned = answer('a', { change: { speaks: 'unsigned', trusts: ['d2'] } });
+        expect(value(await subject.pairing.observed(unsigned)).record.standing).toMatchObject({
+          speaks: 'unsigned',
+          serials: ['d1', 'd2'],
+        });
+        value(await subject.pairing.observed(answer('a', { change: { speaks: 'signed' } })));
+        const before = await recordOf(subject);
+        const late = answer('a', {
+          at: 9_000_000,
+          change: { speaks: 'unsigned', trusts: ['d3'] },
+          tags: { x: 'y' },
+        });
+        const refused = failure(await subject.pairing.observed(late));
+        expect(refused.code).toBe('unverified');
+        expect(refused.message).toContain('web-01 has signed before');
+        expect(await recordOf(subject)).toEqual(before);
+      });
+
+      it('notes nothing where its key cannot become active', async () => {
+        const subject = await withRequests(
+          request('a', { ...open_, decision: approve, place: place({ kind: 'join', key: token('a').id }) }),
+        );
+        value(await subject.joinTokens.add(token('a', { boundTo: csr })));
+        const { endpoint, standing, name } = enrolment('a');
+        value(await subject.registry.adopt([{ name, endpoint, standing, tags: {}, pairedAt: 1 }]));
+        value(await subject.pairing.issue(issueOf('a', { replace: true })));
+        const { state: _, ...first } = enrolment('f').pin;
+        value(await subject.registry.pin('web-01', first));
+        const before = await recordOf(subject);
+        const change = { speaks: 'signed' } as const;
+        expect(failure(await subject.pairing.observed(answer('a', { change }))).code).toBe('agent_exists');
+        expect(await recordOf(subject)).toEqual(before);
+      });
+
+      it('several answers at once lose nothing of each other', async () => {
+        const subject = await issuedOnly();
+        const serials = ['d2', 'd3', 'd4', 'd5'];
+        const all = await Promise.all(
+          serials.map(async (serial) =>
+            subject.pairing.observed(answer('a', { change: { trusts: [serial] } })),
+          ),
+        );
+        for (const one of all) value(one);
+        const known = (await recordOf(subject))?.standing.serials ?? [];
+        expect([...known].sort()).toEqual(['d1', ...serials]);
+      });
+    });
+
+    describe('units that reach further', () => {
+      const withLock = async (subject: PairingSubject): Promise<void> => {
+        value(await subject.registry.enrol(enrolment('a')));
+        value(await subject.registry.activate('web-01', key('a')));
+        const run = {
+          reqid: 'r1',
+          script: 's',
+          args: [],
+          username: 'u',
+          principal: 'os:u',
+          startedAt: 1,
+          mode: 'sync' as const,
+          sourceIp: '',
+          hosts: [{ host: 'web-01' }, { host: 'web-02' }],
+        };
+        if (subject.runStore) value(await subject.runStore.begin(run, 1));
+      };
+      const locked = async ({ runStore }: PairingSubject) =>
+        value(await (runStore?.locks(2) ?? okAsync([]))).map(({ host }) => host);
+
+      it('who is unpaired is gone, with its locks, once', async () => {
+        const subject = await open();
+        if (!subject.runStore) return;
+        await withLock(subject);
+        const before = value(await subject.registry.find('web-01'));
+        expect(await locked(subject)).toEqual(['web-01', 'web-02']);
+        expect(value(await subject.pairing.unpair({ name: 'web-01', at: 2 }))).toEqual(before);
+        expect(value(await subject.registry.find('web-01'))).toBeUndefined();
+        expect(value(await subject.registry.formerNames())).toEqual(['web-01']);
+        expect(await locked(subject)).toEqual(['web-02']);
+        const again = failure(await subject.pairing.unpair({ name: 'web-01', at: 3 }));
+        expect(again).toMatchObject({ code: 'agent_unknown', name: 'web-01' });
+      });
+
+      it('with an agent, whatever it has pinned is revoked, its locks go, and approvals for its name', async () => {
+        const subject = await withRequests(
+          request('b', { ...open_, decision: approve }),
+          request('c', { ...open_, decision: { ...approve, name: 'web-02' } }),
+          request('d', open_),
+        );
+        const { registry, revocations } = subject;
+        if (!revocations || !subject.runStore) return;
+        await withLock(subject);
+        const { state: _, ...renewed } = enrolment('e').pin;
+        value(await registry.renew('web-01', renewed));
+        const entry = { serial: '0f', name: 'web-01', revokedAt: 1600 };
+        const one = { entries: [entry], keys: [], agent: 'web-01', at: 1600 };
+        expect(value(await revocations.revoke(one))).toEqual({ revision: 1, pins: [] });
+        expect(await locked(subject)).toEqual(['web-01', 'web-02']);
+        const all = { ...one, everyPin: true };
+        const revoked = value(await revocations.revoke(all));
+        expect(revoked.pins).toEqual(value(await registry.find('web-01'))?.pins);
+        expect(revoked.revision).toBe(2);
+        expect(value(await revocations.current()).entries.map(({ serial }) => serial)).toEqual([
+          '0f',
+          '1a',
+          '1e',
+        ]);
+        const bans = value(await revocations.bannedKeys());
+        expect(bans.map(({ spkiSha256 }) => spkiSha256)).toEqual([key('a'), key('e')]);
+        expect(await locked(subject)).toEqual(['web-02']);
+        expect(await find(subject, 'b')).toMatchObject({
+          state: 'denied',
+          decision: { verdict: 'deny', reason: 'web-01 was revoked meanwhile' },
+        });
+        expect((await find(subject, 'c'))?.state).toBe('open');
+        expect((await find(subject, 'd'))?.state).toBe('open');
+        expect(value(await revocations.revoke(all))).toEqual(revoked);
       });
     });
 

@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { filePullKeys } from '../../src/adapters/files/deploy/pull-keys.js';
-import { memoryPullKeys } from '../../src/adapters/memory/deploy/pull-keys.js';
 import { asRoot } from '../support/as-root.js';
+import { memoryPullKeys } from '../support/memory/pull-keys.js';
 import { idOf, pullKeysContract } from './pull-keys.contract.js';
 import { failure, value } from './result.js';
 

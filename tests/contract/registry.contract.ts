@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { CtrlExecError } from '../../src/domain/core/errors.js';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../src/domain/trust/agent-record.js';
 import { type AgentStanding, newStanding } from '../../src/domain/trust/agent-standing.js';
-import type { Adoption, Enrolment, Registry } from '../../src/ports/registry.js';
+import type { Adoption, AgentListing, Enrolment, Registry } from '../../src/ports/registry.js';
 import type { Revocations } from '../../src/ports/revocations.js';
 import { failure, value } from './result.js';
 
@@ -123,6 +123,48 @@ export function registryContract(
       const listed = value(await registry.list()).map(({ name }) => name);
       expect(listed).toEqual(['Web-1', 'a.b', 'db', 'web-1', 'web-10']);
       expect((await find(registry, 'Web-1'))?.pins[0]?.spkiSha256).toBe(key('3'));
+    });
+
+    it('a list has those that meet all that is asked for, page by page', async () => {
+      const registry = await open();
+      const tagged: readonly (readonly [string, Record<string, string>])[] = [
+        ['a-1', { env: 'prod', role: 'web' }],
+        ['a-2', { env: 'prod', 'a.b "c"': '', '0': 'zero' }],
+        ['B-1', { env: 'test', role: 'web' }],
+        ['b-2', { role: 'env' }],
+      ];
+      for (const [index, [name, tags]] of tagged.entries()) {
+        value(await registry.enrol(enrolment(name, key(String(index)))));
+        value(await registry.update(name, { tags }));
+      }
+      value(await registry.note('a-2', { speaks: 'signed' }));
+      value(await registry.note('b-2', { speaks: 'unsigned' }));
+      const listed = async (listing?: AgentListing) =>
+        value(await registry.list(listing)).map(({ name }) => name);
+      const all = ['B-1', 'a-1', 'a-2', 'b-2'];
+      const expected: readonly (readonly [AgentListing, readonly string[]])[] = [
+        [{}, all],
+        [{ tags: {} }, all],
+        [{ tags: { env: 'prod' } }, ['a-1', 'a-2']],
+        [{ tags: { env: 'prod', role: 'web' } }, ['a-1']],
+        [{ tags: { 'a.b "c"': '', '0': 'zero' } }, ['a-2']],
+        [{ tags: { env: 'web' } }, []],
+        [{ tags: { 'e\0nv': 'prod' } }, []],
+        [{ tags: { env: 'prod\ud800' } }, []],
+        [{ speaks: 'signed' }, ['a-2']],
+        [{ speaks: 'unsigned', names: ['a-2', 'b-2'] }, ['b-2']],
+        [{ names: ['b-2', 'nobody', 'B-1'] }, ['B-1', 'b-2']],
+        [{ names: [] }, []],
+        [{ limit: 2 }, ['B-1', 'a-1']],
+        [{ limit: 2, after: 'a-1' }, ['a-2', 'b-2']],
+        [{ after: 'a-11' }, ['a-2', 'b-2']],
+        [{ after: 'b-2' }, []],
+        [{ limit: 1, after: 'a-1', tags: { env: 'prod' } }, ['a-2']],
+      ];
+      for (const [listing, names] of expected)
+        expect({ listing, names: await listed(listing) }).toEqual({ listing, names });
+      const whole = value(await registry.list());
+      expect(value(await registry.list({ names: ['a-2'] }))).toEqual([whole[2]]);
     });
 
     it('a registered name is refused without replace and left as it was', async () => {
@@ -795,7 +837,9 @@ export function registryContract(
 function withRevocationsContract(adapter: string, open: () => Promise<RegistryWithRevocations>): void {
   describe(`registry with revocations: ${adapter}`, () => {
     const banning = async ({ revocations }: RegistryWithRevocations, spkiSha256: string) =>
-      value(await revocations.revoke({ entries: [], keys: [{ spkiSha256, name: 'web-01', bannedAt: 1 }] }));
+      value(
+        await revocations.revoke({ entries: [], keys: [{ spkiSha256, name: 'web-01', bannedAt: 1 }], at: 1 }),
+      );
     const refusal = (result: Result<AgentRecord, CtrlExecError>): CtrlExecError => failure(result);
     const banned = { code: 'key_banned', spkiSha256: key('a'), name: 'web-01' };
 

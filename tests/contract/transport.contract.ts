@@ -47,7 +47,7 @@ export function transportContract(name: string, open: () => Network): void {
             handled.push(request);
             return handle(request);
           },
-          accept() {
+          admit() {
             accepted += 1;
             return true;
           },

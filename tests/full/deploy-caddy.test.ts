@@ -2,11 +2,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { childProcessRunner } from '../../src/adapters/child-process/runner.js';
+import { nodeDeploymentFiles } from '../../src/adapters/files/deploy/deployment-files.js';
+import { fileDeploymentJournal } from '../../src/adapters/files/deploy/deployment-journal.js';
 import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
+import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
+import { tlsProbe } from '../../src/adapters/node-tls/probe.js';
+import { systemClock } from '../../src/adapters/system/clock.js';
 import { undiciCaddyAdmin } from '../../src/adapters/undici/caddy-admin.js';
-import { deployFactories } from '../../src/apps/pull-defaults.js';
-import { resolvePorts } from '../../src/apps/wiring.js';
 import { strictPolicy } from '../../src/domain/deploy/policy.js';
+import { lanes } from '../../src/sdk/core/lanes.js';
+import type { DeployContext } from '../../src/sdk/deploy/context.js';
 import { deploy } from '../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../contract/result.js';
 import { startCaddyWithApi, startCaddyWithFiles } from '../support/deployment/caddy.js';
@@ -40,8 +46,22 @@ describe.skipIf(!installed)('deployments to Caddy by its administration API', { 
   const owners = [String(process.getuid?.() ?? 0)];
   const place = () => ({ api: running.api, owners });
   const policy = { ...strictPolicy('agent.conf'), owners };
+  const context = (): DeployContext => ({
+    caddyAdmin: undiciCaddyAdmin(nodeFileSystem()),
+    clock: systemClock(),
+    crypto: nodeCrypto(),
+    deploymentFiles: nodeDeploymentFiles(),
+    deploymentJournal: fileDeploymentJournal({ directory: join(directory, 'deployments') }),
+    environment: { PATH: process.env['PATH'] ?? '' },
+    files: nodeFileSystem(),
+    lanes: lanes(),
+    policy,
+    runner: childProcessRunner(),
+    stop: undefined,
+    tlsProbe: tlsProbe(),
+  });
   const install = (pair: typeof old, endpoint = `127.0.0.1:${running.port}`) =>
-    deploy(resolvePorts(deployFactories({ directory: join(directory, 'deployments'), policy })), {
+    deploy(context(), {
       targetType: 'Caddy',
       targetConfig: {
         mode: 'api',

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { countingRandom } from '../../src/adapters/memory/random.js';
 import {
-  backoff,
   firstWait,
   fraction,
   fractionBytes,
   nextWait,
+  pollBackoff,
   pullIntervals,
 } from '../../src/domain/deploy/schedule.js';
 
@@ -38,7 +38,7 @@ function callsOf(agent: number, outage: Outage, perSecond: Uint32Array): void {
     if (now >= day) return;
     if (now === poll && !backedOff && failures > 0) {
       backedOff = true;
-      poll += backoff(failures);
+      poll += pollBackoff(failures);
       continue;
     }
     perSecond[Math.floor(now / 1000)] = (perSecond[Math.floor(now / 1000)] ?? 0) + 1;

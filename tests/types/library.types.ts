@@ -12,7 +12,7 @@ import {
 } from 'ctrl-exec';
 import { type Agent, type OpenAgentOptions, openAgent, type ServingAgent } from 'ctrl-exec/agent';
 import type { CtrlExecError } from 'ctrl-exec/errors';
-import type { AuthHook, Clock, KeyStore, Registry } from 'ctrl-exec/ports';
+import type { AgentItem, AuthHook, Clock, KeyStore, Registry } from 'ctrl-exec/ports';
 import type { Result, ResultAsync } from 'neverthrow';
 import { expectTypeOf } from 'vitest';
 import { type Calls, maybe, number, type Table, text } from '../../src/domain/core/border.js';
@@ -52,6 +52,12 @@ openAgent({ system: true, ports: { hook: () => hook, keyStore: () => keyStore, c
 // @ts-expect-error a port without its settings
 openAgent({ system: true, ports: { hook } });
 expectTypeOf<NonNullable<OpenAgentOptions['ports']>>().not.toHaveProperty('registry');
+declare const agentKeys: KeyStore<AgentItem>;
+agentKeys.read(['agent-key', 'ca-certificate']);
+// @ts-expect-error an item of the other role
+agentKeys.read(['ca-key']);
+// @ts-expect-error the store of the other role
+openDispatcher({ system: true, ports: { keyStore: agentKeys } });
 
 // Expected failures are values of the closed union.
 expectTypeOf(fleet.run).parameter(0).toEqualTypeOf<RunRequest>();

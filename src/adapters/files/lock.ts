@@ -1,18 +1,23 @@
+import { utimes } from 'node:fs';
 import { mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { backoff, jittered } from '../../domain/core/backoff.js';
 import { isAbandoned, ownerToken } from './owner-token.js';
 import { attempt, bestEffort, codeOf, type FileFailure, systemFailure, unless } from './system-failure.js';
 import { removeTemporary, temporaryPath } from './temporary.js';
 
 const PATIENCE_MILLISECONDS = 5000;
+const WAITS = { first: 1, last: 25, growth: 2 };
 const RELEASE_ATTEMPTS = 5;
+/** A holder that cannot be seen from here is believed for so long after its last sign of life. */
 const UNKNOWN_OWNER_MILLISECONDS = 60_000;
+const SIGN_OF_LIFE_MILLISECONDS = 20_000;
 
 /**
  * Runs `body` while no other process and no other caller in this process is inside the lock at `path`. A lock whose holder
- * died is taken over at once. Waits 5 s at most: then `file_failed` with reason `ELOCKED`.
+ * died is taken over at once; that of one in another container after a minute without a sign of life. Waits 5 s at most: then `file_failed` with reason `ELOCKED`.
  *
  * The lock is a directory with one file that is named by its holder's token. Taking it renames a directory prepared
  * aside onto `path`, which the system refuses as long as a directory with something in it is there. Letting go, and
@@ -41,9 +46,14 @@ async function holding<T, E>(
     await removeTemporary(prepared, token);
     return err(taken.error);
   }
+  const life = setInterval(() => {
+    const now = new Date();
+    utimes(join(path, token), now, now, () => undefined);
+  }, SIGN_OF_LIFE_MILLISECONDS).unref();
   try {
     return await body();
   } finally {
+    clearInterval(life);
     await release(path, token);
   }
 }
@@ -66,7 +76,7 @@ function prepare(path: string, prepared: string, token: string): ResultAsync<voi
 }
 
 async function enter(path: string, prepared: string, deadline: number): Promise<Result<void, FileFailure>> {
-  for (let wait = 1; ; wait = Math.min(wait * 2, 25)) {
+  for (let attempts = 0; ; attempts += 1) {
     const entered = await attempt(path, 'lock', () => exclusiveRename(prepared, path));
     if (entered.isErr()) return err(entered.error);
     if (entered.value) return ok(undefined);
@@ -76,7 +86,7 @@ async function enter(path: string, prepared: string, deadline: number): Promise<
     if (performance.now() > deadline) {
       return err(systemFailure(path, 'lock', 'ELOCKED', 'another process has held it for too long'));
     }
-    await delay(wait * (0.5 + Math.random()));
+    await delay(jittered(backoff(attempts, WAITS), 0.5, Math.random()));
   }
 }
 

@@ -16,6 +16,7 @@ import {
 import type { JoinTokens } from '../../ports/join-tokens.js';
 import type { Pairing, PairingRequests } from '../../ports/pairing.js';
 import type { Registry } from '../../ports/registry.js';
+import type { RunStore } from '../../ports/run-store.js';
 import { separatePairing } from './separate-pairing.js';
 
 const memoryRequests = (): PairingRequests => {
@@ -88,6 +89,12 @@ const memoryRequests = (): PairingRequests => {
   };
 };
 
-/** The pairing requests, for as long as the process lives, over this registry and these join tokens. */
-export const memoryPairing = (parts: { registry: Registry; joinTokens: JoinTokens }): Pairing =>
-  separatePairing({ ...parts, requests: memoryRequests() });
+/** The pairing requests, for as long as the process lives, over this registry, these join tokens and these runs. */
+export const memoryPairing = (parts: {
+  registry: Registry;
+  joinTokens: JoinTokens;
+  runStore: Pick<RunStore, 'release'>;
+}): Pairing & PairingRequests => {
+  const requests = memoryRequests();
+  return { ...requests, ...separatePairing({ ...parts, requests }) };
+};

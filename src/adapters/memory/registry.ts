@@ -1,5 +1,6 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
+import { matchesTags } from '../../domain/runs/tags.js';
 import type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 import { worthKeeping } from '../../domain/trust/agent-standing.js';
 import { keyBanned } from '../../domain/trust/banned-key.js';
@@ -112,7 +113,16 @@ export const memoryRegistry = ({ banned, issued }: KnownKeys = noKnownKeys()): R
   };
 
   return {
-    list: () => okAsync(structuredClone(records())),
+    list: ({ names, tags = {}, speaks, after, limit } = {}) => {
+      const met = records().filter(
+        (record) =>
+          (names?.includes(record.name) ?? true) &&
+          matchesTags(record.tags, tags) &&
+          (speaks === undefined || record.standing.speaks === speaks) &&
+          (after === undefined || record.name > after),
+      );
+      return okAsync(structuredClone(met.slice(0, limit)));
+    },
 
     find: (name) => okAsync(structuredClone(agents.get(name)?.record)),
 

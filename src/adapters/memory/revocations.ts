@@ -1,8 +1,11 @@
-import { errAsync, okAsync } from 'neverthrow';
+import { errAsync, ok, okAsync, safeTry } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
-import type { BannedKey } from '../../domain/trust/banned-key.js';
+import { deniedByRevocation } from '../../domain/pairing/request.js';
+import { type BannedKey, everyPinOf } from '../../domain/trust/banned-key.js';
 import { type IssuedCertificate, keptAfterExpiry } from '../../domain/trust/issued-certificate.js';
 import { maxRevoked } from '../../domain/trust/revocation-list.js';
+import type { PairingRequests } from '../../ports/pairing.js';
+import type { Registry } from '../../ports/registry.js';
 import type { Revocation, Revocations } from '../../ports/revocations.js';
 import type { RunStore } from '../../ports/run-store.js';
 
@@ -31,7 +34,11 @@ const tooLarge = () =>
 /** What was revoked, for as long as the process lives. */
 export const memoryRevocations = (
   { banned, issued }: KnownKeys = noKnownKeys(),
-  runStore?: Pick<RunStore, 'release'>,
+  others?: {
+    readonly registry: Pick<Registry, 'find'>;
+    readonly pairing: Pick<PairingRequests, 'held' | 'replace'>;
+    readonly runStore: Pick<RunStore, 'release'>;
+  },
 ): Revocations => {
   let revoked: ReadonlyMap<string, Kept> = new Map();
   let revision = 0;
@@ -59,6 +66,9 @@ export const memoryRevocations = (
     return okAsync({ revision });
   };
 
+  const found = (name: string): ReturnType<Registry['find']> =>
+    others?.registry.find(name) ?? okAsync(undefined);
+
   return {
     current: () => {
       const entries = [...revoked.values()].map(({ revocation }) => revocation).sort(bySerial);
@@ -72,12 +82,23 @@ export const memoryRevocations = (
       return okAsync(times.length === 0 ? undefined : Math.min(...times));
     },
     add,
-    revoke: ({ entries, keys, host }) =>
-      add(entries).andThen((added) => {
-        for (const key of keys) if (!banned.has(key.spkiSha256)) banned.set(key.spkiSha256, { ...key });
-        return host === undefined || runStore === undefined
-          ? okAsync(added)
-          : runStore.release(host, undefined, entries[0]?.revokedAt ?? 0).map(() => added);
+    revoke: ({ entries, keys, agent: name, everyPin, at }) =>
+      safeTry(async function* () {
+        const record = name === undefined ? undefined : yield* found(name);
+        const pinned = record && everyPin ? everyPinOf(record, at) : { entries: [], keys: [] };
+        const { revision: number } = yield* add([...entries, ...pinned.entries]);
+        for (const key of [...keys, ...pinned.keys])
+          if (!banned.has(key.spkiSha256)) banned.set(key.spkiSha256, { ...key });
+        if (name !== undefined && others) {
+          const { pairing, runStore } = others;
+          const silenced = record ? record.pins.every(({ spkiSha256 }) => banned.has(spkiSha256)) : everyPin;
+          if (silenced) yield* runStore.release(name, undefined, at);
+          for (const request of everyPin ? yield* pairing.held(at) : []) {
+            const denied = deniedByRevocation(request, name);
+            if (denied) yield* pairing.replace(denied);
+          }
+        }
+        return ok({ revision: number, pins: everyPin ? (record?.pins ?? []) : [] });
       }),
     merge: (number, entries) => {
       const merged = Math.max(revision, number) + 1;

@@ -9,8 +9,8 @@ import {
   goDistinguishedName,
   type NameAttribute,
 } from '../../domain/trust/distinguished-name.js';
+import { anyNumber, type DerValue, derSequence, derTag, derValues } from '../shared/der.js';
 import { extensionsOf } from './certificate-extensions.js';
-import { type DerElement, derElements, derSequence, derTag } from './der.js';
 
 const invalid = (reason: string) =>
   failure('certificate_invalid', `certificate cannot be read: ${reason}`, { field: 'certificate', reason });
@@ -75,20 +75,20 @@ const curveSizes: Readonly<Record<string, number>> = {
 
 /** Issuer and subject as they stand in the certificate. */
 function namesOf(der: Uint8Array) {
-  const fields = derElements(derSequence(der)?.[0]?.content ?? new Uint8Array()) ?? [];
+  const fields = derValues(derSequence(der)?.[0]?.content ?? new Uint8Array()) ?? [];
   // The version may be absent; then come serial and signature algorithm.
-  const start = fields[0]?.tag === derTag.explicit(0) ? 3 : 2;
+  const start = fields[0]?.tag === derTag.context(0) ? 3 : 2;
   const issuer = attributes(fields[start]);
   const subject = attributes(fields[start + 2]);
   return issuer && subject ? { issuer, subject } : undefined;
 }
 
-function attributes(name: DerElement | undefined): readonly NameAttribute[] | undefined {
-  const sets = name && derElements(name.content);
+function attributes(name: DerValue<ArrayBufferLike> | undefined): readonly NameAttribute[] | undefined {
+  const sets = name && derValues(name.content);
   return sets
-    ?.flatMap(({ content }) => derElements(content) ?? [])
+    ?.flatMap(({ content }) => derValues(content) ?? [])
     .flatMap(({ content }) => {
-      const [type, value] = derElements(content) ?? [];
+      const [type, value] = derValues(content) ?? [];
       return type && value ? [{ type: dotted(type.content), value: textOf(value) }] : [];
     });
 }
@@ -112,7 +112,7 @@ function dotted(content: Uint8Array): string {
 const bmpString = 0x1e;
 const utf8String = 0x0c;
 
-function textOf({ tag, content }: DerElement): string {
+function textOf({ tag, content }: DerValue<ArrayBufferLike>): string {
   if (tag === utf8String) return new TextDecoder().decode(content);
   if (tag === bmpString) return new TextDecoder('utf-16be').decode(content);
   return Buffer.from(content).toString('latin1');
@@ -120,7 +120,7 @@ function textOf({ tag, content }: DerElement): string {
 
 /** DNS names, then e-mail addresses, then IP addresses. */
 function alternativeNames(extension: Uint8Array | undefined): readonly string[] {
-  const names = (extension && derSequence(extension)) ?? [];
+  const names = (extension && derSequence(extension, anyNumber)) ?? [];
   const of = (n: number) =>
     names.filter(({ tag }) => tag === derTag.implicit(n)).map(({ content }) => content);
   const texts = (n: number) => of(n).map((content) => Buffer.from(content).toString('latin1'));

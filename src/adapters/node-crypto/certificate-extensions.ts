@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { Usage } from '../../domain/trust/certificate.js';
-import { type DerElement, derElements, derSequence, derTag } from './der.js';
+import { anyNumber, type DerValue, derSequence, derTag, derValues } from '../shared/der.js';
 
 /** What node:crypto does not tell, or tells only as text, about a certificate. */
 export interface CertificateExtensions {
@@ -27,10 +27,10 @@ const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
  * allow everything.
  */
 export function readExtensions(der: Uint8Array): CertificateExtensions | undefined {
-  const fields = derElements(derSequence(der)?.[0]?.content ?? new Uint8Array());
+  const fields = derValues(derSequence(der)?.[0]?.content ?? new Uint8Array());
   if (!fields || fields.length === 0) return undefined;
-  const isVersion1 = fields[0]?.tag !== derTag.explicit(0);
-  const wrapped = fields.find(({ tag }) => tag === derTag.explicit(3));
+  const isVersion1 = fields[0]?.tag !== derTag.context(0);
+  const wrapped = fields.find(({ tag }) => tag === derTag.context(3));
   if (!wrapped) return { isVersion1, dnsNames: [], uris: [], usages: undefined };
 
   const values = extensionValues(derSequence(wrapped.content));
@@ -52,18 +52,20 @@ export function readExtensions(der: Uint8Array): CertificateExtensions | undefin
 
 /** The extensions of a certificate by the hex of their object identifier; undefined when they are malformed. */
 export function extensionsOf(der: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
-  const fields = derElements(derSequence(der)?.[0]?.content ?? new Uint8Array());
-  const wrapped = fields?.find(({ tag }) => tag === derTag.explicit(3));
+  const fields = derValues(derSequence(der)?.[0]?.content ?? new Uint8Array());
+  const wrapped = fields?.find(({ tag }) => tag === derTag.context(3));
   if (!fields || !wrapped) return fields && new Map();
   return extensionValues(derSequence(wrapped.content));
 }
 
 /** Extension values by the hex of their object identifier. */
-function extensionValues(extensions: readonly DerElement[] | undefined): Map<string, Uint8Array> | undefined {
+function extensionValues(
+  extensions: readonly DerValue<ArrayBufferLike>[] | undefined,
+): Map<string, Uint8Array> | undefined {
   if (!extensions) return undefined;
   const values = new Map<string, Uint8Array>();
   for (const extension of extensions) {
-    const parts = derElements(extension.content);
+    const parts = derValues(extension.content);
     const id = parts?.[0];
     const value = parts?.at(-1);
     if (id?.tag !== derTag.objectIdentifier || value?.tag !== derTag.octetString) return undefined;
@@ -73,7 +75,7 @@ function extensionValues(extensions: readonly DerElement[] | undefined): Map<str
   return values;
 }
 
-function nonEmpty(value: Uint8Array | undefined): readonly DerElement[] | undefined {
-  const elements = value && derSequence(value);
+function nonEmpty(value: Uint8Array | undefined): readonly DerValue<ArrayBufferLike>[] | undefined {
+  const elements = value && derSequence(value, anyNumber);
   return elements?.length ? elements : undefined;
 }

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { X509Certificate } from 'node:crypto';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { certificatePem } from '../../domain/core/pem.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import { readExtensions } from './certificate-extensions.js';
 import { byteKey, recent } from './recent.js';
@@ -17,13 +18,6 @@ const onePemBlock =
 
 const invalid = (reason: string) =>
   failure('certificate_invalid', `certificate cannot be used: ${reason}`, { field: 'certificate', reason });
-
-const pemOf = (der: Uint8Array) => {
-  const lines = Buffer.from(der)
-    .toString('base64')
-    .match(/.{1,64}/g);
-  return `-----BEGIN CERTIFICATE-----\n${(lines ?? []).join('\n')}\n-----END CERTIFICATE-----\n`;
-};
 
 export interface CertificateReader {
   read(input: string | Uint8Array): Result<Certificate, Invalid>;
@@ -104,7 +98,7 @@ function describe(x509: X509Certificate, der: Buffer): Result<Certificate, Inval
   const { isVersion1, dnsNames, uris, usages } = extensions;
   const commonName: unknown = x509.toLegacyObject().subject?.CN;
   return ok({
-    pem: pemOf(der),
+    pem: certificatePem(der),
     der: new Uint8Array(der),
     spki: new Uint8Array(x509.publicKey.export({ type: 'spki', format: 'der' })),
     serial: x509.serialNumber.toLowerCase().replace(/^0+(?=.)/, ''),

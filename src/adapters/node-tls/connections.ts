@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { sourceOf } from '../../domain/core/ip-prefix.js';
 import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';
-import type { ConnectionPeer, ListenOptions } from '../../ports/listener.js';
+import type { ConnectionPeer, ListenOptions, Preferred } from '../../ports/listener.js';
 import { clientCertificate } from './client-certificate.js';
 
 /** A connection whose handshake is done and whose client was let in. */
@@ -43,6 +43,16 @@ const plainAddress = (address: string) => address.replace(/^::ffff:(?=\d+\.)/i, 
 
 const ends = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
 
+/** Whether a connection goes on; `later`: it does so by itself. */
+type Verdict = boolean | 'later';
+
+const isPending = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
+  typeof value === 'object' && value !== null && 'then' in value;
+
+/** What comes of a value, at once where it is there. */
+const after = <T, R>(value: T | PromiseLike<T>, next: (value: T) => R): R | PromiseLike<R> =>
+  isPending(value) ? value.then(next) : next(value);
+
 /**
  * Puts a condition before what already listens to an event. The listeners of `node:https` are what feeds bytes to TLS
  * and to the HTTP parser: a socket that is not admitted never reaches them. A socket that is to wait is admitted by
@@ -51,7 +61,7 @@ const ends = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
 function gate<S extends Socket>(
   server: Server,
   event: 'connection' | 'secureConnection',
-  admits: (socket: S, proceed: () => void) => boolean | 'later',
+  admits: (socket: S, proceed: () => void) => Verdict | PromiseLike<Verdict>,
   failed: ListenOptions['failed'],
 ) {
   const inner = server.listeners(event);
@@ -61,14 +71,20 @@ function gate<S extends Socket>(
     const proceed = () => {
       for (const listener of inner) listener.call(server, socket);
     };
-    try {
-      const admitted = admits(socket, proceed);
-      if (admitted === false) socket.destroy();
-      else if (admitted === true) proceed();
-    } catch (error) {
-      // Thrown in an event, it would end the process.
+    // Thrown in an event, it would end the process.
+    const onBug = (error: unknown) => {
       failed?.(error);
       socket.destroy();
+    };
+    const settle = (verdict: Verdict) => {
+      if (verdict === false) socket.destroy();
+      else if (verdict === true) proceed();
+    };
+    try {
+      const verdict = after(admits(socket, proceed), settle);
+      if (isPending(verdict)) verdict.then(undefined, onBug);
+    } catch (error) {
+      onBug(error);
     }
   });
 }
@@ -128,12 +144,41 @@ export function connectionsOf(
     return made ? undefined : 'TOO_MANY_HANDSHAKES';
   };
 
+  /** Connections that `admit` has not answered about. */
+  const undecided = new Set<Socket>();
+
   const onConnection = (socket: Socket, proceed: () => void) => {
     if (socket.remoteAddress === undefined) return false;
     const address = plainAddress(socket.remoteAddress);
-    const source = sourceOf(address);
-    const reception = options.accept?.(address) ?? true;
+    const asked = performance.now();
+    const reception = options.admit?.(address) ?? true;
+    if (!isPending(reception)) return receive(socket, address, reception, handshakeTimeout, proceed);
+    undecided.add(socket);
+    const giveUp = setTimeout(() => {
+      options.failed?.(new Error('nobody decided in time whether a connection is admitted'));
+      socket.destroy();
+    }, handshakeTimeout);
+    const over = () => {
+      clearTimeout(giveUp);
+      undecided.delete(socket);
+    };
+    socket.once('close', over);
+    return reception.then((decided) => {
+      over();
+      const left = handshakeTimeout - (performance.now() - asked);
+      return !socket.destroyed && receive(socket, address, decided, Math.max(1, left), proceed);
+    });
+  };
+
+  const receive = (
+    socket: Socket,
+    address: string,
+    reception: boolean | Preferred,
+    timeout: number,
+    proceed: () => void,
+  ): Verdict => {
     if (reception === false) return false;
+    const source = sourceOf(address);
     const preferred = reception !== true;
     const full = whyNoPlace(source, preferred);
     if (full !== undefined) return refuse(address, full);
@@ -142,7 +187,7 @@ export function connectionsOf(
     const deadline = setTimeout(() => {
       handshake.reason = 'HANDSHAKE_TIMEOUT';
       socket.destroy();
-    }, handshakeTimeout);
+    }, timeout);
     let counted = true;
     const forget = () => {
       if (counted) countUnknown(source, -1);
@@ -177,25 +222,36 @@ export function connectionsOf(
     const key = ends(socket);
     const handshake = handshakes.get(key);
     if (!handshake || socket.remoteAddress === undefined) return false;
-    clearTimeout(handshake.deadline);
-    handshakes.delete(key);
+    const leaveHandshake = () => {
+      clearTimeout(handshake.deadline);
+      handshakes.delete(key);
+    };
     const address = plainAddress(socket.remoteAddress);
     let certificate: Certificate | undefined;
     if (mutual) {
       const judged = clientCertificate(socket, ports.crypto);
-      if (judged.isErr()) return refuse(address, judged.error.reason, judged.error.certificate);
+      if (judged.isErr()) {
+        leaveHandshake();
+        return refuse(address, judged.error.reason, judged.error.certificate);
+      }
       certificate = judged.value;
     }
     const own = socket.getX509Certificate();
     const presented = own && ports.crypto.readCertificate(own.raw);
-    if (!presented?.isOk()) return refuse(address, 'NO_CERTIFICATE_OF_OURS');
+    if (!presented?.isOk()) {
+      leaveHandshake();
+      return refuse(address, 'NO_CERTIFICATE_OF_OURS');
+    }
     const tlsVersion = socket.getProtocol() ?? 'unknown';
     const peer = { address, certificate, presented: presented.value, tlsVersion };
-    const known = mutual && (options.knows?.(peer) ?? true);
-    if (known) handshake.forget();
-    established.set(socket, { peer, state: 'idle', last: mutual && !known });
-    socket.once('close', () => established.delete(socket));
-    return true;
+    return after(mutual && (options.knows?.(peer) ?? true), (known) => {
+      if (socket.destroyed || handshakes.get(key) !== handshake) return false;
+      leaveHandshake();
+      if (known) handshake.forget();
+      established.set(socket, { peer, state: 'idle', last: mutual && !known });
+      socket.once('close', () => established.delete(socket));
+      return true;
+    });
   };
   gate(server, 'secureConnection', onSecureConnection, options.failed);
 
@@ -208,6 +264,7 @@ export function connectionsOf(
       handshake.reason = 'CLOSING';
       handshake.socket.destroy();
     }
+    for (const socket of undecided) socket.destroy();
   };
 
   const end = (socket: TLSSocket, connection: Connection) => {

@@ -2,6 +2,13 @@ import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
+import {
+  aborted,
+  answerTooLarge,
+  tcpFailure,
+  timedOut,
+  tlsFailed,
+} from '../../domain/protocol/connection-failures.js';
 import type { HttpAnswer } from '../../domain/protocol/http-message.js';
 import { aeadSuites } from '../../domain/protocol/tls-suites.js';
 import type { Crypto } from '../../ports/crypto.js';
@@ -18,37 +25,28 @@ type Place = Pick<LegacyPairingRequest, 'host' | 'port'>;
 
 const placeOf = ({ host, port }: Place) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 
-const aborted = () => failure('aborted', 'the request was aborted', {});
-
-function timedOut(place: Place, phase: 'connect' | 'answer' | 'pairing', timeout: number) {
+function unanswered(place: Place, phase: 'answer' | 'pairing', timeout: number) {
   const seconds = timeout / 1000;
-  const what = phase === 'connect' ? 'no connection to' : 'no answer from';
-  return failure('timed_out', `${what} ${placeOf(place)} within ${seconds} s`, {
+  return failure('timed_out', `no answer from ${placeOf(place)} within ${seconds} s`, {
     phase,
     timeoutMs: seconds * 1000,
   });
 }
 
 /** What Node and OpenSSL say before the request was sent. */
-function notConnected(asked: Place, thrown: NodeJS.ErrnoException): LegacyPairingError {
-  const { host, port } = asked;
-  const errors = (thrown as { errors?: readonly NodeJS.ErrnoException[] }).errors ?? [];
-  const code = errors.find((each) => each.code === 'ECONNREFUSED')?.code ?? thrown.code ?? 'unknown';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
-    return failure('host_unresolved', `the host name ${host} does not resolve`, { host });
-  if (code === 'ECONNREFUSED')
-    return failure('connection_refused', `nothing listens on ${placeOf(asked)}`, { host, port });
-  if (/^(ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO)/.test(code))
-    return failure('tls_failed', `TLS with ${placeOf(asked)} failed: ${code}`, { host, reason: code });
-  return failure('connection_failed', `no connection to ${placeOf(asked)}: ${code}`, { host, reason: code });
+function notConnected(
+  { host, port, connectTimeout }: LegacyPairingRequest,
+  thrown: NodeJS.ErrnoException,
+): LegacyPairingError {
+  const { code = '' } = thrown;
+  return /^(ERR_SSL|ERR_TLS|ERR_OSSL|EPROTO)/.test(code)
+    ? tlsFailed({ host, port }, code)
+    : tcpFailure({ host, port }, thrown, connectTimeout);
 }
 
 const noAnswer = (asked: Place, { reason, tooLarge }: NoAnswer): LegacyPairingError =>
   tooLarge
-    ? failure('too_large', `the answer of ${placeOf(asked)} is larger than ${maxBody} bytes`, {
-        what: 'the answer',
-        limit: maxBody,
-      })
+    ? answerTooLarge(asked, maxBody)
     : failure('protocol_violation', `${placeOf(asked)} did not answer as version 1 demands: ${reason}`, {
         reason,
       });
@@ -96,7 +94,7 @@ function answersOf(socket: TLSSocket, asked: Place) {
     end,
     next: (phase: 'answer' | 'pairing', timeout: number): Promise<Answered> =>
       new Promise<Answered>((resolve) => {
-        const timer = setTimeout(() => end(timedOut(asked, phase, timeout)), timeout);
+        const timer = setTimeout(() => end(unanswered(asked, phase, timeout)), timeout);
         settle = (answered) => {
           settle = undefined;
           clearTimeout(timer);
@@ -158,10 +156,7 @@ export const tlsLegacyPairing = (ports: { crypto: Crypto }): LegacyPairing => {
     const peer = shown && ports.crypto.readCertificate(shown.raw);
     if (!peer?.isOk()) {
       socket.destroy();
-      const reason = 'its certificate cannot be read';
-      return err(
-        failure('tls_failed', `TLS with ${placeOf(asked)} failed: ${reason}`, { host: asked.host, reason }),
-      );
+      return err(tlsFailed(asked, 'its certificate cannot be read'));
     }
     const answers = answersOf(socket, asked);
     const onAbort = () => answers.end(aborted());

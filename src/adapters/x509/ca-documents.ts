@@ -3,7 +3,7 @@ import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Issuer } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
-import type { KeyStore, KeyStoreContents } from '../../ports/key-store.js';
+import type { CaItem, KeyStore, KeyStoreContents } from '../../ports/key-store.js';
 import { derBlocks } from './pem.js';
 
 /** Who signs. */
@@ -30,7 +30,7 @@ type Unissuable = CtrlExecError<'ca_missing' | 'certificate_invalid'>;
 export const invalid = (field: string, reason: string) =>
   failure('certificate_invalid', `${field} cannot be used: ${reason}`, { field, reason });
 
-export const missing = (keyStore: KeyStore) =>
+export const missing = (keyStore: KeyStore<CaItem>) =>
   failure(
     'ca_missing',
     `there is no CA: expected ${keyStore.location('ca-certificate')} and ${keyStore.location('ca-key')}`,
@@ -40,7 +40,7 @@ export const missing = (keyStore: KeyStore) =>
 const noPrevious = () => failure('ca_missing', 'there is no previous CA: none is being replaced', {});
 
 /** Reads what a key store holds of CAs. */
-export function caDocuments({ keyStore, crypto }: { keyStore: KeyStore; crypto: Crypto }) {
+export function caDocuments({ keyStore, crypto }: { keyStore: KeyStore<CaItem>; crypto: Crypto }) {
   const readCas = (pem: string): CaSet => {
     const where = keyStore.location('ca-certificate');
     const blocks = derBlocks(pem, ['CERTIFICATE']) ?? [];

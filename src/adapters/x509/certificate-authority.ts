@@ -5,7 +5,7 @@ import { type Certificate, type CertificateProfile, profileNames } from '../../d
 import { caEndorsementMessage } from '../../domain/trust/lifecycle.js';
 import type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
-import type { KeyStore, KeyStoreChange } from '../../ports/key-store.js';
+import type { CaItem, KeyStore, KeyStoreChange } from '../../ports/key-store.js';
 import type { Random } from '../../ports/random.js';
 import { caDocuments, caItems, invalid, missing } from './ca-documents.js';
 import { type CertificatePeriod, certificatePeriod, newSerial } from './certificate-fields.js';
@@ -25,7 +25,7 @@ const exists = (path: string, what: string) =>
 
 /** The CA of a key store, with @peculiar/x509 on WebCrypto. */
 export const x509CertificateAuthority = (ports: {
-  keyStore: KeyStore;
+  keyStore: KeyStore<CaItem>;
   random: Random;
   crypto: Crypto;
 }): CertificateAuthority => {
@@ -115,7 +115,7 @@ export const x509CertificateAuthority = (ports: {
     });
 
   /** What may replace what is there meets nothing that it must not overwrite. */
-  const write = (change: KeyStoreChange) =>
+  const write = (change: KeyStoreChange<CaItem>) =>
     keyStore.replace(change).mapErr((error) => {
       if (error.code === 'file_failed') return error;
       const path = keyStore.location('ca-certificate');

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { derSequence, derTag, derValues } from './der.js';
+import { derSequence, derTag, derValues } from '../shared/der.js';
 
 interface ExtensionValue {
   readonly critical: boolean;

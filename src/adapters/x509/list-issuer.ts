@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import type { Certificate } from '../../domain/trust/certificate.js';
-import { derSequence, derTag, derValues } from './der.js';
+import { derSequence, derTag, derValues } from '../shared/der.js';
 import { extensionId, readExtensions } from './extensions.js';
 
 /** What counts of a CA certificate where its revocation lists are concerned. */

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { err, ok, type Result } from 'neverthrow';
 import { type Certificate, dispatcherIdOf } from '../../domain/trust/certificate.js';
 import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
-import { type DerValue, derTag, derValues } from './der.js';
+import { type DerValue, derTag, derValues } from '../shared/der.js';
 import { type ExtensionValues, extensionId, readExtensions } from './extensions.js';
 import { listIssuer } from './list-issuer.js';
 import { acceptableKey } from './public-key.js';
@@ -92,7 +92,7 @@ function listDispatcher(extensions: ExtensionValues): Result<string | undefined,
     names?.tag === derTag.sequence && rest.length === 0 ? derValues(names.content, 100) : undefined;
   if (!values || values.length === 0) return err('has a malformed issuerAltName');
   const ids = values.flatMap(({ tag, content }) =>
-    tag === derTag.uri ? (dispatcherIdOf(Buffer.from(content).toString('latin1')) ?? []) : [],
+    tag === derTag.implicit(6) ? (dispatcherIdOf(Buffer.from(content).toString('latin1')) ?? []) : [],
   );
   return ids.length > 1 ? err('names several dispatchers') : ok(ids[0]);
 }

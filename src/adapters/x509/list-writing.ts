@@ -4,7 +4,7 @@ import { err, ok, Result } from 'neverthrow';
 import { dispatcherUri } from '../../domain/trust/certificate.js';
 import { maxRevoked, type RevokedCertificate } from '../../domain/trust/revocation-list.js';
 import { canonicalSerial } from '../../domain/trust/serial.js';
-import { derHex, derInteger, derTag } from './der.js';
+import { derHex, derInteger, derTag } from '../shared/der.js';
 import { extensionId } from './extensions.js';
 import type { ListIssuer } from './list-issuer.js';
 import { signatureAlgorithm, signDocument } from './signature.js';
@@ -55,7 +55,10 @@ export function listFields({
           issuerAltName:
             dispatcherId === undefined
               ? undefined
-              : derHex(derTag.sequence, derHex(derTag.uri, hex(Buffer.from(dispatcherUri(dispatcherId))))),
+              : derHex(
+                  derTag.sequence,
+                  derHex(derTag.implicit(6), hex(Buffer.from(dispatcherUri(dispatcherId)))),
+                ),
           number: derInteger(number.toString(16)),
           times: from + until,
           // Without entries the whole field is absent (RFC 5280 section 5.1.2.6).
@@ -94,7 +97,7 @@ export function signList(issuer: ListIssuer, fields: ListFields, keyPem: string)
       throw new Error(reason);
     },
   );
-  const keyIdentifier = derHex(derTag.keyIdentifier, hex(issuer.keyIdentifier));
+  const keyIdentifier = derHex(derTag.implicit(0), hex(issuer.keyIdentifier));
   const extensions = derHex(
     derTag.sequence,
     ...(fields.issuerAltName === undefined

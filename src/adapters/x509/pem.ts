@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { derSequence } from './der.js';
+import { derSequence } from '../shared/der.js';
 
 const block = /-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?\n([A-Za-z0-9+/=\s]+)-----END \1-----/g;
 

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
+import { pemOf } from '../../domain/core/pem.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { RevocationList } from '../../domain/trust/revocation-list.js';
 import type { Crypto } from '../../ports/crypto.js';
@@ -34,17 +35,10 @@ export const revocationList = (
   crypto: Digest,
 ): Result<RevocationList, string> =>
   readList(der, cas).map(({ issuer, ...list }) => ({
-    pem: pemOf(der),
+    pem: pemOf('X509 CRL', der),
     issuerSpkiSha256: Buffer.from(crypto.sha256(issuer.spki)).toString('hex'),
     ...list,
   }));
-
-const pemOf = (der: Uint8Array) => {
-  const lines = Buffer.from(der)
-    .toString('base64')
-    .match(/.{1,64}/g);
-  return `-----BEGIN X509 CRL-----\n${(lines ?? []).join('\n')}\n-----END X509 CRL-----\n`;
-};
 
 /** By hand: a regular expression over a text of this size may need more stack than there is. */
 function derOf(text: string): Result<Uint8Array<ArrayBuffer>, string> {

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { type KeyObject, sign, verify } from 'node:crypto';
 import type { Result } from 'neverthrow';
-import { derHex, derSequence, derTag } from './der.js';
+import { derHex, derSequence, derTag } from '../shared/der.js';
 import { webAlgorithm } from './public-key.js';
 
 /** The frame that requests, revocation lists and certificates share. */

@@ -1,4 +1,4 @@
-import { derTag, derValues } from './der.js';
+import { derTag, derValues } from '../shared/der.js';
 import { readSigned, type Signed } from './signature.js';
 
 /** The parts of a CertificationRequest (RFC 2986 section 4.2) that count. */

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { type DerValue, derHex, derTag } from './der.js';
+import { type DerValue, derHex, derTag } from '../shared/der.js';
 
 /** UTCTime is for the years 1950 to 2049, GeneralizedTime for those after (RFC 5280 section 4.1.2.5). */
 const firstGeneralizedYear = 2050;

@@ -110,7 +110,7 @@ export async function startApi(
       }),
       onUnexpected: failed,
     }),
-    events,
+    failed,
   });
 
   const refused = refusalLog(clock, (ip, reason, more) =>

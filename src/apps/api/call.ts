@@ -1,7 +1,7 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { answerJson, answerText, refuse } from './answers/answer.js';
-import { refusalOf } from './answers/errors.js';
 import { eventStream } from './answers/event-stream.js';
+import { refusalOf } from './answers/refusals.js';
 import { inputOf } from './input.js';
 import type { Call, Input, Reply, Route } from './route.js';
 import type { Admitted } from './serve/admission.js';

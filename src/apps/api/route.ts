@@ -3,8 +3,8 @@ import type { z } from 'zod';
 import type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../sdk/dispatcher/fleet/ask.js';
-import type { Refusal } from './answers/errors.js';
 import type { EventStream } from './answers/event-stream.js';
+import type { Refusal } from './answers/refusals.js';
 
 /** What a route takes, as zod has it. Members that are not named are ignored. */
 export interface InputSchemas {

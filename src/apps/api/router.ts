@@ -16,8 +16,8 @@ import { errorMessage, errorName, isError } from '../../domain/core/thrown.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
 import { version } from '../version.js';
 import { refuse, refuseBusy } from './answers/answer.js';
-import { isDeployed, refusal } from './answers/errors.js';
 import { heartbeatInterval } from './answers/event-stream.js';
+import { isDeployed, refusal } from './answers/refusals.js';
 import { answer, openHandler } from './call.js';
 import { docsHandlers } from './document/docs.js';
 import type { MetricsSource } from './routes/metrics.js';
@@ -52,7 +52,7 @@ export interface ApiRouterOptions {
   readonly onUnexpected?: (error: unknown, requestId: string) => void;
 }
 
-const notFound = refusal(404, 'not found');
+const notFound = refusal('notFound');
 
 /** As express writes paths. */
 const pattern = (path: string): string => path.replaceAll(/\{(\w+)\}/g, ':$1');
@@ -140,14 +140,14 @@ function routerOf(options: ApiRouterOptions): express.Router {
     router.all(pattern(path), (_request, response) => {
       const allow = [...allowed].sort().join(', ');
       response.setHeader('allow', allow);
-      refuse(response, refusal(405, 'method not allowed', `expected ${allow}`));
+      refuse(response, refusal('method', `expected ${allow}`));
     });
 
   router.use((_request, response) => refuse(response, notFound));
   const failed: express.ErrorRequestHandler = (error, _request, response, _next) => {
     // An address that cannot be decoded.
     if (errorName(error) === 'URIError')
-      return refuse(response, refusal(400, 'invalid_argument', 'path: not decodable'));
+      return refuse(response, refusal('undecodable', 'path: not decodable'));
     onUnexpected(error, String(response.getHeader('x-request-id')));
     if (response.headersSent) response.destroy();
     else refuse(response, internal);

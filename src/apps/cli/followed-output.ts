@@ -1,5 +1,5 @@
 import type { HostOutput } from '../../domain/runs/host-result.js';
-import type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
+import type { OutputPiece } from '../../sdk/dispatcher/runs/following.js';
 import { visible } from './terminal-text.js';
 
 /** Characters of a line that are held back until its end comes; a longer one is shown in several. */

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, type Result, type ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseTagFilter } from '../../domain/runs/tags.js';
 import type { Dispatcher } from '../../sdk/dispatcher/dispatcher.js';
@@ -61,21 +61,28 @@ export const asking = (options: AskOptions): Result<Asking, CtrlExecError> =>
     ...(options.port !== undefined && { port: options.port }),
   }));
 
-/** The hosts that are named, or those that have the tags; never both. */
-export function targets(
+/** The hosts that are named, or those that have the tags; never both. @param all every agent, where there are neither */
+export const targets = (
   dispatcher: Dispatcher,
   named: readonly string[],
   tags: string | undefined,
-): ResultAsync<readonly string[], CtrlExecError> {
-  if (tags === undefined) return okAsync(named);
-  return safeTry(async function* () {
-    if (named.length > 0) return err(invalid('--tags', 'name hosts or tags, not both'));
-    const filter = yield* parseTagFilter(tags);
-    const records = yield* dispatcher.agents(filter);
-    if (records.length === 0)
-      return err(
-        invalid('--tags', `no agent has the tags ${tags}; discovery refreshes what is known of them`),
-      );
-    return ok(records.map(({ name }) => name));
-  });
+  all = false,
+): ResultAsync<readonly string[], CtrlExecError> =>
+  (tags === undefined ? ok(undefined) : parseTagFilter(tags))
+    .asyncAndThen((filter) =>
+      dispatcher.targets({
+        ...((named.length > 0 || !(filter || all)) && { hosts: named }),
+        ...(filter && { tags: filter }),
+        all,
+      }),
+    )
+    .mapErr((error) => inWordsOfOptions(error, tags));
+
+/** What is wrong with the targets, by the names that the command has for them. */
+function inWordsOfOptions(error: CtrlExecError, tags: string | undefined): CtrlExecError {
+  if (error.code !== 'invalid_argument') return error;
+  if (error.field === 'hosts') return invalid('--tags', 'name hosts or tags, not both');
+  return error.reason === 'no agent'
+    ? invalid('--tags', `no agent has the tags ${tags}; discovery refreshes what is known of them`)
+    : error;
 }

@@ -15,10 +15,10 @@ export type { CtrlExecError, ErrorCode } from '../../domain/core/errors.js';
 export type { EventLevel, LogEvent } from '../../domain/core/event.js';
 export type { FileTrust } from '../../domain/core/file-trust.js';
 export type { Prefix, Prefixes } from '../../domain/core/ip-prefix.js';
-export type { RateLimit } from '../../domain/core/rate-limit.js';
 export type { PullPolicy } from '../../domain/deploy/policy.js';
 export type { ControlPlaneUrl } from '../../domain/deploy/server-url.js';
 export type { ImportItem, ImportReport } from '../../domain/legacy/import-report.js';
+export type { RateLimit } from '../../domain/protocol/source-limits.js';
 export type {
   ActionContext,
   ActionFunction,

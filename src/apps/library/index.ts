@@ -18,7 +18,7 @@ export type {
   PairingRequest,
   PairingState,
 } from '../../domain/pairing/request.js';
-export type { AdvertisedScript } from '../../domain/protocol/agent-protocol.js';
+export type { AdvertisedScript } from '../../domain/protocol/agent-messages.js';
 export {
   type Bytes,
   type HostOutput,
@@ -35,6 +35,7 @@ export type { HostCounts, RunOutcome, RunSummary } from '../../domain/runs/summa
 export type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 export type { AgentEndpoint, AgentRecord, KeyPin } from '../../domain/trust/agent-record.js';
 export type { AgentStanding, SerialState } from '../../domain/trust/agent-standing.js';
+export type { AgentState, CertificateState } from '../../domain/trust/agent-state.js';
 export type { BannedKey } from '../../domain/trust/banned-key.js';
 export type { KeyType } from '../../domain/trust/certificate.js';
 export type { EventLog } from '../../ports/event-log.js';
@@ -46,12 +47,15 @@ export type {
   RotateIdentityOptions,
   RotateOptions,
 } from '../../sdk/dispatcher/dispatcher.js';
+export type { AgentPage, AgentQuery, ListedAgent, TargetRequest } from '../../sdk/dispatcher/fleet/agents.js';
 export type { Asked, Asking } from '../../sdk/dispatcher/fleet/ask.js';
 export type { Caller, Question } from '../../sdk/dispatcher/fleet/authorise.js';
 export type { DiscoveredHost, Discovery, DiscoveryRequest } from '../../sdk/dispatcher/fleet/discovery.js';
 export type { PinnedAgent } from '../../sdk/dispatcher/fleet/pin-agent.js';
 export type { Ping, PingRequest, PingResult } from '../../sdk/dispatcher/fleet/ping.js';
 export type { AgentEdit } from '../../sdk/dispatcher/fleet/registered-agents.js';
+export type { CaRollover } from '../../sdk/dispatcher/maintenance/ca-rollover.js';
+export type { MaintainOptions, Maintenance } from '../../sdk/dispatcher/maintenance/maintain.js';
 export type { ImportOptions } from '../../sdk/dispatcher/migrate/import-state.js';
 export type { Approval, RequestListing } from '../../sdk/dispatcher/pairing/decisions.js';
 export type {
@@ -62,22 +66,20 @@ export type {
 export type { PairingMode, PairingModeOptions } from '../../sdk/dispatcher/pairing/pairing-mode.js';
 export type { Cancellation, Cancelled, CancelOptions } from '../../sdk/dispatcher/runs/cancel.js';
 export type { FollowedRun, RunEvent, StreamRequest } from '../../sdk/dispatcher/runs/follow.js';
+export type { OutputPiece } from '../../sdk/dispatcher/runs/following.js';
 export type { RunPage } from '../../sdk/dispatcher/runs/list.js';
 export type { RetryOptions, RetrySubmitOptions } from '../../sdk/dispatcher/runs/retry.js';
-export type { Run, RunRequest } from '../../sdk/dispatcher/runs/run.js';
+export type { Run, RunRequest, SubmitRequest, Submitted } from '../../sdk/dispatcher/runs/run.js';
 export type { SettledRuns } from '../../sdk/dispatcher/runs/settle.js';
 export type { RunStatus } from '../../sdk/dispatcher/runs/status.js';
-export type { OutputPiece } from '../../sdk/dispatcher/runs/streamed-answer.js';
-export type { SubmitRequest, Submitted } from '../../sdk/dispatcher/runs/submit.js';
 export type { EndedHost, Waited, WaitOptions } from '../../sdk/dispatcher/runs/wait.js';
-export type { CaRollover } from '../../sdk/dispatcher/trust/ca-rollover.js';
+export type { WatchOptions } from '../../sdk/dispatcher/runs/watch.js';
 export type {
   AgentCertificate,
   CaCertificate,
   Certificates,
   Dated,
 } from '../../sdk/dispatcher/trust/certificates.js';
-export type { MaintainOptions, Maintenance } from '../../sdk/dispatcher/trust/maintain.js';
 export type { OfferedRevocations, Untold } from '../../sdk/dispatcher/trust/pending-revocations.js';
 export type { Renewal } from '../../sdk/dispatcher/trust/renewal.js';
 export type { Revoked } from '../../sdk/dispatcher/trust/revoke.js';

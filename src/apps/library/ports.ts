@@ -13,6 +13,7 @@ export type { SubjectNames } from '../../domain/deploy/csr.js';
 export type { CertificateDescription } from '../../domain/deploy/discovery.js';
 export type { FileState } from '../../domain/deploy/plan.js';
 export type { JoinTokenRecord } from '../../domain/pairing/join-token.js';
+export type { Observation } from '../../domain/pairing/observation.js';
 export type { Admission, PlaceLimits } from '../../domain/pairing/request.js';
 export type { HeaderList, HttpAnswer } from '../../domain/protocol/http-message.js';
 export type { RunningDigest } from '../../domain/protocol/output-stream.js';
@@ -24,19 +25,23 @@ export type { BannedKey } from '../../domain/trust/banned-key.js';
 export type { Certificate, CertificateProfile, Usage } from '../../domain/trust/certificate.js';
 export type { IssuedCertificate } from '../../domain/trust/issued-certificate.js';
 export type { RevocationList, RevokedCertificate } from '../../domain/trust/revocation-list.js';
-export type {
-  AgentRunKey,
-  AgentRuns,
-  ClaimedRun,
-  KnownRun,
-  RunClaim,
-  SettledRun,
-  VoidRun,
-} from '../../ports/agent-runs.js';
 export type { AuthHook } from '../../ports/auth-hook.js';
 export type { CaddyAdmin, CaddyConfiguration, CaddyFailure, CaddyPlace } from '../../ports/caddy-admin.js';
 export type { CertificateAuthority, Issuer, Validity } from '../../ports/certificate-authority.js';
 export type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
+export type {
+  AnswerHead,
+  BodyConsumer,
+  Channel,
+  ChannelAnswer,
+  ChannelError,
+  ChannelTarget,
+  Connection,
+  ConnectOptions,
+  Credentials,
+  Exchange,
+  ExchangeError,
+} from '../../ports/channel.js';
 export type { Clock } from '../../ports/clock.js';
 export type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
 export type { Crypto, SignatureAlgorithm, SigningKey } from '../../ports/crypto.js';
@@ -59,7 +64,15 @@ export type { FileSystem } from '../../ports/file-system.js';
 export type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
 export type { Job, JobHeader, JobKey, JobStart, JobState, Jobs, NewJob } from '../../ports/jobs.js';
 export type { JoinTokens } from '../../ports/join-tokens.js';
-export type { KeyStore, KeyStoreChange, KeyStoreContents, KeyStoreItem } from '../../ports/key-store.js';
+export type {
+  AgentItem,
+  CaItem,
+  DispatcherItem,
+  KeyStore,
+  KeyStoreChange,
+  KeyStoreContents,
+  KeyStoreItem,
+} from '../../ports/key-store.js';
 export type {
   LegacyExchange,
   LegacyPairing,
@@ -77,11 +90,13 @@ export type {
 } from '../../ports/listener.js';
 export type { Held, Mutex } from '../../ports/mutex.js';
 export type {
+  Observed,
   Pairing,
   PairingActivation,
   PairingBegin,
   PairingIssue,
   PairingOpening,
+  Unpairing,
 } from '../../ports/pairing.js';
 export type {
   CapturedStream,
@@ -95,10 +110,26 @@ export type {
 } from '../../ports/process-runner.js';
 export type { PullKeys } from '../../ports/pull-keys.js';
 export type { Random } from '../../ports/random.js';
-export type { Adoption, AgentChange, Enrolment, EnrolmentRefusal, Registry } from '../../ports/registry.js';
-export type { ReplayCache, ReplayEntry, ReplayVerdict } from '../../ports/replay-cache.js';
+export type {
+  Adoption,
+  AgentChange,
+  AgentListing,
+  Enrolment,
+  EnrolmentRefusal,
+  Registry,
+} from '../../ports/registry.js';
 export type { RevocationLists } from '../../ports/revocation-lists.js';
-export type { Revocation, Revocations, Revoking } from '../../ports/revocations.js';
+export type { Revocation, Revocations, RevokedNow, Revoking } from '../../ports/revocations.js';
+export type {
+  AgentRunKey,
+  ClaimedNonce,
+  ClaimedRun,
+  KnownRun,
+  NewClaim,
+  RunClaim,
+  RunJournal,
+  SettledRun,
+} from '../../ports/run-journal.js';
 export type {
   HostStart,
   PurgeLimits,
@@ -109,9 +140,6 @@ export type {
 } from '../../ports/run-store.js';
 export type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 export type {
-  AnswerHead,
-  BodyConsumer,
-  Credentials,
   Transport,
   TransportAnswer,
   TransportError,

@@ -1,5 +1,6 @@
 import { callback, dictionaryOf, having, maybe, type Table, text } from '../../domain/core/border.js';
 import type { CertificateRequests } from '../../ports/certificate-requests.js';
+import type { Channel } from '../../ports/channel.js';
 import type { Clock } from '../../ports/clock.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { EventLog } from '../../ports/event-log.js';
@@ -9,7 +10,6 @@ import type { ProcessRunner } from '../../ports/process-runner.js';
 import type { Random } from '../../ports/random.js';
 import type { RevocationLists } from '../../ports/revocation-lists.js';
 import type { TlsProbe } from '../../ports/tls-probe.js';
-import type { Transport } from '../../ports/transport.js';
 import type { AgentPorts } from '../../sdk/agent/context.js';
 import type { PullPorts } from '../../sdk/deploy/pull/context.js';
 import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
@@ -33,18 +33,20 @@ const shared = {
   listener: maybe(having<Listener>('listen')),
   random,
   revocationLists: maybe(having<RevocationLists>('read')),
-  transport: maybe(having<Transport>('request', 'isUnknownHost', 'forget', 'close')),
 };
 
 /** The ports that may be given to a dispatcher. */
 export const dispatcherPorts: Table<Partial<DispatcherPorts>> = {
   ...shared,
   authority: maybe(having('create', 'certificates', 'issue', 'revocationList', 'succeed', 'retirePrevious')),
+  channel: maybe(having<Channel>('connect', 'isUnknownHost', 'forget', 'close')),
   hook: maybe(having('ask')),
   joinTokens: maybe(having('add', 'find', 'bind', 'burnBound', 'purge')),
   keyStore: maybe(having('read', 'replace', 'location', 'checkWritable')),
   mutex: maybe(having('acquire', 'close')),
-  pairing: maybe(having('begin', 'find', 'held', 'open', 'decide', 'issue', 'activate', 'end')),
+  pairing: maybe(
+    having('begin', 'find', 'held', 'open', 'decide', 'issue', 'activate', 'observed', 'unpair', 'end'),
+  ),
   registry: maybe(having('list', 'find', 'findByKey', 'enrol', 'activate', 'update', 'remove')),
   revocations: maybe(having('current', 'revision', 'has', 'add', 'revoke', 'bannedKeys', 'unban')),
   runStore: maybe(having('begin', 'settle', 'locks', 'release', 'find', 'list', 'purge')),
@@ -53,13 +55,13 @@ export const dispatcherPorts: Table<Partial<DispatcherPorts>> = {
 /** The ports that may be given to an agent. */
 export const agentPorts: Table<Partial<AgentPorts>> = {
   ...shared,
+  channel: maybe(having<Channel>('connect', 'isUnknownHost', 'forget', 'close')),
   hook: maybe(callback()),
   jobs: maybe(callback()),
+  journal: maybe(callback()),
   keyStore: maybe(callback()),
   legacyPairing: maybe(having('request')),
-  replayCache: maybe(callback()),
   runner,
-  runs: maybe(callback()),
 };
 
 /** The ports that may be given to a pull agent. */

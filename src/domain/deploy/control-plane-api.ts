@@ -2,7 +2,8 @@ import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../core/errors.js';
 import { parseJsonObject } from '../core/json.js';
 import { printable } from '../core/names.js';
-import { certificatePem, pemCertificates } from './discovery.js';
+import { certificatePem } from '../core/pem.js';
+import { pemCertificates } from './discovery.js';
 import { type JudgedJobs, judgeJobs } from './jobs.js';
 
 /** One call of the control plane's API. */
@@ -76,13 +77,29 @@ export const pullRequests = (agentId: string) => {
 /** What is told of an answer's body; all of it may be of any size. */
 const maxReason = 300;
 
-/** Err `refused` unless the answer has this status. */
 /** What to do about a refusal whatever it is of. */
 const hints: ReadonlyMap<number, string> = new Map([
   [401, 'it does not accept the API key (CERTCTL_API_KEY): give the agent one that is valid'],
   [403, 'the role of the API key (CERTCTL_API_KEY) does not permit this call'],
 ]);
 
+const refusals: ReadonlyMap<number, 'retired' | 'forbidden' | 'too_much'> = new Map([
+  [410, 'retired'],
+  [403, 'forbidden'],
+  [413, 'too_much'],
+]);
+
+/** Why the control plane refused: it has retired the agent, cannot do it now, does not permit it, or was sent too much. */
+export function whyRefused(
+  error: CtrlExecError,
+): 'retired' | 'busy' | 'forbidden' | 'too_much' | 'other' | undefined {
+  if (error.code !== 'refused') return undefined;
+  const { status } = error;
+  if (status >= 500 || status === 429) return 'busy';
+  return refusals.get(status) ?? 'other';
+}
+
+/** Err `refused` unless the answer has this status. */
 export function expectStatus(answer: ControlPlaneAnswer, expected: number): Judged<void> {
   const { status } = answer;
   if (status === expected) return ok(undefined);

@@ -1,4 +1,4 @@
-import { base64, fromBase64 } from '../core/bytes.js';
+import { fromBase64 } from '../core/bytes.js';
 
 /** What a certificate that was found says of itself; the words are those of the control plane's API. */
 export interface CertificateDescription {
@@ -48,12 +48,6 @@ const block = /-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)-----EN
 /** The certificates of a PEM text, DER each; undefined in place of one that is not base64. */
 export const pemCertificates = (text: string): readonly (Uint8Array | undefined)[] =>
   [...text.matchAll(block)].map(([, body = '']) => fromBase64(body.replaceAll(/\s/g, '')));
-
-/** One PEM block, lines of 64 characters, ending in a newline. */
-export const certificatePem = (der: Uint8Array): string => {
-  const lines = base64(der).match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
-};
 
 /** What a scan has found. */
 export interface Scan {

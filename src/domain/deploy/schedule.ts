@@ -1,8 +1,9 @@
+import { backoff, jittered } from '../core/backoff.js';
+
 /** Milliseconds between the beginnings of two calls of the same kind. */
 export const pullIntervals = { heartbeat: 60_000, poll: 30_000, discovery: 6 * 3_600_000 } as const;
 
-const failureWait = 30_000;
-const longestBackoff = 300_000;
+const afterFailures = { first: 30_000, last: 300_000, growth: 'steady' } as const;
 
 /** How far from its interval a call may come, as a part of it. */
 const spread = 0.1;
@@ -27,7 +28,8 @@ export const firstWait = (interval: number, chance: number): number => Math.floo
  * @param chance from 0 to just below 1
  */
 export const nextWait = (interval: number, chance: number): number =>
-  Math.round(interval * (1 - spread + 2 * spread * chance));
+  Math.round(jittered(interval, spread, chance));
 
 /** Milliseconds that a poll waits after so many heartbeats and polls in succession have failed. */
-export const backoff = (failures: number): number => Math.min(failures * failureWait, longestBackoff);
+export const pollBackoff = (failures: number): number =>
+  failures === 0 ? 0 : backoff(failures - 1, afterFailures);

@@ -1,3 +1,4 @@
+import { backoff } from '../core/backoff.js';
 import { decodeObject, type Field, integer, optional } from '../core/decode.js';
 import { parseHostArgument } from '../core/host-argument.js';
 import { duration, flag, withoutZeroValues } from './fields.js';
@@ -29,7 +30,7 @@ export const longestVerification = 300_000;
 
 /** Milliseconds to wait before an attempt (1: the second one): doubled each time, up to the maximum. */
 export const backoffBefore = (rule: VerificationRule, attempt: number): number =>
-  Math.min(rule.maxBackoff, rule.backoff * 2 ** Math.min(attempt - 1, 30));
+  backoff(attempt - 1, { first: rule.backoff, last: rule.maxBackoff, growth: 2 });
 
 const endpoint: Field<Endpoint> = {
   form: 'host:port, port 443 unless told',

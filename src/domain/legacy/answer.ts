@@ -1,4 +1,6 @@
 import { utf8 } from '../core/bytes.js';
+import type { JsonObject } from '../core/codec.js';
+import { outputIn } from '../protocol/run-messages.js';
 
 /**
  * Bytes of JSON that a legacy dispatcher can take. It reads the copy that its own child process makes of a result when that has
@@ -75,4 +77,31 @@ export function fittedForLegacy<A extends Output>(
       ...(error !== stderr && { stderr: totals.stderr }),
     },
   };
+}
+
+/** The answer to a run. */
+export const runForLegacy = (body: JsonObject): JsonObject => {
+  const output = outputIn(body);
+  return output ? fittedForLegacy({ ...body, ...output.text }, output.totals) : body;
+};
+
+/** A record of a run. A legacy dispatcher knows `running` and `done` only, and would wait for ever for what is neither. */
+export function recordForLegacy(body: JsonObject): JsonObject {
+  const output = outputIn(body);
+  if (!output) return body;
+  const { status, started, finished = started, error = status } = body;
+  const { stdout, stderr } = output.text;
+  const isDone = status === 'done';
+  const told = isDone ? stderr : `${stderr}${stderr === '' || stderr.endsWith('\n') ? '' : '\n'}${error}\n`;
+  const done = { ...body, status: 'done', finished, ...(!isDone && { exit: 126 }), stderr: told };
+  return fittedForLegacy({ stdout, ...done }, output.totals);
+}
+
+/** Without schemas, where with them it would be more than a legacy dispatcher can take; undefined: it still is. */
+export function capabilitiesForLegacy(body: JsonObject): JsonObject | undefined {
+  const { scripts } = body;
+  if (size(body) <= maxLegacyAnswer || !Array.isArray(scripts)) return body;
+  const bare = scripts.map(({ schema: _, schema_version: __, ...others }: JsonObject) => others);
+  const fitted = { ...body, scripts: bare };
+  return size(fitted) <= maxLegacyAnswer ? fitted : undefined;
 }

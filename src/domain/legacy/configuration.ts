@@ -21,7 +21,7 @@ export interface Note {
 }
 
 /** How the older versions read their files, where that differs from ours. */
-interface Reading {
+export interface Reading {
   /** Lines that begin with white space say nothing, and those that are not understood neither (`ctrl-exec.conf`). */
   readonly lenient: boolean;
   /** Sections that mean something. */

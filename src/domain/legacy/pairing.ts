@@ -173,13 +173,6 @@ export function readLegacyAnswer(body: Uint8Array): Result<LegacyAnswer, string>
   });
 }
 
-/** Whether a body is what a dispatcher of version 1 says of a message that it does not know: version 2 calls its errors `error`. */
-export const isLegacyError = (body: Uint8Array): boolean =>
-  parseJsonObject(body).match(
-    (object) => object['status'] === 'error' && typeof object['reason'] === 'string' && !('error' in object),
-    () => false,
-  );
-
 /**
  * The serial of a dispatcher that presents its own certificate at pairing. Deployed dispatchers from 0.12.2 on send one
  * of decimal digits only as if it were a decimal number (serial `16`, hex, as `10`): what the certificate says is true.

@@ -1,5 +1,5 @@
-import { err, ok, type Result } from 'neverthrow';
 import { base64url } from '../core/bytes.js';
+import type { Codec, JsonObject } from '../core/codec.js';
 import {
   binary,
   type DecodedObject,
@@ -12,13 +12,9 @@ import {
   optional,
   text,
 } from '../core/decode.js';
-import { parseJsonObject } from '../core/json.js';
 
 /** Bodies of the pairing port hold at most this many bytes (wire-protocol 2.2). */
 export const maxPairingBody = 16 * 1024;
-
-/** The header of M1 by which an agent says what it understands of M2, names separated by commas, and the only such name. */
-export const pairFeatures = { header: 'ctrl-exec-pair-features', endorsements: 'ca-endorsements' } as const;
 
 /** Seconds that a session lives. */
 export const sessionSeconds = 600;
@@ -63,7 +59,7 @@ const shapes = {
   approved: { status: oneOf('approved'), name: text(64), cert_pem: text(8192) },
   pending: { status: oneOf('pending'), retry_after: integer(1, 60) },
   denied: { status: oneOf('denied'), reason: text(500) },
-  error: { status: oneOf('error'), error: text(100) },
+  ok: { status: oneOf('ok') },
 } as const;
 
 type Shapes = typeof shapes;
@@ -71,63 +67,27 @@ type Decoded<K extends keyof Shapes> = DecodedObject<Shapes[K]>;
 
 export type StartMessage = Decoded<'start'>;
 export type StartedMessage = Decoded<'started'>;
-export type NonceMessage = Decoded<'nonce'>;
 
-/** Reads a message of the named kind; the error text says what is wrong with it. */
-export function readPairingMessage<K extends keyof Shapes>(
-  kind: K,
-  body: Uint8Array,
-): Result<Decoded<K>, string> {
-  if (body.length > maxPairingBody) return err(`longer than ${maxPairingBody} bytes`);
-  return parseJsonObject(body).andThen((object) => decodeObject<Shapes[K]>(object, shapes[kind]));
-}
+/** How a message of the named kind travels. An unknown member is an error. */
+export const pairingMessage = <K extends keyof Shapes>(kind: K): Codec<Decoded<K>> => ({
+  read: (object) => decodeObject<Shapes[K]>(object, shapes[kind]),
+  write: writePairingMessage,
+});
 
-/** Writes a message: bytes become base64url, members that are undefined are left out. */
-export const writePairingMessage = (message: Readonly<Record<string, unknown>>): string =>
-  JSON.stringify(
-    Object.fromEntries(
-      Object.entries(message).map(([name, value]) => [
-        name,
-        value instanceof Uint8Array ? base64url(value) : value,
-      ]),
-    ),
-  );
+/** Bytes become base64url. */
+const written = (value: unknown): unknown =>
+  value instanceof Uint8Array ? base64url(value) : Array.isArray(value) ? value.map(written) : value;
 
-/** Error codes of the pairing port and their HTTP status. */
-export const pairingErrors = {
-  invalid: 400,
-  join_refused: 403,
-  unknown_session: 404,
-  name_registered: 409,
-  expired: 410,
-  too_large: 413,
-  queue_full: 429,
-} as const;
+/** A message as it travels: bytes become base64url, members that are undefined are left out. */
+export const writePairingMessage = (message: object): JsonObject =>
+  Object.fromEntries(Object.entries(message).map(([name, value]) => [name, written(value)]));
 
-export type PairingErrorCode = keyof typeof pairingErrors;
-
-/** The agent's reading of an answer to M5. */
-export type ConfirmAnswer =
-  | { readonly kind: 'approved'; readonly name: string; readonly certificatePem: string }
-  | { readonly kind: 'pending'; readonly retryAfter: number }
-  | { readonly kind: 'denied'; readonly reason: string }
-  | { readonly kind: 'expired' };
-
-export function readConfirmAnswer(status: number, body: Uint8Array): Result<ConfirmAnswer, string> {
-  switch (status) {
-    case 200:
-      return readPairingMessage('approved', body).map((m) => ({
-        kind: 'approved',
-        name: m.name,
-        certificatePem: m.cert_pem,
-      }));
-    case 202:
-      return readPairingMessage('pending', body).map((m) => ({ kind: 'pending', retryAfter: m.retry_after }));
-    case 403:
-      return readPairingMessage('denied', body).map((m) => ({ kind: 'denied', reason: m.reason }));
-    case 410:
-      return ok({ kind: 'expired' });
-    default:
-      return err(`status ${status}`);
-  }
-}
+/** Why the pairing port refuses a message (wire-protocol 2.2). */
+export type PairingErrorCode =
+  | 'invalid'
+  | 'join_refused'
+  | 'unknown_session'
+  | 'name_registered'
+  | 'expired'
+  | 'too_large'
+  | 'queue_full';

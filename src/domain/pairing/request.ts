@@ -177,6 +177,12 @@ export const unknownRequest = (id: string): CtrlExecError<'pairing_unknown'> =>
 export const notReady = (id: string, state: string): CtrlExecError<'not_ready'> =>
   failure('not_ready', `nothing more can be done with pairing request ${id}: it is ${state}`, { id, state });
 
+/** The request, denied because the agent whose name it was approved for was revoked; undefined: it is none of these. */
+export const deniedByRevocation = (request: PairingRequest, name: string): PairingRequest | undefined =>
+  waits(request) && request.decision?.verdict === 'approve' && request.decision.name === name
+    ? decided(request, { verdict: 'deny', reason: `${name} was revoked meanwhile` })
+    : undefined;
+
 /** Milliseconds for which an ended request is remembered. */
 export const endedLifetime = 3_600_000;
 /** Milliseconds for which a request is remembered whose certificate nobody has used: longer than its pin lives. */

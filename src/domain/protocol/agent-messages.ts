@@ -131,8 +131,8 @@ export const capabilities: Codec<Capabilities> = {
     status: 'ok',
     host: reportedHostname,
     version,
-    tags,
     features,
+    tags,
     scripts,
   }),
 };
@@ -195,6 +195,12 @@ export const objection: Codec<Objection> = {
   }),
 };
 
+/** An agent that knows no such request. Who has never heard of it may say so in any words. */
+export const absence: Codec<Objection> = {
+  ...objection,
+  read: (body) => ok({ error: printable(textIn(body, 'error') ?? 'HTTP status 404', 200) }),
+};
+
 /** Something was taken. What else the answer says is for people who watch the wire. */
 export type Acknowledged = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -234,7 +240,7 @@ export const listUpdate: Codec<ListUpdate> = {
 };
 
 /** CAs that an agent accepts at a time. */
-export const maxCas = 8;
+const maxCas = 8;
 
 /** The CAs that are to be accepted, PEM, and signatures of CAs that vouch for new ones, base64url. */
 export interface CaUpdate {

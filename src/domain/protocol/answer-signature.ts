@@ -1,23 +1,17 @@
 import { err, ok, type Result } from 'neverthrow';
 import type { BareItem } from 'structured-headers';
-import { type Component, componentReader, type ResponseMessage } from './http-component.js';
-import {
-  type LabelledSignature,
-  type SignatureInput,
-  signatureBase,
-  signatureInput,
-} from './http-signature.js';
+import { exactSignatureBase, signatureLabel } from './exact-shape.js';
+import { type Component, componentReader, covered, type ResponseMessage } from './http-component.js';
+import { type LabelledSignature, type SignatureInput, signatureInput } from './http-signature.js';
 import {
   clockTolerance,
   contentDigestIn,
-  covered,
   covers,
   findSignature,
   hasHeader,
   readParameters,
   repeatedHeader,
   shortened,
-  signatureLabel,
   singleHeaders,
   streamDigestIn,
   whyNotKey,
@@ -114,7 +108,7 @@ function readAnswer(answer: ResponseMessage, found: LabelledSignature): Result<A
   const { created, keyid, alg } = parameters.value;
   const digest = contentDigestIn(answer.headers) ?? streamDigestIn(answer.headers);
   if (digest === undefined) return err('content-digest is not the one of sha-256');
-  return signatureBase(answer, found).map((base) => ({
+  return exactSignatureBase(answer, found).map((base) => ({
     base,
     signature: found.signature,
     created,

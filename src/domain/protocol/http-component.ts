@@ -82,6 +82,15 @@ export function component(name: string, parameters: Parameters = new Map()): Res
   }));
 }
 
+/** A component that is known to be valid. */
+export const covered = (name: string, ...parameters: [string, BareItem][]): Component =>
+  component(name, new Map(parameters)).match(
+    (value) => value,
+    (reason) => {
+      throw new Error(reason);
+    },
+  );
+
 function whyNotDerived(name: string, parameters: Parameters): string | undefined {
   if (name !== '@status' && !fromRequestOnly.has(name)) return 'is not known';
   const named = name === '@query-param';
@@ -155,11 +164,11 @@ function attempt<T>(what: string, run: () => T): Result<T, string> {
 export const readDictionary = (name: string, text: string): Result<Dictionary, string> =>
   attempt(name, () => parseDictionary(text));
 
+/** The value of a component in the base of a signature. */
+export type ReadComponent = (component: Component) => Result<string, string>;
+
 /** Reads components of one message; what was parsed once is not parsed again. */
-export function componentReader(
-  message: Message,
-  fieldTypes: FieldTypes = {},
-): (component: Component) => Result<string, string> {
+export function componentReader(message: Message, fieldTypes: FieldTypes = {}): ReadComponent {
   const parsed = new Map<string, Result<Dictionary, string>>();
   const typeOf = (name: string) => {
     if (Object.hasOwn(fieldTypes, name)) return fieldTypes[name];

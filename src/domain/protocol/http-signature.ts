@@ -12,10 +12,10 @@ import {
   type Component,
   component,
   componentReader,
-  type FieldTypes,
   fieldLines,
   identity,
   type Message,
+  type ReadComponent,
   readDictionary,
   trimmed,
 } from './http-component.js';
@@ -65,9 +65,8 @@ export function signatureInput(
 export function signatureBase(
   message: Message,
   { components, text }: SignatureInput,
-  fieldTypes?: FieldTypes,
+  readValue: ReadComponent = componentReader(message),
 ): Result<string, string> {
-  const readValue = componentReader(message, fieldTypes);
   const lines: string[] = [];
   for (const covered of components) {
     const value = readValue(covered);

@@ -1,7 +1,8 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type BareItem, serializeByteSequence } from 'structured-headers';
+import { serializeByteSequence } from 'structured-headers';
 import { base64url } from '../core/bytes.js';
-import { type Component, component } from './http-component.js';
+import { readExactSignature, signatureLabel } from './exact-shape.js';
+import type { Component } from './http-component.js';
 import type { HeaderList } from './http-message.js';
 import {
   type LabelledSignature,
@@ -20,8 +21,6 @@ import {
 
 /** Seconds by which the clocks of two hosts may differ. */
 export const clockTolerance = 30;
-
-export const signatureLabel = 'cx';
 
 /** A reason that quotes what a peer sent stays a line. */
 export const shortened = (reason: string) => (reason.length > 200 ? `${reason.slice(0, 200)}…` : reason);
@@ -63,15 +62,6 @@ export function streamDigestIn(headers: HeaderList): string | undefined {
   return value !== undefined && streamDigestForm.test(value) ? value : undefined;
 }
 
-/** A component that is known to be valid. */
-export const covered = (name: string, ...parameters: [string, BareItem][]): Component =>
-  component(name, new Map(parameters)).match(
-    (value) => value,
-    (reason) => {
-      throw new Error(reason);
-    },
-  );
-
 /** Undefined for a signature that names the certificate of the peer and the algorithm of its key. */
 export function whyNotKey(
   { keyid, algorithm }: { readonly keyid: string; readonly algorithm: string },
@@ -90,7 +80,8 @@ export function findSignature(
   headers: HeaderList,
   tag: string,
 ): Result<LabelledSignature | undefined, string> {
-  return readSignatures(headers).andThen((all) =>
+  const exact = readExactSignature(headers);
+  return (exact ? ok([exact]) : readSignatures(headers)).andThen((all) =>
     withTag(all, tag).andThen((found) => {
       if (found ? found.label !== signatureLabel : withLabel(all, signatureLabel))
         return err(`tag ${tag} and label ${signatureLabel} are not of the same signature`);

@@ -8,7 +8,7 @@ const maxRanges = 32;
 const clearedAtOnce = 64;
 
 /** What was seen. */
-export interface SeenDigest {
+interface SeenDigest {
   readonly digest: string;
   /** Who has to do with it: nobody may fill the window alone. Undefined: it counts for nobody. */
   readonly owner: string | undefined;
@@ -38,6 +38,8 @@ export interface ReplayWindow {
   spent(): readonly SecondRange[];
   /** How many are not forgotten. */
   live(): number;
+  /** What is not forgotten, with its second, as it is by the time that it is read. */
+  entries(): Iterable<SeenDigest & { readonly second: number }>;
 }
 
 /** The second by which something that is accepted until this moment has ended. */
@@ -131,6 +133,9 @@ export function replayWindow(capacity: number): ReplayWindow {
     },
     spent: () => spent,
     live: () => live,
+    *entries() {
+      for (const [second, digests] of bySecond) for (const each of digests) yield { ...each, second };
+    },
   };
 }
 

@@ -1,25 +1,20 @@
 import { err, ok, type Result } from 'neverthrow';
 import type { BareItem } from 'structured-headers';
 import { base64url, fromBase64url } from '../core/bytes.js';
+import { exactSignatureBase, signatureLabel } from './exact-shape.js';
+import { covered } from './http-component.js';
 import type { HttpRequestHead } from './http-message.js';
-import {
-  type LabelledSignature,
-  type SignatureInput,
-  signatureBase,
-  signatureInput,
-} from './http-signature.js';
+import { type LabelledSignature, type SignatureInput, signatureInput } from './http-signature.js';
 import {
   clockTolerance,
   contentDigestIn,
   contentDigestOf,
-  covered,
   covers,
   findSignature,
   headerValue,
   readParameters,
   repeatedHeader,
   shortened,
-  signatureLabel,
   singleHeaders,
   whyNotKey,
 } from './message-signature.js';
@@ -122,7 +117,7 @@ function readRequest(head: HttpRequestHead, found: LabelledSignature): Result<Re
     return err(`expires is ${lifetime} s after created, expected 1 to ${longestLifetime}`);
   const contentDigest = contentDigestIn(head.headers);
   if (contentDigest === undefined) return err('content-digest is not the one of sha-256');
-  return signatureBase({ ...head, scheme: 'https' }, found).map((base) => ({
+  return exactSignatureBase({ ...head, scheme: 'https' }, found).map((base) => ({
     base,
     signature: found.signature,
     created,

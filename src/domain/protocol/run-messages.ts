@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { fromBase64, shownUtf8 } from '../core/bytes.js';
+import { fromBase64, shownUtf8, utf8 } from '../core/bytes.js';
 import { type Codec, countIn, type JsonObject, textIn } from '../core/codec.js';
 import { isReqid, printable } from '../core/names.js';
 
@@ -85,7 +85,7 @@ export const writeRunResult = (result: WrittenResult): JsonObject => ({
   ...(result.leftBehind && { left_behind: result.leftBehind }),
 });
 
-export function readRunResult(body: JsonObject): Result<RunResult, string> {
+function readRunResult(body: JsonObject): Result<RunResult, string> {
   const exit = body['exit'];
   if (typeof exit !== 'number' || !Number.isInteger(exit) || exit < -1 || exit > 255)
     return err('"exit" is not a whole number from -1 to 255');
@@ -119,6 +119,26 @@ function readStream(
   if (base64 === undefined) return { text: textIn(body, stream) ?? '' };
   const bytes = fromBase64(base64);
   return bytes && { text: shownUtf8(bytes), base64 };
+}
+
+/** The output in a body, and the bytes in all of each stream; undefined: it has none. */
+export function outputIn(body: JsonObject):
+  | {
+      readonly text: { readonly stdout: string; readonly stderr: string };
+      readonly totals: { readonly stdout: number; readonly stderr: number };
+    }
+  | undefined {
+  const [stdout, stderr] = [textIn(body, 'stdout'), textIn(body, 'stderr')];
+  if (stdout === undefined || stderr === undefined) return undefined;
+  const cut = readTruncated(body['truncated']);
+  const length = (stream: 'stdout' | 'stderr', text: string) => {
+    const exact = textIn(body, `${stream}_base64`);
+    return cut?.[stream] ?? (exact === undefined ? utf8(text) : (fromBase64(exact) ?? '')).length;
+  };
+  return {
+    text: { stdout, stderr },
+    totals: { stdout: length('stdout', stdout), stderr: length('stderr', stderr) },
+  };
 }
 
 /** Undefined: there is none, or what is there is not understood. */
@@ -155,10 +175,14 @@ export const endedRun: Codec<EndedRun, EndedRun<WrittenResult>> = {
       reqid: textIn(body, 'reqid'),
       result,
     })),
-  write: ({ script, reqid, result }) =>
-    result.stdout === undefined
-      ? { ...named(script), ...writeRunResult(result), ...identified(reqid) }
-      : { ...named(script), ...identified(reqid), ...writeRunResult(result) },
+  write({ script, reqid, result }) {
+    const { exit, error, ...output } = writeRunResult(result);
+    const end = { exit, ...(error !== undefined && { error }) };
+    // As deployed agents write it: of what was not run the id comes after the reason.
+    return exit === -1 && !result.stdout
+      ? { ...named(script), ...end, ...identified(reqid), ...output }
+      : { ...named(script), ...identified(reqid), ...end, ...output };
+  },
 };
 
 const named = (script: string | undefined) => (script === undefined ? {} : { script });

@@ -1,4 +1,9 @@
-import { countOne, type RateCount, type RateLimit } from '../core/rate-limit.js';
+/** At most `limit` within `window` seconds; who exceeds it is blocked for `block` seconds. */
+export interface RateLimit {
+  readonly limit: number;
+  readonly window: number;
+  readonly block: number;
+}
 
 /** `volume`: connections that came to nothing; `probe`: those among them whose handshake failed. */
 export type LimitKind = 'volume' | 'probe';
@@ -48,7 +53,12 @@ interface Block {
   met: number;
 }
 
-type Counts = Readonly<Partial<Record<LimitKind, RateCount>>>;
+interface Count {
+  readonly count: number;
+  readonly windowStart: number;
+}
+
+type Counts = Readonly<Partial<Record<LimitKind, Count>>>;
 
 /** @param capacity so many sources are counted, and as many blocked */
 export function sourceLimits(capacity: number): SourceLimits {
@@ -72,17 +82,18 @@ export function sourceLimits(capacity: number): SourceLimits {
   return {
     count(source, kinds, limits, now) {
       if (isBlocked(source, now)) return undefined;
-      const counts: Record<string, RateCount> = { ...counted.get(source) };
+      const counts: Partial<Record<LimitKind, Count>> = { ...counted.get(source) };
       for (const kind of kinds) {
-        const { after, allowed } = countOne(counts[kind], limits[kind], now);
-        if (!allowed && (blocks.size < capacity || blocks.has(source))) {
-          const seconds = limits[kind].block;
+        const { limit, window, block: seconds } = limits[kind];
+        const before = counts[kind];
+        const windowStart = before && now < before.windowStart + window * 1000 ? before.windowStart : now;
+        const count = 1 + (before?.windowStart === windowStart ? before.count : 0);
+        if (count > limit && (blocks.size < capacity || blocks.has(source))) {
           counted.delete(source);
           blocks.set(source, { kind, until: now + seconds * 1000, met: 0 });
           return { source, kind, seconds };
         }
-        // Not its own block: where nobody else can be blocked, it only counts.
-        counts[kind] = { ...after, blockedUntil: 0 };
+        counts[kind] = { count, windowStart };
       }
       remember(source, counts);
       return undefined;

@@ -1,5 +1,5 @@
 import { type CtrlExecError, failure } from '../core/errors.js';
-import { type RunAnswer, readTimeout } from '../protocol/agent-protocol.js';
+import type { RunResult } from '../protocol/run-messages.js';
 import { bytesFrom, type HostOutput, type HostState, noOutput } from './host-result.js';
 
 /** How a host ended, as far as its agent or an error tells. */
@@ -9,7 +9,7 @@ export interface HostEnd extends Partial<HostOutput> {
   readonly failure?: CtrlExecError;
 }
 
-function outputOf({ exit, stdout, stderr, ...more }: RunAnswer): HostOutput {
+function outputOf({ exit, stdout, stderr, ...more }: RunResult): HostOutput {
   const { stdoutBase64, stderrBase64, truncated, leftBehind } = more;
   const stdoutBytes = stdoutBase64 === undefined ? undefined : bytesFrom(stdoutBase64);
   const stderrBytes = stderrBase64 === undefined ? undefined : bytesFrom(stderrBase64);
@@ -32,7 +32,7 @@ function refusalIn(words: string, script: string): CtrlExecError {
 }
 
 /** How a script ended that an agent has run, or why the agent has not run it. */
-export function endOf(answer: RunAnswer, script: string): HostEnd {
+export function endOf(answer: RunResult, script: string): HostEnd {
   const output = outputOf(answer);
   const { exit, error } = answer;
   if (exit === 0) return { state: 'succeeded', ...output, ...(error !== undefined && { error }) };
@@ -57,19 +57,23 @@ export function endOf(answer: RunAnswer, script: string): HostEnd {
   return { state: 'failed', ...output, ...why, failure: failure('script_failed', message, fields) };
 }
 
-export const cancelledEnd = (answer: RunAnswer): HostEnd => ({
+export const cancelledEnd = (answer: RunResult): HostEnd => ({
   state: 'cancelled',
   ...outputOf(answer),
   error: answer.error ?? 'cancelled',
   failure: failure('cancelled', 'cancelled', {}),
 });
 
-export const lostEnd = (answer: RunAnswer): HostEnd => ({
+export const lostEnd = (answer: RunResult): HostEnd => ({
   state: 'lost',
   ...outputOf(answer),
   error: answer.error ?? 'lost',
   failure: failure('lost', answer.error ?? 'lost', {}),
 });
+
+/** The answer of an agent did not come in time: in the words of deployed dispatchers, which scripts look for. */
+export const readTimeout = (timeoutMs: number): CtrlExecError<'timed_out'> =>
+  failure('timed_out', `read timeout after ${timeoutMs / 1000}s`, { phase: 'answer', timeoutMs });
 
 /** The inline text of an error about one host, as deployed. */
 export function hostError(error: CtrlExecError): string {
@@ -87,6 +91,10 @@ function refusedBy({ status, reason, message }: CtrlExecError<'refused'>): CtrlE
     ? failure('replayed', message, {})
     : failure('signature_refused', message, { reason });
 }
+
+/** Whether an agent may have begun a script although this was the outcome. @param sent the request may have reached it */
+export const mayHaveBegun = (error: CtrlExecError, sent: boolean | undefined): boolean =>
+  error.code === 'refused' ? error.status === 409 : error.code !== 'denied' && sent === true;
 
 /** Why a host was not begun, where that is certain: nothing was sent, or its agent said no. */
 export function notBegun(error: CtrlExecError): HostEnd {

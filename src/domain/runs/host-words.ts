@@ -63,6 +63,10 @@ export interface Submission {
   readonly reqid: string;
 }
 
+/** Whether every host has taken it. */
+export const allAccepted = (submissions: readonly Pick<Submission, 'status'>[]): boolean =>
+  submissions.every(({ status }) => status === 'accepted');
+
 /** As an agent said at the submission, as far as that can be told from how it stands now. */
 export function submissionOf(result: HostResult): Submission {
   const { host, state, error, seenAt, rtt, reqid, revocationsPendingSince: since } = result;

@@ -13,7 +13,9 @@ export const outputCapture = (limit: number): OutputCapture => {
   const ring = outputRing(limit, (bytes, position) => {
     const needed = position + bytes.length;
     if (needed > kept.length) {
-      const larger = new Uint8Array(Math.min(limit, Math.max(needed, kept.length * 2, 4096)));
+      // Beyond a sixteenth all at once: the system gives memory as it is written to, and copies would hold more than the limit.
+      const size = needed > limit / 16 ? limit : Math.max(needed, kept.length * 2, 4096);
+      const larger = new Uint8Array(Math.min(limit, size));
       larger.set(kept);
       kept = larger;
     }

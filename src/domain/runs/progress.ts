@@ -1,6 +1,6 @@
 import { type CtrlExecError, failure } from '../core/errors.js';
-import type { RecordAnswer } from '../protocol/agent-protocol.js';
-import { cancelledEnd, endOf, goesOn, type HostEnd, lostEnd, notKnown } from './host-ends.js';
+import type { RunRecord as AgentRecord } from '../protocol/run-messages.js';
+import { cancelledEnd, endOf, goesOn, type HostEnd, hostError, lostEnd, notKnown } from './host-ends.js';
 import {
   type HostResult,
   isEnd,
@@ -24,15 +24,15 @@ export interface RunProgress {
   readonly pending: readonly string[];
 }
 
-/** What an agent said of a run, or why it could not be asked. */
-export type News = { readonly host: string } & (
-  | {
-      /** `void`: its agent did not know it, and never begins it from now on. */
-      readonly said: RecordAnswer | { readonly status: 'void'; readonly completeSince: number };
-      readonly rtt: number;
-    }
-  | { readonly fetchError: string }
-);
+/** What an agent says of a run. `unknown`: it has no record of it. */
+export type Said =
+  | Pick<AgentRecord, 'status' | 'result'>
+  | { readonly status: 'unknown' }
+  /** It did not know the run, and never begins it from now on. */
+  | { readonly status: 'void'; readonly completeSince: number };
+
+/** What an agent said, or why it could not be asked. */
+export type News = { readonly said: Said; readonly rtt: number } | { readonly error: CtrlExecError };
 
 const notAnswered = (reason: string): CtrlExecError =>
   failure('connection_failed', reason, { host: '', reason });
@@ -55,22 +55,25 @@ export function progressOf(record: RunRecord, now: number): RunProgress {
 const pendingOf = (results: readonly HostResult[]): readonly string[] =>
   results.filter(mayBeLearnt).map(({ host }) => host);
 
-/** With what was learnt of hosts that were pending. */
-export function withNews(progress: RunProgress, news: readonly News[], now: number): RunProgress {
-  const { record, pending } = progress;
-  const about = new Map(news.map((each) => [each.host, each]));
-  const results = progress.results.map((result) => {
-    const learnt = pending.includes(result.host) ? about.get(result.host) : undefined;
-    return learnt ? afterNews(result, learnt, record, now) : result;
-  });
+/** With what was learnt of some hosts. */
+export function withNews(progress: RunProgress, learnt: ReadonlyMap<string, HostProgress>): RunProgress {
+  const results = progress.results.map((result) => learnt.get(result.host) ?? result);
   return { ...progress, results, pending: pendingOf(results) };
 }
+
+/** Whether the store knows as much already. */
+export const sameProgress = (a: HostResult, b: HostResult): boolean =>
+  a.state === b.state && a.settledAt === b.settledAt && a.seenAt === b.seenAt;
 
 /**
  * Milliseconds by which an agent's records of ids must reach back behind the beginning of a run before `void` proves anything: so
  * much may the clocks differ.
  */
 const clockMargin = 60_000;
+
+/** Its agent has more to say than is taken of it: it is not asked again before somebody wants to know. */
+export const isTooMuch = ({ failure: why }: Pick<HostResult, 'failure'>): boolean =>
+  why?.code === 'too_large';
 
 /** A host after its agent was asked, or could not be. */
 export function afterNews(
@@ -79,16 +82,17 @@ export function afterNews(
   { underWay }: Pick<RunRecord, 'underWay'>,
   now: number,
 ): HostProgress {
-  if ('fetchError' in news) {
-    const { fetchError } = news;
+  if ('error' in news) {
+    const { error } = news;
+    const fetchError = hostError(error);
     // Nobody waits for it, and its agent has never said that it runs.
     const doubtful = !underWay && before.state === 'running' && before.seenAt === undefined;
-    const after = doubtful
-      ? {
-          ...before,
-          ...notKnown(notAnswered(fetchError), 'the dispatcher was stopped before it had an answer'),
-        }
-      : before;
+    const text = 'the dispatcher was stopped before it had an answer';
+    const after = isTooMuch({ failure: error })
+      ? { ...before, ...notKnown(error) }
+      : doubtful
+        ? { ...before, ...notKnown(notAnswered(fetchError), text) }
+        : before;
     const tooLate = !underWay && now - lastSign(before) > knownFor;
     return { ...after, ...(tooLate && { settledAt: now }), fetchError };
   }
@@ -104,12 +108,6 @@ export function afterNews(
   switch (said.status) {
     case 'running':
       return after(goesOn());
-    case 'done':
-      return after(endOf(said.answer, before.script));
-    case 'cancelled':
-      return after(cancelledEnd(said.answer));
-    case 'lost':
-      return after(lostEnd(said.answer));
     case 'void': {
       const { begunAt, seenAt } = before;
       const proved =
@@ -120,7 +118,16 @@ export function afterNews(
     }
     case 'unknown':
       return underWay ? before : { ...known, ...forgotten() };
+    default:
+      return after(endIn(said, before.script));
   }
+}
+
+/** How a run ended by its agent's record; without a result its agent has broken its word. */
+function endIn({ status, result }: Pick<AgentRecord, 'status' | 'result'>, script: string): HostEnd {
+  if (!result) return goesOn();
+  if (status === 'cancelled') return cancelledEnd(result);
+  return status === 'lost' ? lostEnd(result) : endOf(result, script);
 }
 
 /** Proved not begun, and never to begin. */
@@ -137,6 +144,10 @@ function neverCame({ error, failure: why }: HostResult): HostEnd {
 
 const forgotten = (): HostEnd =>
   notKnown(failure('forgotten', 'its agent has no record of it: nobody can say whether it has run', {}));
+
+/** Whether the end there is not known because its agent could not be asked, or keeps no record that could be. */
+export const isUnlearnt = ({ fetchError, state, failure }: HostProgress): boolean =>
+  fetchError !== undefined || (state === 'unknown' && failure?.code === 'forgotten');
 
 /** Whether a person is to be told that it may go on there. */
 export const mayGoOn = (result: HostResult): boolean => mayHaveRun(result) && !isEnd(result);

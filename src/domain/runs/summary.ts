@@ -45,6 +45,15 @@ export function outcomeOf(states: readonly HostState[]): RunOutcome {
   return states.every((state) => state === 'succeeded') ? 'succeeded' : 'failed';
 }
 
+/** Whether the script ended with 0 on every host. */
+export const allSucceeded = (results: readonly { readonly state: HostState }[]): boolean =>
+  results.every(({ state }) => state === 'succeeded');
+
+/** The hosts on which it did not, or not yet. */
+export const unsuccessful = (
+  results: readonly { readonly host: string; readonly state: HostState }[],
+): readonly string[] => results.filter(({ state }) => state !== 'succeeded').map(({ host }) => host);
+
 function countsOf(states: readonly HostState[]): HostCounts {
   const counts: Partial<Record<HostState, number>> = {};
   for (const state of hostStates) {

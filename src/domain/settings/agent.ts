@@ -4,7 +4,7 @@ import type { CtrlExecError } from '../core/errors.js';
 import type { FileTrust } from '../core/file-trust.js';
 import { type Prefixes, parsePrefixes } from '../core/ip-prefix.js';
 import { printable } from '../core/names.js';
-import type { RateLimit } from '../core/rate-limit.js';
+import type { RateLimit } from '../protocol/source-limits.js';
 import { type EventLogSetting, eventLogSetting } from './event-log.js';
 import {
   bindAddress,

@@ -3,7 +3,7 @@ import type { ParsedConfiguration } from '../core/configuration.js';
 import type { CtrlExecError } from '../core/errors.js';
 import type { FileTrust } from '../core/file-trust.js';
 import { dispatcherId, dispatcherIdFromHostName } from '../core/names.js';
-import type { RateLimit } from '../core/rate-limit.js';
+import type { RateLimit } from '../protocol/source-limits.js';
 import { type KeyType, keyTypes } from '../trust/certificate.js';
 import { type EventLogSetting, eventLogSetting } from './event-log.js';
 import {
@@ -49,6 +49,8 @@ export interface DispatcherSettings {
   readonly runTtl: number;
   /** Hosts at a time. */
   readonly maxParallel: number;
+  /** Bytes that are kept of each stream in an agent's answer: the key `max_answer`, beyond the published table. */
+  readonly maxAnswer: number;
   readonly apiPort: number;
   /** Whether `api_port` is written down: then it is listened on also where `api_socket` is. */
   readonly apiPortConfigured: boolean;
@@ -115,7 +117,7 @@ const idField: Field<string> = (text) =>
 
 /**
  * The settings of a dispatcher: the key table of the product with its defaults, and beyond it `event_log` (where
- * events go, see {@link EventLogSetting}; default `auto`), `api_rate_limit` (default `600/60/60`) and `connect_timeout` (default 10 s). A path is absolute or the plain name of
+ * events go, see {@link EventLogSetting}; default `auto`), `api_rate_limit` (default `600/60/60`), `connect_timeout` (default 10 s) and `max_answer` (default 8 MiB). A path is absolute or the plain name of
  * a file, which is taken in the home. An empty value is an error, except where the default is none.
  * @param parsed undefined when there is no configuration file
  */
@@ -145,6 +147,11 @@ export function dispatcherSettings(
     readTimeout: read('read_timeout', seconds(1), 60, 'timeout'),
     runTtl: read('run_ttl', seconds(1), 86_400),
     maxParallel: read('max_parallel', integer({ min: 1, max: 4096, unit: 'hosts' }), 64),
+    maxAnswer: read(
+      'max_answer',
+      integer({ min: 65_536, max: 16 * 1024 * 1024, unit: 'bytes' }),
+      8 * 1024 * 1024,
+    ),
     apiPort: read('api_port', port, 7445),
     apiPortConfigured: isSet('api_port'),
     apiBind: read('api_bind', bindAddress, '127.0.0.1'),

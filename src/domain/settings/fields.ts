@@ -3,7 +3,7 @@ import type { FileTrust } from '../core/file-trust.js';
 import { isHostName } from '../core/host-argument.js';
 import { shortestAddress } from '../core/ip-prefix.js';
 import { agentName } from '../core/names.js';
-import type { RateLimit } from '../core/rate-limit.js';
+import type { RateLimit } from '../protocol/source-limits.js';
 
 /** Reads one value; the error says what is expected instead. Fields see values as written, also empty ones. */
 export type Field<T> = (text: string) => Result<T, string>;

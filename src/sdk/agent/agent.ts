@@ -22,7 +22,7 @@ import { pair } from './pairing/pair.js';
 import { type PairingReport, readReport, writeReport } from './pairing/report.js';
 import { type ServeOptions, type ServingAgent, serve } from './serve.js';
 import { registeredPort } from './served-port.js';
-import { loadSettings, loadTrustedSettings } from './state.js';
+import { loadSettings, loadTrustedSettings } from './state/state.js';
 import { changeSerial, type TrustedSerial, trustedSerials } from './trust/trusted-serials.js';
 
 type Answer<T> = ResultAsync<T, CtrlExecError>;
@@ -66,7 +66,7 @@ export interface Agent extends AsyncDisposable {
 /** An agent over its context. */
 export function createAgent(over: AgentContext): Agent {
   const context = { ...over, events: unfailing(over.events) };
-  const close = () => context.transport.close();
+  const close = () => context.channel.close();
   const methods: Agent = {
     configuration: () => loadSettings(context),
     pair: (options) =>

@@ -1,20 +1,16 @@
-import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
+import { err, errAsync, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { type FileTrust, faultText, type JudgedPath, refusing } from '../../domain/core/file-trust.js';
-import { printable } from '../../domain/core/names.js';
 import { isActionPath } from '../../domain/runs/action.js';
-import {
-  interpreterPlaces,
-  lacksInterpreter,
-  programHead,
-  programPath,
-} from '../../domain/runs/interpreter.js';
 import type { AgentSettings } from '../../domain/settings/agent.js';
-import { whyUnusable } from '../../domain/trust/certificate.js';
+import { type Certificate, whyUnusable } from '../../domain/trust/certificate.js';
 import { aborted } from '../core/wait.js';
+import { callAnonymously } from '../protocol/anonymous.js';
+import { ping } from '../protocol/endpoints.js';
 import type { AgentContext } from './context.js';
 import { notedPort } from './served-port.js';
-import { type AgentState, loadSettings, loadState, readState, requireIdentity } from './state.js';
+import { whyNotStarted } from './state/scripts.js';
+import { type AgentState, loadSettings, loadState, readState, requireIdentity } from './state/state.js';
 import type { AgentIdentity } from './trust/trust.js';
 import { judgeFiles } from './trust/trusted-files.js';
 
@@ -115,28 +111,6 @@ async function checkHook({ files }: AgentContext, { authHook }: AgentSettings): 
   return [{ name: 'auth hook', ok: why === undefined, detail: why ?? authHook }];
 }
 
-/** Why this cannot be started, and what to do about it. Of what may be executed but not read nothing more is known. */
-export async function whyNotStarted(files: AgentContext['files'], path: string): Promise<string | undefined> {
-  const head = await files.head(path, programHead);
-  const reason = head.isErr() ? head.error.reason : undefined;
-  if (reason === 'ENOENT' || reason === 'ENOTDIR')
-    return `${path} does not exist: put it there, or correct its path`;
-  if (reason === 'EISDIR' || reason === 'EINVAL') return `${path} is not a file: correct its path`;
-  if (!(await files.isExecutable(path).unwrapOr(false)))
-    return `${path} is not executable for this user: chmod +x, and look at the directories above it`;
-  if (head.isErr()) return undefined;
-  if (lacksInterpreter(head.value))
-    return `${path} does not begin with #!: its first line must name the interpreter, like #!/bin/sh`;
-  for (const { name, places } of interpreterPlaces(head.value)) {
-    const found = await Promise.all(places.map((place) => files.isExecutable(place).unwrapOr(false)));
-    if (!found.includes(true))
-      return `${path} needs ${printable(name)}, which ${
-        places.length === 1 ? 'does not exist or is not executable' : `is in no directory of ${programPath}`
-      }: install it, or correct the #! line`;
-  }
-  return undefined;
-}
-
 function checkIdentity(
   { clock, crypto }: AgentContext,
   { dispatchers, identity, revoked, settings, trust }: AgentState,
@@ -208,56 +182,32 @@ export function selfPing(
 }
 
 function pingSelf(
-  { clock, crypto, transport }: AgentContext,
+  context: AgentContext,
   settings: AgentSettings,
   { credentials, certificate, cas }: AgentIdentity,
-  givenPort: number,
+  port: number,
   signal: AbortSignal | undefined,
 ): ResultAsync<SelfPing, CtrlExecError> {
+  const { clock, crypto } = context;
   const { bind } = settings;
   const host = bind === '0.0.0.0' ? '127.0.0.1' : bind === '::' ? '::1' : bind;
-  const port = givenPort;
   const started = clock.monotonic();
   let recognised = false;
   const healthy = (): SelfPing => ({ host, port, rtt: Math.round(clock.monotonic() - started) });
-  return transport
-    .request(
-      {
-        host,
-        port,
-        credentials,
-        trust: cas,
-        connectionKey: `self|${host}|${port}|${certificate.serial}`,
-        judge: (peer) => {
-          recognised = crypto.equal(peer.spki, certificate.spki);
-          return recognised
-            ? okAsync(undefined)
-            : errAsync(
-                failure('wrong_identity', `something else than this agent answers on ${host}:${port}`, {
-                  expected: certificate.serial,
-                  found: peer.serial,
-                }),
-              );
-        },
-      },
-      {
-        method: 'POST',
-        path: '/ping',
-        query: '',
-        headers: [['content-type', 'application/json']],
-        body: new TextEncoder().encode('{}'),
-        connectTimeout: 5000,
-        answerTimeout: 5000,
-        maxAnswer: 65_536,
-        ...(signal && { signal }),
-      },
-    )
-    .mapErr((error): CtrlExecError => error)
+  const meets = (peer: Certificate) => {
+    recognised = crypto.equal(peer.spki, certificate.spki);
+    const message = `something else than this agent answers on ${host}:${port}`;
+    const said = { expected: certificate.serial, found: peer.serial };
+    return recognised ? ok(undefined) : err(failure('wrong_identity', message, said));
+  };
+  const key = `self|${host}|${port}|${certificate.serial}`;
+  return callAnonymously(context, ping, { host, port, credentials, trust: cas, key }, {}, { meets, signal })
     .map(healthy)
     .orElse((error) =>
-      // The TLS layer refuses a certificate that is for servers only: the connection ends without an answer.
-      recognised && (error.code === 'connection_failed' || error.code === 'tls_failed')
+      // It refuses whoever is no dispatcher; the TLS layer does where the certificate is for servers only.
+      recognised &&
+      (error.code === 'refused' || error.code === 'connection_failed' || error.code === 'tls_failed')
         ? ok(healthy())
-        : errAsync(error),
+        : err<SelfPing, CtrlExecError>(error),
     );
 }

@@ -1,19 +1,18 @@
 import { err, errAsync, ok, okAsync, ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../domain/core/errors.js';
-import { maxRequestBody } from '../../domain/protocol/agent-protocol.js';
 import { aborted } from '../core/wait.js';
+import { ping } from '../protocol/endpoints.js';
 import type { AgentContext } from './context.js';
-import { answerRequest, type Serving } from './requests.js';
+import { answerRequests, type Serving } from './requests.js';
 import { actionJobsOf, jobsWithActions } from './runs/actions.js';
 import { adoptJobs, purgeJobs } from './runs/jobs.js';
-import { purgeNowAndThen } from './runs/once.js';
+import { purgeNowAndThen } from './runs/records.js';
 import { type Runs, runsOf } from './runs/runs.js';
-import { type Current, served } from './served.js';
 import { notedPort, notePort } from './served-port.js';
-import { loadState, requireIdentity } from './state.js';
+import { type CurrentState, served } from './state/served.js';
+import { loadState, requireIdentity } from './state/state.js';
 import { admissionOf } from './trust/admission.js';
 import { keepDenyList } from './trust/deny-list.js';
-import { renewals } from './trust/renewal.js';
 import type { AgentIdentity } from './trust/trust.js';
 import { upgradeFileTrust } from './upgrade.js';
 
@@ -81,10 +80,12 @@ function start(
     const { clock, events } = context;
     const bind = options.bind ?? settings.bind;
     let renewListener = (_: AgentIdentity) => {};
-    const holder = served(context, { state, identity } satisfies Current, (taken) => renewListener(taken));
+    const holder = served(context, { state, identity } satisfies CurrentState, (taken) =>
+      renewListener(taken),
+    );
     const admission = yield* admissionOf(context, holder.current);
-    let ready: (serving: Serving) => void = () => {};
-    const prepared = new Promise<Serving>((resolve) => {
+    let ready: (answer: ReturnType<typeof answerRequests>) => void = () => {};
+    const prepared = new Promise<ReturnType<typeof answerRequests>>((resolve) => {
       ready = resolve;
     });
     const asked = options.port ?? settings.port;
@@ -95,13 +96,13 @@ function start(
         port,
         credentials: identity.credentials,
         clientCas: identity.cas,
-        maxBody: maxRequestBody,
+        maxBody: ping.maxRequest,
         maxConnections: settings.maxConnections,
         maxUnknownPerAddress: Math.max(16, Math.ceil(settings.maxConnections / 16)),
-        accept: admission.accept,
+        admit: admission.accept,
         knows: admission.knows,
         refused: admission.refused,
-        handle: async (request) => answerRequest(await prepared, request),
+        handle: async (request) => (await prepared)(request),
         failed: (error) =>
           events.emit({ action: 'internal-error', level: 'error', fields: { reason: String(error) } }),
       });
@@ -120,8 +121,8 @@ function start(
       if (kept.isErr())
         events.emit({ action: 'warning', level: 'warning', fields: { reason: kept.error.message } });
     }
-    const replay = context.replayCache(settings);
-    const recorded = await replay.complete();
+    const journal = context.journal(settings);
+    const recorded = await journal.complete();
     // Where the record cannot be written (a full disk) pings are answered, and what changes something is refused until it can.
     if (recorded.isErr())
       events.emit({ action: 'warning', level: 'warning', fields: { reason: recorded.error.message } });
@@ -129,7 +130,7 @@ function start(
     const actionJobs = actionJobsOf(context, settings);
     const scriptJobs = context.jobs(settings);
     const jobs = actionJobs ? jobsWithActions(actionJobs, scriptJobs) : scriptJobs;
-    const runs = runsOf(context.runs(settings), jobs);
+    const runs = runsOf(journal, jobs);
     runs.onStopping(() => void actionJobs?.close());
     // Opened now, not by the first run: from then on it is complete.
     const remembered = await purgeNowAndThen(runs, clock.now());
@@ -139,8 +140,7 @@ function start(
       context,
       served: holder,
       runs,
-      renewals: renewals(context, holder),
-      replay,
+      journal,
       doubtfulBefore,
       doubtfulUntil: clock.monotonic() + requestLife,
       signing: new Set(),
@@ -150,11 +150,10 @@ function start(
     const closeStores = async () => {
       await runs.adopted;
       await admission.close();
-      await replay.close();
-      await runs.store.close();
+      await journal.close();
       await runs.jobs.close();
     };
-    ready(serving);
+    ready(answerRequests(serving));
     renewListener = ({ credentials, cas }) => listening.renew(credentials, cas);
     const report = () => {
       for (const warning of holder.current().state.warnings)

@@ -6,7 +6,7 @@ import { maxFile } from '../core/place.js';
 import { judge } from '../core/trusted-files.js';
 import type { AgentContext } from './context.js';
 import { judgeAll } from './migrate/file-trust.js';
-import { loadSettings } from './state.js';
+import { loadSettings } from './state/state.js';
 
 /**
  * Writes `file_trust = warn` into the configuration of a home that version 0.1 made, where `strict` would refuse something of it:

@@ -36,3 +36,60 @@ export function inTurn(): <T, E>(work: () => ResultAsync<T, E>) => ResultAsync<T
     return new ResultAsync(next);
   };
 }
+
+/** An amount that many share, each for a while. */
+export interface Budget {
+  /**
+   * Takes a share as soon as it is there, in the order in which it was asked for; more than there is in all counts as all.
+   * @returns what gives it back, to be called once it is not needed any more; undefined: the signal came first
+   */
+  reserve(amount: number, signal?: AbortSignal): Promise<(() => void) | undefined>;
+}
+
+/**
+ * A budget of so much. Nobody waits for ever as long as whoever has a share gives it back: so nobody may ask for a second one before
+ * the first is given back.
+ */
+export function budget(total: number): Budget {
+  let free = total;
+  const waiting = new Set<{ readonly amount: number; grant(): void }>();
+
+  const serve = () => {
+    for (const next of waiting) {
+      if (next.amount > free) return;
+      waiting.delete(next);
+      free -= next.amount;
+      next.grant();
+    }
+  };
+
+  return {
+    reserve: (asked, signal) =>
+      new Promise((resolve) => {
+        const amount = Math.min(asked, total);
+        let given = false;
+        const giveBack = () => {
+          if (given) return;
+          given = true;
+          free += amount;
+          serve();
+        };
+        const request = {
+          amount,
+          grant() {
+            signal?.removeEventListener('abort', onAbort);
+            resolve(giveBack);
+          },
+        };
+        const onAbort = () => {
+          waiting.delete(request);
+          resolve(undefined);
+          serve();
+        };
+        if (signal?.aborted) return resolve(undefined);
+        signal?.addEventListener('abort', onAbort, { once: true });
+        waiting.add(request);
+        serve();
+      }),
+  };
+}

@@ -1,4 +1,4 @@
-import { isCertificateBlock, isKeyBlock, pemBlocks } from '../../domain/deploy/pem-blocks.js';
+import { isCertificateBlock, isKeyBlock, pemBlocks } from '../../domain/core/pem.js';
 import type { FileKind } from '../../domain/deploy/targets/target.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Crypto } from '../../ports/crypto.js';

@@ -20,11 +20,13 @@ import {
 import type { Lock } from '../../domain/core/errors.js';
 import { type HostState, hostStates } from '../../domain/runs/host-result.js';
 import type { RunQuery } from '../../domain/runs/query.js';
+import type { AgentQuery, TargetRequest } from './fleet/agents.js';
 import type { Asked, Asking } from './fleet/ask.js';
 import type { Caller } from './fleet/authorise.js';
 import type { DiscoveryRequest } from './fleet/discovery.js';
 import type { PingRequest } from './fleet/ping.js';
 import type { AgentEdit } from './fleet/registered-agents.js';
+import type { MaintainOptions } from './maintenance/maintain.js';
 import type { ImportOptions } from './migrate/import-state.js';
 import type { Approval, RequestListing } from './pairing/decisions.js';
 import type { JoinTokenRequest } from './pairing/join-tokens.js';
@@ -33,10 +35,9 @@ import type { CancelOptions } from './runs/cancel.js';
 import type { StreamRequest } from './runs/follow.js';
 import type { ScriptRequest } from './runs/request.js';
 import type { RetryOptions, RetrySubmitOptions } from './runs/retry.js';
-import type { RunRequest } from './runs/run.js';
-import type { SubmitRequest } from './runs/submit.js';
+import type { RunRequest, SubmitRequest } from './runs/run.js';
 import type { WaitOptions } from './runs/wait.js';
-import type { MaintainOptions } from './trust/maintain.js';
+import type { WatchOptions } from './runs/watch.js';
 import type { SetupDispatcherOptions } from './trust/setup.js';
 
 const hosts = listOf(text);
@@ -82,6 +83,7 @@ const retryAndWait = record<RetryOptions & { readonly async?: false }>({
   onBegin: maybe(callback()),
   onResult: maybe(callback()),
   onOutput: maybe(callback()),
+  detachSignal: maybe(signal),
 });
 const retryAsync = record<RetrySubmitOptions & { readonly async: true }>({
   ...again,
@@ -97,6 +99,14 @@ const retry: Kind<Retry> = {
   },
 };
 
+const asked = record<Asked>({
+  action: text,
+  script: maybe(text),
+  hosts: maybe(hosts),
+  args: maybe(listOf(text)),
+});
+const tags = maybe(dictionaryOf(text));
+
 const named = <K>(name: string, kind: K) => ({ name, kind });
 const reqid = named('reqid', text);
 const name = named('name', text);
@@ -104,14 +114,7 @@ const name = named('name', text);
 /** What every method of a dispatcher takes; compared with `Dispatcher` where it is used. */
 export const dispatcherCalls = {
   authorise: [
-    asks(
-      record<Asked>({
-        action: text,
-        script: maybe(text),
-        hosts: maybe(hosts),
-        args: maybe(listOf(text)),
-      }),
-    ),
+    asks(asked),
     mayAsk(
       record<Pick<Asking, 'caller' | 'withoutHook'>>({
         caller: governed.caller,
@@ -150,7 +153,20 @@ export const dispatcherCalls = {
   deny: [named('id', text), named('reason', maybe(text))],
   issueJoinToken: [asks(record<JoinTokenRequest>({ host: text, ttl: maybe(number) }))],
   withdrawJoinToken: [named('token', text)],
-  agents: [named('tags', maybe(dictionaryOf(text)))],
+  agents: [named('tags', tags)],
+  agentPage: [mayAsk(record<AgentQuery>({ tags, limit: maybe(number), cursor: maybe(text) }))],
+  targets: [
+    asks(
+      record<TargetRequest>({
+        caller: governed.caller,
+        withoutHook: governed.withoutHook,
+        hosts: maybe(hosts),
+        tags,
+        all: maybe(flag),
+        question: maybe(asked),
+      }),
+    ),
+  ],
   agent: [name],
   editAgent: [
     name,
@@ -174,10 +190,11 @@ export const dispatcherCalls = {
         onBegin: maybe(callback()),
         onResult: maybe(callback()),
         onOutput: maybe(callback()),
+        detachSignal: maybe(signal),
       }),
     ),
   ],
-  stream: [asks(record<StreamRequest>(script))],
+  stream: [asks(record<StreamRequest>({ ...script, detachSignal: maybe(signal) }))],
   submit: [
     asks(record<SubmitRequest>({ ...script, onBegin: maybe(callback()), onResult: maybe(callback()) })),
   ],
@@ -200,6 +217,10 @@ export const dispatcherCalls = {
   wait: [
     reqid,
     mayAsk(record<WaitOptions>({ ...asking, timeout: maybe(number), onResult: maybe(callback()) })),
+  ],
+  watch: [
+    reqid,
+    mayAsk(record<WatchOptions>({ ...asking, onStatus: maybe(callback()), onResult: maybe(callback()) })),
   ],
   cancel: [reqid, mayAsk(record<CancelOptions>({ ...asking, hosts: maybe(hosts) }))],
   ping: [asks(record<PingRequest>({ ...asking, hosts, onResult: maybe(callback()) }))],

@@ -1,10 +1,9 @@
-import { errAsync, okAsync, type ResultAsync } from 'neverthrow';
+import { errAsync, type ResultAsync } from 'neverthrow';
 import { type Calls, judged } from '../../domain/core/border.js';
 import { type CtrlExecError, failure, type Lock } from '../../domain/core/errors.js';
 import type { ImportReport } from '../../domain/legacy/import-report.js';
 import type { PairingRequest } from '../../domain/pairing/request.js';
 import type { RunQuery } from '../../domain/runs/query.js';
-import { matchesTags } from '../../domain/runs/tags.js';
 import type { DispatcherSettings } from '../../domain/settings/dispatcher.js';
 import type { AgentRecord } from '../../domain/trust/agent-record.js';
 import type { BannedKey } from '../../domain/trust/banned-key.js';
@@ -14,12 +13,22 @@ import { invalidArgument } from '../core/refusals.js';
 import { unfailing } from '../core/unfailing-events.js';
 import { dispatcherCalls, type Retry } from './calls.js';
 import type { DispatcherContext } from './context.js';
+import {
+  type AgentPage,
+  type AgentQuery,
+  agentPage,
+  agentsWith,
+  type TargetRequest,
+  targets,
+} from './fleet/agents.js';
 import { type Asked, type Asking, mayAsk } from './fleet/ask.js';
 import { authorise } from './fleet/authorise.js';
 import { type Discovery, type DiscoveryRequest, discover } from './fleet/discovery.js';
 import { type PinnedAgent, pinAgent } from './fleet/pin-agent.js';
 import { type Ping, type PingRequest, ping } from './fleet/ping.js';
 import { type AgentEdit, editAgent, findAgent, unpairAgent } from './fleet/registered-agents.js';
+import { type CaRollover, rotateCa } from './maintenance/ca-rollover.js';
+import { type MaintainOptions, type Maintenance, maintain } from './maintenance/maintain.js';
 import { type ImportOptions, importState } from './migrate/import-state.js';
 import { type Approval, approve, deny, listRequests, type RequestListing } from './pairing/decisions.js';
 import {
@@ -36,19 +45,16 @@ import { type FollowedRun, follow, type StreamRequest } from './runs/follow.js';
 import { listRuns, type RunPage } from './runs/list.js';
 import { releaseLock } from './runs/release-lock.js';
 import { type RetryOptions, type RetrySubmitOptions, retry, retryAsync } from './runs/retry.js';
-import { type Run, type RunRequest, run } from './runs/run.js';
+import { type Run, type RunRequest, run, type SubmitRequest, type Submitted, submit } from './runs/run.js';
 import { type SettledRuns, settleRuns } from './runs/settle.js';
 import { type RunStatus, status } from './runs/status.js';
-import { type SubmitRequest, type Submitted, submit } from './runs/submit.js';
 import { type Waited, type WaitOptions, waitForRun } from './runs/wait.js';
-import { type CaRollover, rotateCa } from './trust/ca-rollover.js';
+import { type WatchOptions, watchRun } from './runs/watch.js';
 import { type Certificates, certificates } from './trust/certificates.js';
 import { rotateCompromised } from './trust/compromised.js';
-import { type MaintainOptions, type Maintenance, maintain } from './trust/maintain.js';
 import { type OfferedRevocations, offerRevocations } from './trust/pending-revocations.js';
 import { type Renewal, readmit } from './trust/renewal.js';
 import { type Revoked, revoke, unban } from './trust/revoke.js';
-import { unrevoked } from './trust/revoked.js';
 import { type Rotation, rotate, type SerialStatus, serialStatus } from './trust/rotation.js';
 import {
   type CaSummary,
@@ -141,6 +147,10 @@ export interface Dispatcher extends AsyncDisposable {
    * @param tags only agents whose cached tags have all of these values; with any, agents that are revoked are left out
    */
   agents(tags?: Readonly<Record<string, string>>): Answer<readonly AgentRecord[]>;
+  /** The registry by name, page by page, and how each agent stands. */
+  agentPage(query?: AgentQuery): Answer<AgentPage>;
+  /** The hosts that a request means: those that it names, or the agents with some tags. */
+  targets(request: TargetRequest): Answer<readonly string[]>;
   /** One agent; `agent_unknown` says whose name is near that. */
   agent(name: string): Answer<AgentRecord>;
   /** The certificates of the CA, of this dispatcher and of its agents, as they are kept here. */
@@ -173,6 +183,8 @@ export interface Dispatcher extends AsyncDisposable {
   status(reqid: string, asking?: Asking): Answer<RunStatus>;
   /** Waits until a run has ended on every host, or the time is up. */
   wait(reqid: string, options?: WaitOptions): Answer<Waited>;
+  /** Tells how a run stands, and then how it ends, host by host, until every host has ended. */
+  watch(reqid: string, options?: WatchOptions): Answer<Waited>;
   /** Stops a run on its hosts, or some of them. */
   cancel(reqid: string, options?: CancelOptions): Answer<Cancellation>;
   /** A round trip of mutual TLS to hosts: who they are, their version, until when their certificate holds. */
@@ -226,19 +238,6 @@ export interface Dispatcher extends AsyncDisposable {
 /** `retry` as one signature. */
 interface Called extends Omit<Dispatcher, 'retry'> {
   retry(reqid: string, options?: Retry): unknown;
-}
-
-/** Agents by tag; nothing that is meant for a group of hosts is meant for a revoked one. */
-function agentsWith(
-  context: DispatcherContext,
-  tags: Readonly<Record<string, string>>,
-): ResultAsync<readonly AgentRecord[], CtrlExecError> {
-  return context.registry.list().andThen((records) => {
-    const matching = records.filter((record) => matchesTags(record.tags, tags));
-    return Object.keys(tags).length === 0
-      ? okAsync(matching)
-      : /* defence: revoked-agent-has-no-tags */ unrevoked(context, matching);
-  });
 }
 
 /** A dispatcher over a context that is opened at the first use. */
@@ -301,7 +300,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     const outcome = await opening;
     if (!outcome?.isOk()) return;
     // First nothing waits for agents any more, then everything is recorded, then the stores go.
-    await outcome.value.context.transport.close();
+    await outcome.value.context.channel.close();
     await Promise.all(underWay);
     await outcome.value.close();
   };
@@ -320,6 +319,8 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     joinTokens: () => within(listJoinTokens),
     withdrawJoinToken: (token) => within((context) => withdrawJoinToken(context, token)),
     agents: (tags = {}) => within((context) => agentsWith(context, tags)),
+    agentPage: (query) => within((context) => agentPage(context, query)),
+    targets: (request) => within((context) => targets(context, request)),
     agent: (name) => within((context) => findAgent(context, name)),
     certificates: () => within(certificates),
     editAgent: (name, edit) => within((context) => editAgent(context, name, edit)),
@@ -337,6 +338,7 @@ export function createDispatcher(open: () => ResultAsync<OpenedDispatcher, CtrlE
     retry: again,
     status: (reqid, asking) => within((context) => status(context, reqid, asking), asking),
     wait: (reqid, options) => within((context) => waitForRun(context, reqid, options), options),
+    watch: (reqid, options) => within((context) => watchRun(context, reqid, options), options),
     cancel: (reqid, options) => within((context) => cancel(context, reqid, options), options),
     ping: (request) => within((context) => ping(context, request), request),
     discover: (request) => within((context) => discover(context, request), request),

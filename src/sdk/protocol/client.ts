@@ -3,12 +3,22 @@ import { utf8 } from '../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { HeaderList } from '../../domain/protocol/http-message.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
-import type { AnswerHead, Channel, ChannelError, ChannelTarget, Connection } from '../../ports/channel.js';
+import type {
+  AnswerHead,
+  BodyConsumer,
+  Channel,
+  ChannelError,
+  ChannelTarget,
+  Connection,
+  ConnectOptions,
+  ExchangeError,
+} from '../../ports/channel.js';
 import type { Clock } from '../../ports/clock.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { EventLog } from '../../ports/event-log.js';
 import type { Random } from '../../ports/random.js';
 import { aborted, wait } from '../core/wait.js';
+import { type BoundedBody, boundedBody } from './bounded-body.js';
 import type { Answers, Endpoint, Peer, Reading } from './endpoint.js';
 import { type FollowedAnswer, followedAnswer, isStream, type OutputPiece } from './followed-answer.js';
 import { checkAnswer, isUnsigned, type RequestOnWire, type Signer, signRequest } from './message-signing.js';
@@ -57,6 +67,8 @@ export interface CallOptions {
   /** Milliseconds from the request's last byte to the answer's last; of a stream, without a byte of it. */
   readonly answerTimeout: number;
   readonly signal?: AbortSignal | undefined;
+  /** Bytes that are kept of each stream of a run's output; more is `truncated`. Default: 8 MiB. */
+  readonly maxOutput?: number;
   /** Takes the output of an answer that is streamed, piece by piece; nothing is vouched for before the call has ended well. */
   readonly onOutput?: ((piece: OutputPiece) => Promise<void>) | undefined;
 }
@@ -82,6 +94,12 @@ export interface Client {
 /** What a fresh connection may show in another light: the peer may have a new key or certificate. */
 const outdated: ReadonlySet<CallError['code']> = new Set(['wrong_identity', 'revoked', 'tls_failed']);
 
+/** Bytes of each stream of a run's output. */
+const defaultMaxOutput = 8 * 1024 * 1024;
+
+/** Bytes of an answer that refuses something. */
+const maxRefusal = 1024 * 1024;
+
 /** Milliseconds that a connection waits for a decision about its peer: less than an agent waits for a request. */
 const patience = 1000;
 
@@ -93,158 +111,198 @@ export interface ClientPorts {
   readonly random: Random;
 }
 
+/** A connection whose peer may be spoken with, and since when it was made, by the monotonic clock. */
+interface Lease {
+  readonly connection: Connection;
+  readonly since: number;
+}
+
+/** What travels of a request. */
+type Asked = Pick<RequestOnWire, 'method' | 'path' | 'body'>;
+
 /** @param connectTimeout milliseconds for TCP and TLS together */
-export function protocolClient(ports: ClientPorts, connectTimeout: number): Client {
-  const { channel, clock, crypto, events, random } = ports;
-
-  /** The decision; undefined: it takes longer than `patience`, where that is to end the waiting. */
-  const decisionOf = async (
-    decision: ResultAsync<void, CallError>,
-    signal: AbortSignal | undefined,
-    impatient: boolean,
-  ): Promise<Result<void, CallError> | undefined> => {
-    const over = new AbortController();
-    const given = new Promise<Result<void, CallError>>((resolve) => {
-      const stop = () => resolve(err(aborted()));
-      signal?.addEventListener('abort', stop, { signal: over.signal });
-      if (signal?.aborted) stop();
-    });
-    const late = async () => void (await wait(clock, patience, over.signal));
-    try {
-      return await Promise.race([decision, given, ...(impatient ? [late()] : [])]);
-    } finally {
-      over.abort();
-    }
-  };
-
-  /** A connection whose peer may be spoken with. */
-  const admitted = async (
-    callee: Callee,
-    signal: AbortSignal | undefined,
-    fresh: boolean,
-  ): Promise<Result<Connection, CallError>> => {
-    const { target, trust } = callee;
-    const connected = await channel.connect(target, { timeout: connectTimeout, fresh, signal });
-    if (connected.isErr()) return err(connected.error);
-    const connection = connected.value;
-    const decision = trust.judge(connection.peer);
-    const decided = await decisionOf(decision, signal, true);
-    if (decided === undefined) {
-      // No agent waits that long: it is asked over another connection, once there is a yes.
-      connection.release();
-      const late = await decisionOf(decision, signal, false);
-      return late?.isErr() ? err(late.error) : admitted(callee, signal, fresh);
-    }
-    if (decided.isOk()) return ok(connection);
-    connection.discard();
-    return connection.kept && /* defence: connection-is-judged-again */ outdated.has(decided.error.code)
-      ? admitted(callee, signal, true)
-      : err(decided.error);
-  };
-
-  const perform = async <R, A extends Answers>(
+export const protocolClient = (ports: ClientPorts, connectTimeout: number): Client => ({
+  call<R, A extends Answers>(
     endpoint: Endpoint<R, A>,
     callee: Callee,
     request: R,
     options: CallOptions,
-  ): Promise<Result<Called<A>, CallError>> => {
-    const started = clock.monotonic();
-    const { method } = endpoint;
-    const { path, members } = located(endpoint, request);
-    const body = method === 'GET' ? new Uint8Array() : utf8(JSON.stringify(members));
-
-    const refuse = (status: number, reason: string): CallError => {
-      const fields = { host: callee.host, path, status, reason };
-      events.emit({ action: 'result-unverified', level: 'error', fields });
-      return failure('unverified', 'unverified result', { reason });
-    };
-
+  ): ResultAsync<Called<A>, CallError> {
+    const { signal } = options;
+    if (signal?.aborted) return errAsync(aborted());
     const attempt = async (fresh: boolean): Promise<Result<Called<A>, CallError>> => {
-      const leased = await admitted(callee, options.signal, fresh);
+      const leased = await admitted(ports, callee, { timeout: connectTimeout, signal, fresh });
       if (leased.isErr()) return err(leased.error);
-      const connection = leased.value;
-      const { peer } = connection;
-      const sent = signed(connection, callee.trust.signer(), { method, path, body });
-      let followed: { readonly head: AnswerHead; readonly answer: FollowedAnswer } | undefined;
-      const { onOutput } = options;
-      const exchanged = await connection.exchange<CallError>({
-        ...sent,
-        answerTimeout: options.answerTimeout,
-        maxAnswer: endpoint.maxAnswer,
-        signal: options.signal,
-        ...(endpoint.streams !== undefined &&
-          onOutput && {
-            onBody: (head: AnswerHead) => {
-              if (!isStream(head)) return undefined;
-              const answer = followedAnswer({ clock, crypto }, { head, peer, sent }, onOutput);
-              followed = { head, answer };
-              return async (bytes: Uint8Array) =>
-                (await answer.take(bytes)).mapErr((reason) => refuse(head.status, reason));
-            },
-          }),
-      });
-      if (exchanged.isErr()) {
-        connection.discard();
-        const { sent: wasSent, ...error } = exchanged.error;
-        // What has ended as it must is not spoilt by how its connection ends.
-        const whole = followed?.answer.verdict().isOk();
-        if (!whole && !wasSent && connection.kept && error.code === 'connection_failed') return attempt(true);
-        if (!whole) return err({ ...error, ...(wasSent && { sent: true as const }) } as CallError);
-      } else connection.release();
-      const rtt = () => Math.round(clock.monotonic() - started);
-      const known = (shown: Shown, answer: Reading<A>) =>
-        callee.trust.onVerified(peer, shown).map((whose): Called<A> => ({ answer, peer: whose, rtt: rtt() }));
-      if (followed) {
-        const { head, answer } = followed;
-        const verdict = answer.verdict();
-        if (verdict.isErr()) return err(asSent(refuse(head.status, verdict.error)));
-        return readOutcome(endpoint.answers, request, head.status, verdict.value)
-          .mapErr((error): CallError => error)
-          .asyncAndThen((reading) => known({ signed: true, how: 'answered' }, reading))
-          .mapErr(asSent);
-      }
-      if (exchanged.isErr()) return err(asSent(exchanged.error as CallError));
-      const answer = exchanged.value;
-      const checked = checkAnswer(crypto, answer, sent, { certificate: peer, now: clock.now() });
-      // defence: unsigned-answer-is-refused
-      if (checked.isErr() && !isUnsigned(answer)) return err(asSent(refuse(answer.status, checked.error)));
-      const reading = readAnswer(endpoint, request, answer);
-      const how = reading.isOk() ? 'answered' : isStranger(reading.error) ? 'stranger' : 'refused';
-      const whose = await callee.trust.onVerified(peer, { signed: checked.isOk(), how });
-      if (whose.isErr())
-        return err(
-          asSent(whose.error.code === 'unverified' ? refuse(answer.status, whose.error.reason) : whose.error),
-        );
-      return reading
-        .map((read): Called<A> => ({ answer: read, peer: whose.value, rtt: rtt() }))
-        .mapErr(asSent);
+      const called = await askOver(ports, leased.value, callee, endpoint, request, options);
+      // Closed before a byte of the request was sent.
+      const stale = called.isErr() && !called.error.sent && called.error.code === 'connection_failed';
+      return stale && leased.value.connection.kept ? attempt(true) : called;
     };
-    return attempt(false);
+    return new ResultAsync(attempt(false));
+  },
+});
+
+/** A connection whose peer may be spoken with. Where the decision takes its time, no connection waits for it. */
+async function admitted(
+  ports: ClientPorts,
+  callee: Callee,
+  options: ConnectOptions,
+): Promise<Result<Lease, CallError>> {
+  const since = ports.clock.monotonic();
+  const connected = await ports.channel.connect(callee.target, options);
+  if (connected.isErr()) return err(connected.error);
+  const connection = connected.value;
+  const judge = async () => /* defence: connection-is-judged-again */ callee.trust.judge(connection.peer);
+  const decision = judge();
+  const decided = await orAborted(decision, options.signal, ports.clock).catch((bug: unknown) => {
+    connection.discard();
+    throw bug;
+  });
+  if (decided === undefined) {
+    connection.release();
+    const late = await orAborted(decision, options.signal);
+    return late?.isErr() ? err(late.error) : admitted(ports, callee, options);
+  }
+  if (decided.isOk()) return ok({ connection, since });
+  connection.discard();
+  return connection.kept && outdated.has(decided.error.code)
+    ? admitted(ports, callee, { ...options, fresh: true })
+    : err(decided.error);
+}
+
+/** The decision, or the signal; undefined: with a clock, it takes longer than `patience`. */
+async function orAborted(
+  decision: Promise<Result<void, CallError>>,
+  signal: AbortSignal | undefined,
+  clock?: Clock,
+): Promise<Result<void, CallError> | undefined> {
+  const over = new AbortController();
+  const given = new Promise<Result<void, CallError>>((resolve) => {
+    const stop = () => resolve(err(aborted()));
+    signal?.addEventListener('abort', stop, { signal: over.signal });
+    if (signal?.aborted) stop();
+  });
+  const late = async () => clock && void (await wait(clock, patience, over.signal));
+  try {
+    return await Promise.race([decision, given, ...(clock ? [late()] : [])]);
+  } finally {
+    over.abort();
+  }
+}
+
+/** One exchange over a connection, and what its answer says. */
+async function askOver<R, A extends Answers>(
+  ports: ClientPorts,
+  { connection, since }: Lease,
+  callee: Callee,
+  endpoint: Endpoint<R, A>,
+  request: R,
+  options: CallOptions,
+): Promise<Result<Called<A>, CallError>> {
+  const { clock, crypto, events } = ports;
+  const { peer } = connection;
+  const { method } = endpoint;
+  const { path, members } = located(endpoint, request);
+  const body = method === 'GET' ? new Uint8Array() : utf8(JSON.stringify(members));
+  const sent = signed(ports, connection, callee.trust.signer(), { method, path, body });
+  const refuse = (status: number, reason: string): CallError => {
+    const fields = { host: callee.host, path, status, reason };
+    events.emit({ action: 'result-unverified', level: 'error', fields });
+    return failure('unverified', 'unverified result', { reason });
   };
 
-  const signed = (
-    { authority, peer }: Connection,
-    signer: Signer,
-    { method, path, body }: { readonly method: string; readonly path: string; readonly body: Uint8Array },
-  ): RequestOnWire => {
-    const headers: HeaderList = [
-      ['host', authority],
-      ...(body.length > 0 ? ([['content-type', 'application/json']] as const) : []),
-    ];
-    const bare = { method, path, query: '', headers, body };
-    const by = { targetSpki: peer.spki, now: clock.now(), nonce: random.bytes(16) };
-    return { ...bare, headers: [...headers, ...signRequest(crypto, signer, bare, by)] };
+  let followed: { readonly head: AnswerHead; readonly answer: FollowedAnswer } | undefined;
+  let bounded: BoundedBody | undefined;
+  const { answerTimeout, maxOutput = defaultMaxOutput, onOutput, signal } = options;
+  const { host, port } = callee.target;
+  const onBody = (head: AnswerHead): BodyConsumer<CallError> | undefined => {
+    if (onOutput && endpoint.streams !== undefined && isStream(head)) {
+      const answer = followedAnswer(ports, { head, peer, sent, maxOutput }, onOutput);
+      followed = { head, answer };
+      return async (bytes) => (await answer.take(bytes)).mapErr((reason) => refuse(head.status, reason));
+    }
+    if (!endpoint.output || head.status >= 300) return undefined;
+    const limits = { host, port, maxOutput, maxBody: endpoint.maxAnswer, timeout: answerTimeout, signal };
+    bounded = boundedBody(ports, limits);
+    return bounded.take;
   };
+  const exchanged = await connection
+    .exchange<CallError>({
+      ...sent,
+      answerTimeout,
+      maxAnswer: endpoint.output ? maxRefusal : endpoint.maxAnswer,
+      signal,
+      onBody,
+    })
+    .then(
+      (ended) => ended,
+      (bug: unknown) => {
+        bounded?.close();
+        throw bug;
+      },
+    );
+  if (exchanged.isOk()) connection.release();
+  else connection.discard();
 
-  return {
-    call: (endpoint, callee, request, options) =>
-      options.signal?.aborted
-        ? errAsync(aborted())
-        : new ResultAsync(perform(endpoint, callee, request, options)),
-  };
+  const whose = (shown: Shown) => callee.trust.onVerified(peer, shown);
+  const rtt = Math.round(clock.monotonic() - since);
+  if (followed) {
+    const { head, answer } = followed;
+    const verdict = answer.verdict();
+    // What has ended as it must is not spoilt by how its connection ends.
+    // defence: stream-needs-its-end
+    if (verdict.isErr())
+      return err(exchanged.isErr() ? endOf(exchanged.error) : asSent(refuse(head.status, verdict.error)));
+    return readOutcome(endpoint.answers, request, head.status, verdict.value)
+      .mapErr((error): CallError => error)
+      .asyncAndThen((read) =>
+        whose({ signed: true, how: 'answered' }).map((by): Called<A> => ({ answer: read, peer: by, rtt })),
+      )
+      .mapErr(asSent);
+  }
+  if (exchanged.isErr()) {
+    bounded?.close();
+    return err(endOf(exchanged.error));
+  }
+
+  const answer = exchanged.value;
+  const said = bounded ? { ...answer, sha256: bounded.sha256() } : answer;
+  const object = bounded?.read();
+  bounded?.close();
+  const checked = checkAnswer(crypto, said, sent, { certificate: peer, now: clock.now() });
+  // Whoever knows the agent decides about one without any signature.
+  if (checked.isErr() && !isUnsigned(answer)) return err(asSent(refuse(answer.status, checked.error)));
+  const read = readAnswer(endpoint, request, answer, object);
+  const how = read.isOk() ? 'answered' : isStranger(read.error) ? 'stranger' : 'refused';
+  const by = await whose({ signed: checked.isOk(), how });
+  if (by.isErr()) {
+    const { error } = by;
+    return err(asSent(error.code === 'unverified' ? refuse(answer.status, error.reason) : error));
+  }
+  return read.map((reading): Called<A> => ({ answer: reading, peer: by.value, rtt })).mapErr(asSent);
+}
+
+/** A request as it is sent over a connection, signed for the key behind it. */
+function signed(
+  { clock, crypto, random }: ClientPorts,
+  { authority, peer }: Connection,
+  signer: Signer,
+  asked: Asked,
+): RequestOnWire {
+  const headers: HeaderList = [
+    ['host', authority],
+    ...(asked.body.length > 0 ? ([['content-type', 'application/json']] as const) : []),
+  ];
+  const bare = { ...asked, query: '', headers };
+  const by = { targetSpki: peer.spki, now: clock.now(), nonce: random.bytes(16) };
+  return { ...bare, headers: [...headers, ...signRequest(crypto, signer, bare, by)] };
 }
 
 const asSent = (error: CallError): CallError => ({ ...error, sent: true });
+
+/** How an exchange ended, as the error of a call. */
+const endOf = ({ sent, ...error }: ExchangeError<CallError>): CallError =>
+  ({ ...error, ...(sent && { sent: true as const }) }) as CallError;
 
 /** The path of a request, and its other members. */
 function located<R, A extends Answers>({ path, request: codec }: Endpoint<R, A>, request: R) {

@@ -50,10 +50,14 @@ export interface Endpoint<Request, A extends Answers> {
   readonly path: `/${string}`;
   readonly request: Codec<Request>;
   readonly answers: A;
+  /** A header by which who asks says what it understands of the answer, and the word in it. */
+  readonly says?: readonly [header: string, word: string];
   /** What is answered to a body that is not of the form. */
   readonly malformed: (issue: Issue) => Outcome<A> | Refusal;
   /** It alters something: it is never repeated by itself, and a repetition is refused. Default false. */
   readonly changes?: boolean;
+  /** Its good answers have the output of a run: they are read as they come, and of each stream a limited part is kept. Default false. */
+  readonly output?: boolean;
   /** The answer of this outcome may come as a stream, whose end says the same. */
   readonly streams?: keyof A & string;
   /** What a peer must be able to do. Default: every peer knows it. */

@@ -1,4 +1,6 @@
+import { isReqid } from '../../domain/core/names.js';
 import {
+  absence,
   acknowledged,
   capabilities,
   caUpdate,
@@ -81,12 +83,13 @@ export const run = endpoint({
   },
   malformed: (issue) => {
     const { reqid } = issue.body;
-    const known = typeof reqid === 'string' && { reqid };
+    const known = typeof reqid === 'string' && isReqid(reqid) && { reqid };
     return { outcome: 'ended', result: { exit: -1, error: invalid(issue) }, ...known };
   },
   changes: true,
   streams: 'ended',
   maxRequest,
+  output: true,
   maxAnswer: maxOutput,
 });
 
@@ -100,6 +103,7 @@ export const result = endpoint({
   },
   malformed: () => ({ refused: 'unknown', error: 'not found' }),
   maxRequest,
+  output: true,
   maxAnswer: maxOutput,
 });
 
@@ -116,6 +120,7 @@ export const settle = endpoint({
   changes: true,
   feature: 'settle',
   maxRequest,
+  output: true,
   maxAnswer: maxOutput,
 });
 
@@ -126,6 +131,8 @@ export const cancel = endpoint({
   answers: {
     cancelling: { status: 200, codec: cancelState('cancelling') },
     unknown: { status: 404, codec: cancelState('unknown') },
+    /** A legacy agent. */
+    absent: { status: 404, codec: nothing },
     done: { status: 409, codec: cancelState('done') },
   },
   malformed,
@@ -146,6 +153,8 @@ export const serials = endpoint({
     /** The list that came with it is not taken. */
     invalid: { status: 400, codec: objection },
     conflict: { status: 409, codec: objection },
+    /** An agent older than 0.11 has no such endpoint. */
+    absent: { status: 404, codec: absence },
   },
   malformed: objected,
   changes: true,

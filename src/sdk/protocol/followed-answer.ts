@@ -20,23 +20,28 @@ export interface FollowedAnswer {
   verdict(): Result<JsonObject, string>;
 }
 
-/** Bytes of the end line, which has the whole result. */
-const maxEnd = 240 * 1024 * 1024;
-
 export const isStream = ({ status, headers }: AnswerHead): boolean =>
   status === 200 && headers.some(([name, value]) => name === 'content-type' && value === streamType);
+
+interface Followed {
+  readonly head: AnswerHead;
+  readonly peer: Certificate;
+  readonly sent: RequestOnWire;
+  /** Bytes of each stream in the result. */
+  readonly maxOutput: number;
+}
+
+/** Bytes of the end line for one byte of each stream: as `\\u00xx`. */
+const mostWritten = 2 * 6;
 
 /** @param give is given each piece, the next one when it has resolved; nothing is vouched for yet */
 export function followedAnswer(
   { clock, crypto }: { readonly clock: Clock; readonly crypto: Crypto },
-  {
-    head,
-    peer,
-    sent,
-  }: { readonly head: AnswerHead; readonly peer: Certificate; readonly sent: RequestOnWire },
+  { head, peer, sent, maxOutput }: Followed,
   give: (piece: OutputPiece) => Promise<void>,
 ): FollowedAnswer {
-  const reader = streamReader(crypto.runningSha256(), maxEnd);
+  // The end line has the whole result.
+  const reader = streamReader(crypto.runningSha256(), mostWritten * maxOutput);
   let end: StreamEnd | undefined;
   return {
     async take(bytes) {

@@ -2,13 +2,10 @@ import { err, ok, type Result } from 'neverthrow';
 import { utf8 } from '../../domain/core/bytes.js';
 import { canonicalJson } from '../../domain/core/json.js';
 import { answerInput, judgeAnswer, readAnswerSignature } from '../../domain/protocol/answer-signature.js';
+import { exactSignatureBase } from '../../domain/protocol/exact-shape.js';
 import type { Message } from '../../domain/protocol/http-component.js';
 import type { HeaderList, HttpAnswer, HttpRequestHead } from '../../domain/protocol/http-message.js';
-import {
-  type SignatureInput,
-  signatureBase,
-  signatureHeaders,
-} from '../../domain/protocol/http-signature.js';
+import { type SignatureInput, signatureHeaders } from '../../domain/protocol/http-signature.js';
 import {
   contentDigestOf,
   keyIdOf,
@@ -69,7 +66,7 @@ function keyId(crypto: Crypto, certificate: Certificate): string {
 function signed(signer: Signer, message: Message, input: Result<SignatureInput, string>): HeaderList {
   return input
     .andThen((made) =>
-      signatureBase(message, made).map((base) => signatureHeaders(made, signer.key.sign(utf8(base)))),
+      exactSignatureBase(message, made).map((base) => signatureHeaders(made, signer.key.sign(utf8(base)))),
     )
     .match(
       (headers) => headers,
@@ -231,17 +228,19 @@ export function signAnswer(
 /**
  * Checks an answer against the request as it was sent, with the headers that signing added. Err says why it does not
  * verify.
+ * @param answer with its body, or the digest of one that was not kept
  * @param by.certificate of the TLS peer
  * @param by.now epoch milliseconds
  */
 export function checkAnswer(
   crypto: Crypto,
-  answer: HttpAnswer,
+  answer: AnswerHead & ({ readonly body: Uint8Array } | { readonly sha256: Uint8Array }),
   request: RequestOnWire,
   by: { certificate: Certificate; now: number },
 ): Result<void, string> {
-  const contentDigest = contentDigestOf(crypto.sha256(answer.body));
-  return checkSigned(crypto, { ...answer, contentDigest }, request, by);
+  const { headers, status } = answer;
+  const digest = 'sha256' in answer ? answer.sha256 : crypto.sha256(answer.body);
+  return checkSigned(crypto, { headers, status, contentDigest: contentDigestOf(digest) }, request, by);
 }
 
 const streamHead: AnswerHead = { status: 200, headers: [['content-type', streamType]] };

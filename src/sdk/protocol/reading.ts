@@ -29,15 +29,18 @@ export function refusedBy(status: number, body: JsonObject): CtrlExecError<'refu
 export const isStranger = (error: CtrlExecError): boolean =>
   error.code === 'refused' && (error.reason === 'serial mismatch' || error.reason === 'forbidden');
 
-/** Which answer of the endpoint a body is, and what it says. A status that the endpoint does not have is a refusal. */
+/**
+ * Which answer of the endpoint a body is, and what it says. A status that the endpoint does not have is a refusal.
+ * @param parsed the object in the body, where it was read already
+ */
 export function readAnswer<R, A extends Answers>(
   { answers }: Endpoint<R, A>,
   request: R,
   { status, body }: { readonly status: number; readonly body: Uint8Array },
+  parsed: Result<JsonObject, string> = parseJsonObject(body),
 ): Result<Reading<A>, ReadingFailure> {
-  const parsed = parseJsonObject(body);
   // Who refuses need not speak JSON.
-  if (parsed.isErr() && status < 300) return err(violation(parsed.error));
+  if (parsed.isErr() && isAnswer(answers, status)) return err(violation(parsed.error));
   return readOutcome(answers, request, status, parsed.unwrapOr({}));
 }
 
@@ -59,8 +62,12 @@ export function readOutcome<R, A extends Answers>(
     if (isAboutAnother(read.value, request)) return err(violation('it is about another request'));
     return ok({ outcome, ...read.value } as Reading<A>);
   }
-  return err(status < 300 ? violation(reason ?? `HTTP status ${status}`) : refusedBy(status, body));
+  return err(isAnswer(answers, status) && reason ? violation(reason) : refusedBy(status, body));
 }
+
+/** Whether something was done, as far as the status goes. */
+const isAnswer = (answers: Answers, status: number): boolean =>
+  status < 300 && Object.values(answers).some((answer) => answer.status === status);
 
 const isAboutAnother = (answer: { readonly reqid?: unknown }, request: unknown): boolean => {
   const { reqid } = request as { readonly reqid?: unknown };
@@ -69,4 +76,13 @@ const isAboutAnother = (answer: { readonly reqid?: unknown }, request: unknown):
     /* defence: answer-is-of-its-request */ answer.reqid !== undefined &&
     answer.reqid !== reqid
   );
+};
+
+/** Whether something was taken: it is `refused` in the agent's own words otherwise. */
+export const acknowledgement = <A extends Answers>(
+  { answers }: { readonly answers: A },
+  answer: { readonly outcome: keyof A & string; readonly error?: string | undefined },
+): Result<void, CtrlExecError<'refused'>> => {
+  const { outcome, error } = answer;
+  return outcome === 'ok' ? ok(undefined) : err(refusedBy(answers[outcome]?.status ?? 0, { error }));
 };

@@ -18,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { directoryName } from '../../../src/adapters/child-process/jobs/layout.js';
 import { encodeOrder } from '../../../src/adapters/child-process/jobs/order.js';
 import { supervisedJobs } from '../../../src/adapters/child-process/jobs/supervised.js';
-import { identityOf, ownIdentity } from '../../../src/adapters/child-process/process-identity.js';
+import { identityOf, ownIdentity } from '../../../src/adapters/shared/process-identity.js';
 import type { Job, Jobs } from '../../../src/ports/jobs.js';
 import type { Program } from '../../../src/ports/process-runner.js';
 import { failure, value } from '../../contract/result.js';
@@ -332,14 +332,17 @@ describe('after the machine went down', () => {
     expect(others.every(isAlive)).toBe(true);
   });
 
-  test('a watcher in another container runs as long as it shows life', async () => {
-    await pretend({ started: '1' });
-    write('watcher', { format: 1, watcher: { ...ownIdentity(), namespace: '1' } });
-    expect(await find()).toMatchObject({ status: 'running' });
-    const { utimesSync } = await import('node:fs');
-    utimesSync(join(jobDirectory(), 'watcher'), 1, 1);
-    expect(reason(await find())).toBe('what watched over it is gone, in another container');
-  });
+  test.each([{ namespace: '1' }, { boot: '0' }])(
+    'a watcher that cannot be seen (%j) runs as long as it shows life',
+    async (unknown) => {
+      await pretend({ started: '1' });
+      write('watcher', { format: 1, watcher: { ...ownIdentity(), ...unknown } });
+      expect(await find()).toMatchObject({ status: 'running' });
+      const { utimesSync } = await import('node:fs');
+      utimesSync(join(jobDirectory(), 'watcher'), 1, 1);
+      expect(reason(await find())).toBe('what watched over it is gone, in another container');
+    },
+  );
 });
 
 describe('a start that was interrupted', () => {

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fileAgentRuns } from '../../../src/adapters/files/journal/agent-runs.js';
-import { fileReplayCache } from '../../../src/adapters/files/journal/replay-cache.js';
+import { fileRunJournal } from '../../../src/adapters/files/journal/run-journal.js';
 import { value } from '../../contract/result.js';
 import { temporaryDirectory } from '../../unit/adapters/files/identity/key-store-fixture.js';
 
@@ -20,6 +19,9 @@ function randomOf(seed: number): () => number {
     return state / 2 ** 32;
   };
 }
+
+const open = (directory: string) =>
+  fileRunJournal({ directory, former: join(directory, 'none'), bootId: () => 'this boot' });
 
 interface Line {
   readonly [name: string]: unknown;
@@ -60,7 +62,7 @@ describe('killed at any moment', () => {
     const random = randomOf(seed);
     const directory = join(home, 'replay');
     mkdirSync(directory);
-    const pairing = fileReplayCache({ directory, bootId: () => 'this boot' });
+    const pairing = open(directory);
     value(await pairing.begin());
     await pairing.close();
     const entered: { keyid: string; nonce: string; until: number; now: number }[] = [];
@@ -70,15 +72,15 @@ describe('killed at any moment', () => {
       const [first, ...fresh] = await killedAfter(lines, 'enter', directory, String(round));
       expect(first, said).toEqual({ complete: true });
       for (const each of fresh) {
-        expect(each['verdict'], said).toBe('fresh');
+        expect(each['kind'], said).toBe('begun');
         const { nonce, until, now } = each;
         entered.push({ keyid: 'key', nonce: String(nonce), until: Number(until), now: Number(now) });
       }
-      const successor = fileReplayCache({ directory, bootId: () => 'this boot' });
+      const successor = open(directory);
       expect(value(await successor.complete()), said).toBe(true);
       for (const { now, ...entry } of entered) {
-        const verdict = value(await successor.enter(entry, now));
-        expect(verdict, `${entry.nonce}, ${said}`).toBe('replayed');
+        const { kind } = value(await successor.claim({ nonce: entry }, now));
+        expect(kind, `${entry.nonce}, ${said}`).toBe('replayed');
       }
       await successor.close();
     }
@@ -94,17 +96,16 @@ describe('killed at any moment', () => {
       const lines = 1 + Math.floor(random() * 1500);
       const reported = await killedAfter(lines, 'run', directory, String(round));
       const purged = Math.max(0, ...reported.map(({ purge }) => Number(purge ?? 0)));
-      const successor = fileAgentRuns({ directory });
+      const successor = open(directory);
       for (const { reqid, round: startedAt, kind } of reported) {
         if (reqid === undefined || Number(startedAt) < purged) continue;
         const key = { owner: 'dispatcher-1', reqid: String(reqid) };
-        const claim = value(await successor.begin(key, 'backup', 0));
+        const claim = value(await successor.claim({ run: { ...key, script: 'backup' } }, 0));
         expect(claim.kind === 'known' ? claim.run.state : claim.kind, `${reqid}, ${said}`).toMatch(
           kind === 'done' ? /^done$/ : /^(lost|done)$/,
         );
         if (kind !== 'done' || claim.kind !== 'known' || claim.run.state !== 'done') continue;
-        const text = claim.run.answer && Buffer.from(claim.run.answer).toString();
-        expect(text, `${reqid}, ${said}`).toBe(String(reqid).endsWith('-0') ? reqid : '');
+        expect(claim.run.result?.stdout, `${reqid}, ${said}`).toBe(String(reqid).endsWith('-0') ? reqid : '');
       }
       value(await successor.purge(Number.MAX_SAFE_INTEGER));
       await successor.close();
@@ -119,14 +120,14 @@ describe('killed at any moment', () => {
     for (let round = 0; round < rounds; round += 1) {
       const said = `round ${round}, seed ${seed}`;
       const reported = await killedAfter(1 + Math.floor(random() * 1500), 'settle', directory, String(round));
-      const successor = fileAgentRuns({ directory });
+      const successor = open(directory);
       for (const { owner, reqid, kind } of reported) {
         // Told before it was written.
         if (kind === 'known') continue;
         const key = { owner: String(owner), reqid: String(reqid) };
         const about = `${owner} ${reqid}, ${said}`;
         const state = kind === 'void' ? 'void' : 'lost';
-        expect(value(await successor.begin(key, 'backup', 0)), about).toMatchObject({
+        expect(value(await successor.claim({ run: { ...key, script: 'backup' } }, 0)), about).toMatchObject({
           kind: 'known',
           run: { state },
         });

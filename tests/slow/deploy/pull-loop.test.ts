@@ -1,13 +1,13 @@
 import { okAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
-import { memoryPullKeys } from '../../../src/adapters/memory/deploy/pull-keys.js';
 import { countingRandom } from '../../../src/adapters/memory/random.js';
 import { pullSettings } from '../../../src/domain/settings/pull.js';
 import type { PullApi } from '../../../src/sdk/deploy/pull/api.js';
 import { pullLoop } from '../../../src/sdk/deploy/pull/loop.js';
 import { value } from '../../contract/result.js';
 import { pullWorld } from '../../support/deployment/pull-world.js';
+import { memoryPullKeys } from '../../support/memory/pull-keys.js';
 
 const minutes = 60_000;
 

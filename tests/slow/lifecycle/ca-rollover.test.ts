@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { rotateCa as rotateCaOf } from '../../../src/sdk/dispatcher/trust/ca-rollover.js';
-import { maintain } from '../../../src/sdk/dispatcher/trust/maintain.js';
+import { rotateCa as rotateCaOf } from '../../../src/sdk/dispatcher/maintenance/ca-rollover.js';
+import { maintain } from '../../../src/sdk/dispatcher/maintenance/maintain.js';
 import { failure, value } from '../../contract/result.js';
 import {
   ask,

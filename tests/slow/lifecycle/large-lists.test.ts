@@ -1,9 +1,10 @@
 import { okAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
+import { channelTransport } from '../../../src/adapters/memory/network/transport.js';
 import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
+import { tlsChannel } from '../../../src/adapters/node-tls/channel.js';
 import { tlsListener } from '../../../src/adapters/node-tls/listener.js';
-import { undiciTransport } from '../../../src/adapters/undici/transport.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
 import { maxListBody } from '../../../src/domain/protocol/agent-protocol.js';
 import { maxRevoked } from '../../../src/domain/trust/revocation-list.js';
@@ -57,7 +58,7 @@ async function listening() {
   const { context, own, ca } = parts;
   const credentials = await dispatcherCredentials(trustedSerial);
   const signer = { key: value(crypto.signingKey(credentials.key)), certificate: certificateOf(credentials) };
-  const transport: Transport = undiciTransport({ crypto });
+  const transport: Transport = channelTransport(tlsChannel({ crypto }));
   let serving: ServingAgent;
   const up = async () => {
     serving = value(await serve(context, { bind: '127.0.0.1', port: 0 }));

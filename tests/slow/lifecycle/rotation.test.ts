@@ -5,10 +5,10 @@ import {
   successionMessage,
   successionToJson,
 } from '../../../src/domain/trust/succession.js';
-import { exchange } from '../../../src/sdk/dispatcher/fleet/contact.js';
-import { shortRequest } from '../../../src/sdk/dispatcher/trust/agent-request.js';
+import { contact } from '../../../src/sdk/dispatcher/fleet/contact.js';
 import type { Presence } from '../../../src/sdk/dispatcher/trust/identity.js';
-import { bringUpToDate } from '../../../src/sdk/dispatcher/trust/reconcile/catch-up.js';
+import { reconcileFirst } from '../../../src/sdk/dispatcher/trust/reconcile/reconcile.js';
+import { ping } from '../../../src/sdk/protocol/endpoints.js';
 import { failure, value } from '../../contract/result.js';
 import { eventsOf } from '../../support/fleet/events.js';
 import {
@@ -367,7 +367,7 @@ describe('no run fails because of a rotation', () => {
     expect(await serialsTrusted(host('a'))).toContain(next);
     const agent = { host: 'a', record, dial: { host: 'a', port: 7443 } };
     const stale = { ...agent, record: { ...record, standing: { ...record.standing, caSet: undefined } } };
-    value(await bringUpToDate(control.context, before, stale));
+    value(await reconcileFirst(control.context, before, stale));
     expect(await serialsTrusted(host('a'))).toContain(next);
   });
 
@@ -380,9 +380,9 @@ describe('no run fails because of a rotation', () => {
       await control.dispatcher.maintain();
     }
     const addressed = { host: 'a', record, dial: { host: 'a', port: 7443 } };
-    const request = { method: 'POST', path: '/ping', body: {}, ...shortRequest } as const;
-    const { answer } = value(await exchange(control.context, identity, addressed, request));
-    expect(answer.status).toBe(200);
+    const options = { answerTimeout: 10_000 };
+    const { answer } = value(await contact(control.context, identity, addressed, ping, {}, options));
+    expect(answer.outcome).toBe('pong');
     expect((await states(control))['a']).toBe('current');
   });
 });

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { freePort, type Started, shared } from '../../support/commands/commands.js';
+import { commandFile, freePort, type Started, shared } from '../../support/commands/commands.js';
 import { noTerminal, readable, startOnTerminal } from '../../support/commands/terminal.js';
 import { configure, gate, pairedFleet } from '../../support/fleet/fleet.js';
 import { stallingProxy } from '../../support/network/holding-proxy.js';
@@ -190,6 +192,23 @@ describe('a run that is followed', () => {
     });
     const denied = await control.command('run', '--follow', '--json', 'nowhere', 'job');
     expect([denied.code, JSON.parse(denied.stdout)]).toMatchObject([64, { event: 'error', ok: 0 }]);
+  });
+
+  it('is left when nobody reads its output any more, although its script writes for ever, and can be stopped then', async () => {
+    const { control, one } = fleet();
+    one.script('forever', '#!/bin/sh\nexec yes\n');
+    await one.serve();
+    const command = [process.execPath, commandFile('ctrl-exec'), '--home', control.home];
+    const line = ['-c', '"$@" | head -n 2', 'sh', ...command, 'run', '--follow', 'web-01', 'forever'];
+    const { stdout, stderr } = await promisify(execFile)('/bin/sh', line);
+    expect(stdout).toBe('web-01: y\nweb-01: y\n');
+    const [, reqid = ''] = /^Following run ([0-9a-f]{16})$/m.exec(stderr) ?? [];
+    expect(stderr).toContain(
+      `No end is known of web-01, where the script may go on: "ctrl-exec status ${reqid}"`,
+    );
+    expect((await control.command('cancel', reqid)).code).toBe(0);
+    const { stdout: ended } = await control.command('wait', reqid);
+    expect(ended).toMatch(/^==> web-01 {2}\[FAIL {2}exit:-1 .*\n {4}ERROR: cancelled\n/m);
   });
 
   it('is not also async', async () => {

@@ -3,7 +3,6 @@ import { childProcessRunner } from '../../../src/adapters/child-process/runner.j
 import { nodeDeploymentFiles } from '../../../src/adapters/files/deploy/deployment-files.js';
 import { fileDeploymentJournal } from '../../../src/adapters/files/deploy/deployment-journal.js';
 import { nodeFileSystem } from '../../../src/adapters/files/file-system.js';
-import { memoryCaddyAdmin } from '../../../src/adapters/memory/deploy/caddy-admin.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { tlsProbe } from '../../../src/adapters/node-tls/probe.js';
 import { systemClock } from '../../../src/adapters/system/clock.js';
@@ -11,6 +10,7 @@ import { parseCommand } from '../../../src/domain/deploy/command.js';
 import { type PullPolicy, strictPolicy } from '../../../src/domain/deploy/policy.js';
 import { lanes } from '../../../src/sdk/core/lanes.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
+import { memoryCaddyAdmin } from '../memory/caddy-admin.js';
 
 /** The real adapters but for Caddy, with the journal in a directory, over a clock on which time passes `speed` times as fast. */
 export function realContext(directory: string, speed = 10): DeployContext {

@@ -1,13 +1,7 @@
 import { errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
-import {
-  type ControlPlaneScript,
-  memoryControlPlane,
-} from '../../../src/adapters/memory/deploy/control-plane.js';
-import { memoryPullKeys } from '../../../src/adapters/memory/deploy/pull-keys.js';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../../src/adapters/memory/file-system.js';
-import { type MemoryTreeFile, memoryFileTree } from '../../../src/adapters/memory/file-tree.js';
 import { countingRandom } from '../../../src/adapters/memory/random.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { failure } from '../../../src/domain/core/errors.js';
@@ -16,6 +10,9 @@ import type { PullOptions } from '../../../src/domain/settings/pull.js';
 import type { PullContext } from '../../../src/sdk/deploy/pull/context.js';
 import type { PullEnd } from '../../../src/sdk/deploy/pull/loop.js';
 import { createPullAgent } from '../../../src/sdk/deploy/pull-agent.js';
+import { type ControlPlaneScript, memoryControlPlane } from '../memory/control-plane.js';
+import { type MemoryTreeFile, memoryFileTree } from '../memory/file-tree.js';
+import { memoryPullKeys } from '../memory/pull-keys.js';
 import { testCa } from '../network/test-pki.js';
 import { deploymentWorld } from './world.js';
 

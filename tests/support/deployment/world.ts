@@ -1,9 +1,5 @@
 import { createHash } from 'node:crypto';
 import { errAsync, okAsync } from 'neverthrow';
-import { memoryCaddyAdmin } from '../../../src/adapters/memory/deploy/caddy-admin.js';
-import { memoryDeploymentFiles } from '../../../src/adapters/memory/deploy/deployment-files.js';
-import { memoryDeploymentJournal } from '../../../src/adapters/memory/deploy/deployment-journal.js';
-import { memoryTlsProbe } from '../../../src/adapters/memory/deploy/tls-probe.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { failure } from '../../../src/domain/core/errors.js';
@@ -11,6 +7,10 @@ import { parseCommand } from '../../../src/domain/deploy/command.js';
 import { type PullPolicy, strictPolicy } from '../../../src/domain/deploy/policy.js';
 import { lanes } from '../../../src/sdk/core/lanes.js';
 import type { DeployContext } from '../../../src/sdk/deploy/context.js';
+import { memoryCaddyAdmin } from '../memory/caddy-admin.js';
+import { memoryDeploymentFiles } from '../memory/deployment-files.js';
+import { memoryDeploymentJournal } from '../memory/deployment-journal.js';
+import { memoryTlsProbe } from '../memory/tls-probe.js';
 import type { TestCa } from '../network/test-pki.js';
 
 /** Lets every wait be over at once, and keeps how long each would have been. */

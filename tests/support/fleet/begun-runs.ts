@@ -1,10 +1,11 @@
 import { errAsync } from 'neverthrow';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
+import type { ChannelError } from '../../../src/ports/channel.js';
 import type { RunStart } from '../../../src/ports/run-store.js';
-import type { Transport, TransportError } from '../../../src/ports/transport.js';
 import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
 import { value } from '../../contract/result.js';
-import type { Answering, Issued } from './memory-agents.js';
+import { interposed } from '../network/interposed.js';
+import type { Answering } from './memory-agents.js';
 import type { TestDispatcher } from './memory-fleet.js';
 
 /** A run as somebody else begins it. */
@@ -49,17 +50,16 @@ export const settling =
 /** The next request to run something ends so at the transport, before or after it was sent; all else travels as ever. */
 export function endingOnce(
   context: DispatcherContext,
-  { certificate }: Issued,
-  error: TransportError,
+  error: ChannelError,
   when: 'before' | 'after' = 'after',
 ): DispatcherContext {
-  const { transport } = context;
   let due = true;
-  const request: Transport['request'] = (target, asked) => {
-    if (asked.path !== '/run' || !due) return transport.request(target, asked);
-    due = false;
-    if (when === 'after') asked.sign?.(certificate);
-    return errAsync(error);
-  };
-  return { ...context, transport: { ...transport, request } };
+  const channel = interposed(context.channel, {
+    exchange(_target, { path }, send) {
+      if (path !== '/run' || !due) return send();
+      due = false;
+      return errAsync({ ...error, sent: when === 'after' });
+    },
+  });
+  return { ...context, channel };
 }

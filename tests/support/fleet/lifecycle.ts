@@ -1,22 +1,23 @@
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { memoryMutex } from '../../../src/adapters/memory/mutex.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
+import { memoryRunJournal } from '../../../src/adapters/memory/run-journal.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
-import { hex } from '../../../src/domain/core/bytes.js';
+import { hex, utf8 } from '../../../src/domain/core/bytes.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
-import type { KeyStore } from '../../../src/ports/key-store.js';
-import type { Transport } from '../../../src/ports/transport.js';
+import type { Channel } from '../../../src/ports/channel.js';
+import type { AgentItem, KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { AgentContext } from '../../../src/sdk/agent/context.js';
 import { type ServingAgent, serve } from '../../../src/sdk/agent/serve.js';
 import type { DispatcherContext } from '../../../src/sdk/dispatcher/context.js';
 import { createDispatcher, type Dispatcher } from '../../../src/sdk/dispatcher/dispatcher.js';
-import { sendSigned, shortRequest } from '../../../src/sdk/dispatcher/trust/agent-request.js';
-import { destinationOf, target } from '../../../src/sdk/dispatcher/trust/agent-target.js';
+import { destinationOf } from '../../../src/sdk/dispatcher/trust/destination.js';
 import { type Presence, readDispatcherIdentity } from '../../../src/sdk/dispatcher/trust/identity.js';
 import { validFor } from '../../../src/sdk/dispatcher/trust/validity.js';
+import { signRequest } from '../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../contract/result.js';
+import { interposed } from '../network/interposed.js';
 import {
   crypto,
   identify,
@@ -48,20 +49,26 @@ export interface Control extends TestDispatcher {
   restarted(): Control;
 }
 
-const lossy = (inner: Transport, state: Pick<Control, 'fault' | 'sent'>): Transport => ({
-  ...inner,
-  request(to, request) {
-    const lost = state.fault(request.path);
-    const gone = () =>
-      errAsync(failure('connection_failed', 'the network lost it', { host: to.host, reason: 'ECONNRESET' }));
-    if (lost === 'request') return gone();
-    state.sent.push(`${to.host} ${request.path}`);
-    const answer = inner.request(to, request);
-    return lost === 'answer' ? answer.andThen(gone) : answer;
-  },
-});
+const lossy = (inner: Channel, state: Pick<Control, 'fault' | 'sent'>): Channel =>
+  interposed(inner, {
+    exchange({ host }, { path }, send) {
+      const lost = state.fault(path);
+      const gone = () =>
+        errAsync({
+          ...failure('connection_failed', 'the network lost it', { host, reason: 'ECONNRESET' }),
+          sent: true,
+        });
+      if (lost === 'request') return gone();
+      state.sent.push(`${host} ${path}`);
+      const answer = send();
+      return lost === 'answer' ? answer.andThen(gone) : answer;
+    },
+  });
 
-const failing = (inner: KeyStore, state: Pick<Control, 'writeFails'>): KeyStore => ({
+const failing = <Item extends KeyStoreItem>(
+  inner: KeyStore<Item>,
+  state: Pick<Control, 'writeFails'>,
+): KeyStore<Item> => ({
   ...inner,
   replace: (change, options) =>
     state.writeFails()
@@ -85,10 +92,10 @@ function controlOver(
     keyStore,
     authority: x509CertificateAuthority({ keyStore, random: ports.random, crypto }),
     mutex: memoryMutex(),
-    transport: lossy(network.transport('192.0.2.1'), state),
+    channel: lossy(network.channel('192.0.2.1'), state),
   };
   const dispatcher = createDispatcher(() =>
-    okAsync({ context, warnings: [], close: () => context.transport.close() }),
+    okAsync({ context, warnings: [], close: () => context.channel.close() }),
   );
   const control = Object.assign(state, { context, dispatcher, events: base.events, hook: base.hook });
   return Object.assign(control, { restarted: () => controlOver(base, ports, network) });
@@ -99,7 +106,7 @@ export interface Host {
   readonly name: string;
   readonly test: TestAgent;
   readonly context: AgentContext;
-  readonly keyStore: KeyStore;
+  readonly keyStore: KeyStore<AgentItem>;
   /** Scripts whose first argument is `slow` wait here. */
   gate: Promise<unknown>;
   /** Its disk is: nothing can be stored. */
@@ -120,7 +127,7 @@ function hostOver(test: TestAgent, name: string): Host {
   const context: AgentContext = {
     ...test.context,
     keyStore: () => keyStore,
-    replayCache: () => memoryReplayCache({ complete: true }),
+    journal: () => memoryRunJournal(),
     runner: memoryProcessRunner({
       '/opt/greet': async ({ args }) => {
         own.started += 1;
@@ -299,13 +306,23 @@ export async function ask(
 ): Promise<{ status: number; json: Record<string, unknown> }> {
   const record = await recordOf(control, name);
   const { cas } = await identityOf(control);
-  const to = target(control.context, presence, cas, destinationOf(record));
-  const answer = await sendSigned(control.context, presence, to, {
-    method: 'POST',
-    path,
-    body,
-    ...shortRequest,
+  const { channel, clock, random } = control.context;
+  const { credentials, signer, certificate } = presence;
+  const to = { ...destinationOf(record).dial, credentials, trust: cas, key: `ask ${certificate.serial}` };
+  const connection = value(await channel.connect(to, { timeout: 10_000 }));
+  const headers = [
+    ['host', connection.authority],
+    ['content-type', 'application/json'],
+  ] as const;
+  const onWire = { method: 'POST', path, query: '', headers, body: utf8(JSON.stringify(body)) };
+  const signature = signRequest(crypto, signer, onWire, {
+    targetSpki: connection.peer.spki,
+    now: clock.now(),
+    nonce: random.bytes(16),
   });
+  const limits = { answerTimeout: 10_000, maxAnswer: 64 * 1024 };
+  const answer = await connection.exchange({ ...onWire, headers: [...headers, ...signature], ...limits });
+  connection.release();
   const { status, body: bytes } = value(answer);
   return { status, json: JSON.parse(new TextDecoder().decode(bytes)) };
 }

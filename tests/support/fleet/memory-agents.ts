@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { err, ok, okAsync, ResultAsync } from 'neverthrow';
 import { actionRunner } from '../../../src/adapters/in-process/runner.js';
-import { memoryAgentRuns } from '../../../src/adapters/memory/agent-runs.js';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
@@ -10,7 +9,7 @@ import { type MemoryJobShelf, memoryJobs } from '../../../src/adapters/memory/jo
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
 import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
 import { memoryProcessRunner } from '../../../src/adapters/memory/process-runner.js';
-import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
+import { memoryRunJournal } from '../../../src/adapters/memory/run-journal.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { x509RevocationLists } from '../../../src/adapters/x509/revocation-lists.js';
 import { hex } from '../../../src/domain/core/bytes.js';
@@ -24,7 +23,7 @@ import { newStanding } from '../../../src/domain/trust/agent-standing.js';
 import { type Certificate, dispatcherUri } from '../../../src/domain/trust/certificate.js';
 import { caSetDigest } from '../../../src/domain/trust/lifecycle.js';
 import { parseTrust, type TrustLines } from '../../../src/domain/trust/trusted-dispatchers.js';
-import type { KeyStore } from '../../../src/ports/key-store.js';
+import type { AgentItem, KeyStore } from '../../../src/ports/key-store.js';
 import type { IncomingRequest, ListenOptions } from '../../../src/ports/listener.js';
 import type { Credentials } from '../../../src/ports/transport.js';
 import type { AgentContext } from '../../../src/sdk/agent/context.js';
@@ -236,7 +235,7 @@ export interface AgentOptions {
   readonly revoked?: string;
   readonly paired?: boolean;
   /** Where the identity is put. */
-  readonly keyStore?: KeyStore;
+  readonly keyStore?: KeyStore<AgentItem>;
   readonly ports?: Partial<AgentContext>;
   /** Its jobs, where an agent before has left some. */
   readonly shelf?: MemoryJobShelf;
@@ -281,8 +280,7 @@ export async function agentContext(options: AgentOptions = {}) {
   const present = ({ certificate }: Credentials) => {
     heard.presented = value(crypto.readCertificate(certificate));
   };
-  const replay = memoryReplayCache({ complete: true });
-  const runs = memoryAgentRuns({ monotonic: clock.monotonic });
+  const journal = memoryRunJournal({ monotonic: clock.monotonic });
   const runner = memoryProcessRunner(options.programs ?? {});
   const { actions = {} } = options;
   const actsAs = actionRunner({ actions, events, killAfter: 50 });
@@ -327,11 +325,10 @@ export async function agentContext(options: AgentOptions = {}) {
       fileTrust: 'strict',
     },
     random: { bytes: (length) => new Uint8Array(length) },
-    replayCache: () => replay,
+    journal: () => journal,
     revocationLists: x509RevocationLists({ crypto }),
     runner,
-    runs: () => runs,
-    transport: network.transport('127.0.0.1'),
+    channel: network.channel('127.0.0.1'),
     version: '1.2.3',
     ...options.ports,
   };

@@ -1,5 +1,4 @@
 import { okAsync } from 'neverthrow';
-import { memoryAgentRuns } from '../../../src/adapters/memory/agent-runs.js';
 import { memoryAuthHook } from '../../../src/adapters/memory/auth-hook.js';
 import { type ManualClock, manualClock } from '../../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
@@ -12,8 +11,8 @@ import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
 import { memoryPairing } from '../../../src/adapters/memory/pairing.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../../src/adapters/memory/registry.js';
-import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
 import { memoryRevocations, noKnownKeys } from '../../../src/adapters/memory/revocations.js';
+import { memoryRunJournal } from '../../../src/adapters/memory/run-journal.js';
 import { memoryRunStore } from '../../../src/adapters/memory/run-store.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
@@ -98,9 +97,11 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
   const runStore = memoryRunStore();
   const registry = memoryRegistry(keys);
   const joinTokens = memoryJoinTokens();
+  const pairing = memoryPairing({ registry, joinTokens, runStore });
   const context: DispatcherContext = {
     authority: x509CertificateAuthority({ keyStore, random, crypto }),
     certificateRequests: x509CertificateRequests(),
+    channel: network.channel('192.0.2.1'),
     clock,
     configurationFile: place.file,
     crypto,
@@ -111,18 +112,17 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     keyStore,
     listener: network.listener(host),
     mutex: memoryMutex(),
-    pairing: memoryPairing({ registry, joinTokens }),
+    pairing,
     principal: 'os:tester',
     random,
     registry,
     revocationLists: x509RevocationLists({ crypto }),
-    revocations: memoryRevocations(keys, runStore),
+    revocations: memoryRevocations(keys, { registry, pairing, runStore }),
     runStore,
     settings,
-    transport: network.transport('192.0.2.1'),
   };
   const dispatcher = createDispatcher(() =>
-    okAsync({ context, warnings: [], close: () => context.transport.close() }),
+    okAsync({ context, warnings: [], close: () => context.channel.close() }),
   );
   return Object.assign(fleet, { context, dispatcher, events });
 }
@@ -150,8 +150,7 @@ function testAgent(
     '/opt/fail': '',
   });
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
-  const replay = memoryReplayCache({ complete: true });
-  const runs = memoryAgentRuns({ monotonic: clock.monotonic });
+  const journal = memoryRunJournal({ monotonic: clock.monotonic });
   const runner = memoryProcessRunner({
     '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
     '/opt/fail': () => processOutcome(3, '', 'broken'),
@@ -172,11 +171,10 @@ function testAgent(
     listener: network.listener(host),
     place,
     random: systemRandom(),
-    replayCache: () => replay,
+    journal: () => journal,
     revocationLists: x509RevocationLists({ crypto }),
-    runs: () => runs,
     runner,
-    transport: network.transport('192.0.2.77'),
+    channel: network.channel('192.0.2.77'),
     version: '1.2.3',
   };
   const agent = createAgent(context);

@@ -1,7 +1,16 @@
-import { okAsync } from 'neverthrow';
+import { err, okAsync, type Result } from 'neverthrow';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../../src/domain/trust/certificate.js';
+import type {
+  Channel,
+  ChannelAnswer,
+  ChannelError,
+  ChannelTarget,
+  ConnectOptions,
+  Exchange,
+  ExchangeError,
+} from '../../../src/ports/channel.js';
 import type { IncomingRequest, Listener, Listening, ListenOptions } from '../../../src/ports/listener.js';
 import type {
   Credentials,
@@ -104,7 +113,48 @@ export const requestOf = (request: Partial<TransportRequest> = {}): TransportReq
   ...request,
 });
 
-export const jsonOf = (answer: HttpAnswer): Record<string, unknown> =>
+/** Where `targetOf` leads, for a channel. */
+export const channelTargetOf = (
+  identities: Identities,
+  host: string,
+  port: number,
+  target: Partial<ChannelTarget> = {},
+): ChannelTarget => {
+  const { judge: _, connectionKey: key, ...rest } = targetOf(identities, host, port);
+  return { ...rest, key, ...target };
+};
+
+export const exchangeOf = <E = never>(request: Partial<Exchange<E>> = {}): Exchange<E> => {
+  const { connectTimeout: _, onBody: __, ...rest } = requestOf();
+  return { ...rest, answerTimeout: 20_000, ...request } as Exchange<E>;
+};
+
+/** What `askOver` asks: `connecting` says how to connect. */
+export type Asked<E = never> = Partial<Exchange<E>> & { readonly connecting?: Partial<ConnectOptions> };
+
+/** An answer, with the certificate of the connection that it came on. */
+export type AnsweredBy = ChannelAnswer & { readonly peer: Certificate };
+
+/** Connects, asks and gives the connection back; once more where a kept one turned out to be closed. */
+export async function askOver<E = never>(
+  channel: Channel,
+  target: ChannelTarget,
+  { connecting, ...request }: Asked<E> = {},
+): Promise<Result<AnsweredBy, ChannelError | ExchangeError<E>>> {
+  const options = { timeout: 20_000, signal: request.signal, ...connecting };
+  for (let fresh = options.fresh ?? false; ; fresh = true) {
+    const connected = await channel.connect(target, { ...options, fresh });
+    if (connected.isErr()) return err(connected.error);
+    const { peer, kept, release, discard, exchange } = connected.value;
+    const answered = await exchange<E>(exchangeOf(request));
+    if (answered.isOk()) release();
+    else discard();
+    if (answered.isOk() || answered.error.sent || !kept)
+      return answered.map((answer) => ({ ...answer, peer }));
+  }
+}
+
+export const jsonOf = (answer: HttpAnswer | ChannelAnswer): Record<string, unknown> =>
   JSON.parse(Buffer.from(answer.body).toString('utf8'));
 
 /** A promise with its ends outside. */

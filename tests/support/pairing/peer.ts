@@ -113,7 +113,7 @@ export async function pairingPeer(post: Post, host: string, token?: JoinToken): 
   let dispatcherNonce = new Uint8Array(32);
   let certificateDer = new Uint8Array();
   const send = (step: string, message: Message, other: Message) =>
-    post(step, writePairingMessage({ ...message, ...other }));
+    post(step, JSON.stringify(writePairingMessage({ ...message, ...other })));
 
   return {
     host,

@@ -52,7 +52,7 @@ export async function pairingServer(credentials: Credentials, serve: Serve): Pro
       const answer = await serve(step, JSON.parse(Buffer.concat(chunks).toString()));
       if (answer === 'drop') return void request.socket.destroy();
       response.writeHead(answer.status, { 'content-type': 'application/json', connection: 'close' });
-      response.end(writePairingMessage(answer.body));
+      response.end(JSON.stringify(writePairingMessage(answer.body)));
     });
   });
   server.on('tlsClientError', () => {});

@@ -2,14 +2,14 @@ import fc from 'fast-check';
 import { errAsync, ok, ResultAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { readCatalogue } from '../../../scripts/events-doc.mjs';
-import { memoryReplayCache } from '../../../src/adapters/memory/replay-cache.js';
+import { memoryRunJournal } from '../../../src/adapters/memory/run-journal.js';
 import { failure as errorOf } from '../../../src/domain/core/errors.js';
 import type { LogEvent } from '../../../src/domain/core/event.js';
 import { logLine } from '../../../src/domain/core/log-line.js';
 import { parseJoinToken } from '../../../src/domain/pairing/join-token.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import { newStanding } from '../../../src/domain/trust/agent-standing.js';
-import type { KeyStoreItem } from '../../../src/ports/key-store.js';
+import type { KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
 import type { PairingCode, PairingTrust } from '../../../src/sdk/agent/pairing/options.js';
 import { serve } from '../../../src/sdk/agent/serve.js';
 import { failure, value } from '../../contract/result.js';
@@ -65,8 +65,9 @@ async function everything() {
 
   const later = await ageing();
 
-  for (const { context } of agents) secrets.push(...(await keysOf(context.keyStore(undefined as never))));
-  secrets.push(...(await keysOf(control.context.keyStore)));
+  for (const { context } of agents)
+    secrets.push(...(await keysOf(context.keyStore(undefined as never), ['agent-key'])));
+  secrets.push(...(await keysOf(control.context.keyStore, dispatcherKeys)));
   return {
     control: [...control.events.events, ...later.control],
     agents: [...agents.flatMap(({ events }) => events.events), ...later.agents, ...(await longRuns())],
@@ -110,8 +111,9 @@ async function ageing() {
   const [one, two] = [host('web-01'), host('web-02')];
   const secrets = new Set<string>();
   const noteSecrets = async () => {
-    for (const store of [one.keyStore, two.keyStore, control.context.keyStore])
-      for (const line of await keysOf(store)) secrets.add(line);
+    for (const { keyStore } of [one, two])
+      for (const line of await keysOf(keyStore, ['agent-key'])) secrets.add(line);
+    for (const line of await keysOf(control.context.keyStore, dispatcherKeys)) secrets.add(line);
   };
   const settled = async <T>(work: PromiseLike<T>) => world.fleet.settle(work);
   await noteSecrets();
@@ -177,7 +179,7 @@ async function ageing() {
   for (const _ of [1, 2]) await pingFails(control, 'web-01');
 
   await two.down();
-  value(await serve({ ...two.context, replayCache: () => memoryReplayCache() }));
+  value(await serve({ ...two.context, journal: () => memoryRunJournal({ complete: false }) }));
   two.full = true;
   await clock.advance(250 * day);
   value(await dispatcher.maintain());
@@ -190,8 +192,12 @@ async function ageing() {
   };
 }
 
-async function keysOf(store: ReturnType<TestAgent['context']['keyStore']>): Promise<string[]> {
-  const items: KeyStoreItem[] = ['ca-key', 'dispatcher-key', 'pairing-key', 'agent-key'];
+const dispatcherKeys = ['ca-key', 'dispatcher-key', 'pairing-key'] as const;
+
+async function keysOf<Item extends KeyStoreItem>(
+  store: KeyStore<Item>,
+  items: readonly Item[],
+): Promise<string[]> {
   const documents = value(await store.read(items));
   return items.flatMap((item) => {
     const pem = documents[item];
@@ -242,7 +248,7 @@ async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: 
   expect((await serving.reload()).isErr()).toBe(true);
   await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'allowed_ips = 203.0.113.0/24\n', 0o644);
   value(await serving.reload());
-  control.context.transport.forget();
+  control.context.channel.forget();
   await ask();
   await web.files.replace('/etc/ctrl-exec-agent/agent.conf', 'rate_limit_probe = 1/1/1\n', 0o644);
 
@@ -253,11 +259,11 @@ async function pairAndServe(fleet: MemoryFleet, control: TestDispatcher, agent: 
   );
   value(await keyStoreOf(web).replace({ 'revoked-serials': `${serial}\n` }));
   value(await serving.reload());
-  control.context.transport.forget();
+  control.context.channel.forget();
   await ask();
   await fleet.clock.advance(2_000);
   value(await keyStoreOf(web).replace({ 'revoked-serials': 'not a serial\n' }));
-  const other = { ...web.context, replayCache: () => memoryReplayCache() };
+  const other = { ...web.context, journal: () => memoryRunJournal({ complete: false }) };
   await value(await serve(other, { port: 8443 })).close(0);
   value(await keyStoreOf(web).replace({ 'revoked-serials': '' }));
   value(await serving.reload());

@@ -1,6 +1,13 @@
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ownIdentity, type ProcessIdentity, sameProcess, stateOf } from '../process-identity.js';
+
+import {
+  endedWithMachine,
+  isThere,
+  ownIdentity,
+  type ProcessIdentity,
+  sameProcess,
+} from '../../shared/process-identity.js';
 import { fileNames, unlessMissing, writeOnce } from './layout.js';
 import {
   type EndRecord,
@@ -43,7 +50,7 @@ const running: Loss = { kind: 'running' };
 const lost = (reason: string): Loss => ({ kind: 'lost', reason });
 
 const isStarting = (directory: string, starter: ProcessIdentity): boolean =>
-  sameProcess(starter, ownIdentity()) ? starting.has(directory) : stateOf(starter) === 'alive';
+  sameProcess(starter, ownIdentity()) ? starting.has(directory) : isThere(starter) === 'yes';
 
 const beforeWatcher = async (directory: string, job: JobRecord): Promise<Loss> => {
   if (isStarting(directory, job.starter)) return running;
@@ -73,16 +80,15 @@ const lossOf = async (
   if (watcher === undefined) return beforeWatcher(directory, job);
   if (watcher === 'nobody') return lost('it was not started: the agent went down before');
   if (watcher === 'damaged') return lost('its record is damaged');
-  switch (stateOf(watcher)) {
-    case 'alive':
+  switch (isThere(watcher)) {
+    case 'yes':
       return running;
     case 'unknown':
       return (await showsLife(directory))
         ? running
         : lost('what watched over it is gone, in another container');
-    case 'rebooted':
-      return lost('the machine went down while it ran');
-    case 'dead':
+    case 'no':
+      if (endedWithMachine(watcher)) return lost('the machine went down while it ran');
       // It may have recorded the end just before.
       return (await readEnd(directory)) === undefined ? afterWatcher(directory, killAfter, ending) : running;
   }

@@ -5,8 +5,8 @@ import { errorName } from '../../../domain/core/thrown.js';
 import type { Segment } from '../../../domain/runs/output-ring.js';
 import type { JobHeader, JobState } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessEnd, ProcessOutcome } from '../../../ports/process-runner.js';
+import { type ProcessIdentity, readIdentity } from '../../shared/process-identity.js';
 import type { PipeIdentity } from '../pipe-holders.js';
-import { type ProcessIdentity, readIdentity } from '../process-identity.js';
 import { fileNames, format, unlessMissing } from './layout.js';
 
 /** The record `job`. */

@@ -12,7 +12,7 @@ import {
   jobCapacity,
 } from '../../../ports/jobs.js';
 import type { Program } from '../../../ports/process-runner.js';
-import { ownIdentity } from '../process-identity.js';
+import { ownIdentity } from '../../shared/process-identity.js';
 import { later } from '../timer.js';
 import { announceStart, giveUp } from './inspect.js';
 import { launchWatcher } from './launch.js';

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isOver } from '../../../domain/runs/process-stat.js';
+import { identityOf, isOver, isThere, type ProcessIdentity, statOf } from '../../shared/process-identity.js';
 import { pipeHolders } from '../pipe-holders.js';
-import { identityOf, type ProcessIdentity, stateOf, statOf } from '../process-identity.js';
 import type { ProgramRecord } from './records.js';
 
 const searchTime = 2_000;
@@ -18,7 +17,7 @@ interface Survivors {
 }
 
 const isAlive = (process: ProcessIdentity | undefined): process is ProcessIdentity =>
-  process !== undefined && stateOf(process) === 'alive';
+  process !== undefined && isThere(process) === 'yes';
 
 /**
  * Its first process is known by its id and start time; the others by the pipes that they hold: their session alone would

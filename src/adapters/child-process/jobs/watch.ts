@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ProcessOutcome } from '../../../ports/process-runner.js';
-import { identityOf, ownIdentity } from '../process-identity.js';
+import { identityOf, ownIdentity } from '../../shared/process-identity.js';
 import { childProcessRunner } from '../runner.js';
 import type { StartedProgram } from '../start.js';
 import { type FileCapture, fileCapture } from './file-capture.js';

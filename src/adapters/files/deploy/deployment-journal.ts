@@ -9,7 +9,7 @@ import type {
   UnusableDeployment,
 } from '../../../ports/deployment-journal.js';
 import { ensureDirectory, syncDirectory } from '../atomic-write.js';
-import { ownerState, ownerToken } from '../owner-token.js';
+import { ownerIsThere, ownerToken } from '../owner-token.js';
 import { readRegular } from '../regular-file.js';
 import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
 import { requireTrustedContents, trustedDirectory } from '../trusted-directory.js';
@@ -177,7 +177,7 @@ async function pendingIn(
     }
     const names: string[] = [];
     for (const { name, token, partial } of (await setsIn(path())).toReversed()) {
-      if ((await ownerState(token)) === 'alive') continue;
+      if (ownerIsThere(token) === 'yes') continue;
       if (partial) await rm(path(name), { recursive: true, force: true });
       else if (await exists(path(name, pendingName))) names.push(name);
     }

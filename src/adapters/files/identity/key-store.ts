@@ -24,13 +24,14 @@ const LOCK_AFTER_ATTEMPTS = 4;
  * wait 5 s, then fail with reason `ELOCKED`. Reading needs no lock and no write permission. A key file that others may
  * access, or that is a symbolic link, is not read.
  */
-export const fileKeyStore = (options: {
-  paths: Readonly<Record<KeyStoreItem, string>>;
+export const fileKeyStore = <Item extends KeyStoreItem>(options: {
+  paths: Readonly<Record<Item, string>>;
   /** Path of the journal file, in the state directory. */
   journal: string;
-}): KeyStore => {
+}): KeyStore<Item> => {
   const paths: KeyStorePaths = {
-    items: mapPaths(options.paths),
+    // Nobody can ask for an item that has no place.
+    items: mapPaths(options.paths as Record<KeyStoreItem, string>),
     journal: resolve(options.journal),
   };
   const lock = `${paths.journal}.lock`;

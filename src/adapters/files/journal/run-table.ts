@@ -1,7 +1,8 @@
-import type { AgentRunKey } from '../../../ports/agent-runs.js';
+import type { AgentRunKey } from '../../../ports/run-journal.js';
 import { digestOf } from '../digest.js';
+import { type JournalRecord, keyOfText, keyText } from './records.js';
 
-/** A run without its answer, or a void; `key` as `runKey` gives it. */
+/** A run without its result, or a void; `key` as `runKey` gives it. */
 export interface StoredRun {
   /** Empty: of a void. */
   readonly script: string;
@@ -13,11 +14,10 @@ export interface StoredRun {
   readonly state: 'running' | 'lost' | 'done' | 'void';
   /** Milliseconds until it was done; 0 before. */
   readonly lasted: number;
-  /** Length of the answer; -1 where none is kept. */
+  /** Bytes of the result; -1 where none is kept. */
   readonly bytes: number;
 }
 
-const FORMAT = 1;
 const MAX_NAMES = 4096;
 
 /** 16 bytes, one character each; what callers choose reaches neither memory nor a file name. */
@@ -25,24 +25,10 @@ export const runKey = ({ owner, reqid }: AgentRunKey): string => digestOf(owner,
 
 export const ownerOf = ({ owner }: Pick<AgentRunKey, 'owner'>): string => digestOf(owner);
 
-export const encodeRun = (key: string, run: StoredRun): Uint8Array => {
+export const recordOf = (key: string, run: StoredRun): JournalRecord => {
   const { script, startedAt, state, lasted, bytes, owner, enteredAt } = run;
-  return encode(['run', keyText(key), script, startedAt, state, lasted, bytes, keyText(owner), enteredAt]);
+  return ['run', keyText(key), script, startedAt, state, lasted, bytes, keyText(owner), enteredAt];
 };
-
-export const encodePurge = (startedBefore: number): Uint8Array => encode(['purge', startedBefore]);
-
-const encodeFormat = (): Uint8Array => encode(['format', FORMAT]);
-
-const encodeBoot = (boot: string | undefined): Uint8Array => encode(['boot', boot ?? '']);
-
-const encodeSince = (owner: string, at: number): Uint8Array => encode(['since', keyText(owner), at]);
-
-const encode = (record: readonly unknown[]): Uint8Array => Buffer.from(JSON.stringify(record));
-
-const keyText = (key: string): string => Buffer.from(key, 'latin1').toString('base64url');
-
-const keyOfText = (text: string): string => Buffer.from(text, 'base64url').toString('latin1');
 
 /** How many ids an owner has in a table. */
 interface Share {
@@ -71,10 +57,10 @@ export interface RunTable {
   boot(): string | undefined;
   /** Begins the times of this boot: what is known was entered now, and what was claimed before may be lost. */
   restart(boot: string | undefined, now: number): void;
-  /** Applies a record of the journal, once or repeatedly. */
-  apply(record: Buffer): 'applied' | 'unknown' | 'newer format';
+  /** Applies a record of the journal, once or repeatedly; whether it is one of runs. */
+  apply(record: JournalRecord): boolean;
   /** The records that make this table. */
-  records(): Iterable<Uint8Array>;
+  records(): Iterable<JournalRecord>;
 }
 
 export function runTable(): RunTable {
@@ -164,46 +150,28 @@ export function runTable(): RunTable {
       for (const [key, run] of runs) set(key, { ...run, enteredAt: now });
     },
     apply(record) {
-      const found = parse(record);
-      const [kind, first, second] = found;
-      if (kind === 'format') return first === FORMAT ? 'applied' : 'newer format';
-      if (kind === 'purge' && typeof first === 'number') {
-        forget(ended(first));
-        return 'applied';
-      }
-      if (kind === 'boot' && typeof first === 'string') {
-        ofBoot = first;
-        return 'applied';
-      }
-      if (kind === 'since' && typeof first === 'string' && typeof second === 'number') {
+      const [kind, first, second] = record;
+      if (kind === 'purge' && typeof first === 'number') forget(ended(first));
+      else if (kind === 'boot' && typeof first === 'string') ofBoot = first;
+      else if (kind === 'since' && typeof first === 'string' && typeof second === 'number')
         complete(keyOfText(first), second);
-        return 'applied';
+      else {
+        const run = kind === 'run' ? parseRun(record) : undefined;
+        if (run === undefined) return false;
+        set(run.key, run);
       }
-      const run = kind === 'run' ? parseRun(found) : undefined;
-      if (run === undefined) return 'unknown';
-      set(run.key, run);
-      return 'applied';
+      return true;
     },
     *records() {
-      yield encodeFormat();
-      yield encodeBoot(ofBoot);
-      for (const [key, run] of runs) yield encodeRun(key, run);
+      yield ['boot', ofBoot ?? ''];
+      for (const [key, run] of runs) yield recordOf(key, run);
       // At the end: what was forgotten meanwhile is counted.
-      for (const [owner, at] of since) yield encodeSince(owner, at);
+      for (const [owner, at] of since) yield ['since', keyText(owner), at];
     },
   };
 }
 
-function parse(record: Buffer): readonly unknown[] {
-  try {
-    const found: unknown = JSON.parse(record.toString());
-    return Array.isArray(found) ? found : [];
-  } catch {
-    return [];
-  }
-}
-
-function parseRun(record: readonly unknown[]): (StoredRun & { readonly key: string }) | undefined {
+function parseRun(record: JournalRecord): (StoredRun & { readonly key: string }) | undefined {
   const [, key, script, startedAt, state, lasted, bytes, owner = '', enteredAt = 0] = record;
   if (typeof key !== 'string' || typeof script !== 'string' || typeof startedAt !== 'number')
     return undefined;

@@ -1,6 +1,7 @@
-import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow';
+import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import type { HttpAnswer } from '../../../domain/protocol/http-message.js';
+import type { ChannelError, ChannelTarget } from '../../../ports/channel.js';
 import type {
   LegacyExchange,
   LegacyPairing,
@@ -8,8 +9,7 @@ import type {
   LegacyPairingRequest,
 } from '../../../ports/legacy-pairing.js';
 import type { ListenerAnswer } from '../../../ports/listener.js';
-import type { TransportError, TransportTarget } from '../../../ports/transport.js';
-import { handledBy, incomingFrom, type Link, listenTo } from './transport.js';
+import { handledBy, incomingFrom, type Link, listenTo } from './channel.js';
 
 const maxBody = 65_536;
 
@@ -30,17 +30,15 @@ const bounded = (answer: HttpAnswer): Answered =>
 /** Pairing version 1 as the host at address `from` asks for it. */
 export const memoryLegacyPairing = (
   from: string,
-  connect: (from: string, target: TransportTarget) => Promise<Result<Link, TransportError>>,
+  connect: (from: string, target: ChannelTarget) => Promise<Result<Link, ChannelError>>,
 ): LegacyPairing => {
   const exchange = async (
     asked: LegacyPairingRequest,
   ): Promise<Result<LegacyExchange, LegacyPairingError>> => {
     const { host, port, signal } = asked;
     if (signal?.aborted) return err(aborted());
-    const judge = () => okAsync(undefined);
-    const linked = await connect(from, { host, port, trust: 'any', judge, connectionKey: '' });
-    // Nothing but the listener's side can fail here: nobody judges, nothing is resumed.
-    if (linked.isErr()) return err(linked.error as LegacyPairingError);
+    const linked = await connect(from, { host, port, trust: 'any', key: '' });
+    if (linked.isErr()) return err(linked.error);
     const link = linked.value;
     const { station } = link;
     const gone = new AbortController();

@@ -2,12 +2,14 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { shortestAddress } from '../../../domain/core/ip-prefix.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
+import type { Channel, ChannelError, ChannelTarget } from '../../../ports/channel.js';
 import type { Crypto } from '../../../ports/crypto.js';
 import type { LegacyPairing } from '../../../ports/legacy-pairing.js';
 import type { Listener } from '../../../ports/listener.js';
-import type { Transport, TransportError, TransportTarget } from '../../../ports/transport.js';
+import type { Transport } from '../../../ports/transport.js';
+import { type Link, memoryChannel, type Station } from './channel.js';
 import { memoryLegacyPairing } from './legacy-pairing.js';
-import { type Link, memoryTransport, type Station } from './transport.js';
+import { channelTransport } from './transport.js';
 import { readCredentials, whyUntrusted } from './trust.js';
 
 const firstFreePort = 49_152;
@@ -17,7 +19,7 @@ const addressOf = (host: string, port: number) => `${host.toLowerCase()} ${port}
 const settled = <T, E>(result: Result<T, E>) => new ResultAsync(Promise.resolve(result));
 
 /**
- * Listeners and transports that find each other in memory, by host and port. Certificates are judged as in TLS, but for
+ * Listeners and channels that find each other in memory, by host and port. Certificates are judged as in TLS, but for
  * their dates; nothing takes time but the handlers.
  */
 export const memoryNetwork = (ports: { crypto: Crypto }) => {
@@ -85,7 +87,7 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
 
   const resolves = (host: string) => shortestAddress(host) !== undefined || hosts.has(host.toLowerCase());
 
-  const connect = async (from: string, target: TransportTarget): Promise<Result<Link, TransportError>> => {
+  const connect = async (from: string, target: ChannelTarget): Promise<Result<Link, ChannelError>> => {
     const { host, port } = target;
     if (!resolves(host))
       return err(failure('host_unresolved', `the host name ${host} does not resolve`, { host }));
@@ -96,7 +98,7 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
     const closed = (reason: string) =>
       err(failure('connection_failed', `${host}:${port} closed the connection: ${reason}`, { host, reason }));
     const { options, certificate: server, clientCas } = station;
-    if (options.accept?.(from) === false) return closed('ECONNRESET');
+    if ((await options.admit?.(from)) === false) return closed('ECONNRESET');
     if (station.links.size >= options.maxConnections) {
       options.refused?.(from, 'TOO_MANY_CONNECTIONS');
       return closed('ECONNRESET');
@@ -113,25 +115,20 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
       const { reason, message } = client.error;
       return err(failure('tls_failed', `TLS with ${host}:${port} failed: ${message}`, { host, reason }));
     }
-    const judged = await target.judge(server);
-    if (judged.isErr()) return err(judged.error);
     const shown = clientCas && client.value;
-    if (clientCas) {
-      const refused = shown ? whyUntrusted(crypto, shown, clientCas, 'clientAuth') : 'NO_CERTIFICATE';
-      if (refused) {
-        options.refused?.(from, refused, shown);
-        return closed('it may not trust the certificate of this side');
-      }
-    }
+    const refused =
+      clientCas && (shown ? whyUntrusted(crypto, shown, clientCas, 'clientAuth') : 'NO_CERTIFICATE');
+    if (refused) options.refused?.(from, refused, shown);
     const peer = { address: from, certificate: shown, presented: server, tlsVersion: 'TLSv1.3' };
-    const known = !shown || (options.knows?.(peer) ?? true);
-    const link = { station, target, server, client: shown, known };
+    const known = !refused && (!shown || ((await options.knows?.(peer)) ?? true));
+    const link = { station, target, server, client: shown, known, ...(refused && { refused }) };
     station.links.add(link);
     return ok(link);
   };
 
   return {
-    transport: (from: string): Transport => memoryTransport(from, connect, resolves),
+    channel: (from: string): Channel => memoryChannel(from, connect, resolves),
+    transport: (from: string): Transport => channelTransport(memoryChannel(from, connect, resolves)),
     legacyPairing: (from: string): LegacyPairing => memoryLegacyPairing(from, connect),
     listener,
     /** Takes a host off the network, or back. What is under way there comes to its end. */

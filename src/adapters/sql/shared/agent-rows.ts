@@ -120,10 +120,15 @@ const recordOf = (row: AgentRow, pins: readonly PinRow[]): AgentRecord => ({
   ...(row.adopted === 1 && { adopted: true as const }),
 });
 
-/** Of one agent or of all: the active one, that of a renewal, that of a pairing, as far as there are such. */
+/** A query for agents, by name. */
+export const agentsWhere = (tx: Transaction) => tx.query.selectFrom('agents').selectAll().orderBy('name');
+
+type Agents = ReturnType<typeof agentsWhere>;
+
+/** Of these agents or of all: the active one, that of a renewal, that of a pairing, as far as there are such. */
 export const readPins = (
   tx: Transaction,
-  name?: string,
+  of?: Agents,
 ): Result<ReadonlyMap<string, readonly PinRow[]>, StoreFailed> => {
   const all = tx.query
     .selectFrom('pins')
@@ -131,7 +136,8 @@ export const readPins = (
     .orderBy('name')
     .orderBy('state')
     .orderBy('renewal', 'desc');
-  return tx.rows(name === undefined ? all : all.where('name', '=', name), isPinRow, pinJson).map((rows) => {
+  const query = of ? all.where('name', 'in', of.clearSelect().select('name')) : all;
+  return tx.rows(query, isPinRow, pinJson).map((rows) => {
     const byName = new Map<string, PinRow[]>();
     for (const row of rows) {
       const pins = byName.get(row.name);
@@ -142,20 +148,20 @@ export const readPins = (
   });
 };
 
-export const readRecords = (tx: Transaction, name?: string): Result<readonly AgentRecord[], StoreFailed> =>
+export const readRecords = (tx: Transaction, of?: Agents): Result<readonly AgentRecord[], StoreFailed> =>
   safeTry(function* () {
-    const all = tx.query.selectFrom('agents').selectAll().orderBy('name');
-    const query = name === undefined ? all : all.where('name', '=', name);
-    const agents = yield* tx.rows(query, isAgentRow, ['endpoint', 'tags', 'standing']);
-    const pins = yield* readPins(tx, name);
+    const agents = yield* tx.rows(of ?? agentsWhere(tx), isAgentRow, ['endpoint', 'tags', 'standing']);
+    const pins = yield* readPins(tx, of);
     const records = agents.map((row) => recordOf(row, pins.get(row.name) ?? []));
     // Only an agent that was taken over can be without a pin.
     const whole = records.every((record) => record.pins.length > 0 || record.adopted);
     return whole ? ok(records) : err(tx.damaged());
   });
 
+export const agentNamed = (tx: Transaction, name: string): Agents => agentsWhere(tx).where('name', '=', name);
+
 export const readRecord = (tx: Transaction, name: string): Result<AgentRecord | undefined, StoreFailed> =>
-  readRecords(tx, name).map(([record]) => record);
+  readRecords(tx, agentNamed(tx, name)).map(([record]) => record);
 
 /** The name that has a pin for the key. */
 export const nameWithKey = (tx: Transaction, spkiSha256: string): Result<string | undefined, StoreFailed> =>

@@ -24,13 +24,11 @@ const isFormer = shape<{ name: string; pairing: 'v1' | 'v2' }>(
 );
 
 /** Those that nobody has again, sorted. */
-export const formerNames = (
-  tx: Transaction,
-  isRegistered: (name: string) => boolean,
-): Result<readonly string[], StoreFailed> =>
-  tx
-    .rows(tx.query.selectFrom('former_names').selectAll().orderBy('name'), isFormer)
-    .map((rows) => rows.map(({ name }) => name).filter((name) => !isRegistered(name)));
+export const formerNames = (tx: Transaction): Result<readonly string[], StoreFailed> => {
+  const registered = tx.query.selectFrom('agents').select('name');
+  const former = tx.query.selectFrom('former_names').selectAll().where('name', 'not in', registered);
+  return tx.rows(former.orderBy('name'), isFormer).map((rows) => rows.map(({ name }) => name));
+};
 
 /** How a name had paired at last, if it was registered before. */
 export const former = (tx: Transaction, name: string) =>

@@ -1,6 +1,12 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import {
+  isFirstAnswer,
+  nobodysKey,
+  type Observation,
+  withObservation,
+} from '../../../domain/pairing/observation.js';
+import {
   type Admission,
   admit,
   decided,
@@ -23,18 +29,21 @@ import {
 } from '../../../domain/pairing/units.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import type {
+  Observed,
   Pairing,
   PairingActivation,
   PairingBegin,
   PairingIssue,
   PairingOpening,
   PairingRequests,
+  Unpairing,
 } from '../../../ports/pairing.js';
 import type { EnrolmentRefusal } from '../../../ports/registry.js';
-import { readRecord } from './agent-rows.js';
+import { nameWithKey, readRecord } from './agent-rows.js';
 import { bindToken, burnTokens, findToken } from './join-tokens.js';
 import { addRequest, knownRequest, readRequests, replaceRequest, requestsWhere } from './pairing-rows.js';
-import { activate as activateKey, enrol } from './registry.js';
+import { activate as activateKey, enrol, remove, writeSelfReport } from './registry.js';
+import { release } from './run-store.js';
 import { type Database, type StoreFailed, storeFailed, type Transaction } from './transaction.js';
 
 const begin = (tx: Transaction, { request, limits }: PairingBegin): Result<Admission, StoreFailed> =>
@@ -107,6 +116,49 @@ const activate = (
     return ok(activated);
   });
 
+type ObservationError =
+  | CtrlExecError<'agent_unknown' | 'agent_exists' | 'key_banned' | 'unverified'>
+  | StoreFailed;
+
+const withKey = (
+  tx: Transaction,
+  spkiSha256: string,
+): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
+  nameWithKey(tx, spkiSha256)
+    .andThen((name) => (name === undefined ? ok(undefined) : readRecord(tx, name)))
+    .andThen((record) => (record ? ok(record) : err(nobodysKey())));
+
+/** An answer that shows nothing new; undefined: it has to be recorded. */
+const nothingNew = (
+  tx: Transaction,
+  observation: Observation,
+): Result<Observed | undefined, ObservationError> =>
+  withKey(tx, observation.spkiSha256).andThen((before) =>
+    isFirstAnswer(before, observation)
+      ? ok(undefined)
+      : withObservation(before, observation).map((record) =>
+          record === before ? { before, record } : undefined,
+        ),
+  );
+
+const observe = (tx: Transaction, observation: Observation): Result<Observed, ObservationError> =>
+  safeTry(function* () {
+    const { spkiSha256, at } = observation;
+    const before = yield* withKey(tx, spkiSha256);
+    const { name } = before;
+    const first = isFirstAnswer(before, observation);
+    const known = first ? yield* activate(tx, { name, spkiSha256, at }) : before;
+    const record = yield* withObservation(known, observation);
+    if (record !== known) yield* writeSelfReport(tx, record);
+    return ok({ before, record });
+  });
+
+const unpair = (
+  tx: Transaction,
+  { name, at }: Unpairing,
+): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
+  remove(tx, name).andThen((record) => release(tx, name, undefined, at).map(() => record));
+
 /** The pairing requests, over one database. */
 export const sqlPairingRequests = (database: Database): PairingRequests => ({
   begin: (start) => database.write('pairing.begin', (tx) => begin(tx, start)),
@@ -169,10 +221,18 @@ export const sqlPairingRequests = (database: Database): PairingRequests => ({
   replace: (request) => database.write('pairing.replace', (tx) => replaceRequest(tx, request)),
 });
 
-/** Pairing over one database, which holds the registry and the join tokens as well. */
+/** Pairing over one database, which holds the registry, the join tokens and the runs as well. */
 export const sqlPairing = (database: Database): Pairing => ({
   ...sqlPairingRequests(database),
   open: (opening) => database.write('pairing.open', (tx) => open(tx, opening)),
   issue: (given) => database.write('pairing.issue', (tx) => issue(tx, given)),
   activate: (activation) => database.write('pairing.activate', (tx) => activate(tx, activation)),
+  unpair: (unpairing) => database.write('pairing.unpair', (tx) => unpair(tx, unpairing)),
+  // Most answers show nothing new: a reader stands in nobody's way, and does not wait for who writes.
+  observed: (observation) =>
+    database
+      .read('pairing.observed', (tx) => nothingNew(tx, observation))
+      .andThen((known) =>
+        known ? ok(known) : database.write('pairing.observed', (tx) => observe(tx, observation)),
+      ),
 });

@@ -5,11 +5,14 @@ import { type StandingChange, worthKeeping } from '../../../domain/trust/agent-s
 import type {
   Adoption,
   AgentChange,
+  AgentListing,
   Enrolment,
   EnrolmentRefusal,
   Registry,
 } from '../../../ports/registry.js';
 import {
+  agentNamed,
+  agentsWhere,
   isPinRow,
   nameWithKey,
   type PinRow,
@@ -234,7 +237,7 @@ export const activate = (
 ): Result<AgentRecord, CtrlExecError<'agent_unknown' | 'key_banned'> | StoreFailed> =>
   safeTry(function* () {
     const record = yield* knownRecord(tx, name);
-    const pins = (yield* readPins(tx, name)).get(name) ?? [];
+    const pins = (yield* readPins(tx, agentNamed(tx, name))).get(name) ?? [];
     // An issued one comes behind the active one.
     const pin = pins.filter((candidate) => candidate.spki_sha256 === spkiSha256).at(-1);
     if (pin === undefined) return err(unknownAgent(name));
@@ -244,6 +247,18 @@ export const activate = (
     yield* pin.renewal === 1 ? activateRenewal(tx, name) : activatePairing(tx, record, pin);
     return knownRecord(tx, name);
   });
+
+/** What an agent says of itself. */
+export const writeSelfReport = (
+  tx: Transaction,
+  { name, standing, tags }: AgentRecord,
+): Result<number, StoreFailed> =>
+  tx.change(
+    tx.query
+      .updateTable('agents')
+      .set({ standing: json(standing), tags: json(tags) })
+      .where('name', '=', name),
+  );
 
 /** What is said already is not written again. */
 const note = (
@@ -255,13 +270,9 @@ const note = (
     const record = yield* knownRecord(tx, name);
     const standing = worthKeeping(record.standing, change);
     if (standing === undefined) return ok(record);
-    yield* tx.change(
-      tx.query
-        .updateTable('agents')
-        .set({ standing: json(standing) })
-        .where('name', '=', name),
-    );
-    return ok({ ...record, standing });
+    const noted = { ...record, standing };
+    yield* writeSelfReport(tx, noted);
+    return ok(noted);
   });
 
 /** The agent and its pins under another name. */
@@ -337,9 +348,29 @@ const dropStaleEnrolments = (
     return ok(rows.map((row) => ({ name: row.name, pin: pinOf(row) })));
   });
 
+const listed = (tx: Transaction, { names, tags, speaks, after, limit }: AgentListing) => {
+  let query = agentsWhere(tx);
+  if (names) query = query.where('name', 'in', names);
+  if (tags && Object.keys(tags).length > 0) query = query.where(tx.holds('tags', tags));
+  if (speaks) query = query.where(tx.holds('standing', { speaks }));
+  if (after !== undefined) query = query.where('name', '>', after);
+  return limit === undefined ? query : query.limit(limit);
+};
+
+export const remove = (
+  tx: Transaction,
+  name: string,
+): Result<AgentRecord, CtrlExecError<'agent_unknown'> | StoreFailed> =>
+  safeTry(function* () {
+    const record = yield* knownRecord(tx, name);
+    yield* remember(tx, record);
+    yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
+    return ok(record);
+  });
+
 /** The agents, over one SQLite file. */
 export const sqliteRegistry = (database: Database): Registry => ({
-  list: () => database.read('registry.list', (tx) => readRecords(tx)),
+  list: (listing) => database.read('registry.list', (tx) => readRecords(tx, listing && listed(tx, listing))),
 
   find: (name) => database.read('registry.find', (tx) => readRecord(tx, name)),
 
@@ -356,13 +387,7 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   adopt: (agents) => database.write('registry.adopt', (tx) => adopt(tx, agents)),
 
-  formerNames: () =>
-    database.read('registry.formerNames', (tx) =>
-      readRecords(tx).andThen((records) => {
-        const names = new Set(records.map(({ name }) => name));
-        return formerNames(tx, (name) => names.has(name));
-      }),
-    ),
+  formerNames: () => database.read('registry.formerNames', formerNames),
 
   pin: (name, first) => database.write('registry.pin', (tx) => pin(tx, name, first)),
 
@@ -383,13 +408,5 @@ export const sqliteRegistry = (database: Database): Registry => ({
 
   update: (name, change) => database.write('registry.update', (tx) => update(tx, name, change)),
 
-  remove: (name) =>
-    database.write('registry.remove', (tx) =>
-      safeTry(function* () {
-        const record = yield* knownRecord(tx, name);
-        yield* remember(tx, record);
-        yield* tx.change(tx.query.deleteFrom('agents').where('name', '=', name));
-        return ok(record);
-      }),
-    ),
+  remove: (name) => database.write('registry.remove', (tx) => remove(tx, name)),
 });

@@ -1,9 +1,13 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { deniedByRevocation } from '../../../domain/pairing/request.js';
+import { everyPinOf } from '../../../domain/trust/banned-key.js';
 import { type IssuedCertificate, keptAfterExpiry } from '../../../domain/trust/issued-certificate.js';
 import { maxRevoked } from '../../../domain/trust/revocation-list.js';
-import type { Revocation, Revocations, Revoking } from '../../../ports/revocations.js';
+import type { Revocation, Revocations, RevokedNow, Revoking } from '../../../ports/revocations.js';
+import { readRecord } from './agent-rows.js';
 import { ban, readBan, readBans, unban } from './banned-keys.js';
+import { readRequests, replaceRequest, requestsWhere } from './pairing-rows.js';
 import { release } from './run-store.js';
 import { integer, orNull, shape, text } from './shape.js';
 import type { Tables } from './tables.js';
@@ -108,15 +112,32 @@ const add = (
     return ok({ revision: revision + 1 });
   });
 
+/** Whoever has revoked an agent decides anew about requests for its name. */
+const denyApproved = (tx: Transaction, name: string): Result<void, StoreFailed> =>
+  safeTry(function* () {
+    for (const request of yield* readRequests(tx, requestsWhere(tx).where('state', '=', 'open'))) {
+      const denied = deniedByRevocation(request, name);
+      if (denied) yield* replaceRequest(tx, denied);
+    }
+    return ok(undefined);
+  });
+
 const revoke = (
   tx: Transaction,
-  { entries, keys, host }: Revoking,
-): Result<{ revision: number }, CtrlExecError<'too_large'> | StoreFailed> =>
+  { entries, keys, agent: name, everyPin, at }: Revoking,
+): Result<RevokedNow, CtrlExecError<'too_large'> | StoreFailed> =>
   safeTry(function* () {
-    const added = yield* add(tx, entries);
-    for (const key of keys) yield* ban(tx, key);
-    if (host !== undefined) yield* release(tx, host, undefined, entries[0]?.revokedAt ?? 0);
-    return ok(added);
+    const record = name === undefined ? undefined : yield* readRecord(tx, name);
+    const pinned = record && everyPin ? everyPinOf(record, at) : { entries: [], keys: [] };
+    const { revision } = yield* add(tx, [...entries, ...pinned.entries]);
+    for (const key of [...keys, ...pinned.keys]) yield* ban(tx, key);
+    if (name !== undefined) {
+      const banned = new Set((yield* readBans(tx)).map(({ spkiSha256 }) => spkiSha256));
+      const silenced = record ? record.pins.every(({ spkiSha256 }) => banned.has(spkiSha256)) : everyPin;
+      if (silenced) yield* release(tx, name, undefined, at);
+      if (everyPin) yield* denyApproved(tx, name);
+    }
+    return ok({ revision, pins: everyPin ? (record?.pins ?? []) : [] });
   });
 
 const merge = (

@@ -1,4 +1,4 @@
-import type { Compilable, Kysely } from 'kysely';
+import type { Compilable, Expression, Kysely, SqlBool } from 'kysely';
 import type { Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { Guard } from './shape.js';
@@ -20,6 +20,8 @@ export interface Transaction {
     guard: Guard<T>,
     json?: readonly string[],
   ): Result<readonly T[], StoreFailed>;
+  /** Condition: the JSON object in this column has each of these members, with just this text. */
+  holds(column: 'tags' | 'standing', members: Readonly<Record<string, string>>): Expression<SqlBool>;
   /** Writes; how many rows it touched. */
   change(statement: Compilable): Result<number, StoreFailed>;
   /** The error for rows that are each well formed but do not fit together. */

@@ -4,9 +4,11 @@ import {
   type Compilable,
   DummyDriver,
   Kysely,
+  type SqlBool,
   SqliteAdapter,
   SqliteIntrospector,
   SqliteQueryCompiler,
+  sql,
 } from 'kysely';
 import type Libsql from 'libsql';
 import { err, ok, Result, ResultAsync } from 'neverthrow';
@@ -104,6 +106,15 @@ const transactionOn = (connection: Libsql.Database, path: string, operation: str
       prepare(statement).andThen(({ prepared, parameters }) =>
         Result.combine(prepared.all(parameters).map((row) => decode(row, guard, json))),
       ),
+    holds: (column, members) => {
+      const each = Object.entries(members).map(([key, value]) =>
+        // What cannot be stored is in no row.
+        unfaithful(key) || unfaithful(value)
+          ? sql<SqlBool>`0`
+          : sql<SqlBool>`exists (select 1 from json_each(${sql.ref(column)}) as member where member.key = ${key} and member.atom = ${value})`,
+      );
+      return sql.join(each, sql` and `);
+    },
     change: (statement) =>
       prepare(statement).map(({ prepared, parameters }) => prepared.run(parameters).changes),
   };

@@ -1,5 +1,5 @@
 import type { Agent } from '../../../sdk/agent/agent.js';
-import { complain, type ExitCode, exitCodes, say, untilStopped } from '../../command-line.js';
+import { type ExitCode, exitCodes, reportStart, say, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 
 /** Serves until SIGTERM or SIGINT; then what runs is finished, or at the second one ended. SIGHUP reloads and never ends the process. */
@@ -15,15 +15,7 @@ export async function serve(agent: Agent, options: { port?: number }): Promise<E
   const started = await agent.serve(options);
   if (started.isErr()) {
     process.off('SIGHUP', onHangUp);
-    complain(started.error.message);
-    const { code } = started.error;
-    const needsAPerson = [
-      'config_invalid',
-      'identity_missing',
-      'certificate_invalid',
-      'file_failed',
-    ].includes(code);
-    return needsAPerson ? exitCodes.configuration : exitCodes.failed;
+    return reportStart(started.error);
   }
   const serving = started.value;
   // The outcome of a reload is an event; there is nobody else to tell.

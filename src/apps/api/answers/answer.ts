@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Response } from 'express';
-import { inWordsOf, type Refusal, refusal } from './errors.js';
 import { jsonPieces } from './json-text.js';
+import { inWordsOf, type Refusal, refusal } from './refusals.js';
 
 /** Begins an answer; nothing of it may be kept by caches, it may hold what scripts have written. */
 const begin = (response: Response, status: number, type: string, length?: number) =>
@@ -65,5 +65,5 @@ export function refuse(response: Response, refusal: Refusal): void {
 /** There is no place for it now: soon there may be one. */
 export function refuseBusy(response: Response, detail: string): void {
   if (!response.headersSent) response.setHeader('Retry-After', '1');
-  refuse(response, refusal(503, 'busy', detail));
+  refuse(response, refusal('busy', detail));
 }

@@ -2,12 +2,12 @@ import { ok, type Result } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { StreamRequest } from '../../../sdk/dispatcher/runs/follow.js';
-import { endOf, runEventJson } from '../../run-events.js';
+import { endOf, runEventJson } from '../../json/events.js';
+import { briefResultJson } from '../../json/hosts.js';
 import { failureBody } from '../document/failure-schema.js';
 import { hostResult, reqid } from '../document/schemas.js';
 import type { Call, EventDefinition } from '../route.js';
 import type { EventStream } from './event-stream.js';
-import { resultJson } from './results.js';
 
 const example = 'eab1731a91c588ee';
 
@@ -71,14 +71,14 @@ export const runEvents = {
 
 /**
  * Runs a script and sends what happens as it happens. What is refused before the run begins is an error like any other. The
- * script is slowed to what the client takes; when the client is gone the run goes on.
+ * script is slowed to what the client takes; when the client is gone the run goes on, and its end is asked for later.
  */
 export async function follow(
   call: Pick<Call, 'dispatcher' | 'events' | 'gone' | 'refusalOf'>,
   request: StreamRequest,
 ): Promise<Result<'sent', CtrlExecError>> {
-  const followed = call.dispatcher.stream(request);
-  const eventsOf = runEventJson(resultJson);
+  const followed = call.dispatcher.stream({ ...request, detachSignal: call.gone });
+  const eventsOf = runEventJson(briefResultJson);
   let stream: EventStream | undefined;
   let ended = false;
   for await (const event of followed) {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Request, RequestHandler, Response } from 'express';
 import { packageFile } from '../../package-file.js';
-import type { Refusal } from '../answers/errors.js';
+import type { Refusal } from '../answers/refusals.js';
 import { crossOrigin } from '../serve/admission.js';
 
 const places = ['../docs-page/', '../../docs-page/', '../../../../node_modules/swagger-ui-dist/'];

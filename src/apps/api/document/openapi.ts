@@ -5,7 +5,9 @@ import {
   type RouteConfig,
 } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
+import { refusal } from '../answers/refusals.js';
 import { type EventDefinition, type Route, tags } from '../route.js';
+import { crossOrigin } from '../serve/admission.js';
 import { content, failed, failureResponses, headers, json } from './described-answers.js';
 import { docsParts } from './docs.js';
 import { failureBody } from './failure-schema.js';
@@ -166,12 +168,7 @@ const pageFailures: Record<string, ResponseConfig> = {
     content: json(failureBody, [['denied', { ok: false, error: 'bad credentials', code: 2 }]]),
   },
   403: {
-    ...failed(403, [
-      {
-        name: 'crossOrigin',
-        body: { ok: false, error: 'forbidden', detail: 'requests of other sites are not answered' },
-      },
-    ]),
+    ...failed(403, [{ name: 'crossOrigin', body: crossOrigin.body }]),
     description: 'The page of another site has asked for it.',
   },
 };
@@ -208,7 +205,7 @@ const docsPart: RouteConfig = {
     ...pageFailures,
     200: { description: 'It.', headers, content: { 'text/javascript': text, 'text/css': text } },
     304: { description: 'It is as the browser has it.', headers },
-    404: failed(404, [{ name: 'unknown', body: { ok: false, error: 'not found' } }]),
+    404: failed(404, [{ name: 'unknown', body: refusal('notFound').body }]),
   },
 };
 

@@ -2,9 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { okAsync, type ResultAsync } from 'neverthrow';
 import { Gauge, type Registry } from 'prom-client';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
-import type { AgentRecord } from '../../../domain/trust/agent-record.js';
+import { activePin, contactState, contactStates } from '../../../domain/trust/agent-state.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import type { SerialStatus } from '../../../sdk/dispatcher/trust/rotation.js';
 
 /** Milliseconds for which what a scrape has found is good for the next one, too. */
 const goodFor = 5_000;
@@ -13,21 +12,6 @@ const goodFor = 5_000;
 const mostAgents = 20;
 
 const day = 86_400_000;
-
-/** `unknown`: its key was not seen yet, or nobody knows what it trusts. */
-const agentStates = ['current', 'pending', 'stale', 'unknown', 'expired'] as const;
-
-type AgentState = (typeof agentStates)[number];
-
-const activePin = ({ pins }: AgentRecord) => pins.find(({ state }) => state === 'active');
-
-function stateOf(agent: AgentRecord, serials: SerialStatus, now: number): AgentState {
-  const pin = activePin(agent);
-  if (!pin) return 'unknown';
-  if (pin.notAfter <= now) return 'expired';
-  if (agent.standing.serials.length === 0) return 'unknown';
-  return serials.agents.find(({ name }) => name === agent.name)?.state ?? 'unknown';
-}
 
 /** How the fleet stands, as gauges that are looked up when they are asked for. They tell of the whole home, whoever changed it. */
 export function fleetGauges(registry: Registry) {
@@ -91,8 +75,10 @@ export function fleetGauges(registry: Registry) {
         ({ serials, records }) => {
           expiry.set({ certificate: 'dispatcher' }, days(serials.notAfter));
           behind.set(serials.agents.filter((agent) => agent.revocationsPendingSince !== undefined).length);
-          for (const state of agentStates) agents.set({ state }, 0);
-          for (const record of records) agents.inc({ state: stateOf(record, serials, now) });
+          for (const state of contactStates) agents.set({ state }, 0);
+          const stands = new Map(serials.agents.map(({ name, state }) => [name, state]));
+          for (const record of records)
+            agents.inc({ state: contactState(record, stands.get(record.name), now) });
           const ending = records
             .flatMap((record) => {
               const pin = activePin(record);

@@ -4,8 +4,8 @@ import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { outcomeOf } from '../../../domain/runs/summary.js';
 import type { EventLog } from '../../../ports/event-log.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import type { Run } from '../../../sdk/dispatcher/runs/run.js';
-import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
+import type { FollowedRun } from '../../../sdk/dispatcher/runs/follow.js';
+import type { Run, Submitted } from '../../../sdk/dispatcher/runs/run.js';
 import { version } from '../../version.js';
 import type { EndedRequest } from '../serve/requests.js';
 
@@ -79,46 +79,33 @@ export function apiMetrics() {
   });
   let calls = 0;
   let working = 0;
-  const counted = (by: 1 | -1, name: string | symbol) => {
-    calls += by;
-    underWay.set(calls);
-    if (!withOtherPlaces.has(name)) working += by;
-  };
-  const ran = (mode: 'sync' | 'async', outcome: string, seconds: number, begun: boolean) => {
-    runs.inc({ mode, outcome });
-    if (begun) runSeconds.observe({ mode }, seconds);
-  };
-  const runEnded = (outcome: Result<Run, CtrlExecError>, seconds: number) =>
+  const ran = ({ mode }: RunKind, outcome: Result<Run | Submitted, CtrlExecError>, seconds: number) =>
     outcome.match(
       ({ results }) => {
         const states = results.map(({ state }) => state);
         for (const state of states) hostResults.inc({ state });
-        ran('sync', outcomeOf(states), seconds, true);
+        runs.inc({ mode, outcome: outcomeOf(states) });
+        runSeconds.observe({ mode }, seconds);
       },
-      ({ code }) => ran('sync', code, seconds, false),
-    );
-  const submitEnded = (outcome: Result<Submitted, CtrlExecError>, seconds: number) =>
-    outcome.match(
-      ({ results }) => {
-        const states = results.map(({ state }) => state);
-        for (const state of states) hostResults.inc({ state });
-        ran('async', outcomeOf(states), seconds, true);
-      },
-      ({ code }) => ran('async', code, seconds, false),
+      ({ code }) => runs.inc({ mode, outcome: code }),
     );
   /** Counts a call until it has ended. */
-  const during = <T>(
-    name: string | symbol,
-    answer: PromiseLike<Result<T, CtrlExecError>>,
-    ended?: (outcome: Result<T, CtrlExecError>, seconds: number) => void,
+  const during = async (
+    measure: Measure,
+    answer: PromiseLike<Result<unknown, CtrlExecError>>,
+    run?: RunKind,
   ) => {
     const began = performance.now();
-    counted(1, name);
-    void answer.then((outcome) => {
-      counted(-1, name);
-      if (outcome.isErr()) errors.inc({ code: outcome.error.code });
-      ended?.(outcome, (performance.now() - began) / 1000);
-    });
+    const place = measure.place === false ? 0 : 1;
+    calls += 1;
+    working += place;
+    underWay.set(calls);
+    const outcome = await answer;
+    calls -= 1;
+    working -= place;
+    underWay.set(calls);
+    if (outcome.isErr()) errors.inc({ code: outcome.error.code });
+    if (run) ran(run, outcome as Result<Run | Submitted, CtrlExecError>, (performance.now() - began) / 1000);
   };
 
   return {
@@ -143,14 +130,11 @@ export function apiMetrics() {
       new Proxy(dispatcher, {
         get(target, name) {
           const member: unknown = Reflect.get(target, name);
-          if (typeof member !== 'function' || notCounted.has(name)) return member;
+          const measure: Measure = name in measures ? measures[name as keyof typeof measures] : {};
+          if (typeof member !== 'function' || measure.counted === false) return member;
           return (...args: unknown[]) => {
             const answer = Reflect.apply(member, target, args);
-            const outcome = name === 'stream' ? answer.outcome : answer;
-            if (name === 'submit' || (name === 'retry' && isAsync(args[1])))
-              during(name, outcome, submitEnded);
-            else if (['run', 'stream', 'retry'].includes(String(name))) during(name, outcome, runEnded);
-            else during(name, outcome);
+            void during(measure, measure.outcome?.(answer) ?? answer, measure.run?.(args[1]));
             return answer;
           };
         },
@@ -158,17 +142,41 @@ export function apiMetrics() {
   };
 }
 
-const isAsync = (options: unknown): boolean => (options as { async?: boolean } | undefined)?.async === true;
-
 export type ApiMetrics = ReturnType<typeof apiMetrics>;
 
-/** What tells of the dispatcher itself, and is no call. */
-const notCounted: ReadonlySet<string | symbol> = new Set([
-  'configuration',
-  'settled',
-  'close',
-  Symbol.asyncDispose,
-]);
+interface RunKind {
+  readonly mode: 'sync' | 'async';
+}
 
-/** What is bounded by places of its own: the hook's questions, and streams that watch. */
-const withOtherPlaces: ReadonlySet<string | symbol> = new Set(['authorise', 'wait']);
+/** How calls of a method are measured. */
+interface Measure {
+  /** False: it tells of the dispatcher itself, and is no call. */
+  readonly counted?: false;
+  /** False: it is bounded by places of its own: the hook's questions, and what watches. */
+  readonly place?: false;
+  /** It asks for a run. @param options its second argument */
+  readonly run?: (options: unknown) => RunKind;
+  /** Where its outcome is, if it is not what it returns. */
+  readonly outcome?: (answer: FollowedRun) => FollowedRun['outcome'];
+}
+
+const sync = (): RunKind => ({ mode: 'sync' });
+
+/** The methods that are not just calls. One that has another name now is an error here. */
+const measures = {
+  configuration: { counted: false },
+  settled: { counted: false },
+  close: { counted: false },
+  [Symbol.asyncDispose]: { counted: false },
+  authorise: { place: false },
+  wait: { place: false },
+  watch: { place: false },
+  run: { run: sync },
+  stream: { run: sync, outcome: ({ outcome }) => outcome },
+  submit: { run: () => ({ mode: 'async' }) },
+  retry: {
+    run: (options) => ({
+      mode: (options as { async?: boolean } | undefined)?.async === true ? 'async' : 'sync',
+    }),
+  },
+} as const satisfies { readonly [M in keyof Dispatcher]?: Measure };

@@ -1,7 +1,6 @@
-import { err, errAsync, ok as fine, type Result } from 'neverthrow';
+import { errAsync, ok as fine } from 'neverthrow';
 import { z } from 'zod';
-import { base64url, fromBase64url, utf8 } from '../../../domain/core/bytes.js';
-import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { failure } from '../../../domain/core/errors.js';
 import { parseTagFilter } from '../../../domain/runs/tags.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import {
@@ -111,19 +110,6 @@ const one = (record: AgentRecord) => success(200, { agent: agentJson(record) });
 const invalid = (field: string, reason: string) =>
   failure('invalid_argument', `${field}: ${reason}`, { field, reason });
 
-const cursorOf = (name: string): string => base64url(utf8(name));
-
-const tagFilter = (tags: string | undefined): Result<Readonly<Record<string, string>>, CtrlExecError> =>
-  tags === undefined ? fine({}) : parseTagFilter(tags);
-
-/** The name behind which a page begins; empty: at the beginning. */
-function nameBehind(cursor: string | undefined): Result<string, CtrlExecError> {
-  if (cursor === undefined) return fine('');
-  const bytes = fromBase64url(cursor);
-  if (bytes && bytes.length > 0) return fine(new TextDecoder().decode(bytes));
-  return err(invalid('cursor', 'not one of this API'));
-}
-
 export const listAgents = route({
   method: 'get',
   path: '/v1/agents',
@@ -158,19 +144,16 @@ export const listAgents = route({
   },
   errors: ['invalid_argument', 'store_failed'],
   handle: ({ dispatcher, query: { tags, limit, cursor } }) =>
-    tagFilter(tags)
-      .andThen((filter) => nameBehind(cursor).map((behind) => ({ filter, behind })))
-      .asyncAndThen(({ filter, behind }) =>
-        dispatcher.agents(filter).map((records) => {
-          const rest = records.filter(({ name }) => name > behind);
-          const page = rest.slice(0, limit);
-          const last = rest.length > page.length ? page.at(-1) : undefined;
-          return success(200, {
-            agents: page.map(agentJson),
-            ...(last && { next_cursor: cursorOf(last.name) }),
-          });
-        }),
-      ),
+    (tags === undefined ? fine({}) : parseTagFilter(tags)).asyncAndThen((filter) =>
+      dispatcher
+        .agentPage({ tags: filter, limit, ...(cursor !== undefined && { cursor }) })
+        .map(({ agents, nextCursor }) =>
+          success(200, {
+            agents: agents.map(({ record }) => agentJson(record)),
+            ...(nextCursor !== undefined && { next_cursor: nextCursor }),
+          }),
+        ),
+    ),
 });
 
 export const getAgent = route({

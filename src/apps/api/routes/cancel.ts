@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { millisecondsText } from '../answers/results.js';
+import { withRtt } from '../../json/hosts.js';
 import { credentials, hostList, ok, reqid, reqidParams, rtt } from '../document/schemas.js';
 import { route, success } from '../route.js';
 import { exampleReqid, hidden, notFoundAnswer } from './status.js';
@@ -50,7 +50,7 @@ export const cancelRun = route({
         .map(({ results, ...told }) =>
           success(200, {
             ...told,
-            results: results.map((result) => ({ ...result, rtt: millisecondsText(result.rtt) })),
+            results: results.map(withRtt),
           }),
         ),
     ),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { agentName } from '../../../domain/core/names.js';
-import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
+import { compared, type PairingRequest } from '../../../domain/pairing/request.js';
+import { namesMeant, requestState } from '../../../domain/pairing/request-state.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { agentNameText, credentials, epochSeconds, ok, seconds } from '../document/schemas.js';
 import { route, success } from '../route.js';
@@ -33,11 +33,6 @@ const request = z
   })
   .meta({ id: 'PairingRequest' });
 
-const stateOf = (asked: PairingRequest): z.input<typeof request>['state'] => {
-  if (isGivenUp(asked, Date.now())) return 'given-up';
-  return asked.decision?.verdict === 'approve' && asked.state === 'open' ? 'approved' : asked.state;
-};
-
 const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof request> => ({
   id: asked.id,
   host: asked.host,
@@ -48,7 +43,7 @@ const requestJson = ({ decision, ...asked }: PairingRequest): z.input<typeof req
   code: asked.code ?? null,
   compare: compared(asked) ?? null,
   version: asked.version === 'v1' ? 1 : 2,
-  state: stateOf({ decision, ...asked }),
+  state: requestState({ decision, ...asked }, Date.now()),
   ...(decision?.verdict === 'approve' && { name: decision.name }),
   ...(decision?.verdict === 'deny' && { reason: decision.reason }),
   created_at: epochSeconds(asked.createdAt),
@@ -109,12 +104,9 @@ const params = z.object({
   }),
 });
 
-/** The name of the agent that a decision is about, as it would be registered: what the hook decides by. The agent chose its spelling. */
+/** The agent that a decision is about, as it would be registered: what the hook decides by. */
 const hostOf = async (dispatcher: Dispatcher, id: string): Promise<readonly string[]> =>
-  (await dispatcher.pairingRequests({ givenUp: true }))
-    .unwrapOr([])
-    .filter((each) => each.id.startsWith(id.toLowerCase()))
-    .map(({ host }) => agentName(host).unwrapOr(host));
+  namesMeant((await dispatcher.pairingRequests({ givenUp: true })).unwrapOr([]), id);
 
 const answers = {
   200: {

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
-import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
-import { pendingJson } from '../../host-json.js';
-import { millisecondsText } from '../answers/results.js';
+import { discoveredJson, pingJson } from '../../json/hosts.js';
 import { credentials, hostList, ok, revocationsPendingSince, rtt, tagMap } from '../document/schemas.js';
 import { route, success } from '../route.js';
 
@@ -28,21 +26,6 @@ const pinged = z
     revocations_pending_since: revocationsPendingSince.optional(),
   })
   .meta({ id: 'PingedHost' });
-
-const pingJson = (result: PingResult): z.input<typeof pinged> | z.input<typeof failed> => {
-  if (result.status === 'error') return { ...result, rtt: millisecondsText(result.rtt) };
-  const { host, status, expiry, version, reportedHostname, problems } = result;
-  return {
-    host,
-    status,
-    rtt: millisecondsText(result.rtt),
-    expiry,
-    version,
-    ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-    ...(problems !== undefined && { problems: [...problems] }),
-    ...pendingJson(result),
-  };
-};
 
 export const ping = route({
   method: 'post',
@@ -108,21 +91,6 @@ const discovered = z
     revocations_pending_since: revocationsPendingSince.optional(),
   })
   .meta({ id: 'DiscoveredHost' });
-
-const discoveredJson = (found: DiscoveredHost): z.input<typeof discovered> | z.input<typeof failed> => {
-  if (found.status === 'error') return { ...found, rtt: millisecondsText(found.rtt) };
-  const { host, status, version, tags, scripts, reportedHostname } = found;
-  return {
-    host,
-    status,
-    version,
-    rtt: millisecondsText(found.rtt),
-    tags: { ...tags },
-    scripts: scripts.map((each) => ({ ...each })),
-    ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-    ...pendingJson(found),
-  };
-};
 
 const discovery = {
   tag: 'agents',

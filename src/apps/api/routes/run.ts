@@ -1,10 +1,9 @@
-import { err, errAsync, okAsync, ResultAsync } from 'neverthrow';
+import { ResultAsync } from 'neverthrow';
 import { z } from 'zod';
-import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { legacyArgumentText } from '../../../domain/legacy/arguments.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
-import { resultJson, submissionJson } from '../answers/results.js';
+import { briefResultJson, submissionJson } from '../../json/hosts.js';
 import { follow, runEvents } from '../answers/run-events.js';
 import {
   credentials,
@@ -182,7 +181,7 @@ export const once = ({ gone, ending }: Pick<Call, 'gone' | 'ending'>, key: strin
 
 export const finished = (run: ReturnType<Dispatcher['run']>) =>
   run.map(({ reqid: id, results, warnings }) =>
-    success(200, { reqid: id, results: results.map(resultJson), ...warned(warnings) }),
+    success(200, { reqid: id, results: results.map(briefResultJson), ...warned(warnings) }),
   );
 
 export const submitted = (submission: ReturnType<Dispatcher['submit']>) =>
@@ -273,39 +272,23 @@ export const createRun = route({
     },
   },
   handle: (call) =>
-    targets(call, call.body).andThen((hosts) =>
-      ran(call, call.body, hosts, call.headers['idempotency-key'], 'refuse'),
-    ),
+    call.dispatcher
+      .targets(targetsOf(call))
+      .andThen((hosts) => ran(call, call.body, hosts, call.headers['idempotency-key'], 'refuse')),
 });
 
-const misnamed = (reason: string) =>
-  failure('invalid_argument', `hosts: ${reason}`, { field: 'hosts', reason });
-
-const nobody = failure('invalid_argument', 'tags: no agent has all of these', {
-  field: 'tags',
-  reason: 'no agent',
-});
+interface Targeted extends Order {
+  readonly hosts?: string[] | undefined;
+  readonly tags?: Record<string, string> | undefined;
+}
 
 /** Which tags there are learns nobody who may run the script nowhere. */
-function targets(
-  { dispatcher, asking }: Pick<Call, 'dispatcher' | 'asking'>,
-  {
-    hosts,
-    tags,
-    script,
-    args,
-  }: Order & { readonly hosts?: string[] | undefined; readonly tags?: Record<string, string> | undefined },
-): ResultAsync<readonly string[], CtrlExecError> {
-  if (hosts && !tags) return okAsync(hosts);
-  if (hosts || !tags || Object.keys(tags).length === 0)
-    return errAsync(misnamed('expected either hosts or tags, not empty'));
-  return dispatcher
-    .agents(tags)
-    .andThen((records) =>
-      records.length > 0
-        ? okAsync(records.map(({ name }) => name))
-        : dispatcher
-            .authorise({ action: 'run', script, hosts: [], ...(args && { args }) }, asking)
-            .andThen(() => err(nobody)),
-    );
-}
+const targetsOf = ({
+  asking,
+  body: { hosts, tags, script, args },
+}: Pick<Call, 'asking'> & { readonly body: Targeted }) => ({
+  ...asking,
+  ...(hosts && { hosts }),
+  ...(tags && { tags }),
+  question: { action: 'run', script, hosts: [], ...(args && { args }) },
+});

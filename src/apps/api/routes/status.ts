@@ -2,10 +2,10 @@ import { err, ok as fine, type Result, type ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { isReqid, printable } from '../../../domain/core/names.js';
-import { statusJson } from '../answers/results.js';
+import { statusJson } from '../../json/hosts.js';
 import { failureBody } from '../document/failure-schema.js';
 import { hostResult, hostState, ok, reqid, reqidParams, seconds } from '../document/schemas.js';
-import { type Call, route } from '../route.js';
+import { type Call, route, success } from '../route.js';
 
 export const exampleReqid = 'eab1731a91c588ee';
 
@@ -89,7 +89,7 @@ const statusOf = (call: Call<{ params: typeof reqidParams }>) =>
     call,
     call.dispatcher
       .status(call.params.reqid, { ...call.asking, signal: call.gone })
-      .map((status) => ({ status: 200 as const, body: statusJson(status) })),
+      .map((status) => success(200, statusJson(status, 'api'))),
   );
 
 const status = {

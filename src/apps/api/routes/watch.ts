@@ -1,9 +1,9 @@
-import { err, ok as fine, type Result, ResultAsync } from 'neverthrow';
+import { ok as fine, type Result, ResultAsync } from 'neverthrow';
 import { z } from 'zod';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { statusOf } from '../../../domain/runs/host-words.js';
-import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
-import { resultJson, statusJson } from '../answers/results.js';
+import { briefResultJson, statusJson } from '../../json/hosts.js';
+import type { EventStream } from '../answers/event-stream.js';
 import { errorEvent } from '../answers/run-events.js';
 import { hostResult, hostState, reqid, reqidParams } from '../document/schemas.js';
 import { type Call, type EventDefinition, route } from '../route.js';
@@ -53,22 +53,22 @@ export const watchRun = route({
 
 async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Result<'sent', CtrlExecError>> {
   const { dispatcher, asking } = call;
-  const gone = AbortSignal.any([call.gone, call.ending]);
   const { reqid: id } = call.params;
-  const before = await dispatcher.status(id, { ...asking, signal: gone });
-  if (before.isErr()) return err(before.error);
-  const stream = call.events();
-  let sent = stream.send('status', statusJson(before.value));
-  const known = new Set(endedIn(before.value));
-  const outcome = await dispatcher.wait(id, {
+  let stream: EventStream | undefined;
+  let sent: Promise<unknown> = Promise.resolve();
+  const outcome = await dispatcher.watch(id, {
     ...asking,
-    signal: gone,
+    signal: AbortSignal.any([call.gone, call.ending]),
+    onStatus: (status) => {
+      stream = call.events();
+      sent = stream.send('status', { ok: true, ...statusJson(status, 'api') });
+    },
     onResult: (ended) => {
-      if (known.has(ended.host)) return;
-      const data = { ...resultJson(ended), status: statusOf(ended) };
-      sent = sent.then(() => stream.send('host', data));
+      const data = { ...briefResultJson(ended), status: statusOf(ended) };
+      sent = sent.then(() => stream?.send('host', data));
     },
   });
+  if (!stream) return outcome.map(() => 'sent' as const);
   await sent;
   if (outcome.isErr()) await stream.send('error', call.refusalOf(outcome.error).body);
   else {
@@ -78,5 +78,3 @@ async function watched(call: Call<{ params: typeof reqidParams }>): Promise<Resu
   stream.end();
   return fine('sent');
 }
-
-const endedIn = ({ hosts, pending }: RunStatus) => hosts.filter((host) => !pending.includes(host));

@@ -2,7 +2,7 @@ import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import { type Refusal, refusal, refusalOf } from '../answers/errors.js';
+import { type Refusal, refusal, refusalOf } from '../answers/refusals.js';
 import type { Call } from '../route.js';
 import { type JsonObject, readBody } from './body.js';
 import { callerOf } from './credentials.js';
@@ -18,7 +18,7 @@ export interface Admitted {
 }
 
 /** The hook was not asked: no credentials would change it. */
-export const crossOrigin = refusal(403, 'forbidden', 'requests of other sites are not answered');
+export const crossOrigin = refusal('crossOrigin', 'requests of other sites are not answered');
 
 /**
  * Whether a browser has sent it for a page of another site: such a page can have it sent with what the browser knows of its
@@ -66,7 +66,7 @@ export async function admit(
 }
 
 /** What has no more to say: to somebody who is not known, or about a bug. */
-export const internal = refusal(500, 'internal error');
+export const internal = refusal('internal');
 
 /** Likewise; the log has why. */
 const failed = ({ message }: CtrlExecError): Refusal => ({ ...internal, reason: message });

@@ -2,7 +2,7 @@ import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { maxRequestBody } from '../../../domain/protocol/agent-protocol.js';
-import { type Refusal, refusal } from '../answers/errors.js';
+import { type Refusal, refusal } from '../answers/refusals.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -19,7 +19,7 @@ export async function readBody(
   if (Buffer.isBuffer(parsed)) return parsedFrom(parsed);
   if (parsed !== undefined) return alreadyRead(parsed);
   if (request.headers['content-encoding'] !== undefined && request.headers['content-encoding'] !== 'identity')
-    return err(refusal(415, 'unsupported media type', 'the body must not be compressed'));
+    return err(refusal('compressed', 'the body must not be compressed'));
   if (Number(request.headers['content-length'] ?? 0) > maxRequestBody) return err(tooLarge);
   const bytes = await collected(request, within);
   return bytes.andThen(parsedFrom);
@@ -28,14 +28,14 @@ export async function readBody(
 const parsedFrom = (bytes: Uint8Array): Result<JsonObject | undefined, Refusal> =>
   bytes.length === 0
     ? ok(undefined)
-    : parseJsonObject(bytes).mapErr((reason) => refusal(400, 'invalid JSON', `the body: ${reason}`));
+    : parseJsonObject(bytes).mapErr((reason) => refusal('invalidJson', `the body: ${reason}`));
 
-const tooLarge = refusal(413, 'too_large', `the body is larger than ${maxRequestBody} bytes`);
+const tooLarge = refusal('tooLarge', `the body is larger than ${maxRequestBody} bytes`);
 
 const alreadyRead = (parsed: unknown): Result<JsonObject, Refusal> =>
   typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
     ? ok(parsed as JsonObject)
-    : err(refusal(400, 'invalid JSON', 'the body is not a JSON object'));
+    : err(refusal('invalidJson', 'the body is not a JSON object'));
 
 /** What comes beyond the limit is not kept. */
 function collected(request: Request, within: number): Promise<Result<Uint8Array, Refusal>> {
@@ -50,9 +50,9 @@ function collected(request: Request, within: number): Promise<Result<Uint8Array,
     const timer = setTimeout(() => {
       late = true;
       parts.length = 0;
-      resolve(err(refusal(408, 'request timeout', `the body was not whole within ${within} ms`)));
+      resolve(err(refusal('tooSlow', `the body was not whole within ${within} ms`)));
     }, within);
-    const broken = () => resolve(err(refusal(400, 'incomplete request', 'the body ended early')));
+    const broken = () => resolve(err(refusal('incomplete', 'the body ended early')));
     request.on('data', (part: Buffer) => {
       length += part.length;
       if (late) return;

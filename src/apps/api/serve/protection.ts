@@ -4,7 +4,7 @@ import { sourceLimits } from '../../../domain/protocol/source-limits.js';
 import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
 import type { EventLog } from '../../../ports/event-log.js';
 import { refuse } from '../answers/answer.js';
-import { refusal } from '../answers/errors.js';
+import { refusal } from '../answers/refusals.js';
 import type { ServerLimits } from './limits.js';
 import { addressOf } from './requests.js';
 
@@ -29,12 +29,12 @@ export const headerLines =
     const { rawHeaders } = request;
     if (rawHeaders.length > 2 * most) {
       response.setHeader('Connection', 'close');
-      return refuse(response, refusal(431, 'too many headers', `at most ${most} header lines are taken`));
+      return refuse(response, refusal('headers', `at most ${most} header lines are taken`));
     }
     const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host');
     if (hosts.length !== 1 && !(hosts.length === 0 && request.httpVersion === '1.0')) {
       response.setHeader('Connection', 'close');
-      return refuse(response, refusal(400, 'invalid request', 'one Host header is expected'));
+      return refuse(response, refusal('noHttp', 'one Host header is expected'));
     }
     next();
   };
@@ -63,8 +63,7 @@ export const noRebinding =
     refuse(
       response,
       refusal(
-        403,
-        'forbidden',
+        'rebinding',
         'where nobody is asked for credentials, Host must be localhost or an IP address: set auth_hook, or have the proxy send Host: localhost',
       ),
     );
@@ -104,11 +103,7 @@ export function requestRate(settings: () => Settings, events: EventLog): Request
     response.setHeader('Retry-After', String(Math.max(1, Math.ceil(left / 1000))));
     refuse(
       response,
-      refusal(
-        429,
-        'too many requests',
-        `${source} made more than ${limit.limit} requests in ${limit.window} s`,
-      ),
+      refusal('rate', `${source} made more than ${limit.limit} requests in ${limit.window} s`),
     );
   };
 }

@@ -42,7 +42,6 @@ const routeOf = (request: Request): string => {
 export interface RequestsUnderWay {
   /** Goes before everything else: gives each request an id, and tells how it ended. */
   readonly observe: RequestHandler;
-  all(): Iterable<Response>;
   count(): number;
   /** Resolves when those that are under way now are over. @param which of them; default: all */
   settled(which?: (response: Response) => boolean): Promise<void>;
@@ -86,7 +85,6 @@ export function requestsUnderWay(events: EventLog, ended: (request: EndedRequest
   };
   return {
     observe,
-    all: () => underWay.keys(),
     count: () => underWay.size,
     settled: async (which = () => true) => {
       await Promise.all([...underWay].filter(([response]) => which(response)).map(([, over]) => over));

@@ -1,19 +1,9 @@
-import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { errorMessage, errorStack } from '../../../domain/core/thrown.js';
 import type { DispatcherSettings } from '../../../domain/settings/dispatcher.js';
-import { complain, type ExitCode, exitCodes, untilStopped } from '../../command-line.js';
+import { complain, type ExitCode, exitCodes, reportStart, untilStopped } from '../../command-line.js';
 import { prepareDaemon } from '../../defaults.js';
 import { type ApiServerParts, startApi } from '../api.js';
 import { addressText, type ListenOptions, type ListenPlace } from './places.js';
-
-/** What only a person can mend: a service manager should not try again. */
-const needsAPerson: ReadonlySet<CtrlExecError['code']> = new Set([
-  'config_invalid',
-  'ca_missing',
-  'identity_missing',
-  'certificate_invalid',
-  'file_failed',
-]);
 
 /** One line before anything listens: which home, who decides, and where. */
 function announce(
@@ -47,10 +37,7 @@ export async function serve(parts: ApiServerParts, options: ListenOptions): Prom
   process.on('SIGHUP', () => reload());
   const stopped = untilStopped();
   const started = await startApi({ ...parts, starting: announce }, options);
-  if (started.isErr()) {
-    complain(started.error.message);
-    return needsAPerson.has(started.error.code) ? exitCodes.configuration : exitCodes.failed;
-  }
+  if (started.isErr()) return reportStart(started.error);
   const api = started.value;
   // The outcome of a reload is an event; there is nobody else to tell.
   reload = () => void api.reload();

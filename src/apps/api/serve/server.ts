@@ -18,7 +18,6 @@ export interface ListeningServer {
   renew(tls: SecureContextOptions): void;
   /** Takes no connection any more, and closes those that have nothing to answer. */
   stopListening(): void;
-  closeIdle(): void;
   /** Resolves when every connection is closed. */
   closed(): Promise<void>;
   closeAll(): void;
@@ -106,7 +105,6 @@ function handleOf(server: Server | TlsServer, address: string): ListeningServer 
       server.close();
       server.closeIdleConnections();
     },
-    closeIdle: () => server.closeIdleConnections(),
     closed: () => closed,
     closeAll: () => server.closeAllConnections(),
   };

@@ -1,21 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { type Refusal, refusal } from '../answers/refusals.js';
 
-const statusOf: Record<string, number> = {
-  HPE_HEADER_OVERFLOW: 431,
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
-  ERR_HTTP_REQUEST_TIMEOUT: 408,
+const refusals: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: refusal('headerBytes'),
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: refusal('chunkBytes'),
+  ERR_HTTP_REQUEST_TIMEOUT: refusal('tooSlow'),
 };
 
-function refusalBytes(status: number): string {
-  const reason = STATUS_CODES[status] ?? '';
-  const body = JSON.stringify({
-    ok: false,
-    error: status === 400 ? 'invalid request' : reason.toLowerCase(),
-  });
+function refusalBytes({ status, body: said }: Refusal): string {
+  const body = JSON.stringify(said);
   return [
-    `HTTP/1.1 ${status} ${reason}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(body)}`,
     'Cache-Control: no-store',
@@ -46,7 +43,7 @@ export function answerBroken(server: Server): void {
       ([request, response]) => outstanding.length === 1 && !request.complete && !response.headersSent,
     );
     if (!socket.writable || !meant || !/^(HPE|ERR_HTTP)_/.test(code)) socket.destroy();
-    else socket.end(refusalBytes(statusOf[code] ?? 400), () => socket.destroy());
+    else socket.end(refusalBytes(refusals[code] ?? refusal('noHttp')), () => socket.destroy());
   });
 }
 

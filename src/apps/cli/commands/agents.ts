@@ -1,8 +1,9 @@
-import { ok, ResultAsync } from 'neverthrow';
+import { ok } from 'neverthrow';
 import type { Lock } from '../../../domain/core/errors.js';
 import { parseTagFilter } from '../../../domain/runs/tags.js';
 import type { AgentEndpoint, AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
+import type { ListedAgent } from '../../../sdk/dispatcher/fleet/agents.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
 import { type Printing, print, refused } from '../printing.js';
 import { moment, table } from '../table.js';
@@ -13,27 +14,13 @@ export async function listAgents(
 ): Promise<ExitCode> {
   const filter = options.tags === undefined ? ok({}) : parseTagFilter(options.tags);
   return filter
-    .asyncAndThen((tags) => ResultAsync.combine([dispatcher.agents(tags), dispatcher.revocations()]))
-    .match(([records, revocations]) => {
-      const revoked = new Set(revocations.map(({ serial }) => serial));
-      const listed = records.map((record) => ({ record, state: stateOf(record, revoked) }));
+    .asyncAndThen((tags) => dispatcher.agentPage({ tags }))
+    .match(({ agents }) => {
       process.stdout.write(
-        options.json ? `${JSON.stringify({ ok: 1, agents: listed.map(asJson) })}\n` : asTable(listed),
+        options.json ? `${JSON.stringify({ ok: 1, agents: agents.map(asJson) })}\n` : asTable(agents),
       );
       return exitCodes.ok;
     }, refused(options));
-}
-
-interface Listed {
-  readonly record: AgentRecord;
-  readonly state: 'active' | 'issued' | 'revoked' | 'expired' | 'unpinned';
-}
-
-function stateOf({ pins, adopted }: AgentRecord, revoked: ReadonlySet<string>): Listed['state'] {
-  if (adopted) return 'unpinned';
-  if (pins.every(({ serial }) => revoked.has(serial))) return 'revoked';
-  if (pins.every(({ notAfter }) => notAfter < Date.now())) return 'expired';
-  return pins.some(({ state }) => state === 'active') ? 'active' : 'issued';
 }
 
 const tagText = (tags: AgentRecord['tags']): string =>
@@ -41,7 +28,7 @@ const tagText = (tags: AgentRecord['tags']): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(',');
 
-const asTable = (listed: readonly Listed[]): string =>
+const asTable = (listed: readonly ListedAgent[]): string =>
   table(
     ['HOST', 'ADDRESS', 'PORT', 'STATE', 'PAIRED', 'EXPIRES', 'TAGS'],
     listed.map(({ record: { name, endpoint, pins, pairedAt, tags }, state }) => [
@@ -62,7 +49,10 @@ const endpointJson = ({ host, ip, port, lookupBy }: AgentEndpoint) => ({
   lookup_by: lookupBy,
 });
 
-const asJson = ({ record: { name, endpoint, pins, pairing, pairedAt, standing, tags }, state }: Listed) => ({
+const asJson = ({
+  record: { name, endpoint, pins, pairing, pairedAt, standing, tags },
+  state,
+}: ListedAgent) => ({
   name,
   state,
   ...endpointJson(endpoint),

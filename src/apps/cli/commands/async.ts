@@ -1,10 +1,10 @@
-import type { Submission } from '../../../domain/runs/host-words.js';
+import { allAccepted } from '../../../domain/runs/host-words.js';
+import { isUnlearnt } from '../../../domain/runs/progress.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
-import type { RunStatus } from '../../../sdk/dispatcher/runs/status.js';
-import type { Submitted } from '../../../sdk/dispatcher/runs/submit.js';
+import type { Submitted } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { pendingJson, resultJson, stateJson } from '../../host-json.js';
+import { statusJson, submissionJson, withRtt } from '../../json/hosts.js';
 import { refuse, refuseRun } from '../failure.js';
 import { interruptible } from '../interrupt.js';
 import { type AskOptions, asking, type Ordered } from '../options.js';
@@ -15,14 +15,6 @@ import { table } from '../table.js';
 
 /** `wait`: the time was up. */
 const timedOut = 2;
-
-const submissionJson = ({ revocationsPendingSince, rtt, ...told }: Submission) => ({
-  ...told,
-  rtt: `${rtt}ms`,
-  ...pendingJson({ revocationsPendingSince }),
-});
-
-const shownRtt = <T extends { readonly rtt: number }>(result: T) => ({ ...result, rtt: `${result.rtt}ms` });
 
 const asTable = (
   results: ReadonlyArray<{ host: string; status: string; rtt: number; error?: string }>,
@@ -62,26 +54,9 @@ export function submitted(
   if (json) say(JSON.stringify({ ok: 1, async: true, reqid, results: results.map(submissionJson) }));
   else process.stdout.write(`Submitted: ${reqid}\n${asTable(results)}`);
   warnOfPending(results);
-  const all = results.every(({ status }) => status === 'accepted');
   const open = results.some(({ state }) => state === 'running' || state === 'unknown');
-  return interruption.interrupted(reqid, open) ?? (all ? exitCodes.ok : exitCodes.failed);
+  return interruption.interrupted(reqid, open) ?? (allAccepted(results) ? exitCodes.ok : exitCodes.failed);
 }
-
-const statusJson = (status: RunStatus) => {
-  const { reqid, script, mode, hosts, complete, completedAt, pending, results } = status;
-  const common = { reqid, script, mode, complete, pending };
-  if (mode === 'async')
-    return { ...common, hosts: Object.fromEntries(results.map((each) => [each.host, stateJson(each)])) };
-  const completed = completedAt !== undefined && { completed: Math.floor(completedAt / 1000) };
-  return { ...common, hosts, ...completed, results: results.map(resultJson) };
-};
-
-/** Whether the end on a host is not known because its agent could not be asked, or keeps no record that could be. */
-const unfetched = ({ results }: RunStatus): boolean =>
-  results.some(
-    ({ fetchError, state, failure }) =>
-      fetchError !== undefined || (state === 'unknown' && failure?.code === 'forgotten'),
-  );
 
 export async function status(dispatcher: Dispatcher, reqid: string, options: AskOptions): Promise<ExitCode> {
   const { json = false } = options;
@@ -92,9 +67,9 @@ export async function status(dispatcher: Dispatcher, reqid: string, options: Ask
     )
     .match(
       (found) => {
-        if (json) say(JSON.stringify({ ok: 1, ...statusJson(found) }));
+        if (json) say(JSON.stringify({ ok: 1, ...statusJson(found, 'command') }));
         else for (const result of found.results) showResult(result);
-        return interruption.code() ?? (unfetched(found) ? exitCodes.failed : exitCodes.ok);
+        return interruption.code() ?? (found.results.some(isUnlearnt) ? exitCodes.failed : exitCodes.ok);
       },
       (error) => refuse(error, json),
     )
@@ -121,7 +96,7 @@ export async function wait(
     )
     .match(
       ({ outcome, status: found }) => {
-        if (json) say(JSON.stringify({ ok: 1, outcome, ...statusJson(found) }));
+        if (json) say(JSON.stringify({ ok: 1, outcome, ...statusJson(found, 'command') }));
         else for (const each of found.results) if (found.pending.includes(each.host)) showResult(each);
         return { fine: exitCodes.ok, failed: exitCodes.failed, 'timed-out': timedOut }[outcome];
       },
@@ -144,7 +119,7 @@ export async function cancel(
     )
     .match(
       ({ reqid, results }) => {
-        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(shownRtt) }));
+        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(withRtt) }));
         else process.stdout.write(asTable(results));
         const all = results.every(({ status: said }) => said === 'cancelling' || said === 'done');
         return all ? exitCodes.ok : exitCodes.failed;

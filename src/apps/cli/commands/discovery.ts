@@ -1,7 +1,7 @@
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { DiscoveredHost } from '../../../sdk/dispatcher/fleet/discovery.js';
 import { type ExitCode, exitCodes, say } from '../../command-line.js';
-import { pendingJson } from '../../host-json.js';
+import { discoveredJson } from '../../json/hosts.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
 import { green, red, withProgress } from '../progress.js';
@@ -15,7 +15,7 @@ export function discovery(
   const { json = false } = options;
   return asking(options)
     .asyncAndThen((asked) =>
-      hostsOrAll(dispatcher, named, options.tags).andThen((hosts) =>
+      targets(dispatcher, named, options.tags, true).andThen((hosts) =>
         withProgress(hosts.length, json, (done) =>
           dispatcher.discover({
             hosts,
@@ -33,7 +33,7 @@ export function discovery(
             JSON.stringify({
               ok: 1,
               reqid,
-              hosts: Object.fromEntries(hosts.map((host) => [host.host, asJson(host)])),
+              hosts: Object.fromEntries(hosts.map((host) => [host.host, discoveredJson(host)])),
             }),
           );
         else if (hosts.length === 0) say('no agents are registered');
@@ -44,23 +44,6 @@ export function discovery(
       (error) => refuse(error, json),
     );
 }
-
-/** Every registered agent where none is named. */
-const hostsOrAll = (dispatcher: Dispatcher, named: readonly string[], tags: string | undefined) =>
-  named.length === 0 && tags === undefined
-    ? dispatcher.agents().map((records) => records.map(({ name }) => name))
-    : targets(dispatcher, named, tags);
-
-const asJson = ({
-  reportedHostname,
-  revocationsPendingSince,
-  ...host
-}: DiscoveredHost & { reportedHostname?: string; revocationsPendingSince?: number }) => ({
-  ...host,
-  ...pendingJson({ revocationsPendingSince }),
-  rtt: `${host.rtt}ms`,
-  ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-});
 
 function asText(host: DiscoveredHost): string {
   if (host.status === 'error')

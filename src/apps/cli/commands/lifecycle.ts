@@ -1,7 +1,7 @@
 import type { BannedKey } from '../../../domain/trust/banned-key.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
-import type { CaRollover } from '../../../sdk/dispatcher/trust/ca-rollover.js';
-import type { Maintenance } from '../../../sdk/dispatcher/trust/maintain.js';
+import type { CaRollover } from '../../../sdk/dispatcher/maintenance/ca-rollover.js';
+import type { Maintenance } from '../../../sdk/dispatcher/maintenance/maintain.js';
 import type { Untold } from '../../../sdk/dispatcher/trust/pending-revocations.js';
 import type { Rotation } from '../../../sdk/dispatcher/trust/rotation.js';
 import { type ExitCode, exitCodes } from '../../command-line.js';

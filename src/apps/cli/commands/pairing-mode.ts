@@ -1,10 +1,11 @@
 import { createInterface } from 'node:readline';
 import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
+import { needsAPerson } from '../../../domain/pairing/request-state.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes, report, say, untilStopped } from '../../command-line.js';
 import { forgeable, undecided } from './requests.js';
 
-interface PairingModeCommand {
+export interface PairingModeCommand {
   readonly port?: number;
   readonly timeout?: number;
   readonly allowV1?: boolean;
@@ -101,7 +102,7 @@ function pairingDesk(dispatcher: Dispatcher) {
   const changed = (request: PairingRequest) => {
     const short = request.id.slice(0, 8);
     const known = numberOf(request.id);
-    if (request.state === 'open' && !request.decision) {
+    if (needsAPerson(request)) {
       if (known !== undefined) return;
       numbers += 1;
       waiting.set(numbers, request);

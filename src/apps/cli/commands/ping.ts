@@ -1,7 +1,7 @@
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { PingResult } from '../../../sdk/dispatcher/fleet/ping.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { pendingJson } from '../../host-json.js';
+import { pingJson } from '../../json/hosts.js';
 import { refuse } from '../failure.js';
 import { asking, type TargetOptions, targets } from '../options.js';
 import { withProgress } from '../progress.js';
@@ -33,7 +33,7 @@ export function ping(
     )
     .match(
       ({ reqid, results }) => {
-        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(asJson) }));
+        if (json) say(JSON.stringify({ ok: 1, reqid, results: results.map(pingJson) }));
         else process.stdout.write(asTable(results));
         warnOfPending(results);
         return results.every(({ status }) => status === 'ok') ? exitCodes.ok : exitCodes.failed;
@@ -41,17 +41,6 @@ export function ping(
       (error) => refuse(error, json),
     );
 }
-
-const asJson = ({
-  reportedHostname,
-  revocationsPendingSince,
-  ...result
-}: PingResult & { reportedHostname?: string; revocationsPendingSince?: number }) => ({
-  ...result,
-  rtt: `${result.rtt}ms`,
-  ...pendingJson({ revocationsPendingSince }),
-  ...(reportedHostname !== undefined && { reported_hostname: reportedHostname }),
-});
 
 const asTable = (results: readonly PingResult[]): string =>
   table(

@@ -1,5 +1,6 @@
 import type { CtrlExecError, ErrorCode } from '../../../domain/core/errors.js';
-import { compared, isGivenUp, type PairingRequest } from '../../../domain/pairing/request.js';
+import { compared, type PairingRequest } from '../../../domain/pairing/request.js';
+import { requestState } from '../../../domain/pairing/request-state.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import { complain, type ExitCode, exitCodes } from '../../command-line.js';
 import { type Printing, print, refused } from '../printing.js';
@@ -32,11 +33,6 @@ export function listRequests(dispatcher: Dispatcher, options: ListRequestsOption
   }, refused(options));
 }
 
-const stateOf = (request: PairingRequest): string => {
-  if (isGivenUp(request, Date.now())) return 'given-up';
-  return request.decision?.verdict === 'approve' ? 'approved' : request.state;
-};
-
 const asTable = (requests: readonly PairingRequest[]): string =>
   table(
     ['ID', 'HOST', 'ADDRESS', 'CODE', 'STATE', 'EXPIRES', 'VERSION'],
@@ -45,7 +41,7 @@ const asTable = (requests: readonly PairingRequest[]): string =>
       request.host,
       request.ip,
       compared(request) ?? '-',
-      stateOf(request),
+      requestState(request, Date.now()),
       moment(request.expiresAt),
       request.version === 'v1' ? '1' : '2',
     ]),
@@ -60,7 +56,7 @@ const asJson = (request: PairingRequest) => ({
   code: request.code ?? null,
   compare: compared(request) ?? null,
   version: request.version === 'v1' ? 1 : 2,
-  state: stateOf(request),
+  state: requestState(request, Date.now()),
   created: new Date(request.createdAt).toISOString(),
   expires: new Date(request.expiresAt).toISOString(),
 });

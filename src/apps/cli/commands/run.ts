@@ -1,13 +1,14 @@
 import { printable } from '../../../domain/core/names.js';
 import { type HostResult, mayBeLearnt } from '../../../domain/runs/host-result.js';
 import { mayGoOn } from '../../../domain/runs/progress.js';
+import { allSucceeded } from '../../../domain/runs/summary.js';
 import type { Dispatcher } from '../../../sdk/dispatcher/dispatcher.js';
 import type { Asking } from '../../../sdk/dispatcher/fleet/ask.js';
 import type { RunEvent } from '../../../sdk/dispatcher/runs/follow.js';
 import type { Run } from '../../../sdk/dispatcher/runs/run.js';
 import { complain, type ExitCode, exitCodes, say } from '../../command-line.js';
-import { resultJson } from '../../host-json.js';
-import { runEventJson } from '../../run-events.js';
+import { runEventJson } from '../../json/events.js';
+import { resultJson } from '../../json/hosts.js';
 import { refuseRun } from '../failure.js';
 import { followedOutput } from '../followed-output.js';
 import { interruptible } from '../interrupt.js';
@@ -114,6 +115,7 @@ async function followAsJson(
       ...asked,
       onBegin: (reqid) => void print({ kind: 'begin', reqid }),
       onOutput: (piece) => print({ kind: 'output', ...piece }),
+      detachSignal: readerGone(),
       onResult: (result) => void print({ kind: 'result', result }),
     })
     .match(
@@ -145,6 +147,7 @@ function follow(
       ...asked,
       onBegin: (reqid) => complain(`Following run ${reqid}`),
       onOutput: (piece) => written(output.take(piece)),
+      detachSignal: readerGone(),
       onResult: (result) => {
         const { host, reqid } = result;
         const wasShown = output.wasShown(host);
@@ -163,6 +166,13 @@ function follow(
       (ran) => ended(ran, interruption),
       (error) => refuseRun(error, json),
     );
+}
+
+/** Aborted when nobody reads standard output any more. */
+function readerGone(): AbortSignal {
+  const gone = new AbortController();
+  process.stdout.once('error', () => gone.abort());
+  return gone.signal;
 }
 
 /** Resolves when it was taken, or nobody takes it any more. */
@@ -187,5 +197,5 @@ function ended({ reqid, results, warnings }: Run, interruption: Interruption): E
     complain(
       `No end is known of ${result.host}, whose agent has no record of the run: the script may have run, or go on. See on the host; "ctrl-exec release-lock ${result.host} ${result.script}" frees its lock.`,
     );
-  return results.every(({ state }) => state === 'succeeded') ? exitCodes.ok : exitCodes.failed;
+  return allSucceeded(results) ? exitCodes.ok : exitCodes.failed;
 }

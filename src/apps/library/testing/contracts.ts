@@ -5,7 +5,6 @@
  * machine: set `testTimeout: 30_000`.
  * @module
  */
-export { type AgentRunsSubject, agentRunsContract } from '../../../../tests/contract/agent-runs.contract.js';
 export { authHookContract, type HookBinding } from '../../../../tests/contract/auth-hook.contract.js';
 export {
   type AuthorityUnderTest,
@@ -43,12 +42,12 @@ export {
   registryContract,
 } from '../../../../tests/contract/registry.contract.js';
 export {
-  type ReplayCacheSubject,
-  replayCacheContract,
-} from '../../../../tests/contract/replay-cache.contract.js';
-export {
   revocationListsContract,
   type TestCa,
 } from '../../../../tests/contract/revocation-lists.contract.js';
 export { revocationsContract } from '../../../../tests/contract/revocations.contract.js';
+export {
+  type RunJournalSubject,
+  runJournalContract,
+} from '../../../../tests/contract/run-journal.contract.js';
 export { type Opened, runStoreContract } from '../../../../tests/contract/run-store.contract.js';

@@ -1,5 +1,4 @@
 import { posix } from 'node:path';
-import { memoryAgentRuns } from '../../../adapters/memory/agent-runs.js';
 import { memoryAuthHook } from '../../../adapters/memory/auth-hook.js';
 import { memoryEventLog } from '../../../adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../../adapters/memory/file-system.js';
@@ -11,8 +10,8 @@ import { memoryNetwork } from '../../../adapters/memory/network/network.js';
 import { memoryPairing } from '../../../adapters/memory/pairing.js';
 import { memoryProcessRunner } from '../../../adapters/memory/process-runner.js';
 import { memoryRegistry } from '../../../adapters/memory/registry.js';
-import { memoryReplayCache } from '../../../adapters/memory/replay-cache.js';
 import { memoryRevocations, noKnownKeys } from '../../../adapters/memory/revocations.js';
+import { memoryRunJournal } from '../../../adapters/memory/run-journal.js';
 import { memoryRunStore } from '../../../adapters/memory/run-store.js';
 import { nodeCrypto } from '../../../adapters/node-crypto/crypto.js';
 import { systemRandom } from '../../../adapters/node-crypto/random.js';
@@ -81,9 +80,11 @@ export function memoryWorld({ clock = systemClock() }: MemoryPortsOptions) {
       const registry = memoryRegistry(keys);
       const joinTokens = memoryJoinTokens();
       const runStore = memoryRunStore();
+      const pairing = memoryPairing({ registry, joinTokens, runStore });
       return {
         ...shared,
         authority: x509Authority({ keyStore, random, crypto }),
+        channel: network.channel('192.0.2.1'),
         events: memoryEventLog(),
         files: anywhere(memoryFileSystem()),
         hook: memoryAuthHook(() => ({ kind: 'exited', code: 0 })),
@@ -91,19 +92,17 @@ export function memoryWorld({ clock = systemClock() }: MemoryPortsOptions) {
         keyStore,
         listener: network.listener(controlHost),
         mutex: memoryMutex(),
-        pairing: memoryPairing({ registry, joinTokens }),
+        pairing,
         registry,
-        revocations: memoryRevocations(keys, runStore),
+        revocations: memoryRevocations(keys, { registry, pairing, runStore }),
         runStore,
-        transport: network.transport('192.0.2.1'),
       };
     },
 
     /** @param address from where it asks @param files absolute paths and their text */
     agent(host: string, address: string, files: Readonly<Record<string, string>> = {}): MemoryPorts['agent'] {
       const keyStore = memoryKeyStore();
-      const runs = memoryAgentRuns({ monotonic: clock.monotonic });
-      const replay = memoryReplayCache({ complete: true });
+      const journal = memoryRunJournal({ monotonic: clock.monotonic });
       const runner = memoryProcessRunner({});
       const jobs = memoryJobs({ runner, now: clock.now });
       return {
@@ -112,13 +111,12 @@ export function memoryWorld({ clock = systemClock() }: MemoryPortsOptions) {
         files: anywhere(memoryFileSystem(files)),
         hook: () => memoryAuthHook(() => ({ kind: 'none' })),
         jobs: () => jobs,
+        journal: () => journal,
         keyStore: () => keyStore,
         legacyPairing: network.legacyPairing(address),
         listener: network.listener(host),
-        replayCache: () => replay,
         runner,
-        runs: () => runs,
-        transport: network.transport(address),
+        channel: network.channel(address),
       };
     },
   };

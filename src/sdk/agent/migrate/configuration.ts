@@ -6,74 +6,52 @@ import { describeNote } from '../../../domain/legacy/configuration.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { parseAllowlist } from '../../../domain/runs/allowlist.js';
 import { type AgentSettings, agentSettings } from '../../../domain/settings/agent.js';
-import { commentsInValues, correctFirst, notTaken } from '../../core/migrate/configuration.js';
+import {
+  beginConfiguration,
+  correctFirst,
+  type PlannedConfiguration,
+} from '../../core/migrate/configuration.js';
 import { parallel } from '../../core/parallel.js';
 import { maxFile } from '../../core/place.js';
-import { whyNotStarted } from '../checks.js';
 import type { AgentContext } from '../context.js';
-import { scriptPath } from '../runs/scripts.js';
-import { type AgentHostSources, agentPlaceKeys } from './sources.js';
-
-/** A file as it is to be; `text` undefined: it stays. */
-interface PlannedConfiguration {
-  readonly text: string | undefined;
-  /** Without the changes of this import. */
-  readonly before: string;
-  /** What holds afterwards. */
-  readonly settings: AgentSettings;
-}
+import { scriptPath, whyNotStarted } from '../state/scripts.js';
+import type { AgentHostSources } from './sources.js';
 
 const key = 'accept_legacy_dispatchers';
 
 /** Takes the configuration over where there is none here. @param accept whether unsigned requests are to be accepted */
 export function planConfiguration(
   { files, place }: Pick<AgentContext, 'files' | 'place'>,
-  { configuration, directory }: AgentHostSources,
+  sources: AgentHostSources,
   accept: boolean,
   lines: ImportLines,
-): ResultAsync<PlannedConfiguration, CtrlExecError<'config_invalid' | 'file_failed'>> {
-  const ours = place.configurationFile;
-  return safeTry<PlannedConfiguration, CtrlExecError<'config_invalid' | 'file_failed'>>(async function* () {
-    const present = yield* files.readText(ours, maxFile);
-    const taken = present === undefined ? configuration : undefined;
-    // Lines are those of the file that people can look at.
-    const shown = taken?.path ?? ours;
-    const { home, stateDir, fileTrust } = place;
-    const base = { home, stateDir, file: ours, fileTrust };
-    const before = present ?? taken?.taken.text ?? '';
-    const read = yield* parseConfiguration(before, shown)
-      .andThen((parsed) => agentSettings(parsed, base))
+): ResultAsync<PlannedConfiguration<AgentSettings>, CtrlExecError<'config_invalid' | 'file_failed'>> {
+  const { configurationFile: ours, home, stateDir, fileTrust } = place;
+  const { configuration, directory } = sources;
+  return safeTry(async function* () {
+    const { present, before, taken, shown, remarks } = yield* beginConfiguration(
+      files,
+      ours,
+      sources,
+      [],
+      lines,
+    );
+    const { settings, warnings } = yield* parseConfiguration(before, shown)
+      .andThen((parsed) => agentSettings(parsed, { home, stateDir, file: ours, fileTrust }))
       .mapErr(correctFirst(ours));
-    if (present !== undefined) {
-      lines.kept.push({ what: 'configuration', detail: `${ours} stays as it is` });
-      if (configuration && !directory.inPlace)
-        for (const detail of notTaken(configuration, { path: ours, text: present }, agentPlaceKeys))
-          lines.kept.push({ what: 'setting', detail });
-    } else if (taken)
-      lines.imported.push({
-        what: 'configuration',
-        detail: `${ours} from ${taken.path}; its ${[...agentPlaceKeys].join(', ')} do not count here`,
-      });
-    if (taken || directory.inPlace) {
-      lines.warnings.push(...read.warnings);
-      lines.warnings.push(...(configuration?.taken.notes ?? []).map(describeNote(directory.inPlace)));
-      if (configuration) lines.warnings.push(...commentsInValues(configuration));
-      const executor = configuration?.taken.settings.get('executor_socket');
-      if (executor)
-        lines.warnings.push(
-          `${at(configuration?.path ?? ours, executor.line)}: executor_socket has no effect: scripts run as the user of this agent`,
-        );
-    }
-    const add = accept && !read.settings.acceptLegacyDispatchers;
+    if (taken || directory.inPlace) lines.warnings.push(...warnings, ...remarks);
+    const executor = configuration?.taken.settings.get('executor_socket');
+    if (executor && (taken || directory.inPlace))
+      lines.warnings.push(
+        `${at(configuration?.path ?? ours, executor.line)}: executor_socket has no effect: scripts run as the user of this agent`,
+      );
+    const add = accept && !settings.acceptLegacyDispatchers;
     if (add) lines.imported.push({ what: key, detail: `${ours} gets the line ${key} = yes` });
     const text = add ? editConfiguration(before, key, 'yes') : before;
     return ok({
       text: text === (present ?? '') ? undefined : text,
       before,
-      settings: {
-        ...read.settings,
-        acceptLegacyDispatchers: accept || read.settings.acceptLegacyDispatchers,
-      },
+      settings: { ...settings, acceptLegacyDispatchers: accept || settings.acceptLegacyDispatchers },
     });
   });
 }

@@ -4,6 +4,7 @@ import type { JudgedPath } from '../../../domain/core/file-trust.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { parseAllowlist } from '../../../domain/runs/allowlist.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
+import type { PlannedConfiguration } from '../../core/migrate/configuration.js';
 import { type PlannedOwnership, planOwnership } from '../../core/migrate/ownership.js';
 import { maxFile } from '../../core/place.js';
 import { judge } from '../../core/trusted-files.js';
@@ -29,18 +30,19 @@ export function judgeAll(
  */
 export function planFileTrust(
   context: AgentContext,
-  settings: AgentSettings,
+  configuration: PlannedConfiguration<AgentSettings>,
   allowlist: string | undefined,
   inPlace: boolean,
   lines: ImportLines,
 ): ResultAsync<PlannedOwnership, CtrlExecError<'file_failed'>> {
   const { files, place } = context;
+  const { settings } = configuration;
   return safeTry<PlannedOwnership, CtrlExecError<'file_failed'>>(async function* () {
-    if (place.fileTrust === 'warn') return ok({ taken: [], warns: false });
+    if (place.fileTrust === 'warn') return ok({ taken: [], configuration: configuration.text });
     const text = allowlist ?? (yield* files.readText(settings.scriptsConf, maxFile));
     const judged = yield* judgeAll(context, settings, text ?? '');
     const candidates = (yield* judgeFiles(context, settings, true)).map(({ path }) => path);
     const own = inPlace ? [settings.home, settings.stateDir] : [];
-    return ok(await planOwnership(files, judged, { own, candidates }, settings, lines));
+    return ok(await planOwnership(files, judged, { own, candidates }, configuration, lines));
   });
 }

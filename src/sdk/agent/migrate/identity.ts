@@ -7,8 +7,15 @@ import type { AgentSettings } from '../../../domain/settings/agent.js';
 import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
 import { parseRevokedSerials } from '../../../domain/trust/revocation.js';
 import { formatTrust, parseTrust } from '../../../domain/trust/trusted-dispatchers.js';
-import type { KeyStore, KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
-import { isKeyOf, type KeyPair, readKeyPair, unusable, whyNoAuthority } from '../../core/migrate/key-pair.js';
+import type { AgentItem, KeyStore, KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
+import {
+  certificatesIn,
+  isKeyOf,
+  type KeyPair,
+  readKeyPair,
+  unusable,
+  whyNoAuthority,
+} from '../../core/migrate/key-pair.js';
 import type { AgentContext } from '../context.js';
 import type { AgentHostSources } from './sources.js';
 
@@ -23,7 +30,7 @@ type Present = KeyStoreContents<(typeof items)[number]>;
 
 /** What is to be written of the identity, at once. */
 export interface PlannedIdentity {
-  readonly change: KeyStoreChange;
+  readonly change: KeyStoreChange<AgentItem>;
   /** The key lies in its place, and others may read it: it is written again, for its owner only. */
   readonly closed: string | undefined;
   /** Serial of the agent's certificate. */
@@ -67,7 +74,7 @@ export function planIdentity(
 /** Where the key of the other installation is this one's own, and may not be read as it is: its text. */
 async function openToOthers(
   { files }: AgentContext,
-  keyStore: KeyStore,
+  keyStore: KeyStore<AgentItem>,
   { key, directory }: AgentHostSources,
 ): Promise<Result<string | undefined, CtrlExecError<'file_failed'>>> {
   const held = await keyStore.read(['agent-key']);
@@ -124,17 +131,12 @@ function planOwn(
   { key, certificate, cas }: Judged,
   sources: AgentHostSources,
   lines: ImportLines,
-): Result<{ change: KeyStoreChange; another: boolean }, CtrlExecError<'identity_exists'>> {
+): Result<{ change: KeyStoreChange<AgentItem>; another: boolean }, CtrlExecError<'identity_exists'>> {
   const { crypto } = context;
-  const read = (text: string | undefined) =>
-    splitCertificates(text ?? '').flatMap((pem) =>
-      crypto.readCertificate(pem).match(
-        (each) => [each],
-        () => [],
-      ),
-    );
   const heldCa = present['ca-certificate'];
-  const sameCa = read(heldCa).some(({ der }) => cas.some((ca) => crypto.equal(ca.der, der)));
+  const sameCa = certificatesIn(crypto, heldCa).some(({ der }) =>
+    cas.some((ca) => crypto.equal(ca.der, der)),
+  );
   if (heldCa !== undefined && !sameCa)
     return err(
       failure(
@@ -147,7 +149,7 @@ function planOwn(
     );
   const heldKey = present['agent-key'];
   const heldCertificate = present['agent-certificate'];
-  const [here] = read(heldCertificate);
+  const [here] = certificatesIn(crypto, heldCertificate);
   const keyDiffers = heldKey !== undefined && !isKeyOf(crypto, heldKey, certificate);
   const certificateDiffers =
     heldCertificate !== undefined && !(here && crypto.equal(here.spki, certificate.spki));
@@ -168,7 +170,7 @@ function planOwn(
     });
     return ok({ change: {}, another: true });
   }
-  const change: KeyStoreChange = {
+  const change: KeyStoreChange<AgentItem> = {
     ...(heldKey === undefined && { 'agent-key': key }),
     ...(heldCertificate === undefined && { 'agent-certificate': certificate.pem }),
     ...(heldCa === undefined && { 'ca-certificate': cas.map(({ pem }) => pem).join('') }),
@@ -197,7 +199,7 @@ function planTrust(
   { dispatchers, serial }: AgentHostSources,
   certain: string | undefined,
   lines: ImportLines,
-): KeyStoreChange {
+): KeyStoreChange<AgentItem> {
   const source = dispatchers ?? serial;
   const trust: LegacyTrust = dispatchers
     ? parseLegacyTrust(dispatchers.text, certain)
@@ -241,7 +243,7 @@ function planRevoked(
   present: Present,
   { revoked }: AgentHostSources,
   lines: ImportLines,
-): KeyStoreChange {
+): KeyStoreChange<AgentItem> {
   if (!revoked) return {};
   const theirs = parseRevokedSerials(revoked.text);
   const held = present['revoked-serials'];

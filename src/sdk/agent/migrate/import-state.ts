@@ -1,10 +1,10 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { editConfiguration } from '../../../domain/core/configuration.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { printable } from '../../../domain/core/names.js';
 import { type ImportReport, importLines } from '../../../domain/legacy/import-report.js';
 import { canonicalSerial } from '../../../domain/trust/serial.js';
-import { directoryOf, openImportDirectory } from '../../core/migrate/directory.js';
+import { openImportDirectory } from '../../core/migrate/directory.js';
+import { takeOver } from '../../core/migrate/ownership.js';
 import type { AgentContext } from '../context.js';
 import { beginReplayRecord, hasReplayRecord } from '../pairing/installation.js';
 import { planAllowlist, planConfiguration } from './configuration.js';
@@ -68,23 +68,13 @@ export function importState(
         'while the dispatcher of this host is of an older version, accept_legacy_dispatchers = yes is needed in agent.conf (--accept-legacy-dispatchers writes it)',
       );
     const keyStore = context.keyStore(settings);
-    const own = yield* planFileTrust(context, settings, allowlist, directory.inPlace, lines);
+    const own = yield* planFileTrust(context, configuration, allowlist, directory.inPlace, lines);
     if (dryRun) return ok({ dryRun, ...lines });
 
-    for (const path of own.taken) yield* files.takeOwnership(path);
-    for (const [path, text] of [
-      [
-        place.configurationFile,
-        own.warns
-          ? editConfiguration(configuration.text ?? configuration.before, 'file_trust', 'warn')
-          : configuration.text,
-      ],
-      [settings.scriptsConf, allowlist],
-    ] as const) {
-      if (text === undefined) continue;
-      yield* files.makeDirectory(directoryOf(path), 0o700);
-      yield* files.replace(path, text, 0o640);
-    }
+    yield* takeOver(files, own.taken, {
+      [place.configurationFile]: own.configuration,
+      [settings.scriptsConf]: allowlist,
+    });
     if (identity.closed !== undefined) yield* keyStore.replace({ 'agent-key': identity.closed });
     if (Object.keys(identity.change).length > 0) {
       yield* keyStore.replace(identity.change, { onlyIfAbsent: true });

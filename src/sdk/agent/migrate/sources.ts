@@ -1,22 +1,18 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import {
-  agentReading,
-  type TakenConfiguration,
-  takeConfiguration,
-} from '../../../domain/legacy/configuration.js';
+import { agentReading } from '../../../domain/legacy/configuration.js';
 import type { FileSystem } from '../../../ports/file-system.js';
 import {
-  configuredPlaces,
   directoryOf,
   type Found,
   firstFile,
   type ImportDirectory,
+  openSources,
   placesOf,
+  type Sources,
 } from '../../core/migrate/directory.js';
 
-/** Keys that say where the files of an installation lie: the other one's mean nothing here. */
-export const agentPlaceKeys: ReadonlySet<string> = new Set([
+const placeKeys: ReadonlySet<string> = new Set([
   'cert',
   'key',
   'ca',
@@ -27,9 +23,7 @@ export const agentPlaceKeys: ReadonlySet<string> = new Set([
 ]);
 
 /** Everything that was found of an agent; nothing of it is judged yet. */
-export interface AgentHostSources {
-  readonly directory: ImportDirectory;
-  readonly configuration: (Found & { readonly taken: TakenConfiguration }) | undefined;
+export interface AgentHostSources extends Sources {
   readonly allowlist: Found | undefined;
   readonly key: Found;
   readonly certificate: Found;
@@ -52,17 +46,8 @@ export function readAgentHost(
 ): ResultAsync<AgentHostSources, SourceFailure> {
   return safeTry<AgentHostSources, SourceFailure>(async function* () {
     const among = directory.configuration;
-    const found = yield* firstFile(files, placesOf(among, 'agent.conf'));
-    const configuration = found && {
-      ...found,
-      taken: takeConfiguration(found.text, found.path, agentReading, agentPlaceKeys),
-    };
     const both = [...directory.state, ...among];
-    const find = (key: string, name: string, directories: readonly string[] = among) =>
-      firstFile(files, [
-        ...configuredPlaces(directory, configuration?.taken.settings.get(key)?.value, directories),
-        ...placesOf(directories, name),
-      ]);
+    const { sources, find } = yield* openSources(files, directory, 'agent.conf', agentReading, placeKeys);
     const key = yield* find('key', 'agent.key');
     const certificate = yield* find('cert', 'agent.crt');
     const ca = yield* find('ca', 'ca.crt');
@@ -74,11 +59,10 @@ export function readAgentHost(
       return err(failure('identity_missing', reason, { role: 'agent' }));
     }
     return ok({
-      directory,
-      configuration,
+      ...sources,
       allowlist: yield* firstFile(
         files,
-        placesOf([directoryOf(configuration?.path ?? key.path), ...among], 'scripts.conf'),
+        placesOf([directoryOf(sources.configuration?.path ?? key.path), ...among], 'scripts.conf'),
       ),
       key,
       certificate,

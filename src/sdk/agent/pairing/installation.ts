@@ -182,7 +182,7 @@ const renewedMeanwhile = () =>
  * its first half minute, and says why.
  */
 export async function beginReplayRecord(context: AgentContext, settings: AgentSettings): Promise<void> {
-  const record = context.replayCache(settings);
+  const record = context.journal(settings);
   const begun = await record.begin();
   if (begun.isErr())
     context.events.emit({ action: 'warning', level: 'warning', fields: { reason: begun.error.message } });
@@ -191,7 +191,7 @@ export async function beginReplayRecord(context: AgentContext, settings: AgentSe
 
 /** Whether there is a record of requests that can be relied on. */
 export async function hasReplayRecord(context: AgentContext, settings: AgentSettings): Promise<boolean> {
-  const record = context.replayCache(settings);
+  const record = context.journal(settings);
   const complete = await record.complete();
   await record.close();
   return complete.unwrapOr(false);

@@ -152,10 +152,10 @@ export function judgeIssued(
   { clock, crypto }: Judging,
   { cas }: DispatcherIntroduction,
   spki: Uint8Array,
-  issued: { readonly name: string; readonly certificatePem: string },
+  issued: { readonly name: string; readonly cert_pem: string },
 ): Result<Certificate, CtrlExecError> {
   return crypto
-    .readCertificate(issued.certificatePem)
+    .readCertificate(issued.cert_pem)
     .andThen((certificate): Result<Certificate, CtrlExecError> => {
       const name = agentName(issued.name);
       if (name.isErr() || name.value !== issued.name) return err(invalid('name', 'not a valid name'));

@@ -3,7 +3,7 @@ import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { newAgentName } from '../../../domain/core/host-argument.js';
 import { type JoinToken, parseJoinToken } from '../../../domain/pairing/join-token.js';
-import type { StartedMessage } from '../../../domain/pairing/messages.js';
+import type { StartedMessage, StartMessage } from '../../../domain/pairing/messages.js';
 import {
   commitment,
   confirmMessage,
@@ -19,8 +19,9 @@ import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { SigningKey } from '../../../ports/crypto.js';
 import { wait } from '../../core/wait.js';
+import { confirm, installed, nonce, start } from '../../protocol/pairing-endpoints.js';
 import type { AgentContext } from '../context.js';
-import { openPairingConnection, type PairingConnection } from './connection.js';
+import { openPairingConnection, type PairingConnection, refused, saidNo } from './connection.js';
 import { casAfterwards, identityItems, install } from './installation.js';
 import {
   type DispatcherIntroduction,
@@ -69,7 +70,7 @@ export function pair(
     const connection = openPairingConnection(context, options);
 
     const begun = await introduce(context, settings, options, connection, host, key.pem, join);
-    if (begun.isErr() && options.allowV1 && connection.knowsVersion1Only())
+    if (begun.isErr() && options.allowV1 && isOfVersion1(begun.error))
       return ok(yield* pairByVersion1(context, settings, options, { host, key, present }));
     const introduction = yield* begun;
     const { replace = false } = options;
@@ -114,26 +115,56 @@ function begin(
   context: AgentContext,
   connection: PairingConnection,
   options: PairingOptions,
-  message: Readonly<Record<string, unknown>>,
+  message: StartMessage,
 ): ResultAsync<StartedMessage, CtrlExecError> {
   const deadline = deadlineOf(context, options);
   return safeTry(async function* () {
-    for (;;) {
-      const started = await connection.send('start', 'started', message);
-      const full = started.isErr() && isFull(started.error);
-      if (!full || context.clock.monotonic() + retryDelay >= deadline) return started;
+    for (let knowsVersion2 = false; ; ) {
+      const asked = await connection.ask(start, message);
+      const late = context.clock.monotonic() + retryDelay >= deadline;
+      if (asked.isErr() && (late || !isFull(asked.error))) return err(asked.error);
+      if (asked.isOk()) {
+        const answer = asked.value;
+        switch (answer.outcome) {
+          case 'started':
+            return ok(answer);
+          case 'queue_full':
+          case 'slow':
+            if (late) return err(saidNo(start, answer.outcome));
+            break;
+          case 'version1':
+          case 'absent':
+            return err(knowsVersion2 ? saidNo(start, answer.outcome) : version1Only(answer));
+          default:
+            return err(saidNo(start, answer.outcome));
+        }
+        /* defence: version-2-seen-stays */ knowsVersion2 = true;
+      }
       yield* wait(context.clock, retryDelay, options.signal);
     }
   });
 }
 
-/**
- * A connection that was made and closed before a request could go out is how a pairing port turns away one too many; 408
- * is what it says where either host was too busy to ask in time.
- */
+/** A connection that was made and closed before a request could go out is how a pairing port turns away one too many. */
 const isFull = (error: CtrlExecError): boolean =>
-  (error.code === 'refused' && (error.reason === 'queue_full' || error.status === 408)) ||
-  (error.code === 'connection_failed' && ['ECONNRESET', 'EPIPE'].includes(error.reason));
+  error.code === 'connection_failed' && ['ECONNRESET', 'EPIPE'].includes(error.reason);
+
+/**
+ * The answer to M1 was a 404 or an error of version 1, and nothing said before that it knows version 2: then, and only then, version 1
+ * may be tried (wire-protocol 2.2).
+ */
+const version1Only = ({
+  outcome,
+  reason,
+}: {
+  readonly outcome: string;
+  readonly reason?: string | undefined;
+}) => ({
+  ...refused(reason ?? 'not_found', start.answers[outcome === 'absent' ? 'absent' : 'version1'].status),
+  version1: true as const,
+});
+
+const isOfVersion1 = (error: CtrlExecError): boolean => 'version1' in error;
 
 /** The versions that this side would pair by: hashed, so that nobody between can change them unnoticed. */
 const offerOf = ({ allowV1 }: PairingOptions): readonly number[] => (allowV1 ? [1, 2] : [2]);
@@ -158,7 +189,7 @@ function introduce(
       csr_pem: csrPem,
       port: options.agentPort ?? settings.port,
       lookup_by: options.lookupBy ?? 'hostname',
-      join: join?.id,
+      ...(join && { join: join.id }),
     });
     const claimed = yield* judgeIntroduction(context, started);
     const believed =
@@ -212,7 +243,9 @@ function compare(
     const agentNonce = random.bytes(32);
     const joinKey = join && crypto.hkdfSha256(join.secret, join.id, joinKeyInfo, 32);
     const mac = joinKey && crypto.hmacSha256(joinKey, joinAgentMessage(th, commit, agentNonce));
-    const answered = yield* connection.send('nonce', 'nonce', { v: 2, session, nonce: agentNonce, mac });
+    const proof = mac && { mac };
+    const answered = yield* connection.ask(nonce, { v: 2, session, nonce: agentNonce, ...proof });
+    if (answered.outcome !== 'nonce') return err(saidNo(nonce, answered.outcome));
     const dispatcherNonce = answered.nonce;
     if (
       !crypto.equal(answered.session, session) ||
@@ -242,7 +275,7 @@ function compare(
     onCode?.(shown);
     if (trust.kind === 'compare' && /* defence: person-confirms-at-agent */ !(await trust.confirm(shown))) {
       // A second nonce destroys the session: its place in the queue is free at once. Where it does not arrive, time does it.
-      await connection.send('nonce', 'nonce', { v: 2, session, nonce: random.bytes(32) });
+      await connection.ask(nonce, { v: 2, session, nonce: random.bytes(32) });
       return err(failure('codes_differ', 'the codes were not confirmed: nothing was installed', {}));
     }
     return ok({ th, agentNonce, dispatcherNonce, code });
@@ -272,20 +305,29 @@ function fetchCertificate(
   const deadline = deadlineOf(context, options);
   return safeTry(async function* () {
     for (;;) {
-      const asked = await connection.confirm({ v: 2, session: introduction.session, sig });
+      const asked = await connection.ask(confirm, { v: 2, session: introduction.session, sig });
       if (asked.isErr() && passes(asked.error) && clock.monotonic() + pollDelay < deadline) {
         yield* wait(clock, pollDelay, options.signal);
         continue;
       }
       const answer = yield* asked;
-      if (answer.kind === 'denied') return err(denied(answer.reason));
-      if (answer.kind === 'approved')
-        return judgeIssued(context, introduction, key.spki, answer).map((certificate) => ({
-          name: answer.name,
-          certificate,
-        }));
-      if (answer.kind === 'expired' || clock.monotonic() >= deadline) return err(expired());
-      yield* wait(clock, answer.retryAfter * 1000, options.signal);
+      switch (answer.outcome) {
+        case 'denied':
+          return err(denied(answer.reason));
+        case 'approved':
+          return judgeIssued(context, introduction, key.spki, answer).map((certificate) => ({
+            name: answer.name,
+            certificate,
+          }));
+        case 'pending':
+          if (clock.monotonic() >= deadline) return err(expired());
+          yield* wait(clock, answer.retry_after * 1000, options.signal);
+          break;
+        case 'expired':
+          return err(expired());
+        default:
+          return err(saidNo(confirm, answer.outcome));
+      }
     }
   });
 }
@@ -304,8 +346,8 @@ async function reportInstalled(
 ): Promise<void> {
   const sig = key.sign(installedMessage(context.crypto.sha256, th, certificate.der));
   for (let attempt = 1; attempt <= installedAttempts; attempt += 1) {
-    const reported = await connection.installed({ v: 2, session, sig });
-    if (reported.isOk()) return;
+    const reported = await connection.ask(installed, { v: 2, session, sig });
+    if (reported.isOk() && reported.value.outcome === 'ok') return;
     context.events.emit({
       action: 'pairing-report-failed',
       level: 'warning',
@@ -313,7 +355,7 @@ async function reportInstalled(
         dispatcher: dispatcherId,
         request: hex(session),
         attempt,
-        reason: reported.error.message,
+        reason: reported.isOk() ? saidNo(installed, reported.value.outcome).message : reported.error.message,
       },
     });
     if (attempt < installedAttempts) await wait(context.clock, pollDelay);

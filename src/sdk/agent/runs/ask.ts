@@ -1,20 +1,24 @@
 import { err, ok, type Result } from 'neverthrow';
-import { parseJsonObject } from '../../../domain/core/json.js';
+import { utf8 } from '../../../domain/core/bytes.js';
 import { isReqid } from '../../../domain/core/names.js';
-import { legacyArgumentText } from '../../../domain/legacy/arguments.js';
-import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
-import type { IncomingRequest } from '../../../ports/listener.js';
+import type { RunAsk } from '../../../domain/protocol/run-messages.js';
+import type { Program } from '../../../ports/process-runner.js';
+import { timestamp } from '../../core/timestamp.js';
+import type { OutcomeOf, Refusal } from '../../protocol/endpoint.js';
+import type { run } from '../../protocol/endpoints.js';
+import type { Call, Caller } from '../../protocol/handler.js';
 import type { AgentContext } from '../context.js';
-import type { AgentState } from '../state.js';
-import type { CallingDispatcher } from '../trust/recognise.js';
-import type { Script } from './scripts.js';
+import type { Script } from '../state/scripts.js';
+import type { AgentState } from '../state/state.js';
+import type { Place, Runs } from './runs.js';
 
-/** `sync`: the answer has the result. `stream`: it has the output as it comes. `async`: the run outlives request and agent. */
-type RunMode = 'sync' | 'stream' | 'async';
+/** What is answered to `run`. */
+export type RunOutcome = OutcomeOf<typeof run> | Refusal;
 
 /** A run as asked for, its form checked. */
 export interface Ask {
-  readonly mode: RunMode;
+  /** `sync`: the answer has the result. `stream`: it has the output as it comes. `async`: the run outlives request and agent. */
+  readonly mode: 'sync' | 'stream' | 'async';
   readonly script: Script;
   readonly args: readonly string[];
   readonly reqid: string | undefined;
@@ -24,81 +28,88 @@ export interface Ask {
   readonly timeout: number;
 }
 
-/** An answer in the form of wire-protocol 1.2: 200, exit -1 and why. */
+/** A run on its way: what is asked, by whom, and what decides about it. */
+export interface AskedRun {
+  readonly context: AgentContext;
+  readonly state: AgentState;
+  readonly runs: Runs;
+  readonly caller: Caller;
+  readonly ask: Ask;
+  readonly place: Place;
+}
+
+/** What is said of a run in events. */
+export const about = ({ ask, caller }: Pick<AskedRun, 'ask' | 'caller'>) => ({
+  script: ask.script.name,
+  reqid: ask.reqid,
+  dispatcher: caller.id,
+  ip: caller.address,
+});
+
+/** Why nothing was run. */
 export interface NotRun {
   readonly script?: unknown;
   readonly reqid?: string | undefined;
   readonly error: string;
 }
 
-export const notRun = ({ script, reqid, error }: NotRun): HttpAnswer =>
-  jsonAnswer(200, {
-    ...(typeof script === 'string' && { script: script.slice(0, 255) }),
-    exit: -1,
-    error,
-    ...(reqid !== undefined && { reqid }),
-  });
+export const notRun = ({ script, reqid, error }: NotRun): RunOutcome => ({
+  outcome: 'ended',
+  script: typeof script === 'string' ? script.slice(0, 255) : undefined,
+  reqid,
+  result: { exit: -1, error },
+});
 
-const cannotRecord = 'the agent cannot record the run, so it was not begun';
+/** The run asked for was not begun. */
+export const refusedRun = ({ ask: { script, reqid } }: Pick<AskedRun, 'ask'>, error: string): RunOutcome =>
+  notRun({ script: script.name, reqid, error });
 
-export function unrecorded({ events }: AgentContext, { script, reqid }: Ask, reason: string): HttpAnswer {
-  events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
-  return notRun({ script: script.name, reqid, error: cannotRecord });
+export function unrecorded(asked: AskedRun, reason: string): RunOutcome {
+  asked.context.events.emit({ action: 'internal-error', level: 'error', fields: { reason } });
+  return refusedRun(asked, 'the agent cannot record the run, so it was not begun');
 }
 
-const alreadyRunning = 'script already running';
+export const alreadyRunning = 'script already running';
 
 /** Another run of the script goes on; an async run is told in the form of legacy agents (wire-protocol 1.2). */
-export const busy = (script: string, reqid: string): HttpAnswer =>
-  jsonAnswer(409, { script, status: 'busy', reqid, error: alreadyRunning });
+export const busy = ({ ask: { mode, script, reqid } }: Pick<AskedRun, 'ask'>): RunOutcome =>
+  mode === 'async'
+    ? { outcome: 'busy', script: script.name, reqid, error: alreadyRunning }
+    : {
+        outcome: 'ended',
+        script: script.name,
+        reqid,
+        result: { exit: -1, error: alreadyRunning, stdout: '', stderr: '' },
+      };
 
-export const busySync = (script: string, reqid: string | undefined): HttpAnswer =>
-  jsonAnswer(200, {
-    script,
-    exit: -1,
-    error: alreadyRunning,
-    ...(reqid !== undefined && { reqid }),
-    stdout: '',
-    stderr: '',
-  });
-
-/** Reads what `POST /run` asks for, and judges it by its form and by the allowlist (wire-protocol 1.2). */
+/** Judges what `POST /run` asks for by its form and by the allowlist (wire-protocol 1.2). */
 export function readAsk(
   state: AgentState,
-  caller: CallingDispatcher,
-  { httpVersion }: Pick<IncomingRequest, 'httpVersion'>,
-  body: Uint8Array,
+  { script: name, args, reqid: id, username, token, timeout, async: isAsync, stream: streamed }: RunAsk,
+  call: Call,
 ): Result<Ask, NotRun> {
-  const parsed = parseJsonObject(body);
-  if (parsed.isErr()) return err({ error: 'invalid JSON' });
-  const { script: name, args = [], reqid: id, username, token, timeout } = parsed.value;
   const reqid = typeof id === 'string' && isReqid(id) ? id : undefined;
   const refuse = (error: string) => err({ script: name, reqid, error });
-  if (!Array.isArray(args)) return err({ reqid, error: 'args must be an array' });
   const script =
     typeof name === 'string' ? /* defence: only-named-scripts-run */ state.scripts.get(name) : undefined;
   if (!script) return refuse('script not permitted');
-  const given: readonly unknown[] = caller.unsigned ? args.map(legacyArgumentText) : args;
-  if (!given.every((arg): arg is string => typeof arg === 'string' && !arg.includes('\0')))
+  if (!args.every((arg): arg is string => typeof arg === 'string' && !arg.includes('\0')))
     return refuse('args must be strings without NUL');
-  const isAsync = parsed.value['async'] === true;
-  const streamed = parsed.value['stream'] === true;
   if (isAsync && streamed) return refuse('an async run cannot be streamed');
   if (isAsync && reqid === undefined) {
     const said = typeof id === 'string' ? id.slice(0, 64) : undefined;
     return err({ script: name, reqid: said, error: 'async run requires a valid reqid' });
   }
-  if (streamed && caller.unsigned) return refuse('streamed runs need a signed request');
-  if (streamed && httpVersion === '1.0') return refuse('streamed runs need HTTP/1.1');
+  if (streamed && call.stream.isErr()) return refuse(call.stream.error);
   const limit = limitOf(timeout, state.settings.runTimeout);
   if (limit === undefined) return refuse('timeout must be a whole number of seconds from 1 to 604800');
   return ok({
     mode: isAsync ? 'async' : streamed ? 'stream' : 'sync',
     script,
-    args: given,
+    args,
     reqid,
-    username: typeof username === 'string' ? username : '',
-    token: typeof token === 'string' ? token : '',
+    username,
+    token,
     timeout: limit * 1000,
   });
 }
@@ -108,4 +119,28 @@ function limitOf(asked: unknown, allowed: number): number | undefined {
   if (asked === undefined) return allowed;
   if (typeof asked !== 'number' || !Number.isInteger(asked) || asked < 1 || asked > 604_800) return undefined;
   return allowed === 0 ? asked : Math.min(asked, allowed);
+}
+
+/** What is run for an ask, but for the path. */
+export function programOf({ context, state, caller, ask }: AskedRun): Omit<Program, 'path'> {
+  const { clock, environment } = context;
+  const { script, args, reqid, username, token, timeout } = ask;
+  const input = {
+    script: script.name,
+    args,
+    reqid: reqid ?? '',
+    peer_ip: caller.address,
+    username,
+    token,
+    dispatcher: caller.id,
+    timestamp: timestamp(clock.now()),
+  };
+  return {
+    args,
+    stdin: utf8(JSON.stringify(input)),
+    env: environment,
+    stdinTimeout: state.settings.stdinTimeout * 1000,
+    timeout,
+    maxOutput: Math.min(state.settings.maxOutput, caller.guarantees.maxOutput),
+  };
 }

@@ -1,26 +1,10 @@
 import { base64 } from '../../../domain/core/bytes.js';
 import { keptText } from '../../../domain/core/kept-text.js';
-import { maxLeftBehind } from '../../../domain/protocol/agent-protocol.js';
+import { maxLeftBehind, type RunResult } from '../../../domain/protocol/run-messages.js';
 import type { Job } from '../../../ports/jobs.js';
 import type { CapturedStream, ProcessOutcome } from '../../../ports/process-runner.js';
 
 type Output = Pick<ProcessOutcome, 'stdout' | 'stderr'>;
-
-/** How a run ended, as `/run`, `/result` and the end of a stream say it (wire-protocol 1.2). */
-export interface RunResult {
-  readonly exit: number;
-  /** Why there is no exit code of the script, or no whole output; one line. */
-  readonly error?: string;
-  readonly stdout: string;
-  readonly stderr: string;
-  /** The exact bytes of each stream whose text holds U+FFFD for some of them. */
-  readonly stdout_base64?: string;
-  readonly stderr_base64?: string;
-  /** Bytes in all of each stream that was cut. */
-  readonly truncated?: { readonly stdout?: number; readonly stderr?: number };
-  /** The run has ended, but processes of it still held its output. */
-  readonly left_behind?: { readonly count?: number; readonly pids: readonly number[] };
-}
 
 /** What the run of this agent says that a dispatcher has cancelled. */
 export const cancelled = 'cancelled';
@@ -46,7 +30,7 @@ export function resultOf(
     ...describeEnd(outcome, ended),
     ...describeOutput(outcome),
     ...(pipesHeldBy && {
-      left_behind: {
+      leftBehind: {
         ...(pipesHeldBy.length > 0 && { count: pipesHeldBy.length }),
         pids: pipesHeldBy.slice(0, maxLeftBehind),
       },
@@ -78,13 +62,11 @@ function describeOutput({ stdout, stderr }: Output) {
   return {
     stdout: out.text,
     stderr: error.text,
-    ...(out.exact && { stdout_base64: base64(out.exact) }),
-    ...(error.exact && { stderr_base64: base64(error.exact) }),
+    ...(out.exact && { stdoutBase64: base64(out.exact) }),
+    ...(error.exact && { stderrBase64: base64(error.exact) }),
     ...(Object.keys(truncated).length > 0 && { truncated }),
   };
 }
-
-export const totalsOf = ({ stdout, stderr }: Output) => ({ stdout: stdout.total, stderr: stderr.total });
 
 export type EndedJob = Exclude<Job, { readonly status: 'running' }>;
 
@@ -100,9 +82,4 @@ export function resultOfJob(job: EndedJob): RunResult {
   if (outputLost === undefined || described.error !== undefined) return described;
   const { exit, ...others } = described;
   return { exit, error: outputLost, ...others };
-}
-
-export function totalsOfJob(job: EndedJob): { readonly stdout: number; readonly stderr: number } {
-  if (job.status === 'lost') return totalsOf(job);
-  return 'notRun' in job.result ? { stdout: 0, stderr: 0 } : totalsOf(job.result);
 }

@@ -1,5 +1,5 @@
-import type { AgentRuns } from '../../../ports/agent-runs.js';
 import type { Jobs } from '../../../ports/jobs.js';
+import type { RunJournal } from '../../../ports/run-journal.js';
 
 /** A run that this process has begun, as long as it is under way. */
 interface LiveRun {
@@ -29,7 +29,7 @@ export interface Place {
 /** The runs of an agent that serves. */
 export interface Runs {
   /** What makes a request id run at most once. */
-  readonly store: AgentRuns;
+  readonly journal: RunJournal;
   /** The async ones, which outlive the agent. */
   readonly jobs: Jobs;
   /** Aborted when the agent stops and has waited long enough: it ends what is not async. */
@@ -38,7 +38,7 @@ export interface Runs {
   onStopping(callback: () => void): () => void;
   /** The agent stops: nothing is begun any more. */
   closing: boolean;
-  /** When the store was last rid of what is too old, epoch milliseconds. */
+  /** When the journal was last rid of what is too old, epoch milliseconds. */
   purgedAt: number | undefined;
   /** By owner and request id. */
   readonly live: Map<string, LiveRun>;
@@ -65,7 +65,7 @@ export interface Runs {
 
 export const liveKey = (owner: string, reqid: string): string => `${owner} ${reqid}`;
 
-export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
+export function runsOf(journal: RunJournal, jobs: Jobs): Runs {
   const held = new Map<string, number>();
   const tracked = new Set<Promise<unknown>>();
   const stopping = new AbortController();
@@ -115,7 +115,7 @@ export function runsOf(store: AgentRuns, jobs: Jobs): Runs {
   };
 
   return {
-    store,
+    journal,
     jobs,
     stopping,
     onStopping(callback) {

@@ -7,7 +7,7 @@ import type { ConnectionPeer, ListenOptions, Preferred } from '../../../ports/li
 import { inTurn } from '../../core/parallel.js';
 import { refusalLog } from '../../core/refusals.js';
 import type { AgentContext } from '../context.js';
-import type { Current } from '../served.js';
+import type { Current } from './current.js';
 import { isAllowed, isOfOurCas, notAllowed } from './recognise.js';
 import { dispatcherOf } from './trust-lines.js';
 
@@ -34,7 +34,8 @@ const noFault: ReadonlySet<string> = new Set([
 const noProbe: ReadonlySet<string> = new Set(['CLOSED_AT_ONCE', 'TOO_MANY_OF_THIS_ADDRESS']);
 
 /** What the listener asks and tells about who connects. */
-export interface Admission extends Required<Pick<ListenOptions, 'knows' | 'refused'>> {
+export interface Admission extends Required<Pick<ListenOptions, 'refused'>> {
+  knows(peer: ConnectionPeer): boolean;
   accept(address: string): boolean | Preferred;
   /** Resolves once what is known is written. */
   close(): Promise<void>;

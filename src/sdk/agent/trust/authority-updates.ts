@@ -1,134 +1,117 @@
-import { errAsync, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, Result, type ResultAsync, safeTry } from 'neverthrow';
 import { fromBase64url, hex } from '../../../domain/core/bytes.js';
-import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { parseJsonObject } from '../../../domain/core/json.js';
-import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import { failure } from '../../../domain/core/errors.js';
+import type { CaUpdate, ListUpdate, Objection } from '../../../domain/protocol/agent-messages.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
-import type { RevocationList } from '../../../domain/trust/revocation-list.js';
-import type { KeyStoreChange } from '../../../ports/key-store.js';
+import type { AgentItem, KeyStoreChange } from '../../../ports/key-store.js';
+import type { OutcomeOf, Refusal } from '../../protocol/endpoint.js';
+import type * as endpoints from '../../protocol/endpoints.js';
+import type { Caller } from '../../protocol/handler.js';
 import type { AgentContext } from '../context.js';
-import type { Current, Served } from '../served.js';
+import type { Current, ServedTrust } from './current.js';
 import { endorsedBy } from './endorsed.js';
-import { type CallingDispatcher, mismatch } from './recognise.js';
+import { mismatch } from './recognise.js';
 import { formatLists, type ListRefusal, type ListsWith, withList } from './revocation-lists.js';
 
-/** CAs that an agent accepts at a time. */
-const maxCas = 8;
+type Answer = OutcomeOf<typeof endpoints.list | typeof endpoints.authorities> | Refusal;
 
-type Decided = ResultAsync<KeyStoreChange | undefined, CtrlExecError>;
+/** Why an update is not taken. */
+type Why = Pick<ListRefusal, 'outcome' | 'reason'> & Pick<Objection, 'held'>;
 
-/** Why an update is not taken, and with which status the peer learns it. */
-const refusal = (status: 400 | 409, reason: string): CtrlExecError<'refused'> =>
-  failure('refused', reason, { status, reason });
-
-function refused(
+/** Writes what `decide` makes of the present; undefined: it is done. */
+async function change(
   { events }: AgentContext,
-  { id, address }: CallingDispatcher,
+  served: ServedTrust,
+  caller: Caller,
   path: string,
-  error: CtrlExecError,
-  held?: RevocationList,
-): HttpAnswer {
+  decide: (current: Current) => ResultAsync<KeyStoreChange<AgentItem> | undefined, Why>,
+): Promise<Exclude<Answer, { outcome: 'ok' }> | undefined> {
+  let why: Why | undefined;
+  const outcome = await served.change(caller, (current) =>
+    decide(current).mapErr((refusal) => {
+      why = refusal;
+      return failure('protocol_violation', refusal.reason, { reason: refusal.reason });
+    }),
+  );
+  if (outcome.isOk()) return undefined;
+  const { code, message: reason } = outcome.error;
   events.emit({
     action: 'update-refused',
     level: 'warning',
-    fields: { dispatcher: id, ip: address, path, reason: error.message },
+    fields: { dispatcher: caller.id, ip: caller.address, path, reason },
   });
-  if (error.code === 'protocol_violation') return mismatch();
-  return error.code === 'refused'
-    ? jsonAnswer(error.status, {
-        status: 'error',
-        error: error.reason,
-        ...(held && { crl_pem: held.pem, number: held.number }),
-      })
-    : jsonAnswer(500, { status: 'error', error: 'the agent could not store it' });
+  if (why) return { outcome: why.outcome, error: why.reason, held: why.held };
+  return code === 'protocol_violation'
+    ? mismatch
+    : { outcome: 'failed', error: 'the agent could not store it' };
 }
 
 /**
- * Answers `POST /v2/crl`: holds a revocation list from now on (wire-protocol 2.4). 409, with the list that is held, when that one is
- * not to be replaced by this one; 400 when none of the CAs that are accepted here signed it.
+ * Answers `POST /v2/crl`: holds a revocation list from now on (wire-protocol 2.4). `conflict`, with the list that is held, when that
+ * one is not to be replaced by this one; `invalid` when none of the CAs that are accepted here signed it.
  */
 export async function updateRevocations(
   context: AgentContext,
-  served: Served,
-  caller: CallingDispatcher,
-  body: Uint8Array,
-): Promise<HttpAnswer> {
+  served: ServedTrust,
+  caller: Caller,
+  { pem }: ListUpdate,
+): Promise<Answer> {
   let taken: ListsWith | undefined;
-  let conflict: ListRefusal | undefined;
-  const outcome = await served.change(caller, (current): Decided => {
-    const parsed = parseJsonObject(body);
-    const pem = parsed.isOk() ? parsed.value['crl_pem'] : undefined;
-    if (typeof pem !== 'string') return errAsync(refusal(400, 'crl_pem is missing'));
-    return withList(context, current, caller.id, pem)
-      .map((found): KeyStoreChange | undefined => {
-        taken = found;
-        return found.news ? { 'agent-revocation-lists': formatLists(found.lists) } : undefined;
-      })
-      .mapErr((found) => {
-        conflict = found;
-        return refusal(found.status, found.reason);
-      });
-  });
-  if (outcome.isErr()) return refused(context, caller, '/v2/crl', outcome.error, conflict?.held);
+  const refused = await change(context, served, caller, '/v2/crl', (current) =>
+    withList(context, current, caller.id, pem).map((found) => {
+      taken = found;
+      return found.news ? { 'agent-revocation-lists': formatLists(found.lists) } : undefined;
+    }),
+  );
+  if (refused) return refused;
   const { number = 0, revoked = [] } = taken?.list ?? {};
   if (taken?.news)
     context.events.emit({
       action: 'revocations-updated',
       fields: { dispatcher: caller.id, number, revoked: revoked.length },
     });
-  return jsonAnswer(200, { status: 'ok', number });
+  return { outcome: 'ok', number };
 }
 
 /** Answers `POST /v2/cas`: accepts exactly these CAs from now on (wire-protocol 2.4). */
 export async function updateCas(
   context: AgentContext,
-  served: Served,
-  caller: CallingDispatcher,
-  body: Uint8Array,
-): Promise<HttpAnswer> {
-  let count = 0;
+  served: ServedTrust,
+  caller: Caller,
+  { pems, endorsements: given }: CaUpdate,
+): Promise<Answer> {
+  const count = pems.length;
   let changed = false;
-  const outcome = await served.change(
-    caller,
-    (current): Decided =>
-      safeTry(async function* () {
-        const parsed = parseJsonObject(body);
-        const pems: unknown = parsed.isOk() ? parsed.value['ca_pem'] : undefined;
-        if (!Array.isArray(pems) || pems.length === 0 || pems.length > maxCas || !pems.every(isText))
-          return errAsync(refusal(400, `ca_pem is not a list of 1 to ${maxCas} certificates`));
-        const cas = yield* Result.combine(
-          pems.map((pem) => context.crypto.readCertificate(pem).mapErr(({ reason }) => refusal(400, reason))),
-        );
-        const endorsements = signaturesIn(parsed.isOk() ? parsed.value['endorsements'] : undefined);
-        const objection =
-          objectionTo(context, current, caller, cas) ?? unendorsed(context, current, cas, endorsements);
-        if (objection !== undefined) return errAsync(refusal(409, objection));
-        count = cas.length;
-        const { authorities } = current.identity;
-        const known = (ca: Certificate, set: readonly Certificate[]) =>
-          set.some(({ der }) => context.crypto.equal(der, ca.der));
-        if (cas.length === authorities.length && cas.every((ca) => known(ca, authorities)))
-          return ok(undefined);
-        changed = true;
-        const digests = cas.map(({ spki }) => hex(context.crypto.sha256(spki)));
-        // A list of a CA that is not accepted any more could not be read again.
-        const lists = current.state.revocationLists.filter((list) => digests.includes(list.issuerSpkiSha256));
-        return ok<KeyStoreChange>({
-          'ca-certificate': cas.map(({ pem }) => pem).join(''),
-          'agent-revocation-lists': formatLists(lists),
-        });
-      }),
+  const refused = await change(context, served, caller, '/v2/cas', (current) =>
+    safeTry<KeyStoreChange<AgentItem> | undefined, Why>(async function* () {
+      const cas = yield* Result.combine(
+        pems.map((pem) =>
+          context.crypto.readCertificate(pem).mapErr(({ reason }): Why => ({ outcome: 'invalid', reason })),
+        ),
+      );
+      const endorsements = given.flatMap((text) => fromBase64url(text) ?? []);
+      const objection =
+        objectionTo(context, current, caller, cas) ?? unendorsed(context, current, cas, endorsements);
+      if (objection !== undefined) return err<never, Why>({ outcome: 'conflict', reason: objection });
+      const { authorities } = current.identity;
+      const known = (ca: Certificate, set: readonly Certificate[]) =>
+        set.some(({ der }) => context.crypto.equal(der, ca.der));
+      if (cas.length === authorities.length && cas.every((ca) => known(ca, authorities)))
+        return ok(undefined);
+      changed = true;
+      const digests = cas.map(({ spki }) => hex(context.crypto.sha256(spki)));
+      // A list of a CA that is not accepted any more could not be read again.
+      const lists = current.state.revocationLists.filter((list) => digests.includes(list.issuerSpkiSha256));
+      return ok({
+        'ca-certificate': cas.map(({ pem }) => pem).join(''),
+        'agent-revocation-lists': formatLists(lists),
+      });
+    }),
   );
-  if (outcome.isErr()) return refused(context, caller, '/v2/cas', outcome.error);
+  if (refused) return refused;
   if (changed) context.events.emit({ action: 'cas-updated', fields: { dispatcher: caller.id, count } });
-  return jsonAnswer(200, { status: 'ok', count });
+  return { outcome: 'ok', count };
 }
-
-/** Signatures as they travel, base64url; what is none is left out. */
-const signaturesIn = (value: unknown): readonly Uint8Array[] =>
-  Array.isArray(value)
-    ? value.slice(0, maxCas).flatMap((text) => (isText(text) ? (fromBase64url(text) ?? []) : []))
-    : [];
 
 /**
  * A new CA must be vouched for by the key of one that is in force: the key of a dispatcher alone, which may have been stolen,
@@ -148,13 +131,11 @@ function unendorsed(
   );
 }
 
-const isText = (value: unknown): value is string => typeof value === 'string';
-
 /** Nobody may be locked out: not this host, not the caller, not another dispatcher that is trusted here. */
 function objectionTo(
   { clock, crypto }: AgentContext,
   { state, identity }: Current,
-  caller: CallingDispatcher,
+  caller: Caller,
   cas: readonly Certificate[],
 ): string | undefined {
   const now = clock.now();

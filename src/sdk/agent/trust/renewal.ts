@@ -1,13 +1,12 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { parseJsonObject } from '../../../domain/core/json.js';
-import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
 import type { TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
-import type { KeyStoreChange } from '../../../ports/key-store.js';
+import type { AgentItem, KeyStoreChange } from '../../../ports/key-store.js';
+import type * as endpoints from '../../protocol/endpoints.js';
+import type { Caller, Handler } from '../../protocol/handler.js';
 import type { AgentContext } from '../context.js';
-import type { Current, Served } from '../served.js';
-import type { CallingDispatcher } from './recognise.js';
+import type { Current, ServedTrust } from './current.js';
 
 /** Dispatchers whose renewals wait at a time. */
 const maxPending = 32;
@@ -29,22 +28,15 @@ interface Pending {
 /** Renewals of this host's certificate over the live connection (wire-protocol 2.4). */
 export interface Renewals {
   /** Answers `POST /renew` with a CSR. */
-  begin(caller: CallingDispatcher, body: Uint8Array): Promise<HttpAnswer>;
+  readonly begin: Handler<typeof endpoints.renew>;
   /** Answers `POST /renew-complete`: takes the certificate over at once. */
-  complete(caller: CallingDispatcher, body: Uint8Array): Promise<HttpAnswer>;
+  readonly complete: Handler<typeof endpoints.renewed>;
 }
 
 const refusal = (reason: string): CtrlExecError<'protocol_violation'> =>
   failure('protocol_violation', reason, { reason });
 
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-
-const reqidOf = (value: unknown) => {
-  const reqid = textOf(value)?.slice(0, 64);
-  return reqid === undefined ? {} : { reqid };
-};
-
-export function renewals(context: AgentContext, served: Served): Renewals {
+export function renewals(context: AgentContext, served: ServedTrust): Renewals {
   const { certificateRequests, crypto, events } = context;
   /** By dispatcher id: nobody takes the place of another. The one that was begun last is the last one. */
   const pending = new Map<string, Pending>();
@@ -56,7 +48,7 @@ export function renewals(context: AgentContext, served: Served): Renewals {
     if (pending.size > maxPending) pending.delete(oldest);
   };
 
-  const refused = (caller: CallingDispatcher, path: string, error: CtrlExecError) => {
+  const refused = (caller: Caller, path: string, error: CtrlExecError) => {
     const reason = error.message;
     events.emit({
       action: 'update-refused',
@@ -64,19 +56,14 @@ export function renewals(context: AgentContext, served: Served): Renewals {
       fields: { dispatcher: caller.id, ip: caller.address, path, reason },
     });
     const words = error.code === 'protocol_violation' ? error.reason : 'the agent could not store it';
-    // Of the answer to this a legacy dispatcher looks at the status alone.
-    const status = caller.unsigned && path === '/renew-complete' ? 409 : 200;
-    return jsonAnswer(status, { status: 'error', error: words });
+    return { outcome: 'refused', error: words } as const;
   };
 
   return {
-    async begin(caller, body) {
-      const parsed = parseJsonObject(body);
-      const { key: wish, reqid } = parsed.isOk() ? parsed.value : {};
+    async begin(caller, { reqid, freshKey }) {
       const begun = safeTry<string, CtrlExecError>(async function* () {
-        if (parsed.isErr()) return errAsync(refusal('invalid JSON'));
         const { state, identity } = served.current();
-        const fresh = wish === 'new' && mayChangeKey(state.trust);
+        const fresh = freshKey && mayChangeKey(state.trust);
         const key = fresh ? yield* crypto.generateKey('p256') : identity.credentials.key;
         const csr = yield* certificateRequests.create(key, nameOf(identity.certificate));
         const { spki } = yield* crypto.signingKey(key);
@@ -84,20 +71,16 @@ export function renewals(context: AgentContext, served: Served): Renewals {
         return ok(csr);
       });
       return begun.match(
-        (csr) => jsonAnswer(200, { status: 'ok', csr, ...reqidOf(reqid) }),
+        (csr) => ({ outcome: 'csr' as const, csr, reqid }),
         (error) => refused(caller, '/renew', error),
       );
     },
 
-    async complete(caller, body) {
-      const parsed = parseJsonObject(body);
-      const { cert, reqid } = parsed.isOk() ? parsed.value : {};
-      const pem = textOf(cert);
+    async complete(caller, { cert, reqid }) {
       let taken: { certificate: Certificate; was: Certificate } | undefined;
       const outcome = await served.change(caller, (current) => {
-        if (parsed.isErr()) return errAsync(refusal('invalid JSON'));
-        const read = pem === undefined ? undefined : crypto.readCertificate(pem);
-        if (!read?.isOk()) return errAsync(refusal('cert is not a certificate'));
+        const read = crypto.readCertificate(cert);
+        if (read.isErr()) return errAsync(refusal('cert is not a certificate'));
         const certificate = read.value;
         const { identity } = current;
         const mine = pending.get(caller.id);
@@ -119,7 +102,7 @@ export function renewals(context: AgentContext, served: Served): Renewals {
         });
       }
       // It is in force, and waits for no restart.
-      return jsonAnswer(200, { status: 'ok', ...reqidOf(reqid), staged: false });
+      return { outcome: 'ok', reqid, staged: false };
     },
   };
 }
@@ -175,10 +158,10 @@ function whyBackwards(present: Certificate, next: Certificate, now: number): str
 function judged(
   { clock, crypto }: AgentContext,
   { state, identity }: Current,
-  caller: CallingDispatcher,
+  caller: Caller,
   pending: Pending | undefined,
   certificate: Certificate,
-): ResultAsync<KeyStoreChange, CtrlExecError> {
+): ResultAsync<KeyStoreChange<AgentItem>, CtrlExecError> {
   const refuse = (reason: string) => errAsync(refusal(reason));
   if (!pending) return refuse('no renewal is under way');
   const present = identity.certificate;
@@ -204,7 +187,8 @@ function judged(
   // A certificate of an imported CA may have no names at all; the one that follows it brings them.
   const named = present.uris.length > 0;
   // One that a legacy CA issues has nothing but the common name of the CSR.
-  const bare = caller.unsigned && certificate.uris.length === 0 && certificate.dnsNames.length === 0;
+  const bare =
+    !caller.guarantees.namesHosts && certificate.uris.length === 0 && certificate.dnsNames.length === 0;
   const same = bare ? certificate.commonName === nameOf(present) : !named || sameNames(certificate, present);
   // defence: renewed-certificate-has-same-name
   if (!same) return refuse('cert is in another name');

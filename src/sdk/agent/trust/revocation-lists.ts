@@ -49,9 +49,9 @@ export const formatLists = (lists: readonly HeldList[]): string | null =>
         })
         .join('');
 
-/** Why a list is not taken, with which status the peer learns it, and with a 409 the list that stays in its place. */
+/** Why a list is not taken; where it conflicts, with the list that stays in its place. */
 export interface ListRefusal {
-  readonly status: 400 | 409;
+  readonly outcome: 'invalid' | 'conflict';
   readonly reason: string;
   readonly held?: HeldList;
 }
@@ -83,11 +83,11 @@ export function withList(
 ): ResultAsync<ListsWith, ListRefusal> {
   return revocationLists
     .read(pem, identity.authorities)
-    .mapErr(({ reason }): ListRefusal => ({ status: 400, reason }))
+    .mapErr(({ reason }): ListRefusal => ({ outcome: 'invalid', reason }))
     .andThen((list) =>
       withOneMore(state.revocationLists, { ...list, broughtBy })
         .map((lists) => ({ lists, list, news: lists !== state.revocationLists }))
-        .mapErr((conflict): ListRefusal => ({ status: 409, ...conflict })),
+        .mapErr((conflict): ListRefusal => ({ outcome: 'conflict', ...conflict })),
     );
 }
 

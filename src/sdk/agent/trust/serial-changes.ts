@@ -9,10 +9,12 @@ import {
 } from '../../../domain/trust/certificate.js';
 import type { Succession } from '../../../domain/trust/succession.js';
 import { ancestors, replaces } from '../../../domain/trust/trust-origins.js';
+import type { Caller } from '../../protocol/handler.js';
 import type { AgentContext } from '../context.js';
-import { type CallingDispatcher, isOfOurCas } from './recognise.js';
+import type { Current } from './current.js';
+import { isOfOurCas } from './recognise.js';
 import { recordsReplace } from './successions.js';
-import type { AgentIdentity, AgentTrust } from './trust.js';
+import type { AgentTrust } from './trust.js';
 import { isProven, isTheKnown, type StoredTrust, withLine } from './trust-lines.js';
 
 /** Serials that one dispatcher may have trusted at a time with their certificates. */
@@ -51,25 +53,14 @@ export interface Decided {
 
 type State = AgentTrust;
 
-/** What an agent goes by at the moment. */
-interface Current {
-  readonly state: State;
-  readonly identity: AgentIdentity;
-}
-
 type Verdict = Result<Decided, CtrlExecError<'protocol_violation'>>;
 
 /** What a dispatcher's request makes of the trust lines (wire-protocol 1.2, 2.4). */
-export function decide(
-  context: AgentContext,
-  current: Current,
-  caller: CallingDispatcher,
-  asked: Asked,
-): Verdict {
+export function decide(context: AgentContext, current: Current, caller: Caller, asked: Asked): Verdict {
   if (asked.action === 'remove') return removed(context, current.state, caller, asked);
-  return caller.unsigned
-    ? claimed(current.state, caller, asked.serial)
-    : added(context, current, caller, asked);
+  return caller.guarantees.provesSerials
+    ? added(context, current, caller, asked)
+    : claimed(current.state, caller, asked.serial);
 }
 
 const belongsToAnother = (serial: string) => refuse(`serial ${serial} belongs to another dispatcher`);
@@ -78,7 +69,7 @@ const belongsToAnother = (serial: string) => refuse(`serial ${serial} belongs to
 function added(
   context: AgentContext,
   current: Current,
-  { id, serial: by }: CallingDispatcher,
+  { id, serial: by }: Caller,
   { serial, pem, records }: Asked,
 ): Verdict {
   return safeTry(function* () {
@@ -181,7 +172,7 @@ const roomForUnproven = (
 };
 
 /** A serial without a certificate, from a legacy dispatcher. */
-function claimed(state: State, { id, serial: by }: CallingDispatcher, serial: string): Verdict {
+function claimed(state: State, { id, serial: by }: Caller, serial: string): Verdict {
   if (state.revoked.has(serial)) return refuse(`serial ${serial} is revoked`);
   const line = state.trust.get(serial);
   if (line !== undefined) return line === id ? ok({ dispatcherId: id }) : belongsToAnother(serial);
@@ -192,19 +183,14 @@ function claimed(state: State, { id, serial: by }: CallingDispatcher, serial: st
 }
 
 /** Only whoever replaces a serial retires it: by records of succession, or by the note of which serial brought which. */
-function removed(
-  context: AgentContext,
-  state: State,
-  caller: CallingDispatcher,
-  { serial, records }: Asked,
-): Verdict {
+function removed(context: AgentContext, state: State, caller: Caller, { serial, records }: Asked): Verdict {
   const { id, serial: own, certificate } = caller;
   if (serial === own) return refuse('that serial is the one of this request');
   const line = state.trust.get(serial);
   if (line === undefined) return ok({ dispatcherId: id });
   // defence: only-own-serials-are-retired
   if (line !== id && line !== legacyDispatcherId) return belongsToAnother(serial);
-  if (caller.unsigned && state.dispatchers.has(serial))
+  if (!caller.guarantees.provesSerials && state.dispatchers.has(serial))
     return refuse(`serial ${serial} signs its requests: only one that signs replaces it`);
   const proven =
     recordsReplace(context, state, records, { certificate, former: serial }) ||

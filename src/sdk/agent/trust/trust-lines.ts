@@ -11,7 +11,7 @@ import {
   type TrustOrigins,
 } from '../../../domain/trust/trust-origins.js';
 import { formatTrust, parseTrust, type TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
-import type { KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
+import type { AgentItem, KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
 import type { AgentContext } from '../context.js';
 
 /** The documents that say which dispatchers are trusted. */
@@ -54,7 +54,7 @@ export function readTrustLines(
 }
 
 /** The documents in which `readTrustLines` finds this again. */
-export function writeTrustLines({ lines, dispatchers, origins }: StoredTrust): KeyStoreChange {
+export function writeTrustLines({ lines, dispatchers, origins }: StoredTrust): KeyStoreChange<AgentItem> {
   const pems = [...lines.keys()].flatMap((serial) => dispatchers.get(serial)?.pem ?? []);
   return {
     'trusted-dispatchers': formatTrust(lines),

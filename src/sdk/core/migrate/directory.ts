@@ -1,5 +1,10 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import {
+  type Reading,
+  type TakenConfiguration,
+  takeConfiguration,
+} from '../../../domain/legacy/configuration.js';
 import { inDirectory } from '../../../domain/settings/fields.js';
 import type { FileSystem } from '../../../ports/file-system.js';
 
@@ -129,8 +134,34 @@ export function firstFile(
   });
 }
 
+/** What was found of an installation, whichever; nothing of it is judged yet. */
+export interface Sources {
+  readonly directory: ImportDirectory;
+  readonly configuration: (Found & { readonly taken: TakenConfiguration }) | undefined;
+  /** Keys that say where the files of an installation lie: the other one's mean nothing here. */
+  readonly placeKeys: ReadonlySet<string>;
+}
+
+/** Reads the configuration `file`, if there is one; `find` looks for what a key of it names, else for `name`. */
+export const openSources = (
+  files: FileSystem,
+  directory: ImportDirectory,
+  file: string,
+  reading: Reading,
+  placeKeys: ReadonlySet<string>,
+) =>
+  firstFile(files, placesOf(directory.configuration, file)).map((found) => {
+    const taken = found && takeConfiguration(found.text, found.path, reading, placeKeys);
+    const named = (key: string, among: readonly string[]) =>
+      configuredPlaces(directory, taken?.settings.get(key)?.value, among);
+    const find = (key: string, name: string, among = directory.configuration) =>
+      firstFile(files, [...named(key, among), ...placesOf(among, name)]);
+    const configuration = found && taken && { ...found, taken };
+    return { sources: { directory, configuration, placeKeys } satisfies Sources, named, find };
+  });
+
 /** Where what a configuration there names may lie: below the directory first, then the very place. */
-export function configuredPlaces(
+function configuredPlaces(
   directory: ImportDirectory,
   configured: string | undefined,
   among: readonly string[],

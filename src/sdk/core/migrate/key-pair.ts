@@ -38,6 +38,10 @@ export function readKeyPair(crypto: Crypto, key: Found, certificate: Found): Res
   });
 }
 
+/** The certificates of a text that can be read. */
+export const certificatesIn = (crypto: Crypto, text: string | undefined): readonly Certificate[] =>
+  splitCertificates(text ?? '').flatMap((pem) => crypto.readCertificate(pem).unwrapOr([]));
+
 /** Why this cannot be the CA of anything now; undefined: it can. */
 export function whyNoAuthority(ca: Certificate, now: number): string | undefined {
   if (!ca.isCa) return 'it is not the certificate of a CA';

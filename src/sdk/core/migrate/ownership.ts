@@ -1,15 +1,35 @@
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { editConfiguration } from '../../../domain/core/configuration.js';
+import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { type FileFault, faultText, type JudgedPath } from '../../../domain/core/file-trust.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import type { FileSystem } from '../../../ports/file-system.js';
-import { liesIn } from './directory.js';
+import type { PlannedConfiguration } from './configuration.js';
+import { directoryOf, liesIn } from './directory.js';
 
 /** What an import does about files that another account can change. */
 export interface PlannedOwnership {
   /** Files and directories that become this account's own, in this order. */
   readonly taken: readonly string[];
-  /** Whether the configuration gets the line `file_trust = warn`. */
-  readonly warns: boolean;
+  /** The configuration, which may get the line `file_trust = warn`; undefined: it stays. */
+  readonly configuration: string | undefined;
 }
+
+/** Carries it out, and writes files whose text changes. */
+export const takeOver = (
+  files: FileSystem,
+  taken: readonly string[],
+  texts: Readonly<Record<string, string | undefined>>,
+): ResultAsync<void, CtrlExecError<'file_failed'>> =>
+  safeTry(async function* () {
+    for (const path of taken) yield* files.takeOwnership(path);
+    for (const [path, text] of Object.entries(texts)) {
+      if (text === undefined) continue;
+      yield* files.makeDirectory(directoryOf(path), 0o700);
+      yield* files.replace(path, text, 0o640);
+    }
+    return ok(undefined);
+  });
 
 /**
  * Says in the lines what becomes of the files.
@@ -19,7 +39,7 @@ export async function planOwnership(
   files: FileSystem,
   judged: readonly JudgedPath[],
   { own, candidates }: { readonly own: readonly string[]; readonly candidates: readonly string[] },
-  { file, fileTrustConfigured }: { readonly file: string; readonly fileTrustConfigured: boolean },
+  { text, before, settings: { file, fileTrustConfigured } }: PlannedConfiguration,
   lines: ImportLines,
 ): Promise<PlannedOwnership> {
   const faults = new Map<string, FileFault>();
@@ -44,5 +64,5 @@ export async function planOwnership(
       what: 'file_trust',
       detail: `${file} gets the line file_trust = warn. Heal what the warnings name, then remove the line`,
     });
-  return { taken, warns };
+  return { taken, configuration: warns ? editConfiguration(text ?? before, 'file_trust', 'warn') : text };
 }

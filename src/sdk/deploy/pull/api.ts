@@ -12,6 +12,7 @@ import {
   judgeWork,
   pullRequests,
   type VerificationReport,
+  whyRefused,
 } from '../../../domain/deploy/control-plane-api.js';
 import type { JudgedJobs } from '../../../domain/deploy/jobs.js';
 import type { PullSettings } from '../../../domain/settings/pull.js';
@@ -70,6 +71,6 @@ function silent(error: PullApiError, apiKey: string): PullApiError {
 
 /** Whether the same call may succeed a little later. */
 export function isPassing(error: PullApiError): boolean {
-  if (error.code === 'refused') return error.status >= 500 || error.status === 429;
+  if (error.code === 'refused') return whyRefused(error) === 'busy';
   return error.code !== 'protocol_violation' && error.code !== 'too_large';
 }

@@ -1,5 +1,6 @@
+import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import { laneOf } from '../../../domain/deploy/jobs.js';
-import { backoff } from '../../../domain/deploy/schedule.js';
+import { pollBackoff } from '../../../domain/deploy/schedule.js';
 import type { PullApiError } from './api.js';
 import { doJob, refuseJob } from './job.js';
 import { type JobBoard, maxRunning } from './job-board.js';
@@ -35,7 +36,7 @@ export function pullCalls(session: PullSession, board: JobBoard): PullCalls {
   /** Whether the call counts as a failed one: neither the end of the agent nor its retirement does. */
   const counts = (source: 'heartbeat' | 'work_poll', error: PullApiError): boolean => {
     if (error.code === 'aborted' || over.aborted) return false;
-    if (error.code === 'refused' && error.status === 410) {
+    if (error.code === 'refused' && whyRefused(error) === 'retired') {
       const fields = { source, status: error.status, body: error.reason };
       events.emit({ action: 'agent-retired', level: 'error', fields });
       retirement.abort();
@@ -67,7 +68,7 @@ export function pullCalls(session: PullSession, board: JobBoard): PullCalls {
       const polled = await api.work(over);
       if (polled.isErr()) {
         if (!counts('work_poll', polled.error)) return undefined;
-        const fields = { reason: polled.error.message, failures, backoff: backoff(failures) / 1000 };
+        const fields = { reason: polled.error.message, failures, backoff: pollBackoff(failures) / 1000 };
         events.emit({ action: 'poll-failed', level: 'warning', fields });
         return undefined;
       }

@@ -1,6 +1,7 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { Verification } from '../../../domain/core/errors.js';
 import { certificateId } from '../../../domain/deploy/certificate-id.js';
+import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import type { DeploymentJob } from '../../../domain/deploy/jobs.js';
 import { deploy } from '../deploy.js';
 import { keyOfCertificates } from './key.js';
@@ -82,7 +83,7 @@ async function tellVerification(
   };
   const told = await withFarewell(context.clock, stop, (signal) => api.verification(job.id, report, signal));
   told.orTee((failed) => {
-    const forbidden = failed.code === 'refused' && failed.status === 403;
+    const forbidden = whyRefused(failed) === 'forbidden';
     if (forbidden && session.once.has('verification-forbidden')) return;
     if (forbidden) session.once.add('verification-forbidden');
     const reason = forbidden

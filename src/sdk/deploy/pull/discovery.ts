@@ -1,6 +1,7 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
+import { certificatePem } from '../../../domain/core/pem.js';
+import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import {
-  certificatePem,
   discoveryReport,
   type FoundCertificate,
   formatOf,
@@ -75,8 +76,7 @@ function report(session: PullSession, scan: Scan, stop: AbortSignal): ResultAsyn
   const { certificates } = scan;
   return api.discoveries(discoveryReport(settings.agentId, scan), stop).orElse((error) => {
     const half = Math.ceil(certificates.length / 2);
-    if (error.code !== 'refused' || error.status !== 413 || half === certificates.length)
-      return errAsync(error);
+    if (whyRefused(error) !== 'too_much' || half === certificates.length) return errAsync(error);
     const first = { ...scan, certificates: certificates.slice(0, half) };
     const second = { ...scan, certificates: certificates.slice(half), errors: [] };
     return report(session, first, stop).andThen(() => report(session, second, stop));

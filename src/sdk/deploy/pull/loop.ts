@@ -1,10 +1,10 @@
 import { errorMessage } from '../../../domain/core/thrown.js';
 import {
-  backoff,
   firstWait,
   fraction,
   fractionBytes,
   nextWait,
+  pollBackoff,
   pullIntervals,
 } from '../../../domain/deploy/schedule.js';
 import { wait } from '../../core/wait.js';
@@ -56,7 +56,7 @@ export async function pullLoop(session: PullSession, once: boolean): Promise<Pul
   const polls = async (afterFirst: () => void) => {
     let quick = 0;
     let delay = firstWait(pullIntervals.poll, chance());
-    while ((await pause(delay)) && (await pause(backoff(calls.failures())))) {
+    while ((await pause(delay)) && (await pause(pollBackoff(calls.failures())))) {
       const due = clock.monotonic() + nextWait(pullIntervals.poll, chance());
       const brought = await calls.poll();
       afterFirst();

@@ -1,62 +1,52 @@
-import { okAsync, type ResultAsync } from 'neverthrow';
-import { maxCapabilitiesAnswer, readCapabilities } from '../../../domain/protocol/agent-protocol.js';
+import { ok, okAsync, type ResultAsync } from 'neverthrow';
+import type { Capabilities } from '../../../domain/protocol/agent-messages.js';
 import type { Abilities } from '../../../domain/trust/agent-standing.js';
+import type { CallError, CallOptions } from '../../protocol/client.js';
+import { discovery } from '../../protocol/endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import type { ContactError } from '../trust/agent-request.js';
-import type { Addressed } from '../trust/agent-target.js';
+import type { Addressed } from '../trust/destination.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
-import { exchange, recordFailed } from './contact.js';
+import { recordFailed } from '../trust/record-failed.js';
+import { type Contact, contact } from './contact.js';
 
-/** What an agent says it can do, asked once and kept. */
-export function abilitiesOf(
-  context: DispatcherContext,
-  identity: DispatcherIdentity,
-  addressed: Addressed,
-  signal: AbortSignal | undefined,
-): ResultAsync<Pick<Abilities, 'features'>, ContactError> {
-  const features = addressed.record?.standing.features;
-  return features ? okAsync({ features }) : askAbilities(context, identity, addressed, signal);
-}
-
-/** What an agent says now that it can do; that is kept. */
+/** What an agent says of itself; what it says that it can do is kept. What the store cannot take is logged. */
 export function askAbilities(
   context: DispatcherContext,
   identity: DispatcherIdentity,
   addressed: Addressed,
-  signal?: AbortSignal,
-): ResultAsync<Abilities, ContactError> {
-  return exchange(context, identity, addressed, {
-    method: 'GET',
-    path: '/capabilities',
-    answerTimeout: 10_000,
-    maxAnswer: maxCapabilitiesAnswer,
-    signal,
-  }).andThen(({ answer, name }) =>
-    readCapabilities(answer.status, answer.body)
-      .mapErr((error): ContactError => error)
-      .asyncAndThen(({ features, scripts }) => keepAbilities(context, name, features, scripts)),
+  options: CallOptions,
+): ResultAsync<Contact<typeof discovery.answers>, CallError> {
+  return contact(context, identity, addressed, discovery, {}, options).andThen((called) =>
+    context.registry
+      .note(called.name, abilitiesIn(called.answer))
+      .map(() => called)
+      .orElse((error) => {
+        // An agent that is not registered has nothing to be noted in.
+        if (error.code === 'store_failed') recordFailed(context, error.message);
+        return ok(called);
+      }),
   );
 }
 
-/** Notes what an agent has said about itself; what the store cannot take is logged. */
-export function keepAbilities(
-  context: DispatcherContext,
-  name: string,
-  features: readonly string[],
-  scripts: readonly { readonly name: string; readonly concurrency?: number }[],
-): ResultAsync<Abilities, never> {
-  const several = scripts.flatMap((script) =>
-    script.concurrency === undefined ? [] : [[script.name, script.concurrency] as const],
+/** What an agent can do, in its own words. */
+export function abilitiesIn({ features, scripts }: Pick<Capabilities, 'features' | 'scripts'>): Abilities {
+  const several = scripts.flatMap(({ name, concurrency }) =>
+    concurrency === undefined ? [] : [[name, concurrency] as const],
   );
-  const abilities: Abilities = { features, concurrency: Object.fromEntries(several) };
-  return context.registry
-    .note(name, abilities)
-    .map(() => abilities)
-    .orElse((error) => {
-      // An agent that is not registered has nothing to be noted in.
-      if (error.code === 'store_failed') recordFailed(context, error.message);
-      return okAsync(abilities);
-    });
+  return { features, concurrency: Object.fromEntries(several) };
+}
+
+/** Features of an agent: those that are known, or else it is asked. */
+export function featuresOf(
+  context: DispatcherContext,
+  identity: DispatcherIdentity,
+  addressed: Addressed,
+  options: CallOptions,
+): ResultAsync<readonly string[], CallError> {
+  const known = addressed.record?.standing.features;
+  return known
+    ? okAsync(known)
+    : askAbilities(context, identity, addressed, options).map(({ answer }) => answer.features);
 }
 
 /** Runs of a script that an agent has said it allows at a time; undefined: it has not, and it is one. */

@@ -1,20 +1,15 @@
 import { errAsync, ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
-import {
-  type AdvertisedScript,
-  type Capabilities,
-  maxCapabilitiesAnswer,
-  readCapabilities,
-} from '../../../domain/protocol/agent-protocol.js';
+import type { AdvertisedScript } from '../../../domain/protocol/agent-messages.js';
 import { hostError } from '../../../domain/runs/host-ends.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { freshReqid } from '../trust/agent-request.js';
-import type { Addressed } from '../trust/agent-target.js';
+import { freshReqid } from '../trust/ask.js';
+import type { Addressed } from '../trust/destination.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
-import { keepAbilities } from './abilities.js';
-import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
-import { exchange, pendingMember } from './contact.js';
+import { askAbilities } from './abilities.js';
+import { type AskFailure, type Asking, loggedError, plan } from './ask.js';
+import { pendingMember } from './contact.js';
 
 export interface DiscoveryRequest extends Asking {
   /** Default: every registered agent. */
@@ -56,7 +51,7 @@ export function discover(
   return safeTry(async function* () {
     const named = request.hosts ?? [];
     const names = named.length > 0 ? named : (yield* context.registry.list()).map(({ name }) => name);
-    const { hosts, identity } = yield* prepare(context, { action: 'discovery', hosts: names }, request);
+    const { hosts, identity } = yield* plan(context, { action: 'discovery', hosts: names }, request);
     const callback = guarded(request.onResult);
     const discovered = await parallel(hosts, context.settings.maxParallel, async (host) => {
       const found = await discoverOne(context, identity, host, reqid, request);
@@ -77,16 +72,13 @@ async function discoverOne(
 ): Promise<DiscoveredHost> {
   const { host } = addressed;
   const started = context.clock.monotonic();
-  const outcome = await exchange(context, identity, addressed, {
-    method: 'GET',
-    path: '/capabilities',
-    answerTimeout: context.settings.readTimeout * 1000,
-    maxAnswer: maxCapabilitiesAnswer,
-    signal: request.signal,
-  }).andThen((answered) =>
-    readCapabilities(answered.answer.status, answered.answer.body)
-      .asyncAndThen((capabilities) => remember(context, answered.name, capabilities))
-      .map((capabilities) => ({ capabilities, answered })),
+  const options = { answerTimeout: context.settings.readTimeout * 1000, signal: request.signal };
+  const outcome = await askAbilities(context, identity, addressed, options).andThen((called) =>
+    // An agent that was unpaired meanwhile has nothing to keep its tags in.
+    context.registry
+      .update(called.name, { tags: called.answer.tags })
+      .map(() => called)
+      .orElse((error) => (error.code === 'agent_unknown' ? okAsync(called) : errAsync(error))),
   );
   context.events.emit({
     action: 'discovery',
@@ -94,11 +86,11 @@ async function discoverOne(
     fields: { reqid, host, error: loggedError(outcome.isErr() ? outcome.error.message : undefined, request) },
   });
   return outcome.match(
-    ({ capabilities: { version, tags, scripts, reportedHostname }, answered }): DiscoveredHost => ({
+    ({ answer: { version, tags, scripts, reportedHostname }, rtt, ...answered }): DiscoveredHost => ({
       host,
       status: 'ok',
       version,
-      rtt: answered.rtt,
+      rtt,
       tags,
       scripts: [...scripts].sort((a, b) => (a.name < b.name ? -1 : 1)),
       ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
@@ -112,10 +104,3 @@ async function discoverOne(
     }),
   );
 }
-
-/** Keeps the tags; an agent that was unpaired meanwhile has nothing to keep them in. */
-const remember = (context: DispatcherContext, name: string, capabilities: Capabilities) =>
-  keepAbilities(context, name, capabilities.features, capabilities.scripts)
-    .andThen(() => context.registry.update(name, { tags: capabilities.tags }))
-    .map(() => capabilities)
-    .orElse((error) => (error.code === 'agent_unknown' ? okAsync(capabilities) : errAsync(error)));

@@ -1,12 +1,11 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName } from '../../../domain/core/names.js';
-import { maxPingAnswer } from '../../../domain/protocol/agent-protocol.js';
 import type { KeyPin } from '../../../domain/trust/agent-record.js';
 import type { DispatcherContext } from '../context.js';
-import { freshReqid, sendSigned, shortRequest } from '../trust/agent-request.js';
-import { destinationOf, target } from '../trust/agent-target.js';
+import { destinationOf } from '../trust/destination.js';
 import { loadIdentity } from '../trust/identity.js';
+import { meet } from '../trust/reconcile/update.js';
 import { unknown } from './registered-agents.js';
 
 /** An agent whose key has just been pinned. */
@@ -31,13 +30,7 @@ export function pinAgent(context: DispatcherContext, name: string): ResultAsync<
     }
     const identity = yield* loadIdentity(context);
     const agent = { ...destinationOf(record), pinWhoever: true };
-    const met = await sendSigned(context, identity, target(context, identity, identity.cas, agent), {
-      method: 'POST',
-      path: '/ping',
-      body: { reqid: freshReqid(context) },
-      ...shortRequest,
-      maxAnswer: maxPingAnswer,
-    });
+    const met = await meet(context, identity, agent);
     const pin = (yield* registry.find(known))?.pins.find(({ state }) => state === 'active');
     // What it says to a ping is another matter; its key is known.
     if (pin) return ok({ name: known, pin });

@@ -1,20 +1,15 @@
-import { ok, ResultAsync, safeTry } from 'neverthrow';
-import type { CtrlExecError } from '../../../domain/core/errors.js';
-import { maxPingAnswer, type PingAnswer, readPingAnswer } from '../../../domain/protocol/agent-protocol.js';
+import { ResultAsync } from 'neverthrow';
 import { hostError } from '../../../domain/runs/host-ends.js';
-import { worthKeeping } from '../../../domain/trust/agent-standing.js';
-import type { Certificate } from '../../../domain/trust/certificate.js';
-import { renewalDue } from '../../../domain/trust/lifecycle.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
+import { ping as endpoint } from '../../protocol/endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import { freshReqid } from '../trust/agent-request.js';
-import { type Addressed, destinationOf } from '../trust/agent-target.js';
+import { freshReqid } from '../trust/ask.js';
+import type { Addressed } from '../trust/destination.js';
 import type { DispatcherIdentity } from '../trust/identity.js';
-import { tellAll } from '../trust/reconcile/catch-up.js';
-import { renewAgent } from '../trust/renewal.js';
-import { type AskFailure, type Asking, loggedError, prepare } from './ask.js';
-import { exchange, pendingMember } from './contact.js';
+import { type AskFailure, type Asking, loggedError, plan } from './ask.js';
+import { contact, pendingMember } from './contact.js';
+import { lookAfter } from './look-after.js';
 
 /** Whom to ping. */
 export interface PingRequest extends Asking {
@@ -56,7 +51,7 @@ export function ping(context: DispatcherContext, request: PingRequest): ResultAs
   const { events, settings } = context;
   const reqid = freshReqid(context);
   const callback = guarded(request.onResult);
-  return prepare(context, { action: 'ping', hosts: request.hosts }, request).andThen(({ hosts, identity }) =>
+  return plan(context, { action: 'ping', hosts: request.hosts }, request).andThen(({ hosts, identity }) =>
     ResultAsync.fromSafePromise(
       parallel(hosts, settings.maxParallel, async (host) => {
         const result = await pingOne(context, identity, host, reqid, request.signal);
@@ -77,34 +72,6 @@ export function ping(context: DispatcherContext, request: PingRequest): ResultAs
   );
 }
 
-/**
- * What a ping shows is acted on: a certificate that is due is renewed, a revocation list that an agent has lost is told
- * anew at the next contact, and one that this dispatcher has lost is fetched. That it fails is no failure of the ping; it is logged, and tried again.
- */
-function lookAfter(
-  context: DispatcherContext,
-  identity: DispatcherIdentity,
-  name: string,
-  peer: Certificate,
-  { crlNumber, features }: PingAnswer,
-): ResultAsync<void, never> {
-  const { clock, registry } = context;
-  return safeTry<void, CtrlExecError>(async function* () {
-    const record = yield* registry.find(name);
-    if (!record) return ok(undefined);
-    const lists = crlNumber !== undefined && crlNumber !== record.standing.crlNumber && { crlNumber };
-    const change = { ...lists, ...(features.length > 0 && { features }) };
-    const { standing } = worthKeeping(record.standing, change) ? yield* registry.note(name, change) : record;
-    // A list of before this state was restored from a backup: offered ours, the agent shows it.
-    if (crlNumber !== undefined && crlNumber > identity.revision)
-      yield* tellAll(context, identity, { ...destinationOf(record), record: { ...record, standing } });
-    // A legacy agent counts connections: maintenance renews it.
-    const signs = record.standing.speaks === 'signed';
-    if (signs && renewalDue(peer, clock.now())) yield* renewAgent(context, identity, record);
-    return ok(undefined);
-  }).orElse(() => ok(undefined));
-}
-
 function pingOne(
   context: DispatcherContext,
   identity: DispatcherIdentity,
@@ -113,31 +80,22 @@ function pingOne(
   signal: AbortSignal | undefined,
 ): Promise<PingResult> {
   const { host } = addressed;
+  const options = { answerTimeout: context.settings.readTimeout * 1000, signal };
   const started = context.clock.monotonic();
-  return exchange(context, identity, addressed, {
-    method: 'POST',
-    path: '/ping',
-    body: { reqid },
-    answerTimeout: context.settings.readTimeout * 1000,
-    maxAnswer: maxPingAnswer,
-    signal,
-  })
-    .andThen((answered) => {
-      const { answer, rtt, name } = answered;
-      return readPingAnswer(answer.status, answer.body).asyncAndThen((read) => {
-        const { version, expiry, reportedHostname, problems } = read;
-        const result = {
-          host,
-          status: 'ok' as const,
-          rtt,
-          expiry,
-          version,
-          ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
-          ...(problems.length > 0 && { problems }),
-          ...pendingMember(answered),
-        };
-        return lookAfter(context, identity, name, answer.peer, read).map(() => result);
-      });
+  return contact(context, identity, addressed, endpoint, { reqid }, options)
+    .andThen(({ answer, rtt, peer, ...answered }) => {
+      const { version, expiry, reportedHostname, problems } = answer;
+      const result = {
+        host,
+        status: 'ok' as const,
+        rtt,
+        expiry,
+        version,
+        ...(reportedHostname !== '' && reportedHostname !== host && { reportedHostname }),
+        ...(problems.length > 0 && { problems }),
+        ...pendingMember(answered),
+      };
+      return lookAfter(context, identity, answered.name, peer.certificate, answer).map(() => result);
     })
     .match(
       (result): PingResult => result,

@@ -88,17 +88,14 @@ export function unpairAgent(
   context: DispatcherContext,
   name: string,
 ): ResultAsync<AgentRecord, CtrlExecError<'agent_unknown' | 'invalid_argument' | 'store_failed'>> {
+  const { clock, events, pairing } = context;
   return agentName(name)
     .asyncAndThen((known) =>
-      context.registry
-        .remove(known)
+      pairing
+        .unpair({ name: known, at: clock.now() })
         .orElse((error) => (error.code === 'agent_unknown' ? unknown(context, known) : errAsync(error))),
     )
-    .andThen((record) => {
-      context.events.emit({ action: 'unpaired', fields: { host: record.name } });
-      // Nobody can ask it any more how a script ended there.
-      return context.runStore.release(record.name, undefined, context.clock.now()).map(() => record);
-    });
+    .andTee((record) => events.emit({ action: 'unpaired', fields: { host: record.name } }));
 }
 
 /** Nobody has this name; says whose is near it. */

@@ -3,23 +3,15 @@ import { editConfiguration, parseConfiguration } from '../../../domain/core/conf
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { isLoopback } from '../../../domain/core/ip-prefix.js';
 import { dispatcherIdFromHostName } from '../../../domain/core/names.js';
-import { describeNote } from '../../../domain/legacy/configuration.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { type DispatcherSettings, dispatcherSettings } from '../../../domain/settings/dispatcher.js';
-import { commentsInValues, correctFirst, notTaken } from '../../core/migrate/configuration.js';
-import { maxImportFile } from '../../core/migrate/directory.js';
+import {
+  beginConfiguration,
+  correctFirst,
+  type PlannedConfiguration,
+} from '../../core/migrate/configuration.js';
 import type { DispatcherContext } from '../context.js';
-import { type ControlHostSources, dispatcherPlaceKeys, strandedFiles } from './sources.js';
-
-/** What becomes of the configuration. */
-interface PlannedConfiguration {
-  /** The file as it is to be; undefined: it stays. */
-  readonly text: string | undefined;
-  /** Without the changes of this import. */
-  readonly before: string;
-  /** What holds afterwards. */
-  readonly settings: DispatcherSettings;
-}
+import { type ControlHostSources, strandedFiles } from './sources.js';
 
 type ConfigurationFailure = CtrlExecError<'config_invalid' | 'file_failed' | 'identity_exists'>;
 
@@ -43,11 +35,10 @@ export function planConfiguration(
   context: Pick<DispatcherContext, 'configurationFile' | 'files' | 'settings'>,
   sources: ControlHostSources,
   lines: ImportLines,
-): ResultAsync<PlannedConfiguration, ConfigurationFailure> {
+): ResultAsync<PlannedConfiguration<DispatcherSettings>, ConfigurationFailure> {
   const { configurationFile, files, settings } = context;
   const { configuration, directory } = sources;
-  return safeTry<PlannedConfiguration, ConfigurationFailure>(async function* () {
-    const present = yield* files.readText(configurationFile, maxImportFile);
+  return safeTry<PlannedConfiguration<DispatcherSettings>, ConfigurationFailure>(async function* () {
     const written = configuration?.taken.settings.get('dispatcher_id')?.value;
     const theirs = written === undefined || written === '' ? undefined : dispatcherIdFromHostName(written);
     const id = theirs ?? settings.dispatcherId;
@@ -61,44 +52,30 @@ export function planConfiguration(
         `dispatcher_id is not set in ${directory.path}, and becomes ${id}, the name of this host: if the dispatcher ran elsewhere, set it to the name of that host`,
       );
 
-    const taken = present === undefined ? configuration?.taken.text : undefined;
-    const before = present ?? taken ?? '';
+    const { present, before, taken, shown, remarks } = yield* beginConfiguration(
+      files,
+      configurationFile,
+      sources,
+      ['dispatcher_id'],
+      lines,
+    );
     const needsId = present === undefined ? written !== id : !settings.dispatcherIdConfigured;
     const text = needsId ? editConfiguration(before, 'dispatcher_id', id) : before;
-    if (present !== undefined) {
-      lines.kept.push({ what: 'configuration', detail: `${configurationFile} stays as it is` });
-      if (configuration && !directory.inPlace) {
-        const except = new Set([...dispatcherPlaceKeys, 'dispatcher_id']);
-        for (const detail of notTaken(configuration, { path: configurationFile, text: present }, except))
-          lines.kept.push({ what: 'setting', detail });
-      }
-    } else if (configuration) {
-      lines.imported.push({
-        what: 'configuration',
-        detail: `${configurationFile} from ${configuration.path}; its ${[...dispatcherPlaceKeys].join(', ')} do not count here`,
-      });
-    }
     if (needsId)
       lines.imported.push({
         what: 'dispatcher_id',
         detail: `${id}, written into ${configurationFile}`,
       });
 
-    // Lines are those of the file that people can look at.
-    const file = (present === undefined ? configuration?.path : undefined) ?? configurationFile;
     const { home, stateDir } = settings;
     const base = { home, stateDir, file: configurationFile, hostName: id, fileTrust: settings.fileTrust };
-    const read = yield* parseConfiguration(text, file)
+    const read = yield* parseConfiguration(text, shown)
       .andThen((parsed) => dispatcherSettings(parsed, base))
       .mapErr(correctFirst(configurationFile));
-    if (taken !== undefined) lines.warnings.push(...read.warnings);
+    if (taken) lines.warnings.push(...read.warnings);
     adviseOnApi(read.settings, lines);
-    if (configuration && (taken !== undefined || directory.inPlace))
-      lines.warnings.push(
-        ...configuration.taken.notes.map(describeNote(directory.inPlace)),
-        ...commentsInValues(configuration),
-        ...(await strandedFiles(files, sources, filesNamed)),
-      );
+    lines.warnings.push(...remarks);
+    if (taken || directory.inPlace) lines.warnings.push(...(await strandedFiles(files, sources, filesNamed)));
     return ok({ text: text === (present ?? '') ? undefined : text, before, settings: read.settings });
   });
 }

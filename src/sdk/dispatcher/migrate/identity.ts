@@ -1,13 +1,19 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { splitCertificates } from '../../../domain/core/pem.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
 import { legacySerialForm } from '../../../domain/legacy/serial.js';
 import { type Certificate, whyUnusable } from '../../../domain/trust/certificate.js';
 import { parseRotation } from '../../../domain/trust/rotation.js';
-import type { KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
-import { isKeyOf, type KeyPair, readKeyPair, unusable, whyNoAuthority } from '../../core/migrate/key-pair.js';
+import type { DispatcherItem, KeyStoreChange, KeyStoreContents } from '../../../ports/key-store.js';
+import {
+  certificatesIn,
+  isKeyOf,
+  type KeyPair,
+  readKeyPair,
+  unusable,
+  whyNoAuthority,
+} from '../../core/migrate/key-pair.js';
 import type { DispatcherContext } from '../context.js';
 import { fingerprint } from '../trust/setup.js';
 import type { ControlHostSources } from './sources.js';
@@ -24,8 +30,8 @@ type Present = KeyStoreContents<(typeof items)[number]>;
 
 /** What is to be written of CA and identity, in this order. */
 export interface PlannedIdentity {
-  readonly ca: KeyStoreChange;
-  readonly identity: KeyStoreChange;
+  readonly ca: KeyStoreChange<DispatcherItem>;
+  readonly identity: KeyStoreChange<DispatcherItem>;
   /** Whether the pairing port gets an identity, under the CA that is then there. */
   readonly pairing: boolean;
   /** The identity of the other installation; undefined: it had none. */
@@ -78,14 +84,9 @@ function planCa(
   present: Present,
   { key, certificate }: KeyPair,
   lines: ImportLines,
-): Result<KeyStoreChange, CtrlExecError<'ca_exists'>> {
+): Result<KeyStoreChange<DispatcherItem>, CtrlExecError<'ca_exists'>> {
   const { crypto, keyStore } = context;
-  const here = splitCertificates(present['ca-certificate'] ?? '').flatMap((pem) =>
-    crypto.readCertificate(pem).match(
-      (each) => [each],
-      () => [],
-    ),
-  );
+  const here = certificatesIn(crypto, present['ca-certificate']);
   const among = here.findIndex(({ der }) => crypto.equal(der, certificate.der));
   const heldKey = present['ca-key'];
   const otherCa = present['ca-certificate'] !== undefined && among < 0;
@@ -101,7 +102,7 @@ function planCa(
         },
       ),
     );
-  const change: KeyStoreChange = {
+  const change: KeyStoreChange<DispatcherItem> = {
     ...(heldKey === undefined && among <= 0 && { 'ca-key': key }),
     ...(here.length === 0 && { 'ca-certificate': certificate.pem }),
   };
@@ -129,7 +130,7 @@ function planOwn(
   present: Present,
   { key, certificate }: KeyPair,
   lines: ImportLines,
-): Result<KeyStoreChange, CtrlExecError<'identity_exists'>> {
+): Result<KeyStoreChange<DispatcherItem>, CtrlExecError<'identity_exists'>> {
   const where = keyStore.location('dispatcher-certificate');
   const detail = `certificate ${certificate.serial}, until ${new Date(certificate.notAfter).toISOString()}`;
   const held = present['dispatcher-certificate'];
@@ -159,7 +160,7 @@ function planOwn(
     lines.warnings.push(
       `the certificate of the dispatcher has expired, and agents refuse it: ${source?.certificate.path}`,
     );
-  const change: KeyStoreChange = {
+  const change: KeyStoreChange<DispatcherItem> = {
     ...(heldKey === undefined && { 'dispatcher-key': key }),
     ...(held === undefined && { 'dispatcher-certificate': certificate.pem }),
   };
@@ -176,19 +177,13 @@ function formerOf(
   ca: Certificate,
   own: Certificate,
 ): KeyPair | undefined {
-  const usable = former
-    .flatMap(({ key, certificate }) =>
-      readKeyPair(crypto, key, certificate).match(
-        (pair) => [pair],
-        () => [],
-      ),
-    )
-    .filter(
+  return former
+    .flatMap(({ key, certificate }) => readKeyPair(crypto, key, certificate).unwrapOr([]))
+    .find(
       ({ certificate }) =>
         hex(certificate.der) !== hex(own.der) &&
         legacySerialForm(certificate.serial) !== legacySerialForm(own.serial) &&
         crypto.issuedBy(certificate, ca) &&
         whyUnusable(certificate, 'clientAuth', clock.now()) === undefined,
     );
-  return usable[0];
 }

@@ -1,17 +1,16 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { editConfiguration } from '../../../domain/core/configuration.js';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import { type ImportLines, type ImportReport, importLines } from '../../../domain/legacy/import-report.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import { formatRotation } from '../../../domain/trust/rotation.js';
-import type { KeyStoreChange } from '../../../ports/key-store.js';
+import type { DispatcherItem, KeyStoreChange } from '../../../ports/key-store.js';
 import type { Adoption } from '../../../ports/registry.js';
 import { openImportDirectory } from '../../core/migrate/directory.js';
 import type { KeyPair } from '../../core/migrate/key-pair.js';
-import { planOwnership } from '../../core/migrate/ownership.js';
+import { type PlannedOwnership, planOwnership, takeOver } from '../../core/migrate/ownership.js';
 import type { DispatcherContext } from '../context.js';
-import { succession } from '../trust/reconcile/introduction.js';
+import { succession } from '../trust/reconcile/succession.js';
 import { exclusively } from '../trust/rotation.js';
 import { issuePairing } from '../trust/setup.js';
 import { planAgents, readAgents, reportStranded } from './agents.js';
@@ -31,15 +30,12 @@ export interface ImportOptions {
 }
 
 /** What is to be written, in the order in which it is written. */
-interface Plan {
+interface Plan extends PlannedOwnership {
   readonly lines: ImportLines;
   /** With the settings that will hold. */
   readonly context: DispatcherContext;
-  /** Files and directories that become this user's own. */
-  readonly taken: readonly string[];
-  readonly configuration: string | undefined;
-  readonly ca: KeyStoreChange;
-  readonly identity: KeyStoreChange;
+  readonly ca: KeyStoreChange<DispatcherItem>;
+  readonly identity: KeyStoreChange<DispatcherItem>;
   readonly pairing: boolean;
   readonly agents: readonly Adoption[];
   /** Serial of the identity; undefined: there was none. */
@@ -111,23 +107,21 @@ function plan(
     }
     const { files, keyStore } = context;
     const judged = settings.fileTrust === 'strict' ? yield* judgeFiles({ files, keyStore }, settings) : [];
-    const { taken, warns } = await planOwnership(
+    const ownership = await planOwnership(
       files,
       judged,
       {
         own: sources.directory.inPlace ? [settings.home, settings.stateDir] : [],
         candidates: judged.map(({ path }) => path),
       },
-      settings,
+      configuration,
       lines,
     );
-    const { before, text } = configuration;
     advise(settings, sources, agents.length, lines);
     return ok({
       lines,
       context: { ...context, settings },
-      taken,
-      configuration: warns ? editConfiguration(text ?? before, 'file_trust', 'warn') : text,
+      ...ownership,
       ca: identity.ca,
       identity: { ...identity.identity, ...previous },
       pairing: identity.pairing,
@@ -143,9 +137,9 @@ function planFormer(
   own: Certificate,
   former: KeyPair,
   lines: ImportLines,
-): ResultAsync<KeyStoreChange, CtrlExecError> {
+): ResultAsync<KeyStoreChange<DispatcherItem>, CtrlExecError> {
   const { clock, crypto, keyStore, settings } = context;
-  return safeTry<KeyStoreChange, CtrlExecError>(async function* () {
+  return safeTry<KeyStoreChange<DispatcherItem>, CtrlExecError>(async function* () {
     const present = yield* keyStore.read(['dispatcher-previous-key', 'rotation']);
     if (present['dispatcher-previous-key'] !== undefined || present.rotation !== undefined) return ok({});
     const key = yield* crypto.signingKey(former.key);
@@ -182,13 +176,9 @@ function advise(
 /** Each step leaves something that a further import goes on from. */
 function carryOut(plan: Plan): ResultAsync<void, CtrlExecError> {
   const { agents, configuration, context, ca, identity, pairing, taken } = plan;
-  const { configurationFile, crypto, files, keyStore, registry, settings } = context;
+  const { configurationFile, crypto, files, keyStore, registry } = context;
   return safeTry<void, CtrlExecError>(async function* () {
-    for (const path of taken) yield* files.takeOwnership(path);
-    if (configuration !== undefined) {
-      yield* files.makeDirectory(settings.home, 0o700);
-      yield* files.replace(configurationFile, configuration, 0o640);
-    }
+    yield* takeOver(files, taken, { [configurationFile]: configuration });
     if (Object.keys(ca).length > 0) yield* keyStore.replace(ca, { onlyIfAbsent: true });
     const pairingIdentity = pairing
       ? yield* crypto

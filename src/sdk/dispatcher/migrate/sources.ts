@@ -1,25 +1,21 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import {
-  dispatcherReading,
-  type TakenConfiguration,
-  takeConfiguration,
-} from '../../../domain/legacy/configuration.js';
+import { dispatcherReading } from '../../../domain/legacy/configuration.js';
 import { inDirectory } from '../../../domain/settings/fields.js';
 import type { FileSystem } from '../../../ports/file-system.js';
 import {
-  configuredPlaces,
   directoryOf,
   type Found,
   firstFile,
   type ImportDirectory,
   liesIn,
   maxImportFile,
+  openSources,
   placesOf,
+  type Sources,
 } from '../../core/migrate/directory.js';
 
-/** Keys that say where the files of an installation lie: the other one's mean nothing here. */
-export const dispatcherPlaceKeys: ReadonlySet<string> = new Set(['cert', 'key', 'ca', 'state_dir']);
+const placeKeys: ReadonlySet<string> = new Set(['cert', 'key', 'ca', 'state_dir']);
 
 /** The record of an agent, or why it could not be read. */
 interface FoundRecord {
@@ -30,9 +26,7 @@ interface FoundRecord {
 }
 
 /** Everything that was found of a control host; nothing of it is judged yet. */
-export interface ControlHostSources {
-  readonly directory: ImportDirectory;
-  readonly configuration: (Found & { readonly taken: TakenConfiguration }) | undefined;
+export interface ControlHostSources extends Sources {
   readonly caKey: Found;
   readonly ca: Found;
   /** Undefined: there was no identity. */
@@ -54,14 +48,13 @@ export function readControlHost(
   directory: ImportDirectory,
 ): ResultAsync<ControlHostSources, SourceFailure> {
   return safeTry<ControlHostSources, SourceFailure>(async function* () {
-    const found = yield* firstFile(files, placesOf(directory.configuration, 'ctrl-exec.conf'));
-    const configuration = found && {
-      ...found,
-      taken: takeConfiguration(found.text, found.path, dispatcherReading, dispatcherPlaceKeys),
-    };
-    const configured = (key: string) => configuration?.taken.settings.get(key)?.value;
-    const named = (key: string, among: readonly string[]) =>
-      configuredPlaces(directory, configured(key), among);
+    const { sources, named, find } = yield* openSources(
+      files,
+      directory,
+      'ctrl-exec.conf',
+      dispatcherReading,
+      placeKeys,
+    );
 
     const ca = yield* firstFile(files, [
       ...named('ca', directory.configuration),
@@ -101,16 +94,12 @@ export function readControlHost(
       );
     }
     return ok({
-      directory,
-      configuration,
+      ...sources,
       ca,
       caKey,
       identity: certificate && key && { key, certificate },
       former: yield* readFormer(files, directory, certificate?.path),
-      rotation: yield* firstFile(files, [
-        ...named('rotation_file', directory.state),
-        ...placesOf(directory.state, 'rotation.json'),
-      ]),
+      rotation: yield* find('rotation_file', 'rotation.json', directory.state),
       agents: yield* readRecords(files, [
         ...named('registry_dir', directory.state),
         ...placesOf([...directory.state, ...directory.configuration], 'agents'),
@@ -160,7 +149,7 @@ function readRecords(files: FileSystem, directories: readonly string[]) {
 /** Files that a setting names and that will not be there, or not for long. */
 export async function strandedFiles(
   files: FileSystem,
-  { directory, configuration }: Pick<ControlHostSources, 'directory' | 'configuration'>,
+  { directory, configuration }: Sources,
   keys: readonly string[],
 ): Promise<readonly string[]> {
   const warnings: string[] = [];

@@ -1,36 +1,32 @@
 import { fromHex } from '../../../domain/core/bytes.js';
-import { pairingErrors, writePairingMessage } from '../../../domain/pairing/messages.js';
 import type { Answer } from '../../../domain/pairing/session.js';
-import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import type { Outcome } from '../../protocol/endpoint.js';
+import type { pairingAnswers } from '../../protocol/pairing-endpoints.js';
 
 /** Seconds between two polls of an agent. */
 const retryAfter = 2;
 
-export const answer = (status: number, message: Readonly<Record<string, unknown>>): HttpAnswer => ({
-  ...jsonAnswer(status, {}),
-  body: new TextEncoder().encode(writePairingMessage(message)),
-});
+export type PairingOutcome = Outcome<typeof pairingAnswers>;
 
-/** What a session answers, as it travels. */
-export function answerOf(given: Answer): HttpAnswer {
+/** What a session answers, in the words of the endpoints. */
+export function outcomeOf(given: Answer): PairingOutcome {
   switch (given.kind) {
-    case 'nonce':
-      return answer(200, { v: 2, session: fromHex(given.id), nonce: given.nonce, mac: given.mac });
-    case 'pending':
-      return answer(202, { status: 'pending', retry_after: retryAfter });
-    case 'denied':
-      return answer(403, { status: 'denied', reason: given.reason });
-    case 'approved':
-      return answer(200, { status: 'approved', name: given.name, cert_pem: given.certificatePem });
-    case 'ok':
-      return answer(200, { status: 'ok' });
-    case 'refused': {
-      const { code } = given.refusal;
-      return code === 'expired'
-        ? answer(410, { status: 'expired' })
-        : answer(pairingErrors[code], { status: 'error', error: code });
+    case 'nonce': {
+      const { id, nonce, mac } = given;
+      const session = fromHex(id) ?? new Uint8Array();
+      return { outcome: 'nonce', v: 2, session, nonce, ...(mac && { mac }) };
     }
+    case 'pending':
+      return { outcome: 'pending', status: 'pending', retry_after: retryAfter };
+    case 'denied':
+      return { outcome: 'denied', status: 'denied', reason: given.reason };
+    case 'approved':
+      return { outcome: 'approved', status: 'approved', name: given.name, cert_pem: given.certificatePem };
+    case 'ok':
+      return { outcome: 'ok', status: 'ok' };
+    case 'refused':
+      return { outcome: given.refusal.code };
     case 'failed':
-      return answer(500, { status: 'error', error: 'internal' });
+      return { outcome: 'internal' };
   }
 }

@@ -1,16 +1,16 @@
-import { err, ok, type Result, type ResultAsync } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type LegacyRefusal, readLegacyRequest } from '../../../domain/legacy/pairing.js';
 import { legacyAnswer } from '../../../domain/legacy/pairing-session.js';
 import type { Message } from '../../../domain/pairing/effects.js';
-import { maxPairingBody, readPairingMessage } from '../../../domain/pairing/messages.js';
 import type { PairingRequest } from '../../../domain/pairing/request.js';
 import { type Answer, type Refusal, refusal } from '../../../domain/pairing/session.js';
-import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
+import type { HttpAnswer } from '../../../domain/protocol/http-message.js';
 import type { IncomingRequest, ListenerAnswer } from '../../../ports/listener.js';
 import { refusalLog } from '../../core/refusals.js';
+import { type Asker, route, serveAnonymously } from '../../protocol/anonymous-server.js';
+import { confirm, installed, nonce, pairingAnswers, start } from '../../protocol/pairing-endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import { answerOf } from './answers.js';
+import { outcomeOf, type PairingOutcome } from './answers.js';
 import type { SessionFailure } from './identity.js';
 import { type Entrance, startLegacySession, startSession } from './start.js';
 
@@ -39,12 +39,10 @@ export function pairingPort(
 ): Handle<ListenerAnswer> {
   const version2 = version2Port(entrance, refusals);
   const version1 = version1Port(entrance, refusals);
-  return async (request) => {
-    const notFound = { status: 'error', error: 'not_found', reason: 'no such route' };
-    if (request.method !== 'POST') return jsonAnswer(404, notFound);
-    if (request.path === '/pair' && /* defence: version-1-is-switched-on */ allowV1) return version1(request);
-    return (await version2(request)) ?? jsonAnswer(404, notFound);
-  };
+  return (request) =>
+    request.path === '/pair' && request.method === 'POST' && /* defence: version-1-is-switched-on */ allowV1
+      ? version1(request)
+      : version2(request);
 }
 
 const isRefusal = (error: SessionFailure): error is Refusal => 'detail' in error;
@@ -52,36 +50,21 @@ const isRefusal = (error: SessionFailure): error is Refusal => 'detail' in error
 const answerTo = (error: SessionFailure): Answer =>
   isRefusal(error) ? { kind: 'refused', refusal: error } : { kind: 'failed', reason: error.message };
 
-interface Told {
-  readonly session: Uint8Array;
-  /** `request`: what others know of the session. */
-  readonly messageFor: (request: PairingRequest | undefined) => Message;
-}
-
-/** The messages after M1. */
-const messages: Readonly<Record<string, (body: Uint8Array) => Result<Told, SessionFailure>>> = {
-  '/pair/v2/nonce': (body) =>
-    parsed('nonce', body).map(({ session, nonce, mac }) => ({
-      session,
-      messageFor: () => ({ kind: 'nonce', nonce, mac }),
-    })),
-  '/pair/v2/confirm': (body) =>
-    parsed('signed', body).map(({ session, sig }) => ({
-      session,
-      messageFor: (request) => ({ kind: 'confirm', sig, request }),
-    })),
-  '/pair/v2/installed': (body) =>
-    parsed('signed', body).map(({ session, sig }) => ({
-      session,
-      messageFor: () => ({ kind: 'installed', sig }),
-    })),
-};
-
-function version2Port(entrance: Entrance, refusals: Refusals) {
-  const { context, sessions } = entrance;
+function version2Port({ context, sessions, ...entrance }: Entrance, refusals: Refusals) {
+  const told = ({ address, step }: Asker, answer: Answer): PairingOutcome => {
+    if (answer.kind === 'refused') {
+      const { code, detail } = answer.refusal;
+      refusals.refused(address, { step, reason: `${code}: ${detail}` });
+    }
+    if (answer.kind === 'failed') refusals.failed(address, { step, reason: answer.reason });
+    return outcomeOf(answer);
+  };
 
   /** What a session says to a message. One that is not there any more has ended, if it ever was. */
-  const tell = async ({ session, messageFor }: Told): Promise<Answer> => {
+  const tell = async (
+    session: Uint8Array,
+    messageFor: (request: PairingRequest | undefined) => Message,
+  ): Promise<Answer> => {
     const id = hex(session);
     const found = await context.pairing.find([id]);
     if (found.isErr()) return answerTo(found.error);
@@ -92,53 +75,35 @@ function version2Port(entrance: Entrance, refusals: Refusals) {
       request ? refusal('expired', 'the session has ended') : refusal('unknown_session', 'no such session'),
     );
   };
+  const inTurn = (from: Asker, answer: () => Promise<Answer>) =>
+    sessions.turn(answer).then((given) => told(from, given));
 
-  const logged = ({ path: step, peer }: IncomingRequest, answer: Answer): HttpAnswer => {
-    if (answer.kind === 'refused') {
-      const { code, detail } = answer.refusal;
-      refusals.refused(peer.address, { step, reason: `${code}: ${detail}` });
-    }
-    if (answer.kind === 'failed') refusals.failed(peer.address, { step, reason: answer.reason });
-    return answerOf(answer);
-  };
-
-  const handle = async (body: Uint8Array, request: IncomingRequest): Promise<HttpAnswer> => {
-    const read = messages[request.path];
-    if (read) return logged(request, await read(body).match(tell, answerTo));
-    return parsed('start', body)
-      .asyncAndThen((message) => startSession(entrance, message, request))
-      .match(
-        (started) => started,
-        (error) => logged(request, answerTo(error)),
-      );
-  };
-
-  return async (request: IncomingRequest): Promise<HttpAnswer | undefined> => {
-    if (!messages[request.path] && request.path !== '/pair/v2/start') return undefined;
-    // defence: pairing-port-needs-tls-1-3
-    if (request.peer.tlsVersion !== 'TLSv1.3')
-      return logged(request, answerTo(refusal('invalid', 'TLS 1.3 is needed')));
-    const body = await bodyOf(request);
-    return body.isErr()
-      ? logged(request, answerTo(body.error))
-      : sessions.turn(() => handle(body.value, request));
-  };
+  return serveAnonymously({
+    answers: pairingAnswers,
+    absent: { outcome: 'absent', reason: 'no such route' },
+    unread: ({ kind, reason }, from) =>
+      told(from, kind === 'broken' ? { kind: 'failed', reason } : answerTo(refusal(kind, reason))),
+    routes: [
+      route(start, (message, from) =>
+        sessions.turn(() =>
+          startSession({ context, sessions, ...entrance }, message, from).match(
+            (started): PairingOutcome => ({ outcome: 'started', ...started }),
+            (error) => told(from, answerTo(error)),
+          ),
+        ),
+      ),
+      route(nonce, ({ session, nonce, mac }, from) =>
+        inTurn(from, () => tell(session, () => ({ kind: 'nonce', nonce, mac }))),
+      ),
+      route(confirm, ({ session, sig }, from) =>
+        inTurn(from, () => tell(session, (request) => ({ kind: 'confirm', sig, request }))),
+      ),
+      route(installed, ({ session, sig }, from) =>
+        inTurn(from, () => tell(session, () => ({ kind: 'installed', sig }))),
+      ),
+    ],
+  });
 }
-
-const bodyOf = (request: IncomingRequest): ResultAsync<Uint8Array, SessionFailure> =>
-  request
-    .body()
-    .mapErr(
-      (error): SessionFailure => (error.code === 'too_large' ? refusal('too_large', error.message) : error),
-    )
-    .andThen((body) =>
-      body.length > maxPairingBody
-        ? err(refusal('too_large', `the request's body is larger than ${maxPairingBody} bytes`))
-        : ok(body),
-    );
-
-const parsed = <K extends 'start' | 'nonce' | 'signed'>(kind: K, body: Uint8Array) =>
-  readPairingMessage(kind, body).mapErr((reason): SessionFailure => refusal('invalid', reason));
 
 /** `POST /pair` of version 1: refused at once, or answered twice. */
 function version1Port(entrance: Entrance, refusals: Refusals): Handle<ListenerAnswer> {

@@ -1,18 +1,16 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import { base64url, hex } from '../../../domain/core/bytes.js';
+import { hex } from '../../../domain/core/bytes.js';
 import { shortestAddress, sourceOf } from '../../../domain/core/ip-prefix.js';
 import { type LegacyRequest, legacyPairingCode } from '../../../domain/legacy/pairing.js';
 import type { LegacySession } from '../../../domain/legacy/pairing-session.js';
-import { pairFeatures, type StartMessage, sessionSeconds } from '../../../domain/pairing/messages.js';
+import { type StartedMessage, type StartMessage, sessionSeconds } from '../../../domain/pairing/messages.js';
 import type { Admission, PairingPlace, PairingRequest } from '../../../domain/pairing/request.js';
 import { type Refusal, refusal, type Session } from '../../../domain/pairing/session.js';
 import { commitment, transcriptHash } from '../../../domain/pairing/transcript.js';
 import type { HttpAnswer } from '../../../domain/protocol/http-message.js';
 import type { CertificateRequest } from '../../../ports/certificate-requests.js';
-import type { IncomingRequest } from '../../../ports/listener.js';
 import type { DispatcherContext } from '../context.js';
 import { type pairingRate, placeLimits } from './admission.js';
-import { answer } from './answers.js';
 import { introduced, notRevoked, type SessionFailure } from './identity.js';
 import { joinedBy } from './join-tokens.js';
 import type { PairingSessions } from './sessions.js';
@@ -36,18 +34,19 @@ const tooMany = refusal('queue_full', 'too many requests from this address');
 export function startSession(
   entrance: Entrance,
   message: StartMessage,
-  { headers, peer: { address } }: IncomingRequest,
-): ResultAsync<HttpAnswer, SessionFailure> {
+  from: { readonly address: string /** It understands endorsements. */; readonly says: boolean },
+): ResultAsync<StartedMessage, SessionFailure> {
   const { context, sessions, rate, tlsSpki } = entrance;
   const { crypto, random, clock, settings } = context;
-  return safeTry<HttpAnswer, SessionFailure>(async function* () {
+  const { address } = from;
+  return safeTry<StartedMessage, SessionFailure>(async function* () {
     const joined = await joinedBy(context, message);
     const token = joined.unwrapOr(undefined);
     if (!rate(address, token?.id)) return err(tooMany);
     yield* joined;
     const csr = yield* readCsr(context, message.csr_pem);
     const introduction = yield* introduced(context);
-    const endorsement = wantsEndorsements(headers) ? yield* context.authority.endorsement() : undefined;
+    const endorsement = from.says ? yield* context.authority.endorsement() : undefined;
     const idBytes = random.bytes(16);
     const now = clock.now();
     const { host, port, lookup_by: lookupBy } = message;
@@ -96,18 +95,16 @@ export function startSession(
     };
     void sessions.add(session);
     context.events.emit({ action: 'pairing-requested', fields: { request: known.id, host, ip: address } });
-    return ok(
-      answer(201, {
-        v: 2,
-        session: idBytes,
-        commit,
-        ca_pem: introduction.cas.map(({ pem }) => pem),
-        dispatcher_pem: introduction.dispatchers.map(({ pem }) => pem),
-        dispatcher_id: settings.dispatcherId,
-        expires_in: sessionSeconds,
-        ca_endorsements: endorsement && [base64url(endorsement)],
-      }),
-    );
+    return ok<StartedMessage>({
+      v: 2,
+      session: idBytes,
+      commit,
+      ca_pem: introduction.cas.map(({ pem }) => pem),
+      dispatcher_pem: introduction.dispatchers.map(({ pem }) => pem),
+      dispatcher_id: settings.dispatcherId,
+      expires_in: sessionSeconds,
+      ...(endorsement && { ca_endorsements: [endorsement] }),
+    });
   });
 }
 
@@ -159,13 +156,6 @@ const readCsr = (context: DispatcherContext, pem: string): ResultAsync<Certifica
     .read(pem)
     .mapErr((error): SessionFailure => refusal('invalid', error.message))
     .andThen((csr) => notRevoked(context, csr).map(() => csr));
-
-const wantsEndorsements = (headers: IncomingRequest['headers']): boolean =>
-  headers.some(
-    ([name, value]) =>
-      name === pairFeatures.header &&
-      value.split(',').some((feature) => feature.trim() === pairFeatures.endorsements),
-  );
 
 /** Adds the request, if there is a place for it. */
 function takePlace(

@@ -1,14 +1,15 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import { printable } from '../../../domain/core/names.js';
-import { cancelUnknown, readCancelAnswer } from '../../../domain/protocol/agent-protocol.js';
 import { hostError } from '../../../domain/runs/host-ends.js';
 import { hostsOf } from '../../../domain/runs/record.js';
+import { can } from '../../../domain/trust/abilities.js';
 import { parallel } from '../../core/parallel.js';
+import { cancel as endpoint } from '../../protocol/endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import { type Asking, loggedError, type Prepared, prepareAgain } from '../fleet/ask.js';
-import { exchange } from '../fleet/contact.js';
-import { shortRequest } from '../trust/agent-request.js';
+import { type Asking, loggedError, type Plan, plan } from '../fleet/ask.js';
+import { contact } from '../fleet/contact.js';
+import { cancelled } from './following.js';
 import { lookUp } from './lookup.js';
 import type { StatusFailure } from './status.js';
 
@@ -60,10 +61,11 @@ export function cancel(
       action: 'cancel',
       fields: { reqid, script, hosts: hosts.join(','), username: options.caller?.username || undefined },
     });
-    const prepared = yield* prepareAgain(context, question, hosts, options);
-    const results = await parallel(prepared.hosts, settings.maxParallel, async (addressed) => {
-      const result = await cancelOn(context, prepared, addressed, reqid, options);
+    const planned = yield* plan(context, question, options, hosts);
+    const results = await parallel(planned.hosts, settings.maxParallel, async (addressed) => {
+      const result = await cancelOn(context, planned, addressed, reqid, options);
       const { host, status, error } = result;
+      if (error !== notKnown) cancelled(context, { reqid, host });
       events.emit({
         action: 'cancel-result',
         level: status === 'error' ? 'warning' : 'info',
@@ -75,34 +77,28 @@ export function cancel(
   });
 }
 
+/** What legacy agents make of a request to stop a run. */
+const notKnown = 'not known to legacy agents';
+
 function cancelOn(
   context: DispatcherContext,
-  { identity }: Prepared,
-  addressed: Prepared['hosts'][number],
+  { identity }: Plan,
+  addressed: Plan['hosts'][number],
   reqid: string,
   { signal }: Asking,
 ): Promise<Cancelled> {
   const { host, record } = addressed;
   // It counts connections, and knows no such request.
-  if (record?.standing.speaks === 'unsigned')
-    return Promise.resolve({ host, status: 'error', error: cancelUnknown, rtt: 0 });
+  if (record && !can(record.standing, 'cancel'))
+    return Promise.resolve({ host, status: 'error', error: notKnown, rtt: 0 });
   const started = context.clock.monotonic();
   const rtt = () => Math.round(context.clock.monotonic() - started);
-  return exchange(context, identity, addressed, {
-    method: 'POST',
-    path: '/v2/cancel',
-    body: { reqid },
-    ...shortRequest,
-    signal,
-  })
-    .andThen(({ answer }) => readCancelAnswer(answer.status, answer.body))
-    .match(
-      (status): Cancelled => ({ host, status, rtt: rtt() }),
-      (error): Cancelled => ({
-        host,
-        status: 'error',
-        error: error.code === 'refused' && error.reason === cancelUnknown ? cancelUnknown : hostError(error),
-        rtt: rtt(),
-      }),
-    );
+  const options = { answerTimeout: 10_000, signal };
+  return contact(context, identity, addressed, endpoint, { reqid }, options).match(
+    ({ answer: { outcome } }): Cancelled =>
+      outcome === 'absent'
+        ? { host, status: 'error', error: notKnown, rtt: rtt() }
+        : { host, status: outcome, rtt: rtt() },
+    (error): Cancelled => ({ host, status: 'error', error: hostError(error), rtt: rtt() }),
+  );
 }

@@ -2,8 +2,8 @@ import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
 import type { HostResult } from '../../../domain/runs/host-result.js';
 import type { Clock } from '../../../ports/clock.js';
+import type { OutputPiece } from './following.js';
 import type { Run, RunRequest } from './run.js';
-import type { OutputPiece } from './streamed-answer.js';
 
 /** What happens in a run, in the order in which it is learnt. */
 export type RunEvent =

@@ -1,15 +1,15 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { backoff } from '../../../domain/core/backoff.js';
 import { hex, lengthPrefixed, utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { HostResult } from '../../../domain/runs/host-result.js';
-import { type Submission, submissionOf } from '../../../domain/runs/host-words.js';
 import { hostsOf, type Idempotency, type RunMode, type RunRecord } from '../../../domain/runs/record.js';
-import { wait } from '../../core/wait.js';
+import { aborted, wait } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
-import type { Prepared } from '../fleet/ask.js';
+import type { Plan } from '../fleet/ask.js';
 import type { Caller } from '../fleet/authorise.js';
 import type { Found } from './lookup.js';
-import type { ScriptRequest } from './request.js';
+import { patience, type ScriptRequest } from './request.js';
 import { look, type StatusFailure } from './status.js';
 import { waitFor } from './wait.js';
 
@@ -39,7 +39,7 @@ export const idempotencyOf = (
   context: DispatcherContext,
   reqid: string,
   { idempotencyKey: key, caller = {} }: Pick<ScriptRequest, 'idempotencyKey' | 'caller'>,
-  { identity }: Pick<Prepared, 'identity'>,
+  { identity }: Pick<Plan, 'identity'>,
 ): Idempotency | undefined =>
   key === undefined
     ? undefined
@@ -53,7 +53,7 @@ function isOfCaller(
   context: DispatcherContext,
   { reqid, idempotency: kept }: RunRecord,
   caller: Caller = {},
-  { identity }: Prepared,
+  { identity }: Plan,
 ): boolean {
   const same = (a: string | undefined, b: string) =>
     a !== undefined && context.crypto.equal(utf8(a), utf8(b));
@@ -80,15 +80,15 @@ export function sameRequest(
   first: RunRecord,
   { script, args = [], caller }: ScriptRequest,
   { mode, retryOf }: { readonly mode: RunMode; readonly retryOf: string | undefined },
-  prepared: Prepared,
+  plan: Plan,
 ): CtrlExecError<'idempotency_mismatch'> | undefined {
   const differs = {
-    caller: !isOfCaller(context, first, caller, prepared),
+    caller: !isOfCaller(context, first, caller, plan),
     mode: first.mode !== mode,
     script: first.script !== script,
     hosts: !same(
       hostsOf(first),
-      prepared.hosts.map(({ host }) => host),
+      plan.hosts.map(({ host }) => host),
     ),
     args: !same(first.args ?? [], args),
     retryOf: first.retryOf !== retryOf,
@@ -120,10 +120,10 @@ function onceLeft(
   const { reqid: id } = first;
   return safeTry<RunRecord, RepeatFailure>(async function* () {
     let record: RunRecord | undefined = first;
-    for (let interval = intervals.first; ; interval = Math.min(interval * intervals.growth, intervals.last)) {
+    for (let attempt = 0; ; attempt += 1) {
       if (!record) return err(failure('run_unknown', `run ${id} is not recorded any more`, { id }));
       if (!record.underWay) return ok(record);
-      yield* wait(clock, interval, signal);
+      yield* wait(clock, backoff(attempt, intervals), signal);
       record = yield* runStore.find(id);
     }
   });
@@ -135,38 +135,27 @@ const asFound = (record: RunRecord): Found => {
 };
 
 /**
- * The results of a sync run that another call has begun, once nobody waits for it any more. Where its process died, the agents say
- * what became of it: a host that does not know the run has not begun it and never will.
- * @param patience milliseconds to wait for agents that know no end yet
+ * What a run has come to that another call has begun, once nobody waits for it any more; of an async run how it stands. Where
+ * its process died, the agents say what became of it: a host that does not know the run has not begun it and never will.
  */
-export function resultsOf(
+export function repeated(
   context: DispatcherContext,
   first: RunRecord,
   request: ScriptRequest,
-  patience: number,
+  mode: RunMode,
 ): ResultAsync<readonly HostResult[], RepeatFailure> {
   const signal = waitSignal(request);
   return safeTry<readonly HostResult[], RepeatFailure>(async function* () {
     const record = yield* onceLeft(context, first, signal);
+    if (mode === 'async') {
+      const { results } = yield* look(context, asFound(record), { ...request, ...(signal && { signal }) });
+      return signal?.aborted ? err(aborted()) : ok(results);
+    }
     if (record.completedAt !== undefined) return ok(record.results);
     const { port } = request;
     const asking = { ...(port !== undefined && { port }), ...(signal && { signal }) };
-    const { status } = yield* waitFor(context, asFound(record), { ...asking, timeout: patience / 1000 });
+    const timeout = patience(context, request.timeout) / 1000;
+    const { status } = yield* waitFor(context, asFound(record), { ...asking, timeout });
     return ok(status.results.map(({ fetchError: _, ...known }) => known));
-  });
-}
-
-/** What the caller was told who submitted an async run, as far as its agents can say that now. */
-export function submissionsOf(
-  context: DispatcherContext,
-  first: RunRecord,
-  request: ScriptRequest,
-): ResultAsync<readonly Submission[], RepeatFailure> {
-  const signal = waitSignal(request);
-  return safeTry<readonly Submission[], RepeatFailure>(async function* () {
-    const record = yield* onceLeft(context, first, signal);
-    const { results } = yield* look(context, asFound(record), { ...request, ...(signal && { signal }) });
-    if (signal?.aborted) return err(failure('aborted', 'stopped by the caller', {}));
-    return ok(results.map(submissionOf));
   });
 }

@@ -1,6 +1,8 @@
 import { err } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import { askedScript } from '../../../domain/core/names.js';
+import type { RunAsk } from '../../../domain/protocol/run-messages.js';
+import type { DispatcherContext } from '../context.js';
 import type { Asking } from '../fleet/ask.js';
 
 /** What is to be run, and where. */
@@ -35,19 +37,23 @@ export interface ScriptRequest extends Asking {
 /** Seconds. */
 const longestTimeout = 604_800;
 
+/** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
+export const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
+  Math.max(settings.readTimeout, timeout === undefined ? 0 : timeout + 5) * 1000;
+
 /** What an agent is told to run. */
-export const runBody = (
+export const runAsk = (
   { script, args = [], caller = {}, timeout }: ScriptRequest,
   reqid: string,
-  mode: { readonly async?: true; readonly stream?: true } = {},
-) => ({
+  how: Pick<RunAsk, 'async' | 'stream'>,
+): RunAsk => ({
   script,
   args,
   reqid,
   username: caller.username ?? '',
   token: caller.token ?? '',
-  ...(timeout !== undefined && { timeout }),
-  ...mode,
+  timeout,
+  ...how,
 });
 
 /** The form of a request. */

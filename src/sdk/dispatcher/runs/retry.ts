@@ -4,13 +4,12 @@ import { progressOf, type RunProgress } from '../../../domain/runs/progress.js';
 import { hostsOf, type RunRecord } from '../../../domain/runs/record.js';
 import type { DispatcherContext } from '../context.js';
 import type { Asking } from '../fleet/ask.js';
+import type { RunFailure } from './begin.js';
 import { lookUp } from './lookup.js';
-import type { RunFailure } from './record.js';
 import { ownKey } from './repeat.js';
 import type { ScriptRequest } from './request.js';
-import { type Run, type RunRequest, run } from './run.js';
+import { type Run, type RunRequest, run, type SubmitRequest, type Submitted, submit } from './run.js';
 import { look, type StatusFailure } from './status.js';
-import { type SubmitRequest, type Submitted, submit } from './submit.js';
 
 /** How a run is tried again; what is run, and where, the run itself says. */
 export type RetryOptions = Omit<RunRequest, 'hosts' | 'script' | 'args'>;

@@ -1,38 +1,24 @@
-import type { ResultAsync } from 'neverthrow';
-import {
-  maxRunAnswer,
-  readRunAnswer,
-  readRunResult,
-  readTimeout,
-} from '../../../domain/protocol/agent-protocol.js';
-import { idleInterval } from '../../../domain/protocol/output-stream.js';
-import { endOf, skipped } from '../../../domain/runs/host-ends.js';
-import { type HostResult, noOutput } from '../../../domain/runs/host-result.js';
-import { exitOf } from '../../../domain/runs/host-words.js';
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { failure } from '../../../domain/core/errors.js';
+import type { RunResult } from '../../../domain/protocol/run-messages.js';
+import { endOf, goesOn, type HostEnd, skipped } from '../../../domain/runs/host-ends.js';
+import { type HostResult, isEnd, noOutput } from '../../../domain/runs/host-result.js';
+import { exitOf, type Submission, submissionOf } from '../../../domain/runs/host-words.js';
 import { guarded } from '../../core/callback.js';
 import { parallel } from '../../core/parallel.js';
+import { run as endpoint } from '../../protocol/endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import { loggedError } from '../fleet/ask.js';
-import { exchange, pendingMember } from '../fleet/contact.js';
-import type { Addressed } from '../trust/agent-target.js';
-import type { DispatcherIdentity } from '../trust/identity.js';
-import { givenUp } from './given-up.js';
-import { type RunFailure, recorded } from './record.js';
-import { resultsOf } from './repeat.js';
-import { runBody, type ScriptRequest } from './request.js';
-import { settling } from './settling.js';
-import { followed, type OutputPiece } from './streamed-answer.js';
+import { loggedError, type Plan, plan } from '../fleet/ask.js';
+import { contact, pendingMember } from '../fleet/contact.js';
+import { givenUp } from './ask-record.js';
+import { begin, type Order, type RunFailure } from './begin.js';
+import { type Following, following } from './following.js';
+import { checkRequest, runAsk, type ScriptRequest } from './request.js';
 
 /** What is run, where, and who follows it. */
-export interface RunRequest extends ScriptRequest {
+export interface RunRequest extends ScriptRequest, Following {
   /** Called as each host's result arrives, in that order. */
   readonly onResult?: (result: HostResult) => void;
-  /**
-   * Called with what the scripts write as it comes; of one host the next piece is asked for when what this returns has resolved,
-   * and a slow one slows the script. Nothing of it is authenticated before the host's result is there: where that is `unknown`
-   * nobody vouches for what was given. A host that does not stream (a legacy agent) gives its result alone.
-   */
-  readonly onOutput?: (piece: OutputPiece) => void | PromiseLike<void>;
 }
 
 /** How a run ended on each host. That a host failed is its result, not an error of the run. */
@@ -43,6 +29,23 @@ export interface Run {
   /** One per host, in the order of the request. */
   readonly results: readonly HostResult[];
   /** What could not be recorded, one line each; the results stand all the same. */
+  readonly warnings: readonly string[];
+}
+
+/** What agents are to run by themselves, and who follows the submission. */
+export interface SubmitRequest extends ScriptRequest {
+  /** Called as each host's answer arrives, in that order. */
+  readonly onResult?: (submission: Submission) => void;
+}
+
+/** Which hosts have accepted a run. */
+export interface Submitted {
+  /** 16 hex digits: what `status`, `wait` and `cancel` take. */
+  readonly reqid: string;
+  readonly script: string;
+  /** One per host, in the order of the request. */
+  readonly results: readonly Submission[];
+  /** What could not be recorded, one line each; what was accepted runs all the same. */
   readonly warnings: readonly string[];
 }
 
@@ -57,128 +60,141 @@ export function run(
   request: RunRequest,
   retryOf?: string,
 ): ResultAsync<Run, RunFailure> {
-  const { clock, events, settings } = context;
-  const { script, signal } = request;
-  const callback = guarded(request.onResult);
-  const output = request.onOutput && guarded(request.onOutput);
-  return recorded<Pick<Run, 'reqid' | 'results'>>(context, request, {
-    mode: 'sync',
-    retryOf,
-    repeated: (first) =>
-      resultsOf(context, first, request, patience(context, request.timeout)).map((results) => {
-        for (const result of results) callback.tell(result);
-        return { reqid: first.reqid, results };
-      }),
-    work: async ({ reqid, hosts, identity, begunAt }) => {
-      const records = settling(context, reqid, hosts.length);
-      const results = await parallel(hosts, settings.maxParallel, async (addressed) => {
-        const { host } = addressed;
-        const base: HostResult = { host, script, reqid, state: 'running', begunAt, ...noOutput, rtt: 0 };
-        const result = signal?.aborted
-          ? { ...base, ...skipped('stopped by the caller before its turn'), settledAt: clock.now() }
-          : await runOn(context, identity, addressed, request, base, output?.tellAndWait);
-        records.add(result);
-        const { state, rtt, error } = result;
-        events.emit({
-          action: 'run-result',
-          level: state === 'succeeded' ? 'info' : 'warning',
-          fields: {
-            reqid,
-            script,
-            host,
-            state,
-            exit: exitOf(result),
-            rtt,
-            error: loggedError(error, request),
-          },
-        });
-        callback.tell(result);
-        return result;
-      });
-      return { outcome: { reqid, results }, unrecorded: await records.left() };
-    },
-  }).map(({ outcome: { reqid, results }, warnings }) => {
-    callback.rethrow();
-    output?.rethrow();
-    return { reqid, script, results, warnings };
+  const onResult = guarded(request.onResult);
+  const onOutput = request.onOutput && guarded(request.onOutput);
+  const followed = onOutput ? { ...request, onOutput: onOutput.tellAndWait } : request;
+  return perform(context, followed, { mode: 'sync', retryOf }, onResult.tell).map((ran) => {
+    onResult.rethrow();
+    onOutput?.rethrow();
+    return ran;
   });
 }
 
-/** Milliseconds that an answer is waited for: what the script may take, and a little (wire-protocol 2.5). */
-const patience = ({ settings }: DispatcherContext, timeout: number | undefined): number =>
-  Math.max(settings.readTimeout, timeout === undefined ? 0 : timeout + 5) * 1000;
-
-/** Milliseconds of silence that are borne from a run that is followed, at least: it says something every 15 s. */
-const leastSilence = 3 * idleInterval;
-
-async function runOn(
+/**
+ * Has hosts run a script by themselves: as in a run, but each agent only says that it has begun. The locks are held until the ends
+ * are known: `status` and `wait` ask for them, and so does whoever finds such a lock in the way.
+ * @param retryOf the run whose failed hosts it is for
+ */
+export function submit(
   context: DispatcherContext,
-  identity: DispatcherIdentity,
-  addressed: Addressed,
-  request: RunRequest,
-  base: HostResult,
-  give: ((piece: OutputPiece) => Promise<void>) | undefined,
+  request: SubmitRequest,
+  retryOf?: string,
+): ResultAsync<Submitted, RunFailure> {
+  const { onResult: given, ...script } = request;
+  const onResult = guarded(given);
+  const tell = (result: HostResult) => onResult.tell(submissionOf(result));
+  return perform(context, script, { mode: 'async', retryOf }, tell).map(({ results, ...ran }) => {
+    onResult.rethrow();
+    return { ...ran, results: results.map(submissionOf) };
+  });
+}
+
+type Asked = ScriptRequest & Following;
+
+/** The path of every run. @param tell is given each result as it comes */
+function perform(
+  context: DispatcherContext,
+  request: Asked,
+  order: Order,
+  tell: (result: HostResult) => void,
+): ResultAsync<Run, RunFailure> {
+  const { script, hosts, args = [] } = request;
+  const onBegin = guarded(request.onBegin);
+  return safeTry<Run, RunFailure>(async function* () {
+    yield* checkRequest(request);
+    const planned = yield* plan(context, { action: 'run', script, hosts, args }, request);
+    const begun = yield* begin(context, request, order, planned, onBegin.tell);
+    const { reqid } = begun;
+    if (begun.kind === 'repeated') {
+      const { results } = begun;
+      for (const result of results) tell(result);
+      onBegin.rethrow();
+      return ok({ reqid, script, results, warnings: [] });
+    }
+    const base = { script, reqid, state: 'running', begunAt: begun.begunAt, ...noOutput, rtt: 0 } as const;
+    const { outcome: results, unrecorded: warnings } = await begun.records.whole(() =>
+      parallel(begun.hosts, context.settings.maxParallel, async (addressed) => {
+        const before = { host: addressed.host, ...base };
+        const result = await callHost(context, begun, addressed, request, before, order);
+        await begun.records.add(result);
+        log(context, result, request, order);
+        tell(result);
+        return result;
+      }),
+    );
+    onBegin.rethrow();
+    return ok({ reqid, script, results, warnings });
+  });
+}
+
+/** What one host comes to. */
+async function callHost(
+  context: DispatcherContext,
+  { identity }: Pick<Plan, 'identity'>,
+  addressed: Plan['hosts'][number],
+  request: Asked,
+  before: HostResult,
+  { mode }: Order,
 ): Promise<HostResult> {
   const { clock } = context;
-  const { host, script, reqid } = base;
-  const { timeout } = request;
+  const { host, script, reqid } = before;
+  if (request.signal?.aborted)
+    return { ...before, ...skipped('stopped by the caller before its turn'), settledAt: clock.now() };
   const started = clock.monotonic();
-  const stream = give && followed(context, (piece) => give({ host, ...piece }));
-  const longest = patience(context, timeout);
-  const limit = stream && timeout !== undefined ? deadline(context, longest, request.signal) : undefined;
-  const outcome = await exchange(context, identity, addressed, {
-    method: 'POST',
-    path: '/run',
-    body: runBody(request, reqid, stream ? { stream: true } : {}),
-    answerTimeout: stream ? Math.max(longest, leastSilence) : longest,
-    maxAnswer: maxRunAnswer,
-    signal: limit?.signal ?? request.signal,
-    follow: stream?.follow,
-  }).andThen((answered) => {
-    const { answer, rtt, name } = answered;
-    const end = stream?.result();
-    const told = end ? readRunResult(end, reqid) : readRunAnswer(answer.status, answer.body, reqid);
-    return told
-      .map((read): HostResult => {
-        const now = clock.now();
-        const ended = endOf(read, script);
-        return {
-          .../* defence: result-is-of-asked-host */ base,
-          ...ended,
-          ...(name !== host && { reportedHostname: name }),
-          ...pendingMember(answered),
-          seenAt: now,
-          settledAt: now,
-          rtt,
-        };
-      })
-      .mapErr((error) => ({ ...error, sent: true as const }));
-  });
-  limit?.stop();
-  if (outcome.isOk()) return outcome.value;
-  const { sent } = outcome.error as { readonly sent?: true };
-  const error = limit?.passed() ? { ...readTimeout(longest), ...(sent && { sent }) } : outcome.error;
-  const rtt = Math.round(clock.monotonic() - started);
-  return givenUp(context, identity, addressed, { ...base, rtt }, error, 'sync');
+  const { options, late, over } = following(context, before, request, mode);
+  const asked = runAsk(request, reqid, { async: mode === 'async', stream: options.onOutput !== undefined });
+  const called = await contact(context, identity, addressed, endpoint, asked, options);
+  over();
+  if (called.isErr()) {
+    const rtt = Math.round(clock.monotonic() - started);
+    return givenUp(context, identity, addressed, { ...before, rtt }, late(called.error), mode);
+  }
+  const { answer, name, rtt } = called.value;
+  const end = endIn(answer, script);
+  const now = clock.now();
+  return {
+    .../* defence: result-is-of-asked-host */ before,
+    ...end,
+    ...(name !== host && { reportedHostname: name }),
+    ...pendingMember(called.value),
+    rtt,
+    seenAt: now,
+    ...(isEnd(end) && { settledAt: now }),
+  };
 }
 
-/** A signal that is aborted after so many milliseconds, or by another one. */
-function deadline({ clock }: DispatcherContext, after: number, signal: AbortSignal | undefined) {
-  const ending = new AbortController();
-  let passed = false;
-  const cancel = clock.after(after, () => {
-    passed = true;
-    ending.abort();
-  });
-  const onAbort = () => ending.abort();
-  signal?.addEventListener('abort', onAbort);
-  if (signal?.aborted) ending.abort();
-  return {
-    signal: ending.signal,
-    passed: () => passed,
-    stop() {
-      cancel();
-      signal?.removeEventListener('abort', onAbort);
-    },
-  };
+type RunAnswer =
+  | { readonly outcome: 'ended'; readonly result: RunResult }
+  /** `running`: its request came twice. */
+  | { readonly outcome: 'accepted' | 'running' }
+  | { readonly outcome: 'busy'; readonly error?: string | undefined };
+
+/** What an agent made of a request to run. One that knows no async runs has run the script, or refused to. */
+function endIn(answer: RunAnswer, script: string): HostEnd {
+  switch (answer.outcome) {
+    case 'ended':
+      return endOf(answer.result, script);
+    case 'accepted':
+    case 'running':
+      return goesOn();
+    case 'busy': {
+      const { error = 'busy' } = answer;
+      return { ...noOutput, state: 'refused', error, failure: failure('busy', error, { script }) };
+    }
+  }
+}
+
+function log({ events }: DispatcherContext, result: HostResult, request: Asked, { mode }: Order): void {
+  const { reqid, script, host, state, rtt } = result;
+  const fields = { reqid, script, host, state, rtt };
+  if (mode === 'sync') {
+    const error = loggedError(result.error, request);
+    const level = state === 'succeeded' ? 'info' : 'warning';
+    events.emit({ action: 'run-result', level, fields: { ...fields, exit: exitOf(result), error } });
+  } else {
+    const { status, error } = submissionOf(result);
+    const level = status === 'accepted' ? 'info' : 'warning';
+    const told = { ...fields, status, error: loggedError(error, request) };
+    events.emit({ action: 'submit-result', level, fields: told });
+  }
 }

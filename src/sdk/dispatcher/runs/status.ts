@@ -1,20 +1,21 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
-import { type HostResult, isEnd } from '../../../domain/runs/host-result.js';
+import { isEnd } from '../../../domain/runs/host-result.js';
 import { exitOf } from '../../../domain/runs/host-words.js';
 import {
+  afterNews,
   type HostProgress,
-  type News,
   progressOf,
   type RunProgress,
+  sameProgress,
   withNews,
 } from '../../../domain/runs/progress.js';
 import { hostsOf, type RunMode } from '../../../domain/runs/record.js';
 import { parallel } from '../../core/parallel.js';
 import type { DispatcherContext } from '../context.js';
-import { type AskFailure, type Asking, prepareAgain } from '../fleet/ask.js';
-import { recordFailed } from '../fleet/contact.js';
+import { type AskFailure, type Asking, plan } from '../fleet/ask.js';
 import { askRecord } from './ask-record.js';
 import { type Found, type LookupFailure, lookUp } from './lookup.js';
+import { settling } from './settling.js';
 
 export type StatusFailure = AskFailure | LookupFailure;
 
@@ -63,66 +64,61 @@ export const statusOf = ({ record, results, pending }: RunProgress): RunStatus =
  */
 export function look(
   context: DispatcherContext,
-  { record, question }: Found,
+  found: Found,
   asking: Asking,
   due: (host: string) => boolean = () => true,
 ): ResultAsync<RunProgress, StatusFailure> {
-  const { clock, settings } = context;
-  return safeTry<RunProgress, StatusFailure>(async function* () {
-    const before = progressOf(record, clock.now());
-    const asked = before.pending.filter(due);
-    if (asked.length === 0) return ok(before);
-    const { hosts, identity } = yield* prepareAgain(context, question, asked, asking);
-    const { reqid, underWay } = record;
-    const questioned = {
-      reqid,
-      claim: /* defence: only-the-left-is-claimed */ !underWay,
-      signal: asking.signal,
-    };
-    const news = await parallel(hosts, settings.maxParallel, (addressed) =>
-      askRecord(context, identity, addressed, questioned),
-    );
-    const after = withNews(before, named(asked, news), clock.now());
-    return ok(await kept(context, before, after));
+  const { clock } = context;
+  const { record } = found;
+  const before = progressOf(record, clock.now());
+  const learnt = new Map<string, HostProgress>();
+  return ask(context, found, before, before.pending.filter(due), asking, (host) => {
+    learnt.set(host.host, host);
+  }).map((recorded) => {
+    const after = withNews(before, learnt);
+    const ended = recorded && learnt.size > 0 && after.pending.length === 0 ? clock.now() : undefined;
+    return { ...after, record: { ...record, completedAt: record.completedAt ?? ended } };
   });
 }
 
-/** By the names that the run has for its hosts: one may have been registered meanwhile. */
-const named = (hosts: readonly string[], news: readonly News[]): readonly News[] =>
-  hosts.flatMap((host) => {
-    const found = news.find((each) => each.host === host || each.host === host.toLowerCase());
-    return found ? [{ ...found, host }] : [];
-  });
-
-/** Records what is new. */
-async function kept(
+/**
+ * Asks about some pending hosts, and records what is new host by host; nothing of an answer is held after that.
+ * @param tell is given each host as it stands then
+ * @returns whether everything was recorded
+ */
+export function ask(
   context: DispatcherContext,
+  { record, question }: Found,
   before: RunProgress,
-  after: RunProgress,
-): Promise<RunProgress> {
-  const { clock, events, runStore } = context;
-  const { reqid, script, completedAt } = after.record;
-  const news = after.results.flatMap(({ fetchError: _, ...result }, index): HostResult[] => {
-    const known = before.results[index];
-    const same =
-      known?.state === result.state && known.settledAt === result.settledAt && known.seenAt === result.seenAt;
-    return same ? [] : [result];
-  });
-  for (const result of news.filter(isEnd)) {
-    const { host, state } = result;
-    events.emit({
-      action: 'run-ended',
-      level: state === 'succeeded' ? 'info' : 'warning',
-      fields: { reqid, script, host, state, exit: exitOf(result) },
+  asked: readonly string[],
+  asking: Asking,
+  tell: (host: HostProgress) => void,
+): ResultAsync<boolean, StatusFailure> {
+  const { clock, events, settings } = context;
+  const { reqid, script, underWay } = record;
+  return safeTry<boolean, StatusFailure>(async function* () {
+    if (asked.length === 0) return ok(true);
+    const { hosts, identity } = yield* plan(context, question, asking, asked);
+    const records = settling(context, reqid, asked.length);
+    const claim = /* defence: only-the-left-is-claimed */ !underWay;
+    const known = new Map(before.results.map((each) => [each.host, each]));
+    await parallel(hosts, settings.maxParallel, async (addressed) => {
+      const news = await askRecord(context, identity, addressed, { reqid, claim, signal: asking.signal });
+      // By the names that the run has for its hosts: one may have been registered meanwhile.
+      for (const host of asked.filter((each) => [each, each.toLowerCase()].includes(addressed.host))) {
+        const last = known.get(host);
+        if (!last) continue;
+        const now = afterNews(last, news, record, clock.now());
+        tell(now);
+        const { fetchError: _, ...result } = now;
+        if (sameProgress(last, result)) continue;
+        const { state } = result;
+        const level = state === 'succeeded' ? 'info' : 'warning';
+        const fields = { reqid, script, host, state, exit: exitOf(result) };
+        if (isEnd(result)) events.emit({ action: 'run-ended', level, fields });
+        await records.add(result);
+      }
     });
-  }
-  if (news.length === 0) return after;
-  const now = clock.now();
-  const noted = await runStore.settle(reqid, news, now);
-  if (noted.isErr()) {
-    recordFailed(context, noted.error.message, reqid);
-    return after;
-  }
-  const ended = after.pending.length === 0 ? now : undefined;
-  return { ...after, record: { ...after.record, completedAt: completedAt ?? ended } };
+    return ok((await records.settled()).length === 0);
+  });
 }

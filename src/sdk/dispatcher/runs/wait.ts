@@ -1,7 +1,9 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { backoff } from '../../../domain/core/backoff.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { RunProgress } from '../../../domain/runs/progress.js';
 import { hostsOf } from '../../../domain/runs/record.js';
+import { can } from '../../../domain/trust/abilities.js';
 import { guarded } from '../../core/callback.js';
 import { wait } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
@@ -71,14 +73,14 @@ export function waitFor(
   const legacyAmong = (hosts: readonly string[]) =>
     registry.list().map((records) => {
       const legacy = new Set(
-        records.filter(({ standing }) => standing.speaks === 'unsigned').map(({ name }) => name),
+        records.filter(({ standing }) => !can(standing, 'polling')).map(({ name }) => name),
       );
       return new Set(hosts.filter((host) => legacy.has(host)));
     });
   const lastAsked = new Map<string, number>();
   return safeTry<Waited, WaitFailure>(async function* () {
     let found = known;
-    for (let interval = intervals.first; ; interval = Math.min(interval * intervals.growth, intervals.last)) {
+    for (let attempt = 0; ; attempt += 1) {
       const legacy = yield* legacyAmong(hostsOf(found.record));
       const now = clock.monotonic();
       const progress = yield* look(context, found, options, (host) => {
@@ -96,7 +98,7 @@ export function waitFor(
         const outcome = ended ? outcomeOf(progress) : 'timed-out';
         return ok<Waited, WaitFailure>({ outcome, status: statusOf(progress) });
       }
-      yield* wait(clock, Math.min(interval, left), signal);
+      yield* wait(clock, Math.min(backoff(attempt, intervals), left), signal);
       const record = yield* runStore.find(reqid);
       if (!record) return err(failure('run_unknown', `no result for reqid ${reqid}`, { id: reqid }));
       found = { ...found, record };

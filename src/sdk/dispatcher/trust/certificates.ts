@@ -1,5 +1,5 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
-import type { KeyPin } from '../../../domain/trust/agent-record.js';
+import { type CertificateState, certificateState } from '../../../domain/trust/agent-state.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { DispatcherContext } from '../context.js';
 import { type IdentityFailure, type Presence, readDispatcherIdentity } from './identity.js';
@@ -25,7 +25,7 @@ export interface CaCertificate extends Dated {
 export interface AgentCertificate extends Dated {
   readonly name: string;
   /** `issued`: its agent has not shown it yet. The worst of what holds: `revoked`, then `expired`. */
-  readonly state: 'active' | 'issued' | 'revoked' | 'expired';
+  readonly state: CertificateState;
 }
 
 /** Every certificate that is in force or about to be. */
@@ -57,7 +57,7 @@ export function certificates(context: DispatcherContext): ResultAsync<Certificat
         name,
         serial: pin.serial,
         notAfter: pin.notAfter,
-        state: stateOf(pin, revoked, now),
+        state: certificateState(pin, revoked, now),
       })),
     );
     return ok({
@@ -82,8 +82,3 @@ const caCertificate = (context: DispatcherContext, certificate: Certificate): Ca
   subject: certificate.commonName ?? '',
   fingerprint: fingerprint(context, certificate),
 });
-
-function stateOf(pin: KeyPin, revoked: ReadonlySet<string>, now: number): AgentCertificate['state'] {
-  if (revoked.has(pin.serial)) return 'revoked';
-  return pin.notAfter < now ? 'expired' : pin.state;
-}

@@ -1,20 +1,22 @@
 import { ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { can } from '../../../domain/trust/abilities.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { type Compromised, formatRotation } from '../../../domain/trust/rotation.js';
 import { parallel } from '../../core/parallel.js';
 import { unlessAborted } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
-import { destinationOf } from './agent-target.js';
+import { destinationOf } from './destination.js';
 import {
   type DispatcherIdentity,
   ownCertificates,
   type Presence,
   readDispatcherIdentity,
 } from './identity.js';
-import { pushRevocations, takesNoList, type Untold } from './pending-revocations.js';
-import { tellAll } from './reconcile/catch-up.js';
-import { succession } from './reconcile/introduction.js';
+import { takesNoList } from './legacy.js';
+import { pushRevocations, type Untold } from './pending-revocations.js';
+import { reconcile } from './reconcile/reconcile.js';
+import { succession } from './reconcile/succession.js';
 import { unrevoked } from './revoked.js';
 import { exclusively, type Rotation } from './rotation.js';
 import { issuePairingIdentity } from './setup.js';
@@ -157,10 +159,10 @@ function tellLegacy(
   return safeTry<ReadonlyMap<string, string>, CtrlExecError>(async function* () {
     const reasons = new Map<string, string>();
     const former = identity.rotation.compromised?.revoke.map(({ serial }) => serial).join(', ');
-    const legacy = records.filter(({ standing }) => standing.speaks === 'unsigned');
+    const legacy = records.filter(({ standing }) => !can(standing, 'crl-offer'));
     await parallel(legacy, context.settings.maxParallel, async (record) => {
       if (signal?.aborted) return;
-      const told = await tellAll(context, identity, { ...destinationOf(record), signal });
+      const told = await reconcile(context, identity, { ...destinationOf(record), signal });
       const latest = await context.registry.find(record.name);
       const trusts = latest.isOk() && latest.value?.standing.serials.includes(identity.own.current);
       const state = trusts

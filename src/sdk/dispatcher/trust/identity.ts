@@ -7,7 +7,7 @@ import type { OwnSerials } from '../../../domain/trust/agent-standing.js';
 import { type Certificate, dispatcherUri, whyUnusable } from '../../../domain/trust/certificate.js';
 import { caSetDigest, overlapEnd } from '../../../domain/trust/lifecycle.js';
 import { parseRotation, type RotationState } from '../../../domain/trust/rotation.js';
-import type { Credentials } from '../../../ports/transport.js';
+import type { Credentials } from '../../../ports/channel.js';
 import type { Signer } from '../../protocol/message-signing.js';
 import type { DispatcherContext } from '../context.js';
 import { backdate } from './validity.js';

@@ -1,12 +1,15 @@
 import { ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { can } from '../../../domain/trust/abilities.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { parallel } from '../../core/parallel.js';
 import { unlessAborted } from '../../core/wait.js';
 import type { DispatcherContext } from '../context.js';
-import { destinationOf } from './agent-target.js';
+import { destinationOf } from './destination.js';
+
 import { readDispatcherIdentity } from './identity.js';
-import { tellAll } from './reconcile/catch-up.js';
+import { takesNoList } from './legacy.js';
+import { reconcile } from './reconcile/reconcile.js';
 import { unrevoked } from './revoked.js';
 
 /**
@@ -18,7 +21,7 @@ export function pendingSince(
   { standing, pairedAt }: AgentRecord,
   revision: number,
 ): ResultAsync<number | undefined, CtrlExecError<'store_failed'>> {
-  if (standing.speaks !== 'signed' || standing.crlNumber >= revision) return okAsync(undefined);
+  if (!can(standing, 'crl') || standing.crlNumber >= revision) return okAsync(undefined);
   return revocations.missingSince(standing.crlNumber).map((since) => since && Math.max(since, pairedAt));
 }
 
@@ -56,10 +59,6 @@ export interface OfferedRevocations {
 /** Most times that the list is made anew because an agent held a later one. */
 const maxRounds = 3;
 
-/** What a person does for a legacy agent. */
-export const takesNoList = (serials = 'the serial'): string =>
-  `a legacy agent takes no revocation list: write ${serials} into its revoked-serials and restart it`;
-
 /**
  * Tells agents the newest revocation list, and whatever else they have missed. Where one of them holds a list with more on it, that
  * is merged, and all are told once more.
@@ -73,14 +72,14 @@ export function pushRevocations(
   const names = new Set(records.map(({ name }) => name));
   const reasons = new Map<string, string>();
   const isTold = ({ standing }: AgentRecord, revision: number) =>
-    standing.speaks === 'signed' && standing.crlNumber >= revision;
+    can(standing, 'crl') && standing.crlNumber >= revision;
   return safeTry<OfferedRevocations & { readonly number: number }, CtrlExecError>(async function* () {
     let left = records;
     for (let round = 1; ; round += 1) {
       const identity = yield* readDispatcherIdentity(context);
       await parallel(left, settings.maxParallel, async (record) => {
-        if (signal?.aborted || record.standing.speaks === 'unsigned') return;
-        const outcome = await tellAll(context, identity, { ...destinationOf(record), signal });
+        if (signal?.aborted || !can(record.standing, 'crl-offer')) return;
+        const outcome = await reconcile(context, identity, { ...destinationOf(record), signal });
         if (outcome.isErr()) reasons.set(record.name, outcome.error.message);
       });
       yield* unlessAborted(signal);
@@ -91,10 +90,9 @@ export function pushRevocations(
       const told = latest.filter((record) => isTold(record, number)).map(({ name }) => name);
       const pending = left.map(({ name, standing }) => ({
         name,
-        reason:
-          standing.speaks === 'unsigned'
-            ? takesNoList()
-            : (reasons.get(name) ?? 'it did not acknowledge the revocation list'),
+        reason: can(standing, 'crl-offer')
+          ? (reasons.get(name) ?? 'it did not acknowledge the revocation list')
+          : takesNoList(),
       }));
       alarm(context, number, left);
       return ok({ told, pending, number });
@@ -111,7 +109,7 @@ const maxNamed = 10;
 function alarm(context: DispatcherContext, number: number, left: readonly AgentRecord[]): void {
   const before = alarmed.get(context);
   const known = before?.number === number ? before.names : new Set<string>();
-  const ours = left.filter(({ standing }) => standing.speaks !== 'unsigned').map(({ name }) => name);
+  const ours = left.filter(({ standing }) => can(standing, 'crl-offer')).map(({ name }) => name);
   alarmed.set(context, { number, names: new Set(ours) });
   if (ours.every((name) => known.has(name))) return;
   const hosts = ours.slice(0, maxNamed).join(',') + (ours.length > maxNamed ? ',…' : '');

@@ -1,25 +1,20 @@
-import { err, errAsync, ok, type ResultAsync, safeTry } from 'neverthrow';
+import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import { agentName } from '../../../domain/core/names.js';
-import {
-  maxPingAnswer,
-  readAcknowledgement,
-  readPingAnswer,
-  readRenewal,
-} from '../../../domain/protocol/agent-protocol.js';
+import { can } from '../../../domain/trust/abilities.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { agentUri, type Certificate } from '../../../domain/trust/certificate.js';
 import type { Validity } from '../../../ports/certificate-authority.js';
+import { renewed as completion, ping, renew } from '../../protocol/endpoints.js';
+import { acknowledgement, isStranger, refusedBy } from '../../protocol/reading.js';
 import type { DispatcherContext } from '../context.js';
-import { freshReqid, sendSigned, shortRequest } from './agent-request.js';
-import { destinationOf, target } from './agent-target.js';
-import { confirmed } from './first-contact.js';
+import { ask, forgetConnections, freshReqid } from './ask.js';
+import { destinationOf } from './destination.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, loadIdentity } from './identity.js';
-import { bringUpToDate } from './reconcile/catch-up.js';
-import { introduceAgain } from './reconcile/introduction.js';
-import { isStranger } from './reconcile/tell.js';
+import { learnAgain } from './reconcile/present-serial.js';
+import { reconcileFirst } from './reconcile/reconcile.js';
 import { validFor } from './validity.js';
 
 /** An agent's new certificate. */
@@ -29,8 +24,6 @@ export interface Renewal {
   /** Epoch milliseconds. */
   readonly notAfter: number;
 }
-
-/** Nobody else renews the same agent meanwhile: the lock's name is no script's. */
 
 /**
  * Renews an agent's certificate over a fresh key (wire-protocol 2.4). The new key is pinned beside the old one before the
@@ -69,82 +62,43 @@ function renewed(
   { allowExpired = false, signal }: { readonly allowExpired?: boolean; readonly signal?: AbortSignal },
   reqid: string,
 ): ResultAsync<Renewal, CtrlExecError> {
-  const { authority, certificateRequests, clock, crypto, registry, settings, transport } = context;
-  const agent = destinationOf(record);
-  const outdated = { ...agent, allowExpired, signal };
-  const to = target(context, identity, identity.cas, outdated);
-  const post = (path: string, body: unknown) =>
-    sendSigned(context, identity, to, {
-      method: 'POST',
-      path,
-      body,
-      ...shortRequest,
-      ...(signal && { signal }),
-    });
-  const thereafter = target(context, identity, identity.cas, agent);
-  // A connection of before may belong to a key that is not the agent's any more, or to a certificate that has expired.
-  const afresh = () => {
-    for (const { connectionKey } of [to, thereafter]) transport.forget(connectionKey);
-  };
-  const begin = () =>
-    post('/renew', { reqid, key: 'new' })
-      .mapErr((error): CtrlExecError => error)
-      .andThen(({ status, body, peer }) => readRenewal(status, body).map((csr) => ({ csr, peer })));
+  const { authority, certificateRequests, clock, crypto, registry, settings } = context;
+  const agent = { ...destinationOf(record), signal };
+  const outdated = { ...agent, allowExpired };
+  const begin = () => ask(context, identity, outdated, renew, { reqid, freshKey: true });
   return safeTry<Renewal, CtrlExecError>(async function* () {
-    yield* bringUpToDate(context, identity, outdated);
-    afresh();
-    const begun = yield* begin().orElse((error) =>
+    yield* reconcileFirst(context, identity, outdated);
+    forgetConnections(context, agent);
+    const { answer, peer } = yield* begin().orElse((error) =>
       isStranger(error)
-        ? introduceAgain(context, identity, outdated)
-            .mapErr((failed): CtrlExecError => failed)
-            .andThen((done) => (done ? begin() : errAsync(error)))
-        : errAsync(error),
+        ? learnAgain(context, identity, outdated).andThen((helped) => (helped ? begin() : err(error)))
+        : err(error),
     );
-    const csr = yield* certificateRequests.read(begun.csr);
-    const name = yield* certifiedName(begun.peer, record);
+    if (answer.outcome !== 'csr') return err(refusedBy(200, { error: answer.error }));
+    const csr = yield* certificateRequests.read(answer.csr);
+    const name = yield* certifiedName(peer.certificate, record);
     const latest = yield* registry.find(record.name);
     if (!latest) return err(unknown(record.name));
-    // It may have the certificate of a renewal whose end was not seen: that pin must not give way to the next one.
-    yield* confirmed(context, latest, begun.peer);
-    // It presents its certificate as a client, too, when it pings itself.
-    const asClientToo = latest.standing.speaks !== 'signed';
+    // A legacy agent presents its certificate as a client, too, when it pings itself.
+    const asClientToo = !can(latest.standing, 'server-only');
     const profile = { kind: 'agent', /* defence: renewal-names-as-recorded */ name, asClientToo } as const;
     // Taken before: a CA that takes over meanwhile must find it to be of the former one.
     const issuedAt = clock.now();
-    const validity = notBefore(begun.peer, validFor(context, settings.certDays), issuedAt);
+    const validity = notBefore(peer.certificate, validFor(context, settings.certDays), issuedAt);
     const certificate = yield* authority.issue(profile, csr.spki, validity);
     const { serial, notAfter } = certificate;
     const spkiSha256 = hex(crypto.sha256(csr.spki));
-    yield* registry.renew(record.name, {
-      spkiSha256,
-      serial,
-      notAfter,
-      issuedAt,
-      renewal: true,
-    });
-    const completed = yield* post('/renew-complete', {
-      reqid,
-      cert: certificate.pem,
-      ca: identity.cas.join(''),
-    });
-    yield* readAcknowledgement(completed.status, completed.body);
-    afresh();
+    yield* registry.renew(record.name, { spkiSha256, serial, notAfter, issuedAt, renewal: true });
+    const end = { reqid, cert: certificate.pem, ca: identity.cas.join('') };
+    const completed = yield* ask(context, identity, outdated, completion, end);
+    yield* acknowledgement(completion, completed.answer);
+    forgetConnections(context, agent);
     // Seen at once, so that the old key is not needed any longer than it must be.
-    const seen = yield* sendSigned(context, identity, thereafter, {
-      method: 'POST',
-      path: '/ping',
-      body: { reqid },
-      ...shortRequest,
-      maxAnswer: maxPingAnswer,
-      ...(signal && { signal }),
-    });
-    yield* readPingAnswer(seen.status, seen.body);
-    if (seen.peer.serial === serial) yield* registry.activate(record.name, spkiSha256);
-    yield* registry.note(record.name, { lastContact: clock.now() });
+    yield* ask(context, identity, agent, ping, { reqid });
     return ok({ name: record.name, serial, notAfter });
   }).mapErr((error) => {
     // How far it came is seen by what the agent presents to the next who asks.
-    afresh();
+    forgetConnections(context, agent);
     return error;
   });
 }

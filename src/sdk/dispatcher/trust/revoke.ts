@@ -34,20 +34,25 @@ export function revoke(
   nameOrSerial: string,
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): ResultAsync<Revoked, CtrlExecError> {
-  const { events, registry } = context;
+  const { clock, events, registry, revocations } = context;
   return safeTry<Revoked, CtrlExecError>(async function* () {
     yield* unlessAborted(signal);
     const identity = yield* readDispatcherIdentity(context);
     const asked = yield* meant(context, identity, nameOrSerial);
     yield* notNeeded(identity, asked);
-    let { revision: number } = yield* record(context, asked);
-    // A renewal that was under way has pinned what it is about to hand out, or is refused now: its key is banned.
-    const since = asked.byName ? yield* meant(context, identity, nameOrSerial) : asked;
-    if (since.certificates.length > 0) number = (yield* record(context, since)).revision;
-    const all = [...asked.certificates, ...since.certificates];
+    const { name, certificates, byName: everyPin } = asked;
+    const at = clock.now();
+    const { revision: number, pins } = yield* revocations.revoke({
+      entries: certificates.map(({ serial, notAfter }) => ({ serial, name, revokedAt: at, notAfter })),
+      keys: certificates.flatMap(({ spkiSha256 }) =>
+        spkiSha256 === undefined || name === undefined ? [] : [{ spkiSha256, name, bannedAt: at }],
+      ),
+      // What a renewal that is under way has pinned is revoked as well; one that comes later is refused: its key is banned.
+      ...{ agent: name, everyPin, at },
+    });
+    const all: readonly Meant[] = [...certificates, ...pins];
     const serials = [...new Set(all.map(({ serial }) => serial))];
     const keys = [...new Set(all.flatMap(({ spkiSha256 }) => spkiSha256 ?? []))];
-    const { name } = asked;
     events.emit({
       action: 'revoked',
       level: 'warning',
@@ -80,22 +85,6 @@ interface Asked {
   readonly certificates: readonly Meant[];
   /** The agent was named, and so whatever it has is meant. */
   readonly byName: boolean;
-}
-
-/** Writes it down: from now on this dispatcher speaks with none of them. */
-function record({ clock, registry, revocations }: DispatcherContext, { name, certificates }: Asked) {
-  const now = clock.now();
-  const entries = certificates.map(({ serial, notAfter }) => ({ serial, name, revokedAt: now, notAfter }));
-  const keys: readonly BannedKey[] = certificates.flatMap(({ spkiSha256 }) =>
-    spkiSha256 === undefined || name === undefined ? [] : [{ spkiSha256, name, bannedAt: now }],
-  );
-  const banned = new Set(keys.map(({ spkiSha256 }) => spkiSha256));
-  return safeTry(async function* () {
-    const owner = name === undefined ? undefined : yield* registry.find(name);
-    // Nobody asks it any more how a script ended there.
-    const silenced = owner?.pins.every(({ spkiSha256 }) => banned.has(spkiSha256));
-    return revocations.revoke({ entries, keys, host: silenced ? owner?.name : undefined });
-  });
 }
 
 function notNeeded({ own, authorities }: DispatcherIdentity, { certificates }: Asked) {

@@ -4,6 +4,7 @@ import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import type { RevocationList } from '../../../domain/trust/revocation-list.js';
 import type { DispatcherContext } from '../context.js';
 import type { DispatcherIdentity } from './identity.js';
+import { recordFailed } from './record-failed.js';
 
 const day = 86_400_000;
 
@@ -31,12 +32,10 @@ export function unrevoked(
 const enrolmentLife = day;
 
 /** Whoever took no certificate within a day: it is revoked, and what is remembered of it goes. Ok: their names. */
-export function dropLapsed({
-  clock,
-  events,
-  registry,
-  revocations,
-}: DispatcherContext): ResultAsync<readonly string[], CtrlExecError<'store_failed'>> {
+export function dropLapsed(
+  context: DispatcherContext,
+): ResultAsync<readonly string[], CtrlExecError<'store_failed'>> {
+  const { clock, registry, revocations } = context;
   const now = clock.now();
   return safeTry<readonly string[], CtrlExecError<'store_failed'>>(async function* () {
     const before = now - enrolmentLife;
@@ -50,11 +49,7 @@ export function dropLapsed({
       yield* revocations.add(entries).orElse((error) => {
         if (error.code === 'store_failed') return err(error);
         // Without its pin nobody speaks with the key all the same.
-        events.emit({
-          action: 'record-failed',
-          level: 'error',
-          fields: { reqid: undefined, reason: error.message },
-        });
+        recordFailed(context, error.message);
         return ok(undefined);
       });
     const dropped = yield* registry.dropStaleEnrolments(before);

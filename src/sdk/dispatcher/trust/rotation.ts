@@ -1,5 +1,6 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { can } from '../../../domain/trust/abilities.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import {
   type AgentStanding,
@@ -12,14 +13,17 @@ import { overlapEnd, rotationDue } from '../../../domain/trust/lifecycle.js';
 import { formatRotation } from '../../../domain/trust/rotation.js';
 import { parallel } from '../../core/parallel.js';
 import { unlessAborted } from '../../core/wait.js';
+import { isStranger } from '../../protocol/reading.js';
 import type { DispatcherContext } from '../context.js';
-import { destinationOf, pairAgain } from './agent-target.js';
+import { destinationOf } from './destination.js';
 import { holding } from './holding.js';
 import { type DispatcherIdentity, readDispatcherIdentity } from './identity.js';
+import { pairAgain } from './legacy.js';
 import { pendingAmong, type Untold } from './pending-revocations.js';
-import { meet, sameCa, tellAll } from './reconcile/catch-up.js';
-import { succession } from './reconcile/introduction.js';
-import { isStranger, note } from './reconcile/tell.js';
+import { sameCa } from './reconcile/authorities.js';
+import { reconcile } from './reconcile/reconcile.js';
+import { succession } from './reconcile/succession.js';
+import { meet } from './reconcile/update.js';
 import { unrevoked } from './revoked.js';
 import { validFor } from './validity.js';
 
@@ -174,12 +178,12 @@ async function tellAgents(
   await parallel(listed.value, context.settings.maxParallel, async (record) => {
     if (signal?.aborted) return;
     const { name } = record;
-    const told = await tellAll(context, identity, { ...destinationOf(record), signal });
+    const told = await reconcile(context, identity, { ...destinationOf(record), signal });
     const latest = await context.registry.find(name);
     const standing = latest.isOk() ? latest.value?.standing : record.standing;
     // It was unpaired meanwhile.
     if (!standing) return;
-    if (!ofPresentCa && standing.speaks !== 'signed') {
+    if (!ofPresentCa && !can(standing, 'several-cas')) {
       pending.push({ name, reason: pairAgain });
       return;
     }
@@ -210,11 +214,8 @@ async function whyNotInUse(
 ): Promise<string | undefined> {
   const { next } = identity;
   const known = next && record.standing.serials.includes(next.certificate.serial);
-  if (standing.speaks === 'signed' || !next || known) return undefined;
-  const agent = { ...destinationOf(record), record };
-  const met = await meet(context, { ...identity, ...next }, agent).andThen(() =>
-    note(context, agent, { accepted: next.certificate.serial }),
-  );
+  if (can(standing, 'successions') || !next || known) return undefined;
+  const met = await meet(context, { ...identity, ...next }, destinationOf(record));
   if (met.isOk()) return undefined;
   if (met.error.code === 'connection_refused')
     return 'it took the serial and stopped, as legacy agents do: start it again';
@@ -226,12 +227,12 @@ async function whyNotInUse(
 type ResultOf<T> = Result<T, CtrlExecError>;
 
 /** Whether an agent answered, and so has something against what it was told. One that is revoked is not waited for. */
-const answered = ({ code }: CtrlExecError, { speaks }: AgentStanding): boolean =>
+const answered = ({ code }: CtrlExecError, standing: AgentStanding): boolean =>
   code === 'refused' ||
   code === 'unverified' ||
   code === 'protocol_violation' ||
   // A legacy agent that has had enough connections is there, and says nothing.
-  (speaks === 'unsigned' && code === 'connection_failed');
+  (code === 'connection_failed' && !can(standing, 'polling'));
 
 /** Gives up the identity before the present one once the overlap has ended. */
 export function retirePrevious(context: DispatcherContext): ResultAsync<void, CtrlExecError> {

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { okAsync, ResultAsync } from 'neverthrow';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ok, okAsync, ResultAsync } from 'neverthrow';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { withLock } from '../../../../src/adapters/files/lock.js';
-import { ownerState, ownerToken } from '../../../../src/adapters/files/owner-token.js';
+import { ownerIsThere, ownerToken } from '../../../../src/adapters/files/owner-token.js';
 import { failure, value } from '../../../contract/result.js';
 import { compileAdapter, temporaryDirectory } from './identity/key-store-fixture.js';
 
@@ -123,18 +123,44 @@ describe('lock', () => {
       const pid = String(line).trim();
       const stat = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
       const token = tokenWith({ 0: pid, 1: (await stat())[19] ?? '' });
-      expect(await ownerState(token)).toBe('alive');
+      expect(ownerIsThere(token)).toBe('yes');
       // Until then the parent is a shell, which would wait for the child.
       while ((await readFile(`/proc/${parent.pid}/comm`, 'utf8')).trim() !== 'sleep')
         await readdir(directory);
       process.kill(Number(pid), 'SIGKILL');
       while ((await stat())[0] !== 'Z' || (await stat())[17] !== '1') await readdir(directory);
-      expect(await ownerState(token)).toBe('dead');
+      expect(ownerIsThere(token)).toBe('no');
     } finally {
       const closed = once(parent, 'close');
       parent.kill('SIGKILL');
       parent.stdin.destroy();
       await closed;
+    }
+  });
+
+  it.skipIf(!hasProc)('a holder with no boot id is believed while it shows life (needs /proc)', async () => {
+    const token = tokenWith({ 2: '0' });
+    await plant(token);
+    expect(failure(await take(0)).reason).toBe('ELOCKED');
+    const before = new Date(Date.now() - 61_000);
+    await utimes(join(lock, token), before, before);
+    expect((await take(0)).isOk()).toBe(true);
+  });
+
+  it('a holder shows life for as long as it is inside', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const body = async () => {
+        const holder = join(lock, (await readdir(lock))[0] ?? '');
+        await utimes(holder, 0, 0);
+        vi.advanceTimersByTime(20_000);
+        await vi.waitFor(async () => expect((await stat(holder)).mtimeMs).toBeGreaterThan(0));
+        return ok('seen');
+      };
+      expect(value(await withLock(lock, () => new ResultAsync(body())))).toBe('seen');
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
     }
   });
 

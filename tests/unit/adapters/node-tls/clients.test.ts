@@ -72,7 +72,7 @@ describe('a client is refused with nothing handled', () => {
   });
 
   it('before a byte of TLS is exchanged, where its address is not wanted', async () => {
-    const { server } = await serve({ accept: () => false });
+    const { server } = await serve({ admit: () => false });
     const socket = await openTcp(server.port);
     const bytes = received(socket);
     socket.write('\x16\x03\x01');

@@ -21,6 +21,29 @@ it('a client that says nothing is closed', async () => {
   await vi.waitFor(() => expect(refused).toEqual(['HANDSHAKE_TIMEOUT']));
 });
 
+it('a connection of which nobody decides is closed after that time', async () => {
+  for (const undecided of ['admit', 'knows'] as const) {
+    const { handled, refused, failed, send } = await serve(
+      { [undecided]: () => new Promise<boolean>(() => {}) },
+      { handshake: 150 },
+    );
+    const answer = await send('GET /ping HTTP/1.1\r\nHost: a\r\n\r\n').catch(() => Buffer.alloc(0));
+    expect(answer).toHaveLength(0);
+    expect(handled).toEqual([]);
+    await expect.poll(() => [refused.length, failed.length]).toEqual(undecided === 'knows' ? [1, 0] : [0, 1]);
+  }
+});
+
+it('a decision that fails is a bug, and closes the connection', async () => {
+  for (const decides of ['admit', 'knows'] as const) {
+    const bug = new Error('bug');
+    const { handled, failed, send } = await serve({ [decides]: () => Promise.reject(bug) });
+    await send('GET /ping HTTP/1.1\r\nHost: a\r\n\r\n').catch(() => undefined);
+    expect(failed).toEqual([bug]);
+    expect(handled).toEqual([]);
+  }
+});
+
 it('a client whose handshake trickles in is closed all the same', async () => {
   const { server, refused } = await serve({}, { handshake: 150 });
   const tcp = await openTcp(server.port);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { certificatePem } from '../../../../src/domain/core/pem.js';
 import {
   bodyText,
   expectStatus,
@@ -6,7 +7,6 @@ import {
   judgeWork,
   pullRequests,
 } from '../../../../src/domain/deploy/control-plane-api.js';
-import { certificatePem } from '../../../../src/domain/deploy/discovery.js';
 import { failure, value } from '../../../contract/result.js';
 
 const answer = (status: number, body: unknown) => ({

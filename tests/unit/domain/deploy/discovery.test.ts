@@ -1,11 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  certificatePem,
-  discoveryReport,
-  formatOf,
-  pemCertificates,
-} from '../../../../src/domain/deploy/discovery.js';
+import { certificatePem } from '../../../../src/domain/core/pem.js';
+import { discoveryReport, formatOf, pemCertificates } from '../../../../src/domain/deploy/discovery.js';
 
 describe('which files are looked into', () => {
   it.each([

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  backoff,
   firstWait,
   fraction,
   fractionBytes,
   nextWait,
+  pollBackoff,
   pullIntervals,
 } from '../../../../src/domain/deploy/schedule.js';
 
@@ -45,7 +45,7 @@ describe('when a pull agent calls', () => {
   });
 
   it('after failures a poll waits half a minute each, five minutes at most', () => {
-    expect([0, 1, 2, 9, 10, 11, 1_000_000].map(backoff)).toEqual([
+    expect([0, 1, 2, 9, 10, 11, 1_000_000].map(pollBackoff)).toEqual([
       0, 30_000, 60_000, 270_000, 300_000, 300_000, 300_000,
     ]);
   });

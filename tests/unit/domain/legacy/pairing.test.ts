@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { utf8 } from '../../../../src/domain/core/bytes.js';
 import {
   evenSerial,
-  isLegacyError,
   legacyPairingCode,
   meansSerial,
   readLegacyAnswer,
@@ -118,18 +117,6 @@ describe('an answer of version 1', () => {
     expect(readLegacyAnswer(json({ status: 'pending', reqid: 'a b' })).isErr()).toBe(true);
     expect(readLegacyAnswer(json({})).isErr()).toBe(true);
   });
-});
-
-it('tells an error of version 1 from one of version 2', () => {
-  expect(isLegacyError(json({ reason: 'invalid request', status: 'error' }))).toBe(true);
-  for (const other of [
-    { status: 'error', error: 'invalid' },
-    { status: 'error', error: 'not_found', reason: 'no such route' },
-    { status: 'error' },
-    { status: 'denied', reason: 'no' },
-    { v: 2, reason: 'x' },
-  ])
-    expect(isLegacyError(json(other)), JSON.stringify(other)).toBe(false);
 });
 
 it('knows the serial of a certificate in what deployed dispatchers make of it', () => {

@@ -6,6 +6,7 @@ import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { utf8 } from '../../../../src/domain/core/bytes.js';
 import {
   component,
+  componentReader,
   type FieldTypes,
   type Message,
   type RequestMessage,
@@ -142,7 +143,7 @@ function lines(message: Message, identifiers: string, fieldTypes?: FieldTypes) {
     ['signature', 'sig=:AA==:'],
   ]).andThen(([input]) =>
     input
-      ? signatureBase(message, input, fieldTypes).map((base) => {
+      ? signatureBase(message, input, componentReader(message, fieldTypes)).map((base) => {
           expect(base.split('\n').at(-1)).toBe(`"@signature-params": (${identifiers})`);
           return base.split('\n').slice(0, -1);
         })

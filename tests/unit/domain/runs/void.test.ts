@@ -12,7 +12,7 @@ const after = (before: Partial<HostResult>, completeSince: number) =>
       ...{ exit: -1, stdout: '', stderr: '', rtt: 0 },
       ...before,
     },
-    { host: 'web-01', said: { status: 'void', completeSince }, rtt: 1 },
+    { said: { status: 'void', completeSince }, rtt: 1 },
     { underWay: false },
     begunAt + 10 * minute,
   );

@@ -2,8 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileAgentRuns } from '../../../../src/adapters/files/journal/agent-runs.js';
-import { fileReplayCache } from '../../../../src/adapters/files/journal/replay-cache.js';
+import { fileRunJournal } from '../../../../src/adapters/files/journal/run-journal.js';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
 import { checkAnswer } from '../../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../../contract/result.js';
@@ -29,6 +28,8 @@ afterEach(async () => {
   rmSync(home, { recursive: true });
 });
 
+const at = () => ({ directory: join(home, 'runs'), former: join(home, 'replay'), bootId: () => boot });
+
 /**
  * The agent whose state is in the home, started anew. Its key is a fresh one each time: what is sent again comes on a connection
  * that shows the one before, as if it had stayed, and the answer is not verified.
@@ -44,9 +45,7 @@ async function started() {
       },
     },
     ports: {
-      replayCache: () =>
-        fileReplayCache({ directory: join(home, 'replay'), bootId: () => boot, now: () => now }),
-      runs: () => fileAgentRuns({ directory: join(home, 'runs') }),
+      journal: () => fileRunJournal({ ...at(), now: () => now }),
     },
   });
   stop = () => agent.serving.close(0);
@@ -55,7 +54,7 @@ async function started() {
 
 /** Its record was begun when it was paired. */
 async function paired() {
-  const record = fileReplayCache({ directory: join(home, 'replay'), bootId: () => boot });
+  const record = fileRunJournal(at());
   value(await record.begin());
   await record.close();
   return started();
@@ -88,7 +87,7 @@ describe('an agent that was restarted', () => {
     await stop();
     stop = async () => undefined;
     // What was not on the disk when the power went.
-    rmSync(join(home, 'replay'), { recursive: true });
+    rmSync(join(home, 'runs'), { recursive: true });
     boot = 'two';
     const after = await started();
     const again = await after.send(sent, { verify: false });

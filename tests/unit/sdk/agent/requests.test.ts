@@ -224,7 +224,7 @@ describe('who is not recognised any more once the body is there', () => {
 describe('which addresses may connect', () => {
   it('are all of them unless allowed_ips says otherwise', async () => {
     const { listening } = await servingAgent();
-    expect(listening.accept?.('203.0.113.9')).toBe(true);
+    expect(listening.admit?.('203.0.113.9')).toBe(true);
   });
 
   it('are those of allowed_ips, and others are logged', async () => {
@@ -232,7 +232,7 @@ describe('which addresses may connect', () => {
       configuration: 'allowed_ips = 192.0.2.0/24, 2001:db8::/32\n',
     });
     const accepted = ['192.0.2.7', '2001:db8::1', '192.0.3.1', '::1', 'nonsense'].map((address) =>
-      listening.accept?.(address),
+      listening.admit?.(address),
     );
     expect(accepted).toEqual([true, true, false, false, false]);
     expect(events.events.filter(({ action }) => action === 'connection-refused').length).toBe(3);
@@ -242,9 +242,9 @@ describe('which addresses may connect', () => {
     const { listening, files, serving } = await servingAgent();
     const text = new TextEncoder().encode('allowed_ips = 192.0.2.0/24\n');
     files.files.set('/etc/ctrl-exec-agent/agent.conf', { bytes: text, mode: 0o644 });
-    expect(listening.accept?.('203.0.113.9')).toBe(true);
+    expect(listening.admit?.('203.0.113.9')).toBe(true);
     value(await serving.reload());
-    expect(listening.accept?.('203.0.113.9')).toBe(false);
+    expect(listening.admit?.('203.0.113.9')).toBe(false);
   });
 });
 
@@ -421,7 +421,7 @@ describe('an agent that cannot serve', () => {
     const taken = errorOf('listen_failed', 'taken', { bind: '::', port: 7443, reason: 'EADDRINUSE' });
     const untouched = () => expect.unreachable();
     const { context, events } = await agentContext({
-      ports: { listener: { listen: () => errAsync(taken) }, runs: untouched, replayCache: untouched },
+      ports: { listener: { listen: () => errAsync(taken) }, journal: untouched },
     });
     expect(failure(await serve(context))).toEqual(taken);
     expect(events.events).toEqual([]);

@@ -1,13 +1,11 @@
 import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { memoryAgentRuns } from '../../../../src/adapters/memory/agent-runs.js';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
-import { memoryReplayCache } from '../../../../src/adapters/memory/replay-cache.js';
+import { memoryRunJournal } from '../../../../src/adapters/memory/run-journal.js';
 import { type CtrlExecError, failure } from '../../../../src/domain/core/errors.js';
 import { parseJsonObject } from '../../../../src/domain/core/json.js';
 import type { HeaderList } from '../../../../src/domain/protocol/http-message.js';
-import type { AgentRuns } from '../../../../src/ports/agent-runs.js';
-import type { ReplayCache, ReplayEntry } from '../../../../src/ports/replay-cache.js';
+import type { ClaimedNonce, RunJournal } from '../../../../src/ports/run-journal.js';
 import { checkAnswer } from '../../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
@@ -32,11 +30,11 @@ const reqid = 'a3f9b2c100010002';
 const run = { path: '/run', body: { script: 'greet', reqid } };
 
 /** An agent of which everything is watched that must not happen before a signature holds. */
-async function watched(options: AgentOptions & { replay?: ReplayCache; store?: AgentRuns } = {}) {
+async function watched(options: AgentOptions & { journal?: RunJournal } = {}) {
   const ran: string[] = [];
-  const entered: ReplayEntry[] = [];
+  const entered: ClaimedNonce[] = [];
   const begun: string[] = [];
-  const { replay = memoryReplayCache({ complete: true }), store = memoryAgentRuns(), ...others } = options;
+  const { journal = memoryRunJournal(), ...others } = options;
   const agent = await servingAgent({
     programs: {
       '/opt/greet': ({ args }) => {
@@ -46,18 +44,12 @@ async function watched(options: AgentOptions & { replay?: ReplayCache; store?: A
     },
     ...others,
     ports: {
-      replayCache: () => ({
-        ...replay,
-        enter: (entry, now) => {
-          entered.push(entry);
-          return replay.enter(entry, now);
-        },
-      }),
-      runs: () => ({
-        ...store,
-        begin: (...claim) => {
-          begun.push(claim[0].reqid);
-          return store.begin(...claim);
+      journal: () => ({
+        ...journal,
+        claim: (claim, now) => {
+          if (claim.nonce) entered.push(claim.nonce);
+          if (claim.run) begun.push(claim.run.reqid);
+          return journal.claim(claim, now);
         },
       }),
       ...others.ports,
@@ -75,7 +67,7 @@ async function watched(options: AgentOptions & { replay?: ReplayCache; store?: A
     const done = ['run-start', 'run-refused', 'ping-answered', 'capabilities-answered', 'serial-trusted'];
     expect(agent.events.events.filter(({ action }) => done.includes(action))).toEqual([]);
   };
-  return { ...agent, ran, entered, begun, nothing, replay, store };
+  return { ...agent, ran, entered, begun, nothing, journal };
 }
 
 const withHeader = (sent: Sent, name: string, change: (value: string) => string | undefined): Sent => ({
@@ -399,12 +391,12 @@ describe('a request that is sent again byte for byte', () => {
   });
 });
 
-describe('the replay cache', () => {
+describe('the record of requests', () => {
   it('has a request before anything comes of it, for as long as that is accepted', async () => {
     const order: string[] = [];
     const gate = deferred();
-    const inner = memoryReplayCache({ complete: true });
-    const entries: ReplayEntry[] = [];
+    const inner = memoryRunJournal();
+    const entries: ClaimedNonce[] = [];
     const agent = await watched({
       programs: {
         '/opt/greet': () => {
@@ -419,16 +411,17 @@ describe('the replay cache', () => {
             return okAsync({ kind: 'exited', code: 0 });
           },
         }),
-        replayCache: () => ({
+        journal: () => ({
           ...inner,
-          enter: (entry, now) => {
+          claim: (claim, now) => {
+            if (!claim.nonce) return inner.claim(claim, now);
             order.push('entering');
-            entries.push(entry);
+            entries.push(claim.nonce);
             return ResultAsync.fromSafePromise(gate.promise)
-              .andThen(() => inner.enter(entry, now))
-              .map((verdict) => {
+              .andThen(() => inner.claim(claim, now))
+              .map((claimed) => {
                 order.push('entered');
-                return verdict;
+                return claimed;
               });
           },
         }),
@@ -452,7 +445,7 @@ describe('the replay cache', () => {
   });
 
   it('that is full: 503 and when to come back, nothing is run, reads go on, and it has room again in time', async () => {
-    const agent = await watched({ replay: memoryReplayCache({ complete: true, capacity: 1 }) });
+    const agent = await watched({ journal: memoryRunJournal({ nonces: 1 }) });
     expect(await agent.ask(run)).toMatchObject({ status: 200, json: { exit: 0 } });
     for (const asked of [run, { ...run, body: { script: 'greet' } }, { path: '/renew', body: {} }]) {
       const told = await agent.ask(asked);
@@ -470,10 +463,10 @@ describe('the replay cache', () => {
   });
 
   it.each([
-    ['full', memoryReplayCache({ complete: true, capacity: 1 })],
-    ['lost', memoryReplayCache()],
-  ])('that is %s keeps no revocation list away', async (_, replay) => {
-    const agent = await watched({ replay });
+    ['full', memoryRunJournal({ nonces: 1 })],
+    ['lost', memoryRunJournal({ complete: false })],
+  ])('that is %s keeps no revocation list away', async (_, journal) => {
+    const agent = await watched({ journal });
     await agent.ask(run);
     expect([401, 503]).toContain((await agent.ask(run)).status);
     const sent = await agent.make({ path: '/v2/crl', body: { crl_pem: 'x' } });
@@ -483,7 +476,7 @@ describe('the replay cache', () => {
 
   it('of which one certificate has its share: 503 for that one, and the others go on', async () => {
     const agent = await watched({
-      replay: memoryReplayCache({ complete: true, capacity: 8 }),
+      journal: memoryRunJournal({ nonces: 8 }),
       trust: `${trustedSerial} control\nabd control\nabe control\n`,
     });
     const statuses = async (serial: string, times: number) => {
@@ -500,8 +493,8 @@ describe('the replay cache', () => {
 
   it('that cannot be written: 503, nothing is run, and the log says why', async () => {
     const broken = failure('file_failed', 'disk full', { path: '/x', operation: 'write', reason: 'ENOSPC' });
-    const replay = { ...memoryReplayCache({ complete: true }), enter: () => errAsync(broken) };
-    const agent = await watched({ replay });
+    const journal = { ...memoryRunJournal(), claim: () => errAsync(broken) };
+    const agent = await watched({ journal });
     const told = await agent.ask(run);
     expect(told).toMatchObject({ status: 503, json: { error: expect.stringContaining('busy') } });
     expect(JSON.stringify(told.json)).not.toContain('disk');
@@ -520,10 +513,10 @@ describe('the replay cache', () => {
       reason: 'ENOSPC',
     });
     const agent = await watched({
-      replay: {
-        ...memoryReplayCache(),
+      journal: {
+        ...memoryRunJournal(),
         complete: () => errAsync(broken),
-        enter: () => errAsync(broken),
+        claim: () => errAsync(broken),
       },
     });
     expect(eventsOf(agent.events, 'warning')).toContainEqual(
@@ -542,7 +535,7 @@ describe('the replay cache', () => {
 
 describe('an agent that has lost its record of requests', () => {
   it.each(changing)('refuses for 30 s what may be a repetition: $path', async (route) => {
-    const agent = await watched({ replay: memoryReplayCache() });
+    const agent = await watched({ journal: memoryRunJournal({ complete: false }) });
     expect(eventsOf(agent.events, 'replay-record-lost')).toEqual([
       { action: 'replay-record-lost', level: 'warning', fields: { seconds: 30 } },
     ]);
@@ -573,7 +566,7 @@ describe('an agent that has lost its record of requests', () => {
   });
 
   it('answers pings and tells its capabilities meanwhile', async () => {
-    const { ask } = await watched({ replay: memoryReplayCache() });
+    const { ask } = await watched({ journal: memoryRunJournal({ complete: false }) });
     expect((await ask({ path: '/ping' })).status).toBe(200);
     expect((await ask({ method: 'GET', path: '/capabilities' })).status).toBe(200);
   });
@@ -661,26 +654,28 @@ describe('a request id', () => {
     reason: 'ENOSPC',
   });
   const lost = { state: 'lost', script: 'greet', startedAt: 1 } as const;
-  it.each<[string, () => AgentRuns, string]>([
+  it.each<[string, RunJournal['claim'], string]>([
     [
       'whose run was cut off by a crash',
-      () => ({ ...memoryAgentRuns(), begin: () => okAsync({ kind: 'known', run: lost }) }),
+      () => okAsync({ kind: 'known', run: lost }),
       'lost: the agent went down while the script ran',
     ],
     [
       'that cannot be recorded',
-      () => ({ ...memoryAgentRuns(), begin: () => errAsync(diskFull) }),
+      () => errAsync(diskFull),
       'the agent cannot record the run, so it was not begun',
     ],
-  ])('%s is not run: exit -1 and why', async (_what, store, error) => {
-    const agent = await watched({ store: store() });
-    const told = await agent.ask(run);
-    expect([told.status, told.json]).toEqual([200, { script: 'greet', exit: -1, error, reqid }]);
+  ])('%s is not run: exit -1 and why', async (_what, told, error) => {
+    const inner = memoryRunJournal();
+    const claim: RunJournal['claim'] = (asked, now) => (asked.run ? told : inner.claim)(asked, now);
+    const agent = await watched({ journal: { ...inner, claim } });
+    const { status, json } = await agent.ask(run);
+    expect([status, json]).toEqual([200, { script: 'greet', exit: -1, error, reqid }]);
     expect(agent.ran).toEqual([]);
   });
 
   it('whose answer was dropped to make room says so, and is not run again', async () => {
-    const agent = await watched({ store: memoryAgentRuns({ answerBytes: 10 }) });
+    const agent = await watched({ journal: memoryRunJournal({ resultBytes: 10 }) });
     expect(await agent.ask(run)).toMatchObject({ json: { exit: 0 } });
     expect((await agent.ask(run)).json).toEqual({
       script: 'greet',
@@ -692,7 +687,7 @@ describe('a request id', () => {
   });
 
   it('for which there is no room: 503 and when to come back', async () => {
-    const agent = await watched({ store: memoryAgentRuns({ capacity: 1 }) });
+    const agent = await watched({ journal: memoryRunJournal({ capacity: 1 }) });
     await agent.ask(run);
     const told = await agent.ask({ path: '/run', body: { script: 'greet', reqid: 'another' } });
     expect(told).toMatchObject({ status: 503, json: { error: expect.stringContaining('busy') } });
@@ -702,7 +697,7 @@ describe('a request id', () => {
   });
 
   it('whose end cannot be recorded has its result given out, and the log says so', async () => {
-    const agent = await watched({ store: { ...memoryAgentRuns(), end: () => errAsync(diskFull) } });
+    const agent = await watched({ journal: { ...memoryRunJournal(), end: () => errAsync(diskFull) } });
     expect(await agent.ask(run)).toMatchObject({ status: 200, json: { exit: 0, stdout: 'run 1' } });
     expect(eventsOf(agent.events, 'internal-error').map(({ fields }) => fields.reason)).toEqual([
       'disk full',

@@ -5,7 +5,7 @@ import { processOutcome } from '../../../../src/adapters/memory/process-runner.j
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { pairingStatus, selfCheck, selfPing } from '../../../../src/sdk/agent/checks.js';
 import { serve } from '../../../../src/sdk/agent/serve.js';
-import { loadSettings, loadState } from '../../../../src/sdk/agent/state.js';
+import { loadSettings, loadState } from '../../../../src/sdk/agent/state/state.js';
 import { failure, value } from '../../../contract/result.js';
 import { agentContext, servingAgent, trustedSerial } from '../../../support/fleet/memory-agents.js';
 import { certificateOf } from '../../../support/network/network.js';

@@ -8,25 +8,25 @@ import { lifecycle } from '../../../support/fleet/lifecycle.js';
 import { dispatcherOver } from '../../../support/fleet/memory-agents.js';
 import { identifiedFleet, memoryFleet } from '../../../support/fleet/memory-fleet.js';
 
-it('a dispatcher that is disposed of has closed its transport', async () => {
+it('a dispatcher that is disposed of has closed its channel', async () => {
   const { context } = memoryFleet().dispatcher();
   let closed = 0;
-  const transport = {
-    ...context.transport,
+  const channel = {
+    ...context.channel,
     close: async () => {
       closed += 1;
     },
   };
-  const dispatcher = dispatcherOver({ ...context, transport });
+  const dispatcher = dispatcherOver({ ...context, channel });
   value(await dispatcher.configuration());
   await dispatcher[Symbol.asyncDispose]();
   expect(closed).toBeGreaterThan(0);
 });
 
-it('an agent that is disposed of has closed its transport', async () => {
+it('an agent that is disposed of has closed its connections', async () => {
   const { agent, context } = memoryFleet().agent('web-01');
   let closed = 0;
-  context.transport.close = async () => {
+  context.channel.close = async () => {
     closed += 1;
   };
   await agent[Symbol.asyncDispose]();

@@ -1,11 +1,11 @@
 import { okAsync } from 'neverthrow';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { memoryTlsProbe } from '../../../../src/adapters/memory/deploy/tls-probe.js';
 import { hex, utf8 } from '../../../../src/domain/core/bytes.js';
 import type { PullPolicy } from '../../../../src/domain/deploy/policy.js';
 import { deploy } from '../../../../src/sdk/deploy/deploy.js';
 import { failure, value } from '../../../contract/result.js';
 import { deploymentWorld, worldPolicy } from '../../../support/deployment/world.js';
+import { memoryTlsProbe } from '../../../support/memory/tls-probe.js';
 import { type TestCa, testCa } from '../../../support/network/test-pki.js';
 
 type World = Awaited<ReturnType<typeof deploymentWorld>>;

@@ -96,7 +96,10 @@ async function control({
         steps.set(step, new Map(headers));
         const answer = await serve(step, value(parseJsonObject(value(await body()))));
         if (answer === 'drop') throw new Error('nothing is dropped here');
-        return { ...jsonAnswer(answer.status, {}), body: utf8(writePairingMessage(answer.body)) };
+        return {
+          ...jsonAnswer(answer.status, {}),
+          body: utf8(JSON.stringify(writePairingMessage(answer.body))),
+        };
       },
     }),
   );

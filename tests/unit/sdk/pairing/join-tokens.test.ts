@@ -3,8 +3,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { base64url, hex } from '../../../../src/domain/core/bytes.js';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { formatJoinToken, parseJoinToken } from '../../../../src/domain/pairing/join-token.js';
+import type { ChannelAnswer, ChannelError } from '../../../../src/ports/channel.js';
 import type { KeyStore } from '../../../../src/ports/key-store.js';
-import type { TransportAnswer, TransportError } from '../../../../src/ports/transport.js';
 import { createAgent } from '../../../../src/sdk/agent/agent.js';
 import { failure, value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';
@@ -15,6 +15,7 @@ import {
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
+import { tapped } from '../../../support/network/tapped-channel.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -33,24 +34,20 @@ const agents = async () => value(await control.dispatcher.agents());
 /** What the pairing port answered, as the agent got it; `change` is what somebody in between makes of it. */
 function listened(
   agent: TestAgent,
-  change: (step: string, answer: TransportAnswer) => TransportAnswer | TransportError = (_step, answer) =>
-    answer,
+  change: (step: string, answer: ChannelAnswer) => ChannelAnswer | ChannelError = (_step, answer) => answer,
 ) {
   const heard: { step: string; status: number; body: Record<string, unknown> }[] = [];
-  const { transport } = agent.context;
   const listening = createAgent({
     ...agent.context,
-    transport: {
-      ...transport,
-      request: (target, request) =>
-        transport.request(target, request).andThen((answer) => {
-          const step = request.path.replace('/pair/v2/', '');
-          const body = JSON.parse(new TextDecoder().decode(answer.body));
-          heard.push({ step, status: answer.status, body });
-          const changed = change(step, answer);
-          return 'code' in changed ? err(changed) : ok(changed);
-        }),
-    },
+    channel: tapped(agent.context.channel, (request, pass) =>
+      pass(request).andThen((answer) => {
+        const step = request.path.replace('/pair/v2/', '');
+        const body = JSON.parse(new TextDecoder().decode(answer.body));
+        heard.push({ step, status: answer.status, body });
+        const changed = change(step, answer);
+        return 'code' in changed ? err({ ...changed, sent: true }) : ok(changed);
+      }),
+    ),
   });
   return { heard, agent: listening };
 }
@@ -353,14 +350,11 @@ describe('a join token that is bound', () => {
     const token = await issue('web-01');
     const joining = fleet.agent('web-01');
     const cut = errorOf('connection_failed', 'closed', { host: dispatcherHost, reason: 'closed' });
-    const { transport } = joining.context;
     const silent = createAgent({
       ...joining.context,
-      transport: {
-        ...transport,
-        request: (target, request) =>
-          request.path.endsWith('/installed') ? errAsync(cut) : transport.request(target, request),
-      },
+      channel: tapped(joining.context.channel, (request, pass) =>
+        request.path.endsWith('/installed') ? errAsync({ ...cut, sent: true }) : pass(request),
+      ),
     });
     value(await join(silent, token));
     expect(eventsOf(joining.events, 'pairing-report-failed')).toHaveLength(3);
@@ -384,21 +378,14 @@ describe('a join token that is bound', () => {
 describe('a proof of a token', () => {
   it('in a request that was begun without one is refused', async () => {
     const joining = fleet.agent('web-01');
-    const { transport } = joining.context;
     const eager = createAgent({
       ...joining.context,
-      transport: {
-        ...transport,
-        request: (target, request) => {
-          if (!request.path.endsWith('/nonce')) return transport.request(target, request);
-          const body = JSON.parse(new TextDecoder().decode(request.body));
-          const mac = base64url(new Uint8Array(32));
-          return transport.request(target, {
-            ...request,
-            body: new TextEncoder().encode(JSON.stringify({ ...body, mac })),
-          });
-        },
-      },
+      channel: tapped(joining.context.channel, (request, pass) => {
+        if (!request.path.endsWith('/nonce')) return pass(request);
+        const body = JSON.parse(new TextDecoder().decode(request.body));
+        const mac = base64url(new Uint8Array(32));
+        return pass({ ...request, body: new TextEncoder().encode(JSON.stringify({ ...body, mac })) });
+      }),
     });
     const outcome = await fleet.settle(
       eager.pair({ dispatcher: dispatcherHost, trust: { kind: 'compare', confirm: async () => true } }),

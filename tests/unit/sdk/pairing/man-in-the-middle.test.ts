@@ -4,8 +4,8 @@ import { utf8 } from '../../../../src/domain/core/bytes.js';
 import { parseJsonObject } from '../../../../src/domain/core/json.js';
 import { writePairingMessage } from '../../../../src/domain/pairing/messages.js';
 import { jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
+import type { Channel, Credentials } from '../../../../src/ports/channel.js';
 import type { ListenOptions } from '../../../../src/ports/listener.js';
-import type { Credentials, Transport } from '../../../../src/ports/transport.js';
 import { createAgent } from '../../../../src/sdk/agent/agent.js';
 import type { PairingCode } from '../../../../src/sdk/agent/pairing/options.js';
 import type { PairingMode } from '../../../../src/sdk/dispatcher/pairing/pairing-mode.js';
@@ -20,6 +20,7 @@ import {
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
+import { tapped } from '../../../support/network/tapped-channel.js';
 import { bytesOf, openPeer, type Post, pairingPeer } from '../../../support/pairing/peer.js';
 import { impostor, type Serve, strangeCa } from '../../../support/pairing/server.js';
 
@@ -79,7 +80,10 @@ async function between(credentials: Credentials, serve: Serve) {
         const message = json(value(await body()));
         const answer = await serve(path.split('/').at(-1) ?? '', message);
         if (answer === 'drop') throw new Error('not in memory');
-        return { ...jsonAnswer(answer.status, {}), body: utf8(writePairingMessage(answer.body)) };
+        return {
+          ...jsonAnswer(answer.status, {}),
+          body: utf8(JSON.stringify(writePairingMessage(answer.body))),
+        };
       },
     }),
   );
@@ -149,9 +153,9 @@ function careless(agent: Pick<TestAgent, 'agent'>['agent'], host = betweenHost) 
 }
 
 /** Every message of the agent on a connection of its own, as after a loss. */
-const afresh = (): Transport => ({
-  ...joining.context.transport,
-  request: (target, request) => fleet.network.transport('192.0.2.77').request(target, request),
+const afresh = (): Channel => ({
+  ...joining.context.channel,
+  connect: (target, options) => fleet.network.channel('192.0.2.77').connect(target, options),
 });
 
 const agents = async () => value(await control.dispatcher.agents());
@@ -163,26 +167,23 @@ async function nobodyPaired() {
   expect(await agents()).toEqual([]);
 }
 
-/** The agent over a transport that somebody inside TLS has his hands on: he has the key of the pairing port. */
+/** The agent over a channel that somebody inside TLS has his hands on: he has the key of the pairing port. */
 function tampered(change: {
   readonly request?: (step: string, message: Record<string, unknown>) => Record<string, unknown>;
   readonly answer?: (step: string, message: Record<string, unknown>) => Record<string, unknown>;
 }) {
-  const { transport } = joining.context;
   const asked: string[] = [];
   const altered = (alter: typeof change.request, step: string, body: Uint8Array): Uint8Array =>
     alter ? utf8(JSON.stringify(alter(step, { ...json(body) }))) : body;
-  const through: Transport = {
-    ...transport,
-    request: (target, request) => {
-      const step = request.path.replace('/pair/v2/', '');
-      asked.push(step);
-      return transport
-        .request(target, { ...request, body: altered(change.request, step, request.body) })
-        .map((answer) => ({ ...answer, body: altered(change.answer, step, answer.body) }));
-    },
-  };
-  return { asked, agent: createAgent({ ...joining.context, transport: through }) };
+  const channel = tapped(joining.context.channel, (request, pass) => {
+    const step = request.path.replace('/pair/v2/', '');
+    asked.push(step);
+    return pass({ ...request, body: altered(change.request, step, request.body) }).map((answer) => ({
+      ...answer,
+      body: altered(change.answer, step, answer.body),
+    }));
+  });
+  return { asked, agent: createAgent({ ...joining.context, channel }) };
 }
 
 describe('a man in the middle at pairing', () => {
@@ -236,7 +237,7 @@ describe('a man in the middle at pairing', () => {
       port.renew(other);
       return answer;
     });
-    const agent = createAgent({ ...joining.context, transport: afresh() });
+    const agent = createAgent({ ...joining.context, channel: afresh() });
     const { shown, pairing } = careless(agent);
     const error = failure(await pairing);
     expect(error.message).toContain('answers with another key than before');
@@ -253,7 +254,7 @@ describe('a man in the middle at pairing', () => {
       if (step === 'nonce') port.renew(other);
       return answer;
     });
-    const agent = createAgent({ ...joining.context, transport: afresh() });
+    const agent = createAgent({ ...joining.context, channel: afresh() });
     const { shown, pairing } = careless(agent);
     expect(failure(await pairing).message).toContain('answers with another key than before');
     expect(shown).toHaveLength(1);

@@ -1,22 +1,18 @@
-import { errAsync } from 'neverthrow';
 import { expect, it } from 'vitest';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
-import type { Transport } from '../../../../src/ports/transport.js';
 import { failure, value } from '../../../contract/result.js';
 import { pairAgent, pairingFleet, type TestAgent } from '../../../support/fleet/memory-fleet.js';
+import { failing, tapped } from '../../../support/network/tapped-channel.js';
 
 /** The first so many connections of an agent are closed while they are being made. Counts all that it asks for. */
 function turnAway(joining: TestAgent, times: number, reason: string): () => number {
-  const { transport } = joining.context;
-  const through = transport.request.bind(transport);
+  const { channel } = joining.context;
   let asked = 0;
-  const request: Transport['request'] = (target, message) => {
+  const { connect } = failing({ ...channel }, ({ host }) => {
     asked += 1;
-    return asked > times
-      ? through(target, message)
-      : errAsync(errorOf('connection_failed', 'closed', { host: target.host, reason }));
-  };
-  Object.assign(transport, { request });
+    return asked > times ? undefined : errorOf('connection_failed', 'closed', { host, reason });
+  });
+  Object.assign(channel, { connect });
   return () => asked;
 }
 
@@ -45,18 +41,18 @@ it('gives up at once where there is no way to the dispatcher', async () => {
 
 it('comes again when the dispatcher was too busy to read its request in time', async () => {
   const { fleet, control, joining } = await pairingFleet();
-  const { transport } = joining.context;
-  const through = transport.request.bind(transport);
+  const { channel } = joining.context;
   let late = 2;
-  const request: Transport['request'] = (target, message) =>
+  const { connect } = tapped({ ...channel }, (request, pass) =>
     late-- > 0
-      ? through(target, { ...message, path: '/nowhere' }).map((answer) => ({
+      ? pass({ ...request, path: '/nowhere' }).map((answer) => ({
           ...answer,
           status: 408,
           body: new TextEncoder().encode('{"error":"request timeout"}'),
         }))
-      : through(target, message);
-  Object.assign(transport, { request });
+      : pass(request),
+  );
+  Object.assign(channel, { connect });
   value(await pairAgent(fleet, control, joining));
   expect(late).toBeLessThan(0);
 });

@@ -15,6 +15,7 @@ import {
   type TestAgent,
 } from '../../../support/fleet/memory-fleet.js';
 import { type LegacyImpostor, legacyControl } from '../../../support/legacy/memory.js';
+import { tapped } from '../../../support/network/tapped-channel.js';
 import { type TestCa, testCa } from '../../../support/network/test-pki.js';
 
 let fleet: MemoryFleet;
@@ -313,25 +314,21 @@ describe('version 1 is not tried', () => {
   it('after M2, whatever is said then', async () => {
     const control = fleet.dispatcher();
     await setUp(control);
-    const { transport } = joining.context;
     const paths: string[] = [];
     const between: TestAgent['context'] = {
       ...joining.context,
-      transport: {
-        ...transport,
-        request: (target, request) => {
-          paths.push(request.path);
-          return transport.request(target, request).map((answer) =>
-            request.path === '/pair/v2/nonce'
-              ? {
-                  ...answer,
-                  status: 404,
-                  body: new TextEncoder().encode('{"status":"error","reason":"invalid request"}'),
-                }
-              : answer,
-          );
-        },
-      },
+      channel: tapped(joining.context.channel, (request, pass) => {
+        paths.push(request.path);
+        return pass(request).map((answer) =>
+          request.path === '/pair/v2/nonce'
+            ? {
+                ...answer,
+                status: 404,
+                body: new TextEncoder().encode('{"status":"error","reason":"invalid request"}'),
+              }
+            : answer,
+        );
+      }),
     };
     const { createAgent } = await import('../../../../src/sdk/agent/agent.js');
     const tampered = { ...joining, agent: createAgent(between) };

@@ -3,8 +3,8 @@ import { jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
 import { value } from '../../../contract/result.js';
 import { missingForLwp, realLwp, realPerlServer } from '../../../support/legacy/perl.js';
 import { capture } from '../../../support/network/raw-tls.js';
+import { servers } from '../../adapters/node-tls/channel/servers.js';
 import { listeners } from '../../adapters/node-tls/serve.js';
-import { servers } from '../../adapters/undici/servers.js';
 import { here, legacyInstallation, parts } from './shared-installation.js';
 
 const because = missingForLwp === undefined ? '' : ` (skipped: ${missingForLwp})`;

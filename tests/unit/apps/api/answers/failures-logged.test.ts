@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import express from 'express';
 import { expect, it } from 'vitest';
 import { answerJson, refuse } from '../../../../../src/apps/api/answers/answer.js';
-import { refusalOf } from '../../../../../src/apps/api/answers/errors.js';
+import { refusalOf } from '../../../../../src/apps/api/answers/refusals.js';
 import { requestsUnderWay } from '../../../../../src/apps/api/serve/requests.js';
 import { failure } from '../../../../../src/domain/core/errors.js';
 import type { LogEvent } from '../../../../../src/domain/core/event.js';

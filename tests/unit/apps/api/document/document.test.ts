@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, it } from 'vitest';
-import { httpStatus } from '../../../../../src/apps/api/answers/errors.js';
+import { errorAnswers } from '../../../../../src/apps/api/answers/refusals.js';
 import { apiRoutes } from '../../../../../src/apps/api/routes.js';
 import { eventsIn, mustBeDocumented } from '../../../../support/api/api.js';
 
@@ -132,6 +132,6 @@ describe.each(operations.map((each) => [each.name, each] as const))(
 );
 
 it('every expected failure has a status of its kind', () => {
-  const odd = Object.entries(httpStatus).filter(([, status]) => status < 400 || status > 599);
+  const odd = Object.entries(errorAnswers).filter(([, { status }]) => status < 400 || status > 599);
   expect(odd).toEqual([]);
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createAgent } from '../../../../../src/sdk/agent/agent.js';
 import { identityItems, install } from '../../../../../src/sdk/agent/pairing/installation.js';
-import { loadSettings } from '../../../../../src/sdk/agent/state.js';
+import { loadSettings } from '../../../../../src/sdk/agent/state/state.js';
 import { failure, value } from '../../../../contract/result.js';
 import { agentContext, dispatcherCredentials, signerOf } from '../../../../support/fleet/memory-agents.js';
 

@@ -1,8 +1,8 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { describe, expect, it, vi } from 'vitest';
-import { memoryAgentRuns } from '../../../../../src/adapters/memory/agent-runs.js';
 import { memoryJobs } from '../../../../../src/adapters/memory/jobs.js';
 import { memoryProcessRunner, processOutcome } from '../../../../../src/adapters/memory/process-runner.js';
+import { memoryRunJournal } from '../../../../../src/adapters/memory/run-journal.js';
 import { failure } from '../../../../../src/domain/core/errors.js';
 import { maxLegacyAnswer } from '../../../../../src/domain/legacy/answer.js';
 import { value } from '../../../../contract/result.js';
@@ -136,15 +136,15 @@ describe('at most once', () => {
     await first.submit('a');
     (await first.run()).end();
     await first.ended();
-    const onlyJobs = await serving({ shelf, ports: { runs: () => memoryAgentRuns() } });
+    const onlyJobs = await serving({ shelf, ports: { journal: () => memoryRunJournal() } });
     expect((await onlyJobs.submit('a')).status).toBe(202);
     expect((await onlyJobs.ask({ body: { script: 'slow', reqid: 'a' } })).json).toMatchObject({ exit: 0 });
     expect(onlyJobs.runs).toEqual([]);
 
-    const store = memoryAgentRuns();
-    const before = await serving({ ports: { runs: () => store } });
+    const store = memoryRunJournal();
+    const before = await serving({ ports: { journal: () => store } });
     await before.submit('a');
-    const onlyStore = await serving({ ports: { runs: () => store } });
+    const onlyStore = await serving({ ports: { journal: () => store } });
     expect((await onlyStore.submit('a')).json).toMatchObject({
       exit: -1,
       error: 'it has run, but its output is not kept any more',
@@ -154,14 +154,16 @@ describe('at most once', () => {
   });
 
   it('a run that was claimed when the agent went down before it was submitted is never run', async () => {
-    const store = memoryAgentRuns();
+    const store = memoryRunJournal();
     const lost = {
       ...store,
-      begin: () =>
-        store.find({ owner: '', reqid: '' }).map(() => ({
-          kind: 'known' as const,
-          run: { state: 'lost' as const, script: 'slow', startedAt: 0 },
-        })),
+      claim: (...[claim, now]: Parameters<typeof store.claim>) =>
+        claim.run
+          ? okAsync({
+              kind: 'known' as const,
+              run: { state: 'lost' as const, script: 'slow', startedAt: 0 },
+            })
+          : store.claim(claim, now),
       find: () =>
         store
           .find({ owner: '', reqid: '' })
@@ -172,7 +174,7 @@ describe('at most once', () => {
           run: { state: 'lost' as const, script: 'slow', startedAt: 0 },
         }),
     };
-    const { submit, result, cancel, runs } = await serving({ ports: { runs: () => lost } });
+    const { submit, result, cancel, runs } = await serving({ ports: { journal: () => lost } });
     expect((await submit()).json).toMatchObject({ exit: -1, error: expect.stringContaining('lost: ') });
     expect((await result()).json).toMatchObject({ status: 'lost', exit: -1 });
     expect(await cancel()).toMatchObject({ status: 409, json: { status: 'done' } });
@@ -354,20 +356,20 @@ describe('cancelling', () => {
   });
 
   it('reaches a run whose beginning is still being written', async () => {
-    const store = memoryAgentRuns();
+    const store = memoryRunJournal();
     let recorded = () => {};
     const written = new Promise<void>((resolve) => {
       recorded = resolve;
     });
     const slow: typeof store = {
       ...store,
-      begin: (...claim) =>
-        store.begin(...claim).map(async (kind) => {
-          await written;
+      claim: (claim, now) =>
+        store.claim(claim, now).map(async (kind) => {
+          if (claim.run) await written;
           return kind;
         }),
     };
-    const { ask, cancel, runs } = await serving({ ports: { runs: () => slow } });
+    const { ask, cancel, runs } = await serving({ ports: { journal: () => slow } });
     const sync = ask({ body: { script: 'slow', reqid } });
     await vi.waitFor(async () =>
       expect(value(await store.find({ owner: 'control', reqid }))?.state).toBe('running'),

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { errAsync, okAsync } from 'neverthrow';
 import { describe, expect, it, vi } from 'vitest';
-import { memoryAgentRuns } from '../../../../../src/adapters/memory/agent-runs.js';
 import { processOutcome } from '../../../../../src/adapters/memory/process-runner.js';
+import { memoryRunJournal } from '../../../../../src/adapters/memory/run-journal.js';
 import { failure } from '../../../../../src/domain/core/errors.js';
-import type { AgentRuns } from '../../../../../src/ports/agent-runs.js';
+import type { RunJournal } from '../../../../../src/ports/run-journal.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import { gatedProgram } from '../../../../support/fleet/gated-programs.js';
 import {
@@ -33,14 +33,14 @@ async function serving(options: AgentOptions = {}) {
   return { ...agent, ...gate, program: gate.run, settle, run, cancel };
 }
 
-/** A store whose `begin` is answered late: it has decided by then. */
-function slowly(store: AgentRuns) {
+/** A store whose claims of runs are answered late: it has decided by then. */
+function slowly(store: RunJournal) {
   const gate = deferred();
-  const slow: AgentRuns = {
+  const slow: RunJournal = {
     ...store,
-    begin: (...claim) =>
-      store.begin(...claim).map(async (kind) => {
-        await gate.promise;
+    claim: (claim, now) =>
+      store.claim(claim, now).map(async (kind) => {
+        if (claim.run) await gate.promise;
         return kind;
       }),
   };
@@ -149,8 +149,8 @@ describe('settling', () => {
 
   it('says that it cannot where nothing can be recorded', async () => {
     const full = failure('file_failed', 'disk full', { path: 'x', operation: 'write', reason: 'ENOSPC' });
-    const store = { ...memoryAgentRuns(), settle: () => errAsync(full) };
-    const { settle, cancel } = await serving({ ports: { runs: () => store } });
+    const store = { ...memoryRunJournal(), settle: () => errAsync(full) };
+    const { settle, cancel } = await serving({ ports: { journal: () => store } });
     expect((await settle()).status).toBe(503);
     expect((await cancel()).status).toBe(503);
   });
@@ -178,8 +178,8 @@ describe('a settle and a run at the same time', () => {
   });
 
   it.each([{}, { async: true }])('the run whose claim is being written is running: %j', async (mode) => {
-    const { slow, go } = slowly(memoryAgentRuns());
-    const { settle, run, program } = await serving({ ports: { runs: () => slow } });
+    const { slow, go } = slowly(memoryRunJournal());
+    const { settle, run, program } = await serving({ ports: { journal: () => slow } });
     const asked = run(mode);
     await vi.waitFor(async () => expect((await slow.find({ owner: 'control', reqid })).isOk()).toBe(true));
     await vi.waitFor(async () => expect((await settle('probe')).json).toMatchObject({ status: 'void' }));
@@ -227,7 +227,7 @@ it('answers as the vectors say, byte for byte', async () => {
   end();
   await asked;
 
-  const full = await serving({ ports: { runs: () => memoryAgentRuns({ voids: 0 }) } });
+  const full = await serving({ ports: { journal: () => memoryRunJournal({ voids: 0 }) } });
   told('unknown', await full.ask(settle));
 });
 
@@ -246,7 +246,7 @@ describe('complete_since', () => {
     await asked;
     const begun = clock.now();
     await clock.advance(10_000);
-    await context.runs({} as never).purge(clock.now());
+    await context.journal({} as never).purge(clock.now());
     expect((await settle('other')).json['complete_since']).toBe(begun);
   });
 
@@ -254,8 +254,8 @@ describe('complete_since', () => {
     let ahead = 0;
     const parts = await serving();
     const jumped = { ...parts.clock, now: () => parts.clock.now() + ahead };
-    const store = memoryAgentRuns({ monotonic: parts.clock.monotonic });
-    const agent = await serving({ ports: { clock: jumped, runs: () => store } });
+    const store = memoryRunJournal({ monotonic: parts.clock.monotonic });
+    const agent = await serving({ ports: { clock: jumped, journal: () => store } });
     await parts.clock.advance(1000);
     const signedAt = () => ({ signedAt: jumped.now() });
     for (const jump of [7 * day, -1_800_000, 0]) {
@@ -267,7 +267,7 @@ describe('complete_since', () => {
 });
 
 describe('limits', () => {
-  const small = { ports: { runs: () => memoryAgentRuns({ capacity: 4, voids: 1 }) } };
+  const small = { ports: { journal: () => memoryRunJournal({ capacity: 4, voids: 1 }) } };
 
   it('beyond them settling enters nothing, and says that it does not know', async () => {
     const { settle, cancel, run, program } = await serving(small);
@@ -280,10 +280,10 @@ describe('limits', () => {
   });
 
   it('half of the table is for others: beyond it a run is refused as if there were no place', async () => {
-    const store = memoryAgentRuns({ capacity: 4, voids: 4 });
+    const store = memoryRunJournal({ capacity: 4, voids: 4 });
     const { settle, ask } = await serving({
       ...twoDispatchers,
-      ports: { runs: () => store },
+      ports: { journal: () => store },
       programs: { '/opt/slow': () => processOutcome(0) },
     });
     for (const id of ['v1', 'v2']) await settle(id);

@@ -18,7 +18,7 @@ const [here, there] = ['192.0.2.7', '192.0.2.8'];
 async function agent(options: AgentOptions = {}) {
   const parts = await servingAgent(options);
   const listening = parts.listening as ListenOptions &
-    Required<Pick<ListenOptions, 'accept' | 'knows' | 'refused'>>;
+    Required<Pick<ListenOptions, 'admit' | 'knows' | 'refused'>>;
   const presented = value(crypto.readCertificate(parts.own.certificate));
   const shows = async (address: string, serial: string) => {
     const { certificate } = await dispatcherCredentials(serial);
@@ -31,6 +31,7 @@ async function agent(options: AgentOptions = {}) {
   return {
     ...parts,
     ...listening,
+    accept: listening.admit,
     presented,
     shows,
     fails,

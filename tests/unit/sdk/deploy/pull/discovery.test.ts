@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { MemoryTreeFile } from '../../../../../src/adapters/memory/file-tree.js';
 import { pullWorld } from '../../../../support/deployment/pull-world.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
+import type { MemoryTreeFile } from '../../../../support/memory/file-tree.js';
 import { testCa } from '../../../../support/network/test-pki.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);

@@ -20,6 +20,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 import { deferred } from '../../../../support/network/network.js';
 
 let fleet: MemoryFleet;
@@ -97,15 +98,14 @@ describe('a registered name', () => {
 
   it('is dialled where its record says: name or address, and the port of the call', async () => {
     const dialled: string[] = [];
-    const { transport, registry } = control.context;
+    const { channel, registry } = control.context;
     const context = withPorts(control, {
-      transport: {
-        ...transport,
-        request: ({ host, port }) => {
+      channel: interposed(channel, {
+        connect: ({ host, port }) => {
           dialled.push(`${host} ${port}`);
           return errAsync(failure('aborted', 'not dialled', {}));
         },
-      },
+      }),
     });
     await register(control, 'web-01', await issueAgent(control, 'web-01'), { host: 'web-01.example.org' });
     const endpoint = { host: 'web-01.example.org', ip: '2001:db8::7', port: 8443 };
@@ -290,38 +290,36 @@ describe('the second question to the hook', () => {
       const answered = deferred();
       const { asked, context } = hooked(outcome, answered.promise);
       const { clock } = fleet;
-      const judged: number[] = [];
-      const { transport } = context;
-      const timed: typeof transport = {
-        ...transport,
-        request: (target, request) =>
-          transport.request(
-            {
-              ...target,
-              judge: (peer) => {
-                const begun = clock.monotonic();
-                const took = () => judged.push(clock.monotonic() - begun);
-                return target
-                  .judge(peer)
-                  .map(took)
-                  .mapErr((error) => {
-                    took();
-                    return error;
-                  })
-                  .map(() => undefined);
+      /** Milliseconds that each connection was held before it was used or given back. */
+      const held: number[] = [];
+      const { channel } = context;
+      const timed: typeof channel = {
+        ...channel,
+        connect: (...asked) =>
+          channel.connect(...asked).map((connection) => {
+            const begun = clock.monotonic();
+            const took = () => held.push(clock.monotonic() - begun);
+            return {
+              ...connection,
+              exchange(request) {
+                took();
+                return connection.exchange(request);
               },
-            },
-            request,
-          ),
+              release() {
+                if (held.length === 0) took();
+                connection.release();
+              },
+            };
+          }),
       };
-      const running = runOn('alias.test', { ...context, transport: timed });
+      const running = runOn('alias.test', { ...context, channel: timed });
       clock.after(15_000, answered.resolve);
       const result = await fleet.settle(running);
       expect(result).toMatchObject(expected);
       expect(seen).toHaveLength(requests);
       expect(asked).toEqual([['alias.test'], ['web-01']]);
-      expect(Math.max(...judged)).toBeLessThan(5_000);
-      expect(judged).toHaveLength(1 + requests);
+      expect(Math.max(...held)).toBeLessThan(5_000);
+      expect(held).toHaveLength(1 + requests);
       if (requests > 0) expect(result.rtt).toBeLessThan(5_000);
     },
   );
@@ -365,9 +363,9 @@ describe('a host that cannot be reached', () => {
     failure('timed_out', 'no TCP connection within 10 s', { phase: 'connect', timeoutMs: 10_000 }),
     failure('timed_out', 'no TLS within 10 s', { phase: 'tls', timeoutMs: 10_000 }),
   ];
-  it.each(refused)('is reported in the words of the transport: $message', async (error) => {
-    const { transport } = control.context;
-    const context = withPorts(control, { transport: { ...transport, request: () => errAsync(error) } });
+  it.each(refused)('is reported in the words of the channel: $message', async (error) => {
+    const { channel } = control.context;
+    const context = withPorts(control, { channel: interposed(channel, { connect: () => errAsync(error) }) });
     expect(await runOn('x', context)).toMatchObject({
       host: 'x',
       exit: -1,
@@ -382,17 +380,18 @@ describe('a host that cannot be reached', () => {
 });
 
 it('control characters in the certificate of an impostor do not reach the message', async () => {
-  await register(control, 'web-01', await issueAgent(control, 'web-01'));
-  const { transport, crypto, keyStore } = control.context;
+  await scriptedAgent(fleet, control, 'web-01', success);
+  const { channel, crypto, keyStore } = control.context;
   const own = value(await keyStore.read(['dispatcher-certificate']))['dispatcher-certificate'];
   const certificate = value(crypto.readCertificate(own ?? ''));
   const context = withPorts(control, {
-    transport: {
-      ...transport,
-      request: (target) =>
-        target
-          .judge({ ...certificate, uris: ['\u001b[2J\nweb-01\u202e'] })
-          .andThen(() => errAsync(failure('aborted', 'let in', {}))),
+    channel: {
+      ...channel,
+      connect: (...asked) =>
+        channel.connect(...asked).map((connection) => ({
+          ...connection,
+          peer: { ...certificate, uris: ['\u001b[2J\nweb-01\u202e'] },
+        })),
     },
   });
   const { error } = await runOn('web-01', context);

@@ -196,13 +196,13 @@ it.each([
 ])('an agent has as long to be connected as %j says: %i ms', async (configuration, expected) => {
   const { control } = await identifiedFleet(configuration);
   const waited: number[] = [];
-  const { transport } = control.context;
+  const { channel } = control.context;
   const context = withPorts(control, {
-    transport: {
-      ...transport,
-      request: (target, request) => {
-        waited.push(request.connectTimeout);
-        return transport.request(target, request);
+    channel: {
+      ...channel,
+      connect: (target, options) => {
+        waited.push(options.timeout);
+        return channel.connect(target, options);
       },
     },
   });

@@ -3,8 +3,7 @@ import { memoryAuthHook } from '../../../../../src/adapters/memory/auth-hook.js'
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { discover } from '../../../../../src/sdk/dispatcher/fleet/discovery.js';
 import { ping } from '../../../../../src/sdk/dispatcher/fleet/ping.js';
-import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
-import { submit } from '../../../../../src/sdk/dispatcher/runs/submit.js';
+import { run, submit } from '../../../../../src/sdk/dispatcher/runs/run.js';
 import { failure, value } from '../../../../contract/result.js';
 import { scriptedAgent, withPorts } from '../../../../support/fleet/memory-agents.js';
 import {
@@ -73,12 +72,12 @@ it.each(['slow:7443', 'slow.test', '192.0.2.200', '[2001:db8::1]', '2001:db8::1'
 
 it('a resolver that fails proves nothing, and is not asked about registered names', async () => {
   const asked: string[] = [];
-  const { transport } = control.context;
+  const { channel } = control.context;
   const isUnknownHost = async (host: string) => {
     asked.push(host);
     return false;
   };
-  const context = withPorts(control, { transport: { ...transport, isUnknownHost } });
+  const context = withPorts(control, { channel: { ...channel, isUnknownHost } });
   const { results } = value(await run(context, { hosts: ['WEB-01', 'slow'], script, ...refused }));
   expect(results).toMatchObject([{ exit: 0 }, { exit: -1 }]);
   expect(asked).toEqual(['slow']);

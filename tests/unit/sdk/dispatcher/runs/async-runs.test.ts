@@ -20,6 +20,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 import { deferred } from '../../../../support/network/network.js';
 
 let fleet: MemoryFleet;
@@ -181,18 +182,11 @@ const begun = (change: Partial<RunStart> = {}): RunStart => ({
 
 /** From now on what agents answer to a run is lost on its way. */
 function losingAnswers() {
-  const { transport } = control.context;
-  dispatcher = dispatcherOver(
-    withPorts(control, {
-      transport: {
-        ...transport,
-        request: (target, request) =>
-          transport
-            .request(target, request)
-            .andThen((answer) => (request.path === '/run' ? err(gone) : ok(answer))),
-      },
-    }),
-  );
+  const channel = interposed(control.context.channel, {
+    exchange: (_target, { path }, send) =>
+      send().andThen((answer) => (path === '/run' ? err({ ...gone, sent: true }) : ok(answer))),
+  });
+  dispatcher = dispatcherOver(withPorts(control, { channel }));
 }
 
 describe('the status of an async run', () => {

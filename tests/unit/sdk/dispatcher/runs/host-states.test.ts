@@ -3,9 +3,10 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { type CtrlExecError, failure } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import type { HostState } from '../../../../../src/domain/runs/host-result.js';
-import type { TransportError } from '../../../../../src/ports/transport.js';
+import type { ChannelError } from '../../../../../src/ports/channel.js';
 import type { DispatcherContext } from '../../../../../src/sdk/dispatcher/context.js';
 import { run } from '../../../../../src/sdk/dispatcher/runs/run.js';
+import type { CallError } from '../../../../../src/sdk/protocol/client.js';
 import { value } from '../../../../contract/result.js';
 import { endingOnce, locksOf, type Said, settling } from '../../../../support/fleet/begun-runs.js';
 import { type Answering, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
@@ -14,6 +15,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -52,11 +54,11 @@ async function rowOf(context: DispatcherContext): Promise<Row> {
 
 /** From when the run was sent on nobody can be reached. */
 function cut(context: DispatcherContext): DispatcherContext {
-  const { transport } = context;
   const gone = failure('connection_refused', 'nothing listens', { host: 'web-01', port: 7443 });
-  const request: typeof transport.request = (target, asked) =>
-    asked.path === '/run' ? transport.request(target, asked) : errAsync(gone);
-  return { ...context, transport: { ...transport, request } };
+  const channel = interposed(context.channel, {
+    exchange: (_target, { path }, send) => (path === '/run' ? send() : errAsync({ ...gone, sent: false })),
+  });
+  return { ...context, channel };
 }
 
 /** The row where the agent is asked after `error`, by what it says then. */
@@ -81,7 +83,7 @@ function asked(error: CtrlExecError, text: string, word: Word): Row {
 
 const host = 'web-01';
 const reason = 'why';
-const errors: readonly TransportError[] = [
+const errors: readonly CallError[] = [
   failure('host_unresolved', 'no such host', { host }),
   failure('connection_refused', 'nothing listens', { host, port: 7443 }),
   failure('connection_failed', 'it broke', { host, reason }),
@@ -99,7 +101,7 @@ const errors: readonly TransportError[] = [
   failure('denied', 'denied', { who: 'hook', reason, hookCode: 1 }),
   failure('aborted', 'stopped by the caller', {}),
 ];
-const textOf = (error: TransportError) =>
+const textOf = (error: CallError) =>
   error.code === 'timed_out' && error.phase === 'answer' ? 'read timeout after 60s' : error.message;
 
 const success: Answering = ({ body: { reqid } }) =>
@@ -109,7 +111,7 @@ const agent = (answer: Answering, word: Word) =>
 
 describe('a request that was not sent', () => {
   const outOfReach = new Set(['unverified', 'protocol_violation', 'too_large']);
-  const rowFor = (error: TransportError): Row => {
+  const rowFor = (error: CallError): Row => {
     const { code } = error;
     if (code === 'denied') return ['denied', code, 'denied', 'free'];
     if (code === 'aborted') return ['skipped', 'skipped', 'stopped by the caller before it was sent', 'free'];
@@ -117,8 +119,9 @@ describe('a request that was not sent', () => {
     return ['unreachable', outOfReach.has(code) ? 'connection_failed' : code, textOf(error), 'free'];
   };
   it.each(errors)('for $code ($message) is settled, and nobody is asked', async (error) => {
-    const { issued, seen } = await agent(success, 'running');
-    expect(await rowOf(endingOnce(control.context, issued, error, 'before'))).toEqual(rowFor(error));
+    const { seen } = await agent(success, 'running');
+    const context = endingOnce(control.context, error as ChannelError, 'before');
+    expect(await rowOf(context)).toEqual(rowFor(error));
     expect(seen).toEqual([]);
   });
 });
@@ -127,11 +130,11 @@ describe('a request that was sent is what its agent says of it, where it ended b
   it.each(errors)('$code ($message)', async (error) => {
     let word: Word = 'running';
     const said: Said = (reqid) => (words[word] as Said)(reqid);
-    const { issued } = await scriptedAgent(fleet, control, host, settling(success, said));
+    await scriptedAgent(fleet, control, host, settling(success, said));
     for (word of everyWord) {
       const features = word === 'no records' ? [] : ['settle'];
       value(await control.context.registry.note(host, { features }));
-      const context = endingOnce(control.context, issued, error);
+      const context = endingOnce(control.context, error as ChannelError);
       const expected: Row =
         error.code === 'denied' ? ['denied', 'denied', 'denied', 'free'] : asked(error, textOf(error), word);
       expect([word, ...(await rowOf(word === 'nothing at all' ? cut(context) : context))]).toEqual([

@@ -22,6 +22,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 import { deferred } from '../../../../support/network/network.js';
 
 let fleet: MemoryFleet;
@@ -458,11 +459,9 @@ describe('a first process that was killed', () => {
 
   it('where no agent can tell, its host is unknown in the end, and told of when it is heard', async () => {
     const gone = errorOf('connection_refused', 'nobody there', { host: 'web-01', port: 7443 });
-    const { transport } = control.context;
     await killedAfterRecording();
-    const cut = dispatcherOver(
-      withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
-    );
+    const channel = interposed(control.context.channel, { connect: () => errAsync(gone) });
+    const cut = dispatcherOver(withPorts(control, { channel }));
     const { results } = value(await fleet.settle(cut.run(order)));
     expect(results).toMatchObject([{ host: 'web-01', exit: -1, state: 'unknown' }]);
     expect(results[0]).not.toHaveProperty('fetchError');

@@ -24,7 +24,6 @@ import {
   type Answering,
   dispatcherOver,
   enrol,
-  type Issued,
   scriptedAgent,
   withPorts,
 } from '../../../../support/fleet/memory-agents.js';
@@ -58,7 +57,7 @@ const storeDown = errorOf('store_failed', 'disk full', { operation: 'write', rea
 
 const late = errorOf('timed_out', 'no answer', { phase: 'answer', timeoutMs: 60_000 });
 /** The next run is sent and gets no answer in time. */
-const silentOnce = ({ issued }: { readonly issued: Issued }) => endingOnce(control.context, issued, late);
+const silentOnce = () => endingOnce(control.context, late);
 
 describe('locks', () => {
   it('of all hosts are held while agents are asked, and free when the run has ended', async () => {
@@ -140,7 +139,7 @@ describe('a lock of a host that may still run', () => {
   it('is kept, refuses another run, and makes way once its agent says that it has ended', async () => {
     let said: object = { status: 'running' };
     const web = await agent(() => said);
-    const context = silentOnce(web);
+    const context = silentOnce();
     const [first] = await greet(context);
     expect(first).toMatchObject({ state: 'running', error: 'read timeout after 60s' });
     expect(await held()).toEqual(['web-01:greet']);
@@ -161,8 +160,8 @@ describe('a lock of a host that may still run', () => {
   ])(
     'is free once its agent never begins it; complete since %i ms before: %s',
     async (before, state, code) => {
-      const web = await agent(() => ({ status: 'void', complete_since: fleet.clock.now() - before }));
-      const [result] = await greet(silentOnce(web));
+      await agent(() => ({ status: 'void', complete_since: fleet.clock.now() - before }));
+      const [result] = await greet(silentOnce());
       expect(result).toMatchObject({ state, failure: { code }, settledAt: fleet.clock.now() });
       expect(await held()).toEqual([]);
     },
@@ -190,7 +189,7 @@ describe('a lock of a host that may still run', () => {
 
   it('is kept where its agent cannot be asked, and begins nothing', async () => {
     const web = await agent(() => ({ status: 'running' }));
-    await greet(silentOnce(web));
+    await greet(silentOnce());
     await web.listening.close(0);
     expect(failure(await run(control.context, order))).toMatchObject({ code: 'locked' });
     expect(await held()).toEqual(['web-01:greet']);
@@ -226,7 +225,7 @@ describe('a lock of a host that may still run', () => {
     const paired = { pairing: 'v2', replace: true, at: clock.now() } as const;
     value(await registry.enrol({ name: 'web-01', endpoint, pin, standing: legacy, ...paired }));
     value(await registry.activate('web-01', pin.spkiSha256));
-    const [result] = await greet(silentOnce(web));
+    const [result] = await greet(silentOnce());
     expect(result).toMatchObject({
       state: 'unknown',
       error: 'read timeout after 60s',
@@ -241,13 +240,14 @@ describe('a lock of a host that may still run', () => {
       { host: 'web-01', runId: result?.reqid },
     ]);
     expect(eventsOf(control.events, 'lock-released')).toHaveLength(1);
-    expect(await greet(silentOnce(web))).toMatchObject([{ state: 'unknown' }]);
+    expect(await greet(silentOnce())).toMatchObject([{ state: 'unknown' }]);
     await fleet.clock.advance(knownFor + 1);
     expect(await held()).toEqual([]);
   });
 
   it.each(['unpair', 'revoke'] as const)('is free after %s of its agent', async (way) => {
-    const [result] = await greet(silentOnce(await agent(() => ({ status: 'running' }))));
+    await agent(() => ({ status: 'running' }));
+    const [result] = await greet(silentOnce());
     expect(await held()).toEqual(['web-01:greet']);
     const { dispatcher } = control;
     const gone = way === 'unpair' ? dispatcher.unpair('web-01') : dispatcher.revoke('web-01');
@@ -306,10 +306,7 @@ describe('a port that throws, which is a bug and is thrown on', () => {
     };
   };
   const throwing: readonly [string, (context: DispatcherContext) => Partial<DispatcherContext>][] = [
-    [
-      'transport.request',
-      ({ transport }) => ({ transport: { ...transport, request: once(transport.request) } }),
-    ],
+    ['channel.connect', ({ channel }) => ({ channel: { ...channel, connect: once(channel.connect) } })],
     ...(['purge', 'begin', 'settle'] as const).map((call): (typeof throwing)[number] => [
       `runStore.${call}`,
       ({ runStore }) => ({ runStore: { ...runStore, [call]: once(runStore[call] as () => unknown) } }),

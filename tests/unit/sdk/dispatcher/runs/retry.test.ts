@@ -18,6 +18,7 @@ import {
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 import { deferred } from '../../../../support/network/network.js';
 
 let fleet: MemoryFleet;
@@ -113,10 +114,8 @@ describe('a retry', () => {
     const notReady = { code: 'not_ready', id: reqid, state: 'running' };
     expect(failure(await dispatcher.retry(reqid))).toMatchObject(notReady);
     const gone = errorOf('connection_refused', 'web-01 refuses', { host: 'web-01', port: 7443 });
-    const { transport } = control.context;
-    const cut = dispatcherOver(
-      withPorts(control, { transport: { ...transport, request: () => errAsync(gone) } }),
-    );
+    const channel = interposed(control.context.channel, { connect: () => errAsync(gone) });
+    const cut = dispatcherOver(withPorts(control, { channel }));
     expect(failure(await cut.retry(reqid))).toMatchObject({
       ...notReady,
       message: expect.stringContaining('web-01 (web-01 refuses)'),

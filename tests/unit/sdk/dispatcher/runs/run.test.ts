@@ -15,6 +15,7 @@ import {
   memoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 import { deferred } from '../../../../support/network/network.js';
 
 let fleet: MemoryFleet;
@@ -30,7 +31,7 @@ const success: Answering = ({ body }) =>
 /** The context with a note of every step that matters to the order. */
 function noting() {
   const steps: string[] = [];
-  const { hook, runStore, transport } = control.context;
+  const { channel, hook, runStore } = control.context;
   const note =
     <A extends unknown[], R>(step: string, call: (...args: A) => R) =>
     (...args: A): R => {
@@ -44,7 +45,7 @@ function noting() {
       begin: note('begin', runStore.begin),
       settle: note('settle', runStore.settle),
     },
-    transport: { ...transport, request: note('contact', transport.request) },
+    channel: { ...channel, connect: note('contact', channel.connect) },
   });
   return { context, steps };
 }
@@ -267,20 +268,17 @@ describe('results', () => {
   });
 
   it('of an agent that does not answer in time say so with the time that was waited', async () => {
-    const { issued } = await scriptedAgent(fleet, control, 'web-01', settling(success));
-    const { transport } = control.context;
+    await scriptedAgent(fleet, control, 'web-01', settling(success));
     let answerTimeout = 0;
-    const context = withPorts(control, {
-      transport: {
-        ...transport,
-        request: (target, request) => {
-          if (request.path !== '/run') return transport.request(target, request);
-          request.sign?.(issued.certificate);
-          answerTimeout = request.answerTimeout;
-          return errAsync(errorOf('timed_out', 'no answer', { phase: 'answer', timeoutMs: 60_000 }));
-        },
+    const channel = interposed(control.context.channel, {
+      exchange(_target, request, send) {
+        if (request.path !== '/run') return send();
+        ({ answerTimeout } = request);
+        const late = errorOf('timed_out', 'no answer', { phase: 'answer', timeoutMs: 60_000 });
+        return errAsync({ ...late, sent: true });
       },
     });
+    const context = withPorts(control, { channel });
     const { results } = value(await run(context, { hosts: ['web-01'], script: 'greet' }));
     expect(answerTimeout).toBe(60_000);
     expect(results).toMatchObject([{ state: 'unknown', exit: -1, error: 'read timeout after 60s' }]);

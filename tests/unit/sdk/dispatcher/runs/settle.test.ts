@@ -1,12 +1,20 @@
+import { errAsync } from 'neverthrow';
 import { beforeEach, expect, it } from 'vitest';
+import { failure as errorOf } from '../../../../../src/domain/core/errors.js';
 import { jsonAnswer } from '../../../../../src/domain/protocol/http-message.js';
 import { value } from '../../../../contract/result.js';
-import { type Seen, scriptedAgent } from '../../../../support/fleet/memory-agents.js';
+import {
+  dispatcherOver,
+  type Seen,
+  scriptedAgent,
+  withPorts,
+} from '../../../../support/fleet/memory-agents.js';
 import {
   identifiedFleet,
   type MemoryFleet,
   type TestDispatcher,
 } from '../../../../support/fleet/memory-fleet.js';
+import { interposed } from '../../../../support/network/interposed.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -75,4 +83,25 @@ it('turns to no further run when it is stopped', async () => {
   const stopped = await control.dispatcher.settleRuns({ signal: stop.signal });
   expect(value(stopped).settled.length).toBeLessThanOrEqual(1);
   expect(await listed()).toContain('running');
+});
+
+it('asks an agent no second time whose answer was too large, but whoever wants the status does', async () => {
+  const agent = await asyncAgent('web-01', () => 0);
+  const reqid = await submit('web-01');
+  const asked: string[] = [];
+  const tooLarge = errorOf('too_large', 'more than 5 bytes', { what: 'answer', limit: 5 });
+  const channel = interposed(control.context.channel, {
+    exchange(_target, { path }, send) {
+      asked.push(path);
+      return path === '/v2/settle' ? errAsync({ ...tooLarge, sent: true }) : send();
+    },
+  });
+  const dispatcher = dispatcherOver(withPorts(control, { channel }));
+  await later(31_000);
+  for (const _ of [1, 2]) expect(value(await dispatcher.settleRuns())).toEqual({ settled: [], failed: [] });
+  expect(asked.filter((path) => path === '/v2/settle')).toHaveLength(1);
+  expect(await listed()).toEqual(['unknown']);
+  expect(value(await dispatcher.status(reqid)).results[0]?.fetchError).toContain('more than 5 bytes');
+  expect(value(await control.dispatcher.status(reqid)).results).toMatchObject([{ state: 'succeeded' }]);
+  expect(agent.seen.filter(({ path }) => path === '/run')).toHaveLength(1);
 });

@@ -8,10 +8,10 @@ import {
   streamType,
 } from '../../../../../src/domain/protocol/output-stream.js';
 import type { IncomingRequest } from '../../../../../src/ports/listener.js';
-import type { OutputPiece } from '../../../../../src/sdk/dispatcher/runs/streamed-answer.js';
+import { following, type OutputPiece } from '../../../../../src/sdk/dispatcher/runs/following.js';
 import { type Signer, signStreamEnd } from '../../../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../../../contract/result.js';
-import { locksOf, settling } from '../../../../support/fleet/begun-runs.js';
+import { locksOf, type Said, settling } from '../../../../support/fleet/begun-runs.js';
 import { eventsOf } from '../../../../support/fleet/events.js';
 import {
   dispatcherOver,
@@ -61,6 +61,7 @@ const streamOf = (stream: AsyncIterable<Uint8Array>): HttpAnswer => ({
 async function streamingAgent(
   answer: (streaming: Streaming) => HttpAnswer | Promise<HttpAnswer>,
   name = 'web-01',
+  said?: Said,
 ) {
   const issued = await issueAgent(control, name);
   const signer = signerOf(issued.credentials);
@@ -68,7 +69,7 @@ async function streamingAgent(
     fleet,
     control,
     name,
-    settling(() => jsonAnswer(200, {})),
+    settling(() => jsonAnswer(200, {}), said),
     {
       issued,
       sign: (plain, request) => {
@@ -311,14 +312,110 @@ it('what has ended as it must counts, however the connection ends after that', a
   expect(result).toMatchObject({ exit: 0, stdout: 'all\n' });
 });
 
-it('a run with a timeout is given up when that has passed, however busy its stream is', async () => {
-  async function* endless() {
+describe('an agent that streams for ever', () => {
+  let pieces = 0;
+
+  async function* endless(piece = outputLine('stdout', utf8('x\n'))) {
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));
-      yield idleLine();
+      yield piece;
     }
   }
-  await streamingAgent(() => streamOf(endless()));
-  const { result } = await fleet.settle(follow(control.context, { timeout: 60 }), 100);
-  expect(result).toMatchObject({ exit: -1, error: 'read timeout after 65s', state: 'unknown' });
+
+  /** Follows it; `onPiece` is called with how many pieces have come. */
+  async function followed(
+    more = {},
+    onPiece: (count: number, reqid: string) => unknown = () => {},
+    step = 100,
+  ) {
+    await streamingAgent(
+      () => streamOf(endless()),
+      'web-01',
+      () => ({ status: 'running' }),
+    );
+    let reqid = '';
+    pieces = 0;
+    const { results } = value(
+      await fleet.settle(
+        control.dispatcher.run({
+          ...order,
+          onBegin: (id) => {
+            reqid = id;
+          },
+          onOutput: () => {
+            pieces += 1;
+            onPiece(pieces, reqid);
+          },
+          ...more,
+        }),
+        step,
+      ),
+    );
+    const stored = value(await control.context.runStore.find(reqid));
+    return { result: results[0], stored };
+  }
+
+  it('is given up once the timeout of the run has passed, and 5 s', async () => {
+    const { result, stored } = await followed({ timeout: 60 });
+    expect(result).toMatchObject({ state: 'running', exit: -1, error: 'read timeout after 65s' });
+    expect(stored).toMatchObject({ underWay: false, results: [{ state: 'running' }] });
+  });
+
+  it('is given up after 24 hours where the run has no timeout', async () => {
+    const { result, stored } = await followed({}, undefined, 5000);
+    expect(result).toMatchObject({ exit: -1, error: 'read timeout after 86400s' });
+    expect(stored).toMatchObject({ underWay: false, completedAt: undefined });
+  }, 60_000);
+
+  it('is given up 10 s after the run was cancelled, whatever it says to that', async () => {
+    let cancelled: unknown;
+    const { result } = await followed({}, (count, reqid) => {
+      if (count === 3) cancelled = control.dispatcher.cancel(reqid);
+    });
+    expect(result).toMatchObject({ state: 'running', error: 'read timeout after 10s' });
+    await cancelled;
+  });
+
+  it('is left when nobody follows any more, and the end of the run is fetched later', async () => {
+    const gone = new AbortController();
+    const { result, stored } = await followed({ detachSignal: gone.signal }, (count) => {
+      if (count === 3) gone.abort();
+    });
+    expect(pieces).toBe(3);
+    expect(result).toMatchObject({ state: 'running', failure: { code: 'aborted' } });
+    expect(stored).toMatchObject({ underWay: false, completedAt: undefined });
+  });
+});
+
+it('of one host 1 GiB of output is handed on, and the result comes all the same', async () => {
+  const size = 64 * 1024;
+  const piece = outputLine('stdout', utf8('x'.repeat(size)));
+  const limit = 1024 ** 3 / size;
+  let handed = 0;
+  const which = { reqid: 'a', host: 'web-01' };
+  const { options, over } = following(
+    control.context,
+    which,
+    {
+      onOutput: () => {
+        handed += 1;
+      },
+    },
+    'sync',
+  );
+  const bytes = piece.subarray(0, size);
+  for (let count = 0; count < limit + 3; count += 1) await options.onOutput?.({ stream: 'stdout', bytes });
+  over();
+  expect(handed).toBe(limit);
+  expect(options.signal?.aborted).toBe(false);
+});
+
+it('a host that does not stream is waited for although nobody follows any more', async () => {
+  const gone = new AbortController();
+  await scriptedAgent(fleet, control, 'web-01', async ({ body }) => {
+    gone.abort();
+    return jsonAnswer(200, { exit: 0, stdout: 'plain', stderr: '', reqid: body['reqid'] });
+  });
+  const { result } = await follow(control.context, { detachSignal: gone.signal });
+  expect(result).toMatchObject({ state: 'succeeded', stdout: 'plain' });
 });
