@@ -629,7 +629,7 @@ export const defences = [
     named: 'an agent that was broken into gets a certificate in its own name, whatever name its CSR asks for',
     defence: 'renewal-names-as-recorded',
     without: {
-      by: "name: new (await import('@peculiar/x509')).Pkcs10CertificateRequest(begun.csr).subjectName.getField('CN')[0] ?? name",
+      by: "name: new (await import('@peculiar/x509')).Pkcs10CertificateRequest(answer.csr).subjectName.getField('CN')[0] ?? name",
     },
   },
   {

@@ -1,5 +1,5 @@
 import { utf8 } from '../core/bytes.js';
-import type { JsonObject } from '../core/codec.js';
+import type { JsonObject } from '../core/decode.js';
 import { outputIn } from '../protocol/run-messages.js';
 
 /**

@@ -1,5 +1,5 @@
 import { base64url } from '../core/bytes.js';
-import type { Codec, JsonObject } from '../core/codec.js';
+import type { Codec, JsonObject } from '../core/decode.js';
 import {
   binary,
   type DecodedObject,

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type Codec, countIn, type JsonObject, textIn } from '../core/codec.js';
+import { type Codec, countIn, type JsonObject, textIn } from '../core/decode.js';
 import { isHostName } from '../core/host-argument.js';
 import { printable } from '../core/names.js';
 

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { fromBase64, shownUtf8, utf8 } from '../core/bytes.js';
-import { type Codec, countIn, type JsonObject, textIn } from '../core/codec.js';
+import { type Codec, countIn, type JsonObject, textIn } from '../core/decode.js';
 import { isReqid, printable } from '../core/names.js';
 
 /*

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { JsonObject } from '../../domain/core/codec.js';
+import type { JsonObject } from '../../domain/core/decode.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { timedOut } from '../../domain/protocol/connection-failures.js';
 import { boundedAnswer } from '../../domain/runs/bounded-answer.js';

@@ -1,4 +1,4 @@
-import type { Codec, JsonObject } from '../../domain/core/codec.js';
+import type { Codec, JsonObject } from '../../domain/core/decode.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 
 /** One way to answer: the status, and how the rest of the answer travels. */

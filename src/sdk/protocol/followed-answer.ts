@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { JsonObject } from '../../domain/core/codec.js';
+import type { JsonObject } from '../../domain/core/decode.js';
 import { type StreamEnd, streamReader, streamType } from '../../domain/protocol/output-stream.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
 import type { AnswerHead } from '../../ports/channel.js';

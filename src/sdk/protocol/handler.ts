@@ -1,5 +1,5 @@
 import type { Result } from 'neverthrow';
-import type { JsonObject } from '../../domain/core/codec.js';
+import type { JsonObject } from '../../domain/core/decode.js';
 import type { RequestRefusal } from '../../domain/protocol/request-signature.js';
 import type { RunAsk } from '../../domain/protocol/run-messages.js';
 import type { Certificate } from '../../domain/trust/certificate.js';

@@ -1,5 +1,5 @@
 import { err, ok } from 'neverthrow';
-import { type Codec, textIn } from '../../domain/core/codec.js';
+import { type Codec, textIn } from '../../domain/core/decode.js';
 import { printable } from '../../domain/core/names.js';
 import { maxPairingBody, type PairingErrorCode, pairingMessage } from '../../domain/pairing/messages.js';
 import { type Answer, endpoint, type Issue } from './endpoint.js';

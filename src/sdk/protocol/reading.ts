@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type JsonObject, textIn } from '../../domain/core/codec.js';
+import { type JsonObject, textIn } from '../../domain/core/decode.js';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { parseJsonObject } from '../../domain/core/json.js';
 import { printable } from '../../domain/core/names.js';

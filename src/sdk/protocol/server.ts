@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { JsonObject } from '../../domain/core/codec.js';
+import type { JsonObject } from '../../domain/core/decode.js';
 import { parseJsonObject } from '../../domain/core/json.js';
 import { type HttpAnswer, jsonAnswer } from '../../domain/protocol/http-message.js';
 import type { RequestRefusal } from '../../domain/protocol/request-signature.js';

@@ -1,4 +1,4 @@
-import type { JsonObject } from '../../domain/core/codec.js';
+import type { JsonObject } from '../../domain/core/decode.js';
 import type { HttpAnswer } from '../../domain/protocol/http-message.js';
 import {
   endLine,

@@ -170,8 +170,11 @@ async function runToEnd(run: AskedRun, begun: BegunRun, onOutput: OutputSink | u
   await begun.end(result);
   const { exit, error } = result;
   const ms = Math.round(clock.monotonic() - started);
-  const level = exit === 0 ? 'info' : 'warning';
-  events.emit({ action: 'run-end', level, fields: { ...about(run), exit, ms, error } });
+  events.emit({
+    action: 'run-end',
+    level: exit === 0 ? 'info' : 'warning',
+    fields: { ...about(run), exit, ms, error },
+  });
   return { result, goesOn: outcome.isOk() ? outcome.value.goesOn : undefined };
 }
 

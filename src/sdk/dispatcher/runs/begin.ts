@@ -74,7 +74,8 @@ export function begin(
       return ok<Begun>({ kind: 'repeated', reqid: first.reqid, results });
     }
     const fields = { reqid, script, hosts: hosts.map(({ host }) => host).join(','), username };
-    events.emit({ action: order.mode === 'sync' ? 'run' : 'submit', fields });
+    if (order.mode === 'sync') events.emit({ action: 'run', fields });
+    else events.emit({ action: 'submit', fields });
     tell(reqid);
     const records = settling(context, reqid, hosts.length);
     return ok<Begun>({ kind: 'begun', ...plan, hosts, reqid, begunAt, records });

@@ -189,12 +189,17 @@ function log({ events }: DispatcherContext, result: HostResult, request: Asked, 
   const fields = { reqid, script, host, state, rtt };
   if (mode === 'sync') {
     const error = loggedError(result.error, request);
-    const level = state === 'succeeded' ? 'info' : 'warning';
-    events.emit({ action: 'run-result', level, fields: { ...fields, exit: exitOf(result), error } });
+    events.emit({
+      action: 'run-result',
+      level: state === 'succeeded' ? 'info' : 'warning',
+      fields: { ...fields, exit: exitOf(result), error },
+    });
   } else {
     const { status, error } = submissionOf(result);
-    const level = status === 'accepted' ? 'info' : 'warning';
-    const told = { ...fields, status, error: loggedError(error, request) };
-    events.emit({ action: 'submit-result', level, fields: told });
+    events.emit({
+      action: 'submit-result',
+      level: status === 'accepted' ? 'info' : 'warning',
+      fields: { ...fields, status, error: loggedError(error, request) },
+    });
   }
 }

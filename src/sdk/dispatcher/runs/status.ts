@@ -113,9 +113,12 @@ export function ask(
         const { fetchError: _, ...result } = now;
         if (sameProgress(last, result)) continue;
         const { state } = result;
-        const level = state === 'succeeded' ? 'info' : 'warning';
-        const fields = { reqid, script, host, state, exit: exitOf(result) };
-        if (isEnd(result)) events.emit({ action: 'run-ended', level, fields });
+        if (isEnd(result))
+          events.emit({
+            action: 'run-ended',
+            level: state === 'succeeded' ? 'info' : 'warning',
+            fields: { reqid, script, host, state, exit: exitOf(result) },
+          });
         await records.add(result);
       }
     });

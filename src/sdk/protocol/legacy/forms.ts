@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import type { JsonObject } from '../../../domain/core/codec.js';
+import type { JsonObject } from '../../../domain/core/decode.js';
 import {
   capabilitiesForLegacy,
   maxLegacyAnswer,

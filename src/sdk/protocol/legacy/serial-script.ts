@@ -1,4 +1,4 @@
-import { type JsonObject, textIn } from '../../../domain/core/codec.js';
+import { type JsonObject, textIn } from '../../../domain/core/decode.js';
 import { serialChange } from '../../../domain/protocol/agent-messages.js';
 import { endedRun, type WrittenResult } from '../../../domain/protocol/run-messages.js';
 import type { Call, Caller, Handlers, ServerTrust } from '../handler.js';

@@ -337,3 +337,59 @@ describe('a streamed answer', () => {
     expect(failure(await calling().run())).toMatchObject({ code: 'protocol_violation', sent: true });
   });
 });
+
+describe('an answer with more output than is kept', () => {
+  const stdout = 'x'.repeat(300_000);
+  const large: Answering = (request) => {
+    const body = { script: 'greet', reqid: 'r1', exit: 0, stdout, stderr: 'few' };
+    return signAnswer(crypto, agent, jsonAnswer(200, body), request, clock.now());
+  };
+
+  it('is cut, and says how much there was', async () => {
+    planned = [{ answers: large }];
+    const { answer } = value(await calling().run({ maxOutput: 1000 }));
+    expect(answer).toMatchObject({
+      outcome: 'ended',
+      result: { exit: 0, stderr: 'few', truncated: { stdout: 300_000 } },
+    });
+    expect(answer.outcome === 'ended' && answer.result.stdout.length).toBeLessThan(1100);
+    expect(shown).toEqual([{ signed: true, how: 'answered' }]);
+  });
+
+  it('is verified over all of its bytes', async () => {
+    planned = [
+      {
+        answers: async (request) => {
+          const given = (await large(request)) as HttpAnswer;
+          const body = given.body.slice();
+          body[200_000] = 0x79;
+          return { ...given, body };
+        },
+      },
+    ];
+    expect(failure(await calling().run({ maxOutput: 1000 }))).toMatchObject({
+      code: 'unverified',
+      sent: true,
+    });
+  });
+
+  it('has a limit in all', async () => {
+    const body = new Uint8Array(run.maxAnswer + 1);
+    planned = [{ answers: () => ({ status: 200, headers: [], body }) }];
+    expect(failure(await calling().run({ maxOutput: 1000 }))).toMatchObject({
+      code: 'too_large',
+      sent: true,
+    });
+  });
+
+  it('gives its share of the budget back, however it ends', async () => {
+    for (let times = 0; times < 10; times += 1) {
+      planned = [
+        { answers: times % 2 === 0 ? large : () => ({ status: 200, headers: [], body: utf8(stdout) }) },
+      ];
+      await calling().run({ maxOutput: 16 * 1024 * 1024 });
+    }
+    planned = [{ answers: large }];
+    expect(value(await calling().run()).answer.outcome).toBe('ended');
+  });
+});

@@ -25,7 +25,7 @@ describe('the answer to M5', () => {
     expect(answer(confirm, 403, approved).isErr()).toBe(true);
     expect(answer(confirm, 202, { ...pending, retry_after: 0 }).isErr()).toBe(true);
     expect(answer(confirm, 202, { ...pending, retry_after: 3600 }).isErr()).toBe(true);
-    expect(failure(answer(confirm, 201, approved)).code).toBe('protocol_violation');
+    expect(failure(answer(confirm, 201, approved)).code).toBe('refused');
     expect(failure(answer(confirm, 500, approved)).code).toBe('refused');
   });
 });

@@ -32,11 +32,12 @@ export function succession(
   return { ...step, newPem: next.pem, sig: signer.key.sign(successionMessage(step, next.der)) };
 }
 
-export const noChain = () =>
+/** @param reason the agent's own word */
+export const noChain = (reason = 'serial mismatch') =>
   failure(
     'refused',
-    'refused by the agent: serial mismatch (it does not trust this dispatcher certificate, nor one that leads to it; pair it with this dispatcher)',
-    { status: 403, reason: 'serial mismatch' },
+    `refused by the agent: ${reason} (it does not trust this dispatcher certificate, nor one that leads to it; pair it with this dispatcher)`,
+    { status: 403, reason },
   );
 
 /**
@@ -49,7 +50,7 @@ export function bySuccession(context: DispatcherContext, update: Update): Acknow
   return firstAccepted(linesFor(update), (line) => claim(context, present, line))
     .andThen(() => note(context, update, { trusts: [own.current] }))
     .orElse((error) => (mayNeedBridge(update, error) ? overBridge(context, update) : err(error)))
-    .mapErr((error) => (isStranger(error) ? noChain() : error));
+    .mapErr((error) => (error.code === 'refused' && isStranger(error) ? noChain(error.reason) : error));
 }
 
 /** Whether it looks as if the agent did not accept the CA of the present certificate, which has followed another. */
