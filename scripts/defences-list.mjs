@@ -942,8 +942,8 @@ export const defences = [
   {
     threat: 'A key pin was replaced, and the old key still has a connection',
     stoppedBy: 'the peer of a kept connection is judged for every request',
-    test: 'contract/transport.test.ts',
-    named: 'transport: node-tls asks the judge of the request, not the one that the connection was made with',
+    test: 'unit/sdk/protocol/client.test.ts',
+    named: 'a connection is judged for every request, by whoever makes it, also where it was kept',
     defence: 'connection-is-judged-again',
     without: { by: 'Promise.resolve(ok(undefined))' },
   },

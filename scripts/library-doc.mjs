@@ -1,5 +1,5 @@
 // Writes docs/library.md: every error, port and method of the library, from the types and their docstrings.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
@@ -108,32 +108,48 @@ function methods(path, name) {
   return ['| Method | Gives | What it does |', '| --- | --- | --- |', ...rows];
 }
 
-/** The file that declares each port, by the name of its type: of the imports of a context. @param {string} context */
-function portFiles(context) {
+const list = 'src/sdk/core/ports.ts';
+
+/** The file of each port in src/ports, by the name of its type: of the imports of the list. */
+function portFiles() {
   /** @type {Map<string, string>} */
   const files = new Map();
-  for (const statement of parse(context).statements) {
+  for (const statement of parse(list).statements) {
     if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) continue;
     const file = /\/ports\/([\w-]+)\.js$/.exec(statement.moduleSpecifier.text)?.[1];
     const names = statement.importClause?.namedBindings;
     if (file && names && ts.isNamedImports(names))
-      for (const each of names.elements) files.set(each.name.text, `src/ports/${file}.ts`);
+      for (const each of names.elements) files.set(each.name.text, file);
   }
   return files;
 }
 
-/** @param {string} context @param {string} name */
-function portsOf(context, name) {
-  const files = portFiles(context);
-  return interfaceOf(context, name).members.map((member) => {
+/** @param {string} name */
+function portsOf(name) {
+  const files = portFiles();
+  return interfaceOf(list, name).members.flatMap((member) => {
     const type = 'type' in member && member.type ? oneLine(/** @type {ts.Node} */ (member.type)) : '';
-    return {
-      name: member.name?.getText() ?? '',
-      type,
-      file: files.get(type),
-      made: ts.isMethodSignature(member),
-    };
+    const declared = type.replace(/^ResultAsync<(\w+),.*$/, '$1').replace(/<.*$/, '');
+    const file = files.get(declared);
+    return file === undefined
+      ? []
+      : [{ name: member.name?.getText() ?? '', declared, file, made: ts.isMethodSignature(member) }];
   });
+}
+
+/** Every adapter: its folder, and its text. */
+const adapterFiles = () =>
+  readdirSync(`${root}/src/adapters`, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => ({
+      folder: name.split('/')[0],
+      text: readFileSync(`${root}/src/adapters/${name}`, 'utf8'),
+    }));
+
+/** The folders with a function that gives this type. @param {ReturnType<typeof adapterFiles>} files @param {string} type */
+function adapters(files, type) {
+  const gives = new RegExp(`\\): ${type}(<\\w+>)?( & .*)? (=>|\\{$)|interface \\w+ extends ${type} `, 'm');
+  return [...new Set(files.filter(({ text }) => gives.test(text)).map(({ folder }) => folder))].sort();
 }
 
 /** What a port promises, in its first sentence. @param {string} file @param {string} name */
@@ -144,23 +160,30 @@ function promise(file, name) {
 }
 
 function ports() {
-  const dispatcher = portsOf('src/sdk/dispatcher/context.ts', 'DispatcherPorts');
-  const agent = portsOf('src/sdk/agent/context.ts', 'AgentPorts');
-  const all = new Map([...dispatcher, ...agent].map((each) => [each.name, each]));
+  const sides = ['DispatcherPorts', 'AgentPorts', 'PullPorts'].map(portsOf);
+  const all = new Map(sides.flat().map((each) => [each.name, each]));
+  const files = adapterFiles();
+  const published = readFileSync(`${root}/src/apps/library/testing/contracts.ts`, 'utf8');
   const rows = [...all.values()]
     .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .map(({ name, type, file }) => {
-      const ofAgent = agent.find((each) => each.name === name);
-      const agents = ofAgent === undefined ? '' : ofAgent.made ? 'a function of the settings' : 'yes';
-      return row([
+    .map(({ name, declared, file }) =>
+      row([
         `\`${name}\``,
-        `\`${type}\``,
-        dispatcher.some((each) => each.name === name) ? 'yes' : '',
-        agents,
-        file ? promise(file, type) : '',
-      ]);
-    });
-  return ['| Port | Type | Dispatcher | Agent | What it is |', '| --- | --- | --- | --- | --- |', ...rows];
+        `\`${declared}\``,
+        ...sides.map((side) => {
+          const found = side.find((each) => each.name === name);
+          return found === undefined ? '' : found.made ? 'made' : 'yes';
+        }),
+        promise(`src/ports/${file}.ts`, declared),
+        adapters(files, declared).join(', '),
+        published.includes(`/${file}.contract.js`) ? 'yes' : '',
+      ]),
+    );
+  return [
+    '| Port | Type | Dispatcher | Agent | Pull agent | What it is | Adapters | Suite |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...rows,
+  ];
 }
 
 /** The whole page. */
@@ -184,6 +207,9 @@ export const libraryPage = () =>
     ...clientErrors(),
     '',
     '## Ports',
+    '',
+    'The list is `src/sdk/core/ports.ts`. Made: a function of the settings makes it. Adapters: the folders in `src/adapters`',
+    'that have one. Suite: `ctrl-exec/testing/contracts` has it.',
     '',
     ...ports(),
     '',

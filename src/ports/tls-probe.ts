@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow';
 import type { CtrlExecError } from '../domain/core/errors.js';
 
-type ProbeFailure = CtrlExecError<'timed_out' | 'tls_failed' | 'connection_failed'>;
+type ProbeFailure = CtrlExecError<'timed_out' | 'tls_failed' | 'connection_refused' | 'connection_failed'>;
 
 /** A TLS server, as it is called. */
 export interface ProbedEndpoint {

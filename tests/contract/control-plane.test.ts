@@ -1,6 +1,7 @@
-import { ok, ResultAsync } from 'neverthrow';
+import { ResultAsync } from 'neverthrow';
 import { nodeFileSystem } from '../../src/adapters/files/file-system.js';
 import { undiciControlPlane } from '../../src/adapters/undici/control-plane.js';
+import { readAnswer } from '../../src/adapters/undici/control-plane-answers.js';
 import { trustedCertificates } from '../../src/adapters/undici/trusted-certificates.js';
 import { failure } from '../../src/domain/core/errors.js';
 import { controlPlaneUrl } from '../../src/domain/deploy/server-url.js';
@@ -20,7 +21,7 @@ controlPlaneContract('memory', async (script) => {
           }),
           () => failure('aborted', 'the call was aborted', {}),
         )
-      : new ResultAsync(Promise.resolve(ok(answer)));
+      : new ResultAsync(Promise.resolve(readAnswer(request, answer)));
   });
   return { plane, arrived: plane.calls, dispose: plane.close };
 });

@@ -1,9 +1,13 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { jsonAnswer } from '../../src/domain/protocol/http-message.js';
+import type { ChannelTarget, Credentials } from '../../src/ports/channel.js';
 import type { IncomingRequest, Listening, ListenOptions } from '../../src/ports/listener.js';
-import type { Credentials, Transport } from '../../src/ports/transport.js';
+
 import {
+  type Asked,
+  askOver,
   certificateOf,
+  channelTargetOf,
   deferred,
   echo,
   type Identities,
@@ -12,8 +16,6 @@ import {
   listenOptions,
   makeIdentities,
   type Network,
-  requestOf,
-  targetOf,
 } from '../support/network/network.js';
 import { testCa } from '../support/network/test-pki.js';
 import { failure, value } from './result.js';
@@ -31,7 +33,7 @@ export function listenerContract(name: string, open: () => Network): void {
       for (const close of closing.splice(0)) await close();
     });
 
-    /** A listener that records whom it refused and what it handled, and a transport to it. */
+    /** A listener that records whom it refused and what it handled, and a channel to it. */
     async function serve(options: Partial<ListenOptions> = {}) {
       const network = open();
       const refused: string[] = [];
@@ -53,15 +55,12 @@ export function listenerContract(name: string, open: () => Network): void {
       });
       const listening: Listening = await listen(network.listener, all);
       closing.push(() => listening.close(0));
-      const transport: Transport = network.transport();
-      closing.push(() => transport.close());
-      const ask = (
-        request: Parameters<typeof requestOf>[0] = {},
-        target: Parameters<typeof targetOf>[3] = {},
-      ) => transport.request(targetOf(identities, network.host, listening.port, target), requestOf(request));
-      const askAs = (credentials: Credentials) =>
-        ask({}, { credentials, connectionKey: credentials.certificate });
-      return { network, listening, transport, ask, askAs, refused, refusal, failed, handled, all };
+      const channel = network.channel();
+      closing.push(() => channel.close());
+      const ask = (request: Asked = {}, target: Partial<ChannelTarget> = {}) =>
+        askOver(channel, channelTargetOf(identities, network.host, listening.port, target), request);
+      const askAs = (credentials: Credentials) => ask({}, { credentials, key: credentials.certificate });
+      return { network, listening, channel, ask, askAs, refused, refusal, failed, handled, all };
     }
 
     it('hands over the request as it was sent, with who sent it', async () => {
@@ -153,9 +152,9 @@ export function listenerContract(name: string, open: () => Network): void {
     });
 
     it('refuses a client without a certificate before anything is handled', async () => {
-      const { network, listening, transport, refused, refusal, handled } = await serve();
-      const { credentials: _, ...anonymous } = targetOf(identities, network.host, listening.port);
-      const answer = await transport.request(anonymous, requestOf());
+      const { network, listening, channel, refused, refusal, handled } = await serve();
+      const { credentials: _, ...anonymous } = channelTargetOf(identities, network.host, listening.port);
+      const answer = await askOver(channel, anonymous);
       expect(failure(answer).code).toMatch(/^(connection_failed|tls_failed)$/);
       await refusal.promise;
       expect(refused).toEqual([`${network.address} NO_CERTIFICATE`]);
@@ -203,10 +202,10 @@ export function listenerContract(name: string, open: () => Network): void {
       const { clientCas: _, ...options } = listenOptions(identities);
       const listening = await listen(network.listener, options);
       closing.push(() => listening.close(0));
-      const transport = network.transport();
-      closing.push(() => transport.close());
-      const target = targetOf(identities, network.host, listening.port);
-      const answer = await transport.request(target, requestOf());
+      const channel = network.channel();
+      closing.push(() => channel.close());
+      const target = channelTargetOf(identities, network.host, listening.port);
+      const answer = await askOver(channel, target);
       expect(jsonOf(value(answer))).not.toHaveProperty('client');
     });
 
@@ -287,11 +286,11 @@ export function listenerContract(name: string, open: () => Network): void {
 
     it('closes connections above the limit at once', async () => {
       const { ask, refused, refusal, network } = await serve({ maxConnections: 2 });
-      for (const connectionKey of ['a', 'b']) expect((await ask({}, { connectionKey })).isOk()).toBe(true);
-      expect(failure(await ask({}, { connectionKey: 'c' })).code).toBe('connection_failed');
+      for (const key of ['a', 'b']) expect((await ask({}, { key })).isOk()).toBe(true);
+      expect(failure(await ask({}, { key: 'c' })).code).toBe('connection_failed');
       await refusal.promise;
       expect(refused).toEqual([`${network.address} TOO_MANY_CONNECTIONS`]);
-      expect((await ask({}, { connectionKey: 'a' })).isOk()).toBe(true);
+      expect((await ask({}, { key: 'a' })).isOk()).toBe(true);
     });
 
     it('answers 431 above 32 header lines, and goes on', async () => {
@@ -351,7 +350,7 @@ export function listenerContract(name: string, open: () => Network): void {
     it('shows renewed credentials to new connections and keeps the established ones', async () => {
       const { ask, listening } = await serve();
       const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
-      const serialOf = async (connectionKey: string) => value(await ask({}, { connectionKey })).peer.serial;
+      const serialOf = async (key: string) => value(await ask({}, { key })).peer.serial;
       const former = certificateOf(identities.agent).serial;
       expect(await serialOf('old')).toBe(former);
       listening.renew(renewed);
@@ -362,8 +361,8 @@ export function listenerContract(name: string, open: () => Network): void {
     it('tells with each request which certificate its connection was shown, whatever was renewed since', async () => {
       const { ask, listening, handled } = await serve();
       const renewed = await identities.ca.issue({ commonName: 'renewed', usages: ['serverAuth'] });
-      const presentedTo = async (connectionKey: string) => {
-        value(await ask({}, { connectionKey }));
+      const presentedTo = async (key: string) => {
+        value(await ask({}, { key }));
         return handled.at(-1)?.peer.presented;
       };
       const [former, next] = [certificateOf(identities.agent), certificateOf(renewed)];
@@ -401,7 +400,7 @@ export function listenerContract(name: string, open: () => Network): void {
       const { ask, listening, failed } = await serve();
       listening.renew({ key: identities.dispatcher.key, certificate: identities.agent.certificate });
       expect(failed).toEqual([expect.objectContaining({ code: 'certificate_invalid' })]);
-      const answer = await ask({}, { connectionKey: 'after' });
+      const answer = await ask({}, { key: 'after' });
       expect(value(answer).peer.serial).toBe(certificateOf(identities.agent).serial);
     });
 
@@ -414,14 +413,14 @@ export function listenerContract(name: string, open: () => Network): void {
           return jsonAnswer(200, { late: true });
         },
       });
-      const answer = ask({}, { connectionKey: 'under way' });
+      const answer = ask({}, { key: 'under way' });
       await started.promise;
       const closed = listening.close(20_000);
-      expect((await ask({}, { connectionKey: 'too late' })).isErr()).toBe(true);
+      expect((await ask({}, { key: 'too late' })).isErr()).toBe(true);
       release.resolve();
       expect(jsonOf(value(await answer))).toEqual({ late: true });
       await closed;
-      expect(failure(await ask({}, { connectionKey: 'under way' })).code).toBe('connection_refused');
+      expect(failure(await ask({}, { key: 'under way' })).code).toBe('connection_refused');
     });
 
     it('waits for requests under way no longer than the grace', async () => {

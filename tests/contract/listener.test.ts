@@ -1,5 +1,4 @@
 import { memoryNetwork } from '../../src/adapters/memory/network/network.js';
-import { channelTransport } from '../../src/adapters/memory/network/transport.js';
 import { nodeCrypto } from '../../src/adapters/node-crypto/crypto.js';
 import { tlsChannel } from '../../src/adapters/node-tls/channel.js';
 import { tlsListener } from '../../src/adapters/node-tls/listener.js';
@@ -11,12 +10,12 @@ listenerContract('memory', () => {
   const network = memoryNetwork({ crypto });
   const address = '192.0.2.1';
   const host = 'agent.test';
-  return { host, address, listener: network.listener(host), transport: () => network.transport(address) };
+  return { host, address, listener: network.listener(host), channel: () => network.channel(address) };
 });
 
 listenerContract('node-tls', () => ({
   host: '127.0.0.1',
   address: '127.0.0.1',
   listener: tlsListener({ crypto }),
-  transport: () => channelTransport(tlsChannel({ crypto })),
+  channel: () => tlsChannel({ crypto }),
 }));

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { codeOf } from '../shared/system-code.js';
 import { prepareDaemon } from './inherited-descriptors.js';
-import { codeOf } from './jobs/layout.js';
 import { decodeOrder, taken } from './jobs/order.js';
 import { takeJob, watchJob } from './jobs/watch.js';
 

@@ -1,12 +1,10 @@
-import { constants, mkdirSync, statSync } from 'node:fs';
-import { type FileHandle, lstat, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ResultAsync } from 'neverthrow';
-import { makeDirectories } from '../../domain/core/file-access.js';
-import { attempt, bestEffort, codeOf, ExplainedFailure, type FileFailure, unless } from './system-failure.js';
-import { removeAbandoned, temporaryPath } from './temporary.js';
-
-const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+import { makeDirectories, syncDirectory as sync, writeFile } from '../shared/durable-file.js';
+import { bestEffort, codeOf } from '../shared/system-code.js';
+import { removeAbandoned, temporaryPath } from '../shared/temporary.js';
+import { attempt, ExplainedFailure, type FileFailure } from './system-failure.js';
 
 /** A complete, synced temporary file beside `path`: one rename away from taking its place. */
 export interface StagedFile {
@@ -18,26 +16,14 @@ export interface StagedFile {
 export function stage(path: string, content: Uint8Array, mode: number): ResultAsync<StagedFile, FileFailure> {
   return attempt(path, 'write', async () => {
     const temporary = temporaryPath(path);
-    const handle = await open(temporary, NEW_FILE, 0o600);
-    try {
-      await fill(handle, path, content, mode);
-    } catch (thrown) {
-      await bestEffort(unlink(temporary));
-      throw thrown;
-    }
+    await writeFile(temporary, content, {
+      dress: async (handle) => {
+        await keepOwner(handle, path);
+        await handle.chmod(mode);
+      },
+    });
     return { path, temporary };
   });
-}
-
-async function fill(handle: FileHandle, path: string, content: Uint8Array, mode: number): Promise<void> {
-  try {
-    await handle.writeFile(content);
-    await keepOwner(handle, path);
-    await handle.chmod(mode);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Root replaces the files of others without taking them away from their owners. */
@@ -57,17 +43,8 @@ export async function discard(staged: readonly StagedFile[]): Promise<void> {
   for (const { temporary } of staged) await bestEffort(unlink(temporary));
 }
 
-export function syncDirectory(directory: string): ResultAsync<void, FileFailure> {
-  return attempt(directory, 'sync', async () => {
-    const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      // Some network and FUSE file systems cannot sync a directory: nothing more can be had from them.
-      await unless(['EINVAL', 'ENOTSUP'], handle.sync());
-    } finally {
-      await handle.close();
-    }
-  });
-}
+export const syncDirectory = (directory: string): ResultAsync<void, FileFailure> =>
+  attempt(directory, 'sync', () => sync(directory));
 
 /**
  * Replaces a file so that, whatever happens, either the old or the new content is there: temporary file in the same
@@ -84,7 +61,7 @@ export function replaceFile(path: string, content: Uint8Array, mode: number): Re
 
 function makeAll(directory: string, mode: number): string | undefined {
   try {
-    return makeDirectories(directory, mode, { mkdirSync, statSync });
+    return makeDirectories(directory, mode);
   } catch (thrown) {
     if (codeOf(thrown) !== 'ENOENT') throw thrown;
     throw new ExplainedFailure('ENOENT', 'its file system takes no new directory there');

@@ -3,10 +3,11 @@ import { access, lchown, lstat, open, readdir, realpath, stat } from 'node:fs/pr
 import { ok } from 'neverthrow';
 import type { FileFault } from '../../domain/core/file-trust.js';
 import type { FileSystem } from '../../ports/file-system.js';
+import { codeOf, unless } from '../shared/system-code.js';
 import { discard, ensureDirectory, place, replaceFile, stage } from './atomic-write.js';
 import { followPath, ownAccounts } from './followed-path.js';
 import { readUpTo, requireRegular, systemError, withRegular } from './regular-file.js';
-import { attempt, codeOf, unless } from './system-failure.js';
+import { attempt } from './system-failure.js';
 
 /** Bytes of a file that is taken over. */
 const mostTaken = 16 * 1024 * 1024;

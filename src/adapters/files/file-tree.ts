@@ -3,9 +3,10 @@ import { opendir, realpath } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { decodeUtf8 } from '../../domain/core/bytes.js';
 import type { FileTree, TreeEntry, TreeWalk } from '../../ports/file-tree.js';
+import { codeOf } from '../shared/system-code.js';
 import { enter, type FollowedPath, followPath, leave, type Step } from './followed-path.js';
 import { readOpened, readRegular } from './regular-file.js';
-import { codeOf, systemFailure } from './system-failure.js';
+import { systemFailure } from './system-failure.js';
 
 interface Walk extends TreeWalk {
   /** The directories that were given, without links. */

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { backoff, jittered } from '../../domain/core/backoff.js';
-import { isAbandoned, ownerToken } from './owner-token.js';
-import { attempt, bestEffort, codeOf, type FileFailure, systemFailure, unless } from './system-failure.js';
-import { removeTemporary, temporaryPath } from './temporary.js';
+import { bestEffort, codeOf, unless } from '../shared/system-code.js';
+import { isAbandoned, ownerToken, removeTemporary, temporaryPath } from '../shared/temporary.js';
+import { attempt, type FileFailure, systemFailure } from './system-failure.js';
 
 const PATIENCE_MILLISECONDS = 5000;
 const WAITS = { first: 1, last: 25, growth: 2 };

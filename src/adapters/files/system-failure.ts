@@ -3,12 +3,9 @@ import { getSystemErrorMap } from 'node:util';
 import { ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { whyDenied } from '../../domain/core/file-access.js';
-import { errorCode } from '../../domain/core/thrown.js';
+import { codeOf } from '../shared/system-code.js';
 
 export type FileFailure = CtrlExecError<'file_failed'>;
-
-/** The system's code of something that was thrown; `EIO` when it carries none. */
-export const codeOf = (thrown: unknown): string => errorCode(thrown) ?? 'EIO';
 
 /** A failure with the system's code as its reason and, in the message, what that code means and who may where it was denied. */
 export function systemFailure(path: string, operation: string, code: string, meaning?: string): FileFailure {
@@ -58,19 +55,4 @@ export function attempt<T>(
         )
       : systemFailure(path, operation, codeOf(thrown)),
   );
-}
-
-/** The value of a call, or undefined when it failed with one of these system codes; anything else is thrown on. */
-export async function unless<T>(codes: readonly string[], call: Promise<T>): Promise<T | undefined> {
-  try {
-    return await call;
-  } catch (thrown) {
-    if (codes.includes(codeOf(thrown))) return undefined;
-    throw thrown;
-  }
-}
-
-/** Waits for a call whose failure changes nothing for the caller. */
-export async function bestEffort(call: Promise<unknown>): Promise<void> {
-  await call.catch(() => undefined);
 }

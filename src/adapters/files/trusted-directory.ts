@@ -1,9 +1,10 @@
 import type { Stats } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { type FileFault, fileFault } from '../../domain/core/file-trust.js';
+import { unless } from '../shared/system-code.js';
 import { type FollowedPath, followPath, ownAccounts } from './followed-path.js';
 import { systemError } from './regular-file.js';
-import { ExplainedFailure, unless } from './system-failure.js';
+import { ExplainedFailure } from './system-failure.js';
 
 const lookFirst = 'other accounts may have changed what is in it: look at it first; then';
 

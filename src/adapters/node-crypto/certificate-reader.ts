@@ -4,6 +4,7 @@ import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { certificatePem } from '../../domain/core/pem.js';
 import type { Certificate } from '../../domain/trust/certificate.js';
+import { onlyBlock } from '../shared/pem.js';
 import { readExtensions } from './certificate-extensions.js';
 import { byteKey, recent } from './recent.js';
 
@@ -12,9 +13,6 @@ type Invalid = CtrlExecError<'certificate_invalid'>;
 /** Certificates of this product have about 1 KiB. */
 const maxBytes = 32 * 1024;
 const kept = { count: 1024, maxBytes: 8 * 1024 };
-
-const onePemBlock =
-  /^\s*-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*$/;
 
 const invalid = (reason: string) =>
   failure('certificate_invalid', `certificate cannot be used: ${reason}`, { field: 'certificate', reason });
@@ -79,11 +77,10 @@ export function certificateReader(): CertificateReader {
 /** A copy of the bytes, so that what is read stays what it is. */
 function derOf(input: string | Uint8Array): Result<Buffer, Invalid> {
   if (typeof input !== 'string') return ok(Buffer.from(input));
-  const base64 = onePemBlock.exec(input)?.[1]?.replaceAll(/\s/g, '');
-  const der = base64 ? Buffer.from(base64, 'base64') : undefined;
-  if (!der || der.toString('base64') !== base64)
-    return err(invalid('expected exactly one PEM block CERTIFICATE and nothing else'));
-  return ok(der);
+  const der = onlyBlock(input, ['CERTIFICATE']);
+  return der
+    ? ok(Buffer.from(der.buffer))
+    : err(invalid('expected exactly one PEM block CERTIFICATE and nothing else'));
 }
 
 function describe(x509: X509Certificate, der: Buffer): Result<Certificate, Invalid> {

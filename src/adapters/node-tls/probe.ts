@@ -6,21 +6,25 @@ import { err, ok, ResultAsync } from 'neverthrow';
 import { failure } from '../../domain/core/errors.js';
 import { authority } from '../../domain/core/host-argument.js';
 import { isLoopback, shortestAddress } from '../../domain/core/ip-prefix.js';
+import { connectionCode } from '../../domain/core/thrown.js';
+import { timedOut, unresolved } from '../../domain/protocol/connection-failures.js';
 import type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../ports/tls-probe.js';
 
 type Probed = Awaited<ReturnType<TlsProbe['servedFingerprint']>>;
 
-const reasonOf = (thrown: unknown): string => {
-  const { code, errors } = thrown as { code?: string; errors?: readonly { code?: string }[] };
-  return code ?? errors?.[0]?.code ?? 'unknown';
-};
+const reasonOf = (thrown: unknown): string => connectionCode(thrown) ?? 'unknown';
 
 function failed(endpoint: ProbedEndpoint, thrown: unknown): Probed {
   const { address: host, port } = endpoint;
   const [reason, place] = [reasonOf(thrown), authority(host, port)];
-  return reason.startsWith('ERR_')
-    ? err(failure('tls_failed', `no TLS handshake with ${place} (${reason})`, { host, reason }))
-    : err(failure('connection_failed', `no connection to ${place} (${reason})`, { host, reason }));
+  if (reason.startsWith('ERR_'))
+    return err(failure('tls_failed', `no TLS handshake with ${place} (${reason})`, { host, reason }));
+  const message = `no connection to ${place} (${reason})`;
+  return err(
+    reason === 'ECONNREFUSED'
+      ? failure('connection_refused', message, { host, port })
+      : failure('connection_failed', message, { host, reason }),
+  );
 }
 
 /** The addresses of the interfaces of this host; link-local ones with their zone. */
@@ -42,9 +46,7 @@ async function addressesOf(host: string): Promise<readonly ProbeAddress[]> {
 /** Handshakes over Node's TLS, 1.2 or later, without offering a session: what is served now, not what was served then. */
 export const tlsProbe = (): TlsProbe => ({
   resolve: (host) =>
-    ResultAsync.fromPromise(addressesOf(host), (thrown) =>
-      failure('host_unresolved', `the host name ${host} does not resolve (${reasonOf(thrown)})`, { host }),
-    ),
+    ResultAsync.fromPromise(addressesOf(host), (thrown) => unresolved(host, reasonOf(thrown))),
   servedFingerprint: (endpoint, timeout) =>
     new ResultAsync(
       new Promise<Probed>((resolve) => {
@@ -61,11 +63,9 @@ export const tlsProbe = (): TlsProbe => ({
           socket.destroy();
           resolve(result);
         };
-        const timer = setTimeout(() => {
-          const seconds = timeout / 1000;
-          const message = `no TLS handshake with ${authority(address, port)} within ${seconds} s`;
-          settle(err(failure('timed_out', message, { phase: 'tls', timeoutMs: seconds * 1000 })));
-        }, timeout);
+        const late = () =>
+          settle(err(timedOut({ host: address, port, place: authority(address, port) }, 'tls', timeout)));
+        const timer = setTimeout(late, timeout);
         socket.once('secureConnect', () => {
           const { raw } = socket.getPeerCertificate();
           settle(

@@ -3,7 +3,7 @@ import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import { aeadSuites } from '../../domain/protocol/tls-suites.js';
-import type { Credentials } from '../../ports/transport.js';
+import type { Credentials } from '../../ports/channel.js';
 
 /**
  * What a server context is made of. No session tickets: a resumed session would vouch for a certificate that was

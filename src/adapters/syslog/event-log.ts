@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import type { EventLevel, EventRecord, LogEvent } from '../../domain/core/event.js';
 import { logLine } from '../../domain/core/log-line.js';
 import { errorMessage } from '../../domain/core/thrown.js';
+import type { EventLog } from '../../ports/event-log.js';
 import { type LoggerProcess, startLogger } from './logger.js';
 
 export interface SyslogOptions {
@@ -22,7 +23,7 @@ export interface SyslogOptions {
 }
 
 /** An event log in syslog, which may be closed again and again: a later event begins anew. */
-export interface SyslogEventLog {
+export interface SyslogEventLog extends EventLog {
   emit(event: EventRecord): void;
   /** Resolves once everything is delivered or has gone to the fallback. */
   close(): Promise<void>;

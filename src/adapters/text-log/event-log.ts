@@ -1,8 +1,9 @@
 import type { EventLevel, EventRecord } from '../../domain/core/event.js';
 import { logLine } from '../../domain/core/log-line.js';
+import type { EventLog } from '../../ports/event-log.js';
 
 /** Takes any event, so also those of the event log port. */
-export interface RecordLog {
+export interface RecordLog extends EventLog {
   emit(event: EventRecord): void;
 }
 

@@ -1,12 +1,14 @@
 import { isIP } from 'node:net';
 import { rootCertificates } from 'node:tls';
-import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { err, type Result, ResultAsync } from 'neverthrow';
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
-import type { ControlPlaneAnswer, ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
+import type { ControlPlaneRequest } from '../../domain/deploy/control-plane-api.js';
 import type { ControlPlaneProxy } from '../../domain/deploy/proxy.js';
+import { answerTooLarge } from '../../domain/protocol/connection-failures.js';
 import type { PullSettings } from '../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../ports/control-plane.js';
-import { answerTooLarge, callAborted, callFailed, callTimedOut } from './control-plane-failures.js';
+import { readAnswer } from './control-plane-answers.js';
+import { callAborted, callFailed, callTimedOut } from './control-plane-failures.js';
 
 const limits = {
   /** Milliseconds for a whole call. */
@@ -43,7 +45,9 @@ const rejection = (signal: AbortSignal, call: Promise<unknown>): Promise<never> 
 /** The control plane over HTTPS, TLS 1.3 at least. Throws where a trusted certificate cannot be used. */
 export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
   const { proxy, timeout = limits.call } = options;
-  const server = { ...options.server, proxy: proxy?.place };
+  const { server } = options;
+  const place = proxy ? `${server.origin} through the proxy ${proxy.place}` : server.origin;
+  const called = { ...server, place };
   const kept = {
     connections: limits.connections,
     pipelining: 1,
@@ -74,7 +78,7 @@ export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
   const exchange = async (
     request: ControlPlaneRequest,
     given: AbortSignal | undefined,
-  ): Promise<Result<ControlPlaneAnswer, ControlPlaneError>> => {
+  ): Promise<Result<Uint8Array, ControlPlaneError>> => {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), timeout);
     const signal = AbortSignal.any([late.signal, closed.signal, ...(given ? [given] : [])]);
@@ -97,7 +101,7 @@ export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
       // A connection whose answer is not read to its end is of no further use.
       const tooLarge = () => {
         body.on('error', () => undefined).destroy();
-        return err(answerTooLarge(server, limits.answer));
+        return err(answerTooLarge(called, limits.answer));
       };
       if (Number(headers['content-length'] ?? 0) > limits.answer) return tooLarge();
       const chunks: Uint8Array[] = [];
@@ -107,10 +111,10 @@ export function undiciControlPlane(options: ControlPlaneOptions): ControlPlane {
         if (size > limits.answer) return tooLarge();
         chunks.push(chunk as Uint8Array);
       }
-      return ok({ status: statusCode, body: new Uint8Array(Buffer.concat(chunks)) });
+      return readAnswer(request, { status: statusCode, body: new Uint8Array(Buffer.concat(chunks)) });
     } catch (thrown) {
       if (closed.signal.aborted || given?.aborted) return err(callAborted());
-      return err(late.signal.aborted ? callTimedOut(server, timeout) : callFailed(server, thrown));
+      return err(late.signal.aborted ? callTimedOut(called, timeout) : callFailed(called, thrown));
     } finally {
       clearTimeout(timer);
     }

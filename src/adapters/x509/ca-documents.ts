@@ -4,7 +4,7 @@ import type { Certificate } from '../../domain/trust/certificate.js';
 import type { Issuer } from '../../ports/certificate-authority.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { CaItem, KeyStore, KeyStoreContents } from '../../ports/key-store.js';
-import { derBlocks } from './pem.js';
+import { derBlocks } from '../shared/pem.js';
 
 /** Who signs. */
 export interface Signer {

@@ -11,9 +11,9 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../domain/core/errors.js';
 import type { SubjectNames } from '../../domain/deploy/csr.js';
 import type { CertificateRequest, CertificateRequests } from '../../ports/certificate-requests.js';
+import { onlyBlock } from '../shared/pem.js';
 import { subjectOf } from './certificate-fields.js';
 import { importKeyPair } from './key-pair.js';
-import { derBlocks } from './pem.js';
 import { acceptableKey, exportSpki } from './public-key.js';
 import { whySignatureFails } from './signature.js';
 import { parseRequest } from './signed-request.js';
@@ -71,10 +71,8 @@ function alternativeNames({ dnsNames, emails, addresses, uris }: SubjectNames): 
 
 function read(pem: string): Result<CertificateRequest, Invalid> {
   if (Buffer.byteLength(pem) > maxBytes) return err(invalid(`is longer than ${maxBytes} bytes`));
-  const [der, ...more] = derBlocks(pem, labels) ?? [];
-  const framed = pem.trim();
-  if (!der || more.length > 0 || !framed.startsWith('-----') || !framed.endsWith('-----'))
-    return err(invalid('expected exactly one PEM block CERTIFICATE REQUEST and nothing else'));
+  const der = onlyBlock(pem, labels);
+  if (!der) return err(invalid('expected exactly one PEM block CERTIFICATE REQUEST and nothing else'));
   const request = parseRequest(der);
   if (!request) return err(invalid('is not a well-formed PKCS#10 request'));
   return acceptableKey(request.spki)

@@ -6,6 +6,7 @@ import type { Certificate } from '../../domain/trust/certificate.js';
 import type { RevocationList } from '../../domain/trust/revocation-list.js';
 import type { Crypto } from '../../ports/crypto.js';
 import type { RevocationLists } from '../../ports/revocation-lists.js';
+import { onlyBlock } from '../shared/pem.js';
 import { readList } from './list-reading.js';
 
 const maxCharacters = 16 * 1024 * 1024;
@@ -40,17 +41,8 @@ export const revocationList = (
     ...list,
   }));
 
-/** By hand: a regular expression over a text of this size may need more stack than there is. */
 function derOf(text: string): Result<Uint8Array<ArrayBuffer>, string> {
   if (text.length > maxCharacters) return err(`is longer than ${maxCharacters} bytes`);
-  const pem = text.trim();
-  for (const label of labels) {
-    const [begin, end] = [`-----BEGIN ${label}-----`, `-----END ${label}-----`];
-    if (!pem.startsWith(begin) || !pem.endsWith(end)) continue;
-    const body = pem.slice(begin.length, -end.length);
-    const base64 = /^[ \t]*\r?\n/.test(body) ? body.replaceAll(/[ \t\r\n]+/g, '') : '';
-    const der = Buffer.from(base64, 'base64');
-    if (der.length > 0 && der.toString('base64') === base64) return ok(new Uint8Array(der));
-  }
-  return err('expected exactly one PEM block X509 CRL and nothing else');
+  const der = onlyBlock(text, labels);
+  return der ? ok(der) : err('expected exactly one PEM block X509 CRL and nothing else');
 }

@@ -40,7 +40,7 @@ export type { BannedKey } from '../../domain/trust/banned-key.js';
 export type { KeyType } from '../../domain/trust/certificate.js';
 export type { EventLog } from '../../ports/event-log.js';
 export type { Revocation } from '../../ports/revocations.js';
-export type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+export type { DispatcherPorts } from '../../sdk/core/ports.js';
 export type {
   Dispatcher,
   Governed,

@@ -16,8 +16,8 @@ import {
 import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { ActionFunction, Actions, DescribedAction } from '../../domain/runs/action.js';
 import type { PullOptions } from '../../domain/settings/pull.js';
+import expected from '../../sdk/core/ports.js';
 import { invalidArgument } from '../../sdk/core/refusals.js';
-import { agentPorts, dispatcherPorts, eventLog, pullPorts } from './ports.js';
 import type { OpenAgentOptions, OpenDispatcherOptions, OpenPullAgentOptions } from './types.js';
 
 interface PlaceMembers {
@@ -28,15 +28,15 @@ interface PlaceMembers {
 
 const place: Table<PlaceMembers> = { home: maybe(filled), system: maybe(flag), config: maybe(filled) };
 
-const expected = 'expected exactly one of home (a directory) and system: true';
+const onePlace = 'expected exactly one of home (a directory) and system: true';
 
 /** What is wrong with where it is to be opened. */
 const whyNoPlace = ({ home, system }: PlaceMembers): Wrong | undefined => {
   const isSystem = system === true;
   if ((home === undefined) === isSystem) return undefined;
   return isSystem
-    ? { field: 'system', reason: `there is home, too; ${expected}` }
-    : { field: 'home', reason: `is missing; ${expected}` };
+    ? { field: 'system', reason: `there is home, too; ${onePlace}` }
+    : { field: 'home', reason: `is missing; ${onePlace}` };
 };
 
 /** As their type: interfaces cannot have a union of two places. */
@@ -45,8 +45,8 @@ type Flat<T> = Omit<T, keyof PlaceMembers> & PlaceMembers;
 const dispatcherOptions = record<Flat<OpenDispatcherOptions>>(
   {
     ...place,
-    events: maybe(eventLog),
-    ports: maybe(record(dispatcherPorts)),
+    events: expected.dispatcher.events,
+    ports: maybe(record(expected.dispatcher)),
   },
   whyNoPlace,
 );
@@ -65,8 +65,8 @@ const agentOptions = record<Flat<OpenAgentOptions>>(
     ...place,
     actions: maybe<Actions>(dictionaryOf(action)),
     jobSupervisor: maybe(filled),
-    events: maybe(eventLog),
-    ports: maybe(record(agentPorts)),
+    events: expected.dispatcher.events,
+    ports: maybe(record(expected.agent)),
   },
   whyNoPlace,
 );
@@ -83,7 +83,7 @@ const pullMembers: Table<PullOptions> = {
 };
 
 const pullAgentOptions = record<Flat<OpenPullAgentOptions>>(
-  { ...place, ...pullMembers, events: maybe(eventLog), ports: maybe(record(pullPorts)) },
+  { ...place, ...pullMembers, events: expected.dispatcher.events, ports: maybe(record(expected.pull)) },
   whyNoPlace,
 );
 

@@ -1,9 +1,7 @@
 import type { Actions } from '../../domain/runs/action.js';
 import type { PullOptions } from '../../domain/settings/pull.js';
 import type { EventLog } from '../../ports/event-log.js';
-import type { AgentPorts } from '../../sdk/agent/context.js';
-import type { PullPorts } from '../../sdk/deploy/pull/context.js';
-import type { DispatcherPorts } from '../../sdk/dispatcher/context.js';
+import type { AgentPorts, DispatcherPorts, PullPorts } from '../../sdk/core/ports.js';
 import type { PlaceOptions } from '../place.js';
 
 /** Where the dispatcher is, and what it is made of. */

@@ -30,8 +30,8 @@ export function decodeObject<S extends Shape>(
   shape: S,
   options: { readonly open?: boolean } = {},
 ): Result<DecodedObject<S>, string> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return err('not a JSON object');
-  const members = new Map<string, unknown>(Object.entries(value));
+  if (!isJsonObject(value)) return err('not a JSON object');
+  const members = new Map(Object.entries(value));
   if (!options.open)
     for (const name of members.keys())
       if (!Object.hasOwn(shape, name)) return err(`unknown member "${printable(name, 40)}"`);
@@ -53,6 +53,25 @@ export const optional = <T>(field: Field<T>): Field<T> & { optional: true } => (
 export const text = (limit: number): Field<string> => ({
   form: `text of at most ${limit} characters`,
   read: (value) => (typeof value === 'string' && value.length <= limit ? value : undefined),
+});
+
+export const anyText: Field<string> = {
+  form: 'a text',
+  read: (value) => (typeof value === 'string' ? value : undefined),
+};
+
+export const anything: Field<unknown> = { form: 'anything', read: (value) => value };
+
+export const yes: Field<true> = { form: 'true', read: (value) => (value === true ? value : undefined) };
+
+/** An object of this shape, as a member of another one. */
+export const shaped = <S extends Shape>(
+  form: string,
+  shape: S,
+  options?: { readonly open?: boolean },
+): Field<DecodedObject<S>> => ({
+  form,
+  read: (value) => decodeObject(value, shape, options).unwrapOr(undefined),
 });
 
 export const matching = (pattern: RegExp, form: string): Field<string> => ({
@@ -91,6 +110,9 @@ export const binary = (length?: number): Field<Uint8Array> => ({
 
 /** A JSON object, as it travels. */
 export type JsonObject = Readonly<Record<string, unknown>>;
+
+export const isJsonObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** How a value travels: as a JSON object of a certain form. What is read may have more to it than what must be written. */
 export interface Codec<T, Written = T> {

@@ -3,6 +3,9 @@ import { type CtrlExecError, failure } from './errors.js';
 import { shortestAddress } from './ip-prefix.js';
 import { agentName, printable } from './names.js';
 
+/** Standard TCP port of agents. */
+export const agentPort = 7443;
+
 /** A host as an operator or an API client names it. */
 export interface HostArgument {
   /** As it was given. */

@@ -1,4 +1,5 @@
 import { err, ok, Result } from 'neverthrow';
+import { isJsonObject } from './decode.js';
 import { printable } from './names.js';
 
 /** How deep objects and arrays may be nested. */
@@ -32,9 +33,7 @@ export function parseJsonObject(
     const objection = scan(json, itemLimit);
     if (objection !== undefined) return err(objection);
     return parse(json).andThen((value) =>
-      typeof value === 'object' && value !== null && !Array.isArray(value)
-        ? ok(value as Record<string, unknown>)
-        : err('not a JSON object'),
+      isJsonObject(value) ? ok(value as Record<string, unknown>) : err('not a JSON object'),
     );
   });
 }

@@ -6,44 +6,54 @@ export interface PemBlock {
   readonly label: string;
   /** With both of its lines, ending in a newline. */
   readonly text: string;
+  /** What is between them, without white space. */
+  readonly base64: string;
+  /** The lines between the block before, or the beginning, and this one. */
+  readonly before: readonly string[];
 }
 
-/** The complete blocks of a text, in their order; one pass, whatever the text is. */
-export function pemBlocks(text: string): readonly PemBlock[] {
+/** The complete blocks of a text, in their order, and the lines behind the last; one pass, whatever the text is. */
+export function readPem(text: string): {
+  readonly blocks: readonly PemBlock[];
+  readonly behind: readonly string[];
+} {
   const blocks: PemBlock[] = [];
-  let open: { readonly label: string; readonly lines: string[] } | undefined;
+  let before: string[] = [];
+  /** Where in `before` the block begins that is open. */
+  let from = 0;
+  let open = '';
   for (const line of text.split('\n').map((each) => each.trim())) {
-    const [, word, label = ''] = /^-----(BEGIN|END) ([A-Z0-9 ]{1,64})-----$/.exec(line) ?? [];
-    if (word === 'BEGIN') open = { label, lines: [line] };
-    else if (open !== undefined) {
-      open.lines.push(line);
-      if (word !== 'END') continue;
-      if (open.label === label) blocks.push({ label, text: `${open.lines.join('\n')}\n` });
-      open = undefined;
+    before.push(line);
+    const [, word, label = ''] = line.startsWith('-----') ? (marker.exec(line) ?? []) : [];
+    if (word === 'BEGIN') [open, from] = [label, before.length - 1];
+    if (word !== 'END') continue;
+    if (open === label) {
+      const lines = before.splice(from);
+      const base64 = lines.slice(1, -1).join('').replaceAll(/\s/g, '');
+      blocks.push({ label, text: `${lines.join('\n')}\n`, base64, before });
+      before = [];
     }
+    open = '';
   }
-  return blocks;
+  return { blocks, behind: before };
 }
 
-const keyLabels = [
-  'PRIVATE KEY',
-  'EC PRIVATE KEY',
-  'RSA PRIVATE KEY',
-  'ENCRYPTED PRIVATE KEY',
-  'DSA PRIVATE KEY',
-];
+const marker = /^-----(BEGIN|END) ([A-Z0-9 ]{1,64})-----$/;
+
+export const pemBlocks = (text: string): readonly PemBlock[] => readPem(text).blocks;
 
 /** Whether a block holds a private key of a server. */
-export const isKeyBlock = ({ label }: PemBlock): boolean => keyLabels.includes(label);
+export const isKeyBlock = ({ label }: PemBlock): boolean =>
+  /^((EC|RSA|ENCRYPTED|DSA) )?PRIVATE KEY$/.test(label);
 
 /** Whether a block holds a certificate. */
 export const isCertificateBlock = ({ label }: PemBlock): boolean => label === 'CERTIFICATE';
 
 /** The certificates of a PEM text that may hold several, one block each, ending in a newline. */
 export const splitCertificates = (text: string): readonly string[] =>
-  (text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []).map(
-    (block) => `${block}\n`,
-  );
+  pemBlocks(text)
+    .filter(isCertificateBlock)
+    .map((block) => block.text);
 
 /** One certificate as such a block. */
 export const certificatePem = (der: Uint8Array): string => pemOf('CERTIFICATE', der);

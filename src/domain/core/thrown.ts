@@ -36,6 +36,14 @@ export const errorName = (thrown: unknown): string | undefined =>
 /** The code of an error, as the system's: `ENOENT`; undefined where it has none. */
 export const errorCode = (thrown: unknown): string | undefined => textOf(thrown, 'code');
 
+/** Why a connection failed, as the system's code. Of several attempts one that was refused says most; a wrapper has a cause. */
+export const connectionCode = (thrown: unknown): string | undefined => {
+  const attempts = memberOf(thrown, 'errors');
+  const codes = Array.isArray(attempts) ? attempts.map(errorCode) : [];
+  const refused = codes.find((code) => code === 'ECONNREFUSED');
+  return refused ?? errorCode(thrown) ?? codes.find(Boolean) ?? errorCode(memberOf(thrown, 'cause'));
+};
+
 /** The stack of an error; undefined where it has none. */
 export const errorStack = (thrown: unknown): string | undefined => textOf(thrown, 'stack');
 

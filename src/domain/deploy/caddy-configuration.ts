@@ -1,15 +1,11 @@
 import { err, ok, type Result } from 'neverthrow';
+import { isJsonObject as isObject, type JsonObject } from '../core/decode.js';
 
 /** A certificate as Caddy is given it: PEM, the chain after the leaf. */
 export interface LoadedCertificate {
   readonly certificate: string;
   readonly key: string;
 }
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-const isObject = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const own = (object: JsonObject, name: string): unknown =>
   Object.hasOwn(object, name) ? object[name] : undefined;

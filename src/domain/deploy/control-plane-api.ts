@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
+import { anyText, decodeObject } from '../core/decode.js';
 import { type CtrlExecError, failure } from '../core/errors.js';
 import { parseJsonObject } from '../core/json.js';
-import { printable } from '../core/names.js';
 import { certificatePem } from '../core/pem.js';
 import { pemCertificates } from './discovery.js';
 import { type JudgedJobs, judgeJobs } from './jobs.js';
@@ -13,12 +13,8 @@ export interface ControlPlaneRequest {
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: Readonly<Record<string, unknown>>;
-}
-
-/** An answer of the control plane, with its whole body. */
-export interface ControlPlaneAnswer {
-  readonly status: number;
-  readonly body: Uint8Array;
+  /** It succeeds by being taken on, and is done later. Default: it succeeds by being done. */
+  readonly later?: true;
 }
 
 /** What a host says of itself with each heartbeat. */
@@ -45,7 +41,7 @@ export interface VerificationReport {
   readonly error: string;
 }
 
-type Judged<T> = Result<T, CtrlExecError<'refused' | 'protocol_violation'>>;
+type Judged<T> = Result<T, CtrlExecError<'protocol_violation'>>;
 
 const segment = encodeURIComponent;
 const agentPath = (agentId: string, rest: string) => `/api/v1/agents/${segment(agentId)}/${rest}`;
@@ -61,8 +57,10 @@ export const pullRequests = (agentId: string) => {
   return {
     heartbeat: (heartbeat: Heartbeat) => post('heartbeat', heartbeat),
     work: () => get('work'),
-    csr: (certificateId: string, csrPem: string) =>
-      post('csr', { csr_pem: csrPem, certificate_id: certificateId }),
+    csr: (certificateId: string, csrPem: string): ControlPlaneRequest => ({
+      ...post('csr', { csr_pem: csrPem, certificate_id: certificateId }),
+      later: true,
+    }),
     certificate: (certificateId: string) => get(`certificates/${segment(certificateId)}`),
     jobStatus: (jobId: string, status: JobStatus) => post(`jobs/${segment(jobId)}/status`, status),
     verification: (jobId: string, report: VerificationReport): ControlPlaneRequest => ({
@@ -70,79 +68,36 @@ export const pullRequests = (agentId: string) => {
       path: `/api/v1/jobs/${segment(jobId)}/verify`,
       body: { ...report },
     }),
-    discoveries: (report: object) => post('discoveries', report),
+    discoveries: (report: object): ControlPlaneRequest => ({ ...post('discoveries', report), later: true }),
   };
 };
-
-/** What is told of an answer's body; all of it may be of any size. */
-const maxReason = 300;
-
-/** What to do about a refusal whatever it is of. */
-const hints: ReadonlyMap<number, string> = new Map([
-  [401, 'it does not accept the API key (CERTCTL_API_KEY): give the agent one that is valid'],
-  [403, 'the role of the API key (CERTCTL_API_KEY) does not permit this call'],
-]);
-
-const refusals: ReadonlyMap<number, 'retired' | 'forbidden' | 'too_much'> = new Map([
-  [410, 'retired'],
-  [403, 'forbidden'],
-  [413, 'too_much'],
-]);
-
-/** Why the control plane refused: it has retired the agent, cannot do it now, does not permit it, or was sent too much. */
-export function whyRefused(
-  error: CtrlExecError,
-): 'retired' | 'busy' | 'forbidden' | 'too_much' | 'other' | undefined {
-  if (error.code !== 'refused') return undefined;
-  const { status } = error;
-  if (status >= 500 || status === 429) return 'busy';
-  return refusals.get(status) ?? 'other';
-}
-
-/** Err `refused` unless the answer has this status. */
-export function expectStatus(answer: ControlPlaneAnswer, expected: number): Judged<void> {
-  const { status } = answer;
-  if (status === expected) return ok(undefined);
-  const said = bodyText(answer);
-  const reason = said === '' ? `status ${status} instead of ${expected}` : said;
-  const hint = hints.get(status);
-  const message = `the control plane answered with status ${status}${said === '' ? '' : `: ${said}`}${hint === undefined ? '' : `; ${hint}`}`;
-  return err(failure('refused', message, { status, reason }));
-}
-
-/** The beginning of a body, fit for a line of a log. */
-export const bodyText = ({ body }: ControlPlaneAnswer): string =>
-  printable(new TextDecoder().decode(body.subarray(0, 4 * maxReason)).trim(), maxReason);
 
 const malformed = (what: string, reason: string) =>
   failure('protocol_violation', `the control plane's ${what} cannot be understood: ${reason}`, { reason });
 
-function jsonAnswer(
-  answer: ControlPlaneAnswer,
-  what: string,
-  itemLimit?: number,
-): Judged<Record<string, unknown>> {
-  return expectStatus(answer, 200).andThen(() =>
-    parseJsonObject(answer.body, itemLimit).mapErr((reason) => malformed(what, reason)),
-  );
-}
+const jsonOf = (body: Uint8Array, what: string, itemLimit?: number): Judged<Record<string, unknown>> =>
+  parseJsonObject(body, itemLimit).mapErr((reason) => malformed(what, reason));
 
 /** Members and elements of a list of jobs: all that 16 MiB hold of them. */
 const maxItems = 2_000_000;
 
-/** The jobs that an answer to `work` holds. */
-export const judgeWork = (answer: ControlPlaneAnswer): Judged<JudgedJobs> =>
-  jsonAnswer(answer, 'list of jobs', maxItems).andThen((json) =>
+/** The jobs in the body of an answer to `work`. */
+export const judgeWork = (body: Uint8Array): Judged<JudgedJobs> =>
+  jsonOf(body, 'list of jobs', maxItems).andThen((json) =>
     judgeJobs(json).mapErr((reason) => malformed('list of jobs', reason)),
   );
 
 const maxCertificates = 20;
 
 /** The certificates of an answer to `certificate`, PEM, one block each, in its order. Nothing else that stands there is taken over. */
-export function judgeCertificates(answer: ControlPlaneAnswer): Judged<readonly string[]> {
+export function judgeCertificates(body: Uint8Array): Judged<readonly string[]> {
   const what = 'certificate';
-  return jsonAnswer(answer, what).andThen(({ certificate_pem: pem }) => {
-    if (typeof pem !== 'string') return err(malformed(what, 'member "certificate_pem" is not a text'));
+  const read = jsonOf(body, what).andThen((json) =>
+    decodeObject(json, { certificate_pem: anyText }, { open: true }).mapErr((reason) =>
+      malformed(what, reason),
+    ),
+  );
+  return read.andThen(({ certificate_pem: pem }) => {
     const certificates = pemCertificates(pem);
     if (certificates.length > maxCertificates)
       return err(malformed(what, `more than ${maxCertificates} certificates`));

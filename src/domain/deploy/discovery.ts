@@ -1,4 +1,5 @@
 import { fromBase64 } from '../core/bytes.js';
+import { isCertificateBlock, pemBlocks } from '../core/pem.js';
 
 /** What a certificate that was found says of itself; the words are those of the control plane's API. */
 export interface CertificateDescription {
@@ -43,11 +44,11 @@ export function formatOf(path: string): CertificateFormat | undefined {
   return extension === '.der' ? 'DER' : 'PEM';
 }
 
-const block = /-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)-----END CERTIFICATE-----/g;
-
 /** The certificates of a PEM text, DER each; undefined in place of one that is not base64. */
 export const pemCertificates = (text: string): readonly (Uint8Array | undefined)[] =>
-  [...text.matchAll(block)].map(([, body = '']) => fromBase64(body.replaceAll(/\s/g, '')));
+  pemBlocks(text)
+    .filter(isCertificateBlock)
+    .map(({ base64 }) => fromBase64(base64));
 
 /** What a scan has found. */
 export interface Scan {

@@ -1,4 +1,4 @@
-import { type Field, matching } from '../core/decode.js';
+import { type Field, integer, isJsonObject, matching } from '../core/decode.js';
 import { type Command, parseCommand } from './command.js';
 
 /**
@@ -45,9 +45,8 @@ export const account = matching(accountPattern, 'the name or the number of a use
 
 /** Permission bits as the decimal number that JSON has for them: 420 is 0644. */
 export const fileMode: Field<number> = {
+  ...integer(0, 0o777),
   form: 'a file mode as a decimal number from 0 to 511 (420 is 0644)',
-  read: (value) =>
-    Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 0o777 ? Number(value) : undefined,
 };
 
 const nanosecondsInHour = 3_600_000_000_000;
@@ -68,7 +67,7 @@ export const flag: Field<boolean> = {
 
 /** What the control plane leaves out is the same as what it sends empty: null, "" and 0 stand for the default. */
 export function withoutZeroValues(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  if (!isJsonObject(value)) return value;
   return Object.fromEntries(
     Object.entries(value).filter(
       ([, member]) => member !== undefined && member !== null && member !== '' && member !== 0,

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { decodeObject, list, optional, text } from '../core/decode.js';
+import { decodeObject, isJsonObject, list, optional, text } from '../core/decode.js';
 import { isPathSegment, printable } from '../core/names.js';
 
 /** What the control plane wants done. Nothing in it was judged beyond its form. */
@@ -66,8 +66,7 @@ export function judgeJobs(answer: Readonly<Record<string, unknown>>): Result<Jud
 }
 
 function judgeJob(entry: unknown): JudgedJob {
-  if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
-    return { kind: 'ignored', id: '', reason: 'not a JSON object' };
+  if (!isJsonObject(entry)) return { kind: 'ignored', id: '', reason: 'not a JSON object' };
   const given = Object.fromEntries(Object.entries(entry).filter(([, value]) => !nothing(value)));
   const { id, type, status, target_config: targetConfig } = given;
   if (typeof id !== 'string' || !isPathSegment(id))

@@ -1,11 +1,12 @@
 import { err, ok, type Result } from 'neverthrow';
-import { isHostName } from '../core/host-argument.js';
+import { isJsonObject, textIn } from '../core/decode.js';
+import { agentPort, isHostName } from '../core/host-argument.js';
 import { shortestAddress } from '../core/ip-prefix.js';
 import { parseJsonObject } from '../core/json.js';
 import { agentName, printable } from '../core/names.js';
-import { agentPort } from '../protocol/agent-protocol.js';
 import type { AgentEndpoint } from '../trust/agent-record.js';
 import { canonicalSerial } from '../trust/serial.js';
+import { portField } from './pairing.js';
 
 /** An agent as another installation has registered it. Nothing there says what its key is. */
 export interface LegacyAgent {
@@ -36,10 +37,7 @@ export function parseLegacyAgent(fileName: string, text: string): Result<LegacyA
   const parsed = parseJsonObject(text);
   if (parsed.isErr()) return unusable(parsed.error);
   const record = parsed.value;
-  const field = (name: string) => {
-    const value = record[name];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  };
+  const field = (name: string) => textIn(record, name) || undefined;
   if (field('ip') === undefined && field('paired') === undefined)
     return err({ kind: 'fragment', reason: 'it holds no pairing' });
 
@@ -54,7 +52,7 @@ export function parseLegacyAgent(fileName: string, text: string): Result<LegacyA
     return unusable(
       `"ip" ${given === undefined ? 'is missing' : `is "${printable(given, 80)}"`}, expected an address`,
     );
-  const port = portOf(record['port']);
+  const port = portField.read(record['port'] === '' ? agentPort : (record['port'] ?? agentPort));
   if (port === undefined) return unusable('"port" is not a port from 1 to 65535');
   const lookupBy = record['lookup_by'] ?? 'hostname';
   if (lookupBy !== 'hostname' && lookupBy !== 'ip')
@@ -73,15 +71,8 @@ export function parseLegacyAgent(fileName: string, text: string): Result<LegacyA
   });
 }
 
-/** A number, or the text of one, as those versions wrote it by turns. */
-function portOf(value: unknown): number | undefined {
-  if (value === undefined || value === null || value === '') return agentPort;
-  const port = typeof value === 'string' && /^[0-9]{1,5}$/.test(value) ? Number(value) : value;
-  return typeof port === 'number' && Number.isInteger(port) && port >= 1 && port <= 65_535 ? port : undefined;
-}
-
 function tagsOf(value: unknown): Readonly<Record<string, string>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  if (!isJsonObject(value)) return {};
   return Object.fromEntries(
     Object.entries(value).flatMap(([key, tag]: [string, unknown]): readonly (readonly [string, string])[] =>
       typeof tag === 'string' || typeof tag === 'number'
@@ -89,4 +80,14 @@ function tagsOf(value: unknown): Readonly<Record<string, string>> {
         : [],
     ),
   );
+}
+
+/**
+ * The serial before the present one that another installation noted in its `rotation.json`, as it is written there (see
+ * `meantSerial`). It kept no key of it. Undefined: none is noted, or the file is not understood.
+ */
+export function parseLegacyRotation(text: string): string | undefined {
+  const previous = parseJsonObject(text).map((value) => textIn(value, 'previous_serial'));
+  const serial = previous.unwrapOr(undefined) ?? '';
+  return canonicalSerial(serial) === undefined ? undefined : serial;
 }

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow';
 import { utf8 } from '../core/bytes.js';
 import {
+  anything,
   type DecodedObject,
   decodeObject,
   type Field,
@@ -9,6 +10,7 @@ import {
   optional,
   text,
 } from '../core/decode.js';
+import { agentPort } from '../core/host-argument.js';
 import { shortestAddress } from '../core/ip-prefix.js';
 import { parseJsonObject } from '../core/json.js';
 import { agentName, isReqid } from '../core/names.js';
@@ -44,7 +46,7 @@ export interface LegacyRequest {
 }
 
 /** Deployed agents take the port out of their configuration, as text. */
-const portField: Field<number> = {
+export const portField: Field<number> = {
   form: 'a port',
   read: (value) => {
     const digits = typeof value === 'number' || typeof value === 'string' ? String(value) : '';
@@ -54,8 +56,6 @@ const portField: Field<number> = {
 };
 
 /** It decides nothing: what is no address is as left out. */
-const anything: Field<unknown> = { form: 'anything', read: (value) => value };
-
 const statedIpOf = (value: unknown): { readonly statedIp?: string } => {
   const statedIp = typeof value === 'string' ? shortestAddress(value) : undefined;
   return statedIp === undefined ? {} : { statedIp };
@@ -107,7 +107,7 @@ export const readLegacyRequest = (
           host,
           csrPem: message.csr,
           nonce: message.nonce,
-          port: message.port ?? 7443,
+          port: message.port ?? agentPort,
           lookupBy: message.lookup_by ?? 'hostname',
           ...statedIpOf(message.ip),
         })),

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
-import { type Codec, countIn, type JsonObject, textIn } from '../core/decode.js';
+import { type Codec, countIn, isJsonObject, type JsonObject, textIn } from '../core/decode.js';
 import { isHostName } from '../core/host-argument.js';
 import { printable } from '../core/names.js';
 
@@ -138,7 +138,7 @@ export const capabilities: Codec<Capabilities> = {
 };
 
 function readTags(value: unknown): Record<string, string> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {};
+  if (!isJsonObject(value)) return {};
   const entries = Object.entries(value).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
@@ -148,23 +148,20 @@ function readTags(value: unknown): Record<string, string> {
 }
 
 function readScript(value: unknown): AdvertisedScript[] {
-  if (typeof value !== 'object' || value === null) return [];
-  const body = value as JsonObject;
-  const name = textIn(body, 'name');
+  if (!isJsonObject(value)) return [];
+  const name = textIn(value, 'name');
   if (name === undefined || !/^[A-Za-z0-9_-]{1,255}$/.test(name)) return [];
-  const profile = textIn(body, 'profile');
-  const version = textIn(body, 'schema_version');
-  const schema = body['schema'];
-  const concurrency = countIn(body, 'concurrency') ?? 1;
+  const profile = textIn(value, 'profile');
+  const version = textIn(value, 'schema_version');
+  const schema = value['schema'];
+  const concurrency = countIn(value, 'concurrency') ?? 1;
   return [
     {
       name,
-      path: printable(textIn(body, 'path') ?? '', 4096),
-      executable: body['executable'] === true || body['executable'] === 1,
+      path: printable(textIn(value, 'path') ?? '', 4096),
+      executable: value['executable'] === true || value['executable'] === 1,
       ...(profile !== undefined && { profile: printable(profile) }),
-      ...(typeof schema === 'object' &&
-        schema !== null &&
-        !Array.isArray(schema) && { schema: schema as JsonObject }),
+      ...(isJsonObject(schema) && { schema }),
       ...(version !== undefined && { schema_version: printable(version, 80) }),
       ...(concurrency >= 2 && concurrency <= 1000 && { concurrency }),
     },

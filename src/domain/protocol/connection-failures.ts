@@ -1,31 +1,32 @@
 import { type CtrlExecError, failure } from '../core/errors.js';
-import { readTimeout } from './agent-protocol.js';
+import { connectionCode, errorMessage } from '../core/thrown.js';
 
 /** Whom a connection leads to. `credentials`: this side presents a certificate. */
 interface Called {
   readonly host: string;
   readonly port: number;
+  /** How messages name it. Default `host:port`. */
+  readonly place?: string;
   readonly credentials?: unknown;
 }
 
-/** What Node and OpenSSL throw has a code; several attempts to connect come as one error with `errors`. */
-interface Thrown {
-  readonly name?: string | undefined;
-  readonly code?: string | undefined;
-  readonly message?: string | undefined;
-  readonly errors?: readonly Thrown[];
-}
-
-const place = ({ host, port }: Called) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+const placeOf = ({
+  host,
+  port,
+  place = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+}: Called) => place;
 
 /** One line, without the addresses in memory and the source files that OpenSSL tells. */
 const lineOf = (text: string) =>
   text.replace(/^[0-9A-F]+:error:[0-9A-F]+:/, '').split(/[\r\n]|:\.\.\//)[0] ?? '';
 
-function codeOf(thrown: unknown): string {
-  const { code, message, errors } = thrown as Thrown;
-  return errors?.find((each) => each.code === 'ECONNREFUSED')?.code ?? code ?? lineOf(message ?? 'unknown');
-}
+const messageOf = (thrown: unknown) => lineOf(errorMessage(thrown));
+
+const codeOf = (thrown: unknown): string => connectionCode(thrown) ?? messageOf(thrown);
+
+/** The answer of an agent did not come in time: in the words of deployed dispatchers, which scripts look for. */
+export const readTimeout = (timeoutMs: number): CtrlExecError<'timed_out'> =>
+  failure('timed_out', `read timeout after ${timeoutMs / 1000}s`, { phase: 'answer', timeoutMs });
 
 export const aborted = (): CtrlExecError<'aborted'> => failure('aborted', 'the request was aborted', {});
 
@@ -37,7 +38,7 @@ export function timedOut(
   if (phase === 'answer') return readTimeout(timeout);
   const seconds = timeout / 1000;
   const what = { connect: 'no connection to', tls: 'no TLS handshake with' }[phase];
-  return failure('timed_out', `${what} ${place(target)} within ${seconds} s`, {
+  return failure('timed_out', `${what} ${placeOf(target)} within ${seconds} s`, {
     phase,
     timeoutMs: seconds * 1000,
   });
@@ -72,12 +73,17 @@ const reasonsOfTls: Readonly<Record<string, string>> = {
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of this side',
 };
 
-export function tlsFailed(target: Called, reason: string): CtrlExecError<'tls_failed'> {
+/** @param reasons what is said of a code */
+export function tlsFailed(
+  target: Called,
+  reason: string,
+  reasons: Readonly<Record<string, string>> = reasonsOfTls,
+): CtrlExecError<'tls_failed'> {
   const ours = reason.startsWith('ERR_OSSL_')
     ? 'the key, the certificate or a CA of this side is unusable'
     : '';
-  const why = reasonsOfTls[reason] ?? ours;
-  return failure('tls_failed', `TLS with ${place(target)} failed: ${why ? `${why} (${reason})` : reason}`, {
+  const why = reasons[reason] ?? ours;
+  return failure('tls_failed', `TLS with ${placeOf(target)} failed: ${why ? `${why} (${reason})` : reason}`, {
     host: target.host,
     reason,
   });
@@ -89,7 +95,7 @@ export function connectionFailed(
   reason: string,
   cause = '',
 ): CtrlExecError<'connection_failed'> {
-  const message = `no answer from ${place(target)}: ${cause ? `${cause} (${reason})` : reason}`;
+  const message = `no answer from ${placeOf(target)}: ${cause ? `${cause} (${reason})` : reason}`;
   return failure('connection_failed', message, { host: target.host, reason });
 }
 
@@ -115,42 +121,42 @@ function closedUnanswered(target: Called, reason: string, atOnce: boolean) {
 }
 
 export const violation = (target: Called, reason: string): CtrlExecError<'protocol_violation'> =>
-  failure('protocol_violation', `${place(target)} did not answer as HTTP demands: ${reason}`, { reason });
+  failure('protocol_violation', `${placeOf(target)} did not answer as HTTP demands: ${reason}`, { reason });
 
 export const answerTooLarge = (target: Called, limit: number): CtrlExecError<'too_large'> =>
-  failure('too_large', `the answer of ${place(target)} is larger than ${limit} bytes`, {
+  failure('too_large', `the answer of ${placeOf(target)} is larger than ${limit} bytes`, {
     what: 'the answer',
     limit,
   });
 
+export const unresolved = (host: string, code: string): CtrlExecError<'host_unresolved'> =>
+  failure('host_unresolved', `the host name ${host} does not resolve (${code})`, { host });
+
+/** There is no such host, or nothing listens there. */
+export function notThere(target: Called, code: string) {
+  const { host, port } = target;
+  if (['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL', 'ENODATA'].includes(code)) return unresolved(host, code);
+  if (code !== 'ECONNREFUSED') return undefined;
+  return failure('connection_refused', `nothing listens on ${placeOf(target)}`, { host, port });
+}
+
 /** TCP could not be set up. */
 export function tcpFailure(target: Called, thrown: unknown, timeout: number) {
-  const { host, port } = target;
   const code = codeOf(thrown);
-  switch (code) {
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EAI_FAIL':
-    case 'ENODATA':
-      return failure('host_unresolved', `the host name ${host} does not resolve (${code})`, { host });
-    case 'ECONNREFUSED':
-      return failure('connection_refused', `nothing listens on ${place(target)}`, { host, port });
-    case 'ETIMEDOUT':
-      return timedOut(target, 'connect', timeout);
-    default:
-      return failure('connection_failed', `cannot connect to ${place(target)}: ${code}`, {
-        host,
-        reason: code,
-      });
-  }
+  if (code === 'ETIMEDOUT') return timedOut(target, 'connect', timeout);
+  const message = `cannot connect to ${placeOf(target)}: ${code}`;
+  return notThere(target, code) ?? failure('connection_failed', message, { host: target.host, reason: code });
 }
+
+/** The reasons of a `connection_failed` whose peer closed while TLS was being set up. */
+export const closedInHandshake: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
 
 /** The connection broke while TLS was being set up. */
 export function handshakeFailure(target: Called, thrown: unknown) {
   const code = codeOf(thrown);
-  if (code !== 'ECONNRESET' && code !== 'EPIPE') return tlsFailed(target, code);
+  if (!closedInHandshake.has(code)) return tlsFailed(target, code);
   const { host } = target;
-  const message = `${place(target)} closed the connection during the TLS handshake: it may not trust the certificate of this side (or hold it for out of date by a wrong clock), not admit the address of this host, or be overloaded`;
+  const message = `${placeOf(target)} closed the connection during the TLS handshake: it may not trust the certificate of this side (or hold it for out of date by a wrong clock), not admit the address of this host, or be overloaded`;
   return failure('connection_failed', message, { host, reason: code });
 }
 
@@ -162,15 +168,15 @@ export function exchangeFailure(
 ) {
   const code = codeOf(thrown);
   if (code.startsWith('ERR_SSL_')) return tlsFailed(target, code);
-  if (code.startsWith('HPE_')) return violation(target, lineOf((thrown as Thrown).message ?? code));
+  if (code.startsWith('HPE_')) return violation(target, messageOf(thrown));
   if (progress.answered) return connectionFailed(target, 'closed before the answer was complete');
   return closedUnanswered(target, code === 'ECONNRESET' ? 'closed' : code, progress.atOnce);
 }
 
 /** A request that HTTP cannot express. */
 export const unsendable = (target: Called, thrown: unknown): CtrlExecError<'protocol_violation'> => {
-  const reason = lineOf((thrown as Thrown).message ?? codeOf(thrown));
-  return failure('protocol_violation', `the request for ${place(target)} cannot be sent: ${reason}`, {
+  const reason = messageOf(thrown);
+  return failure('protocol_violation', `the request for ${placeOf(target)} cannot be sent: ${reason}`, {
     reason,
   });
 };

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow';
 import { base64, decodeUtf8, fromBase64, utf8 } from '../core/bytes.js';
+import { isJsonObject } from '../core/decode.js';
 import { parseJsonObject } from '../core/json.js';
 import { contentDigestOf } from './message-signature.js';
 
@@ -201,9 +202,7 @@ function readOutput(
 }
 
 function readEnd({ result, digest, sig }: Readonly<Record<string, unknown>>): Result<StreamLine, string> {
-  const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (!isObject(result) || typeof digest !== 'string' || !isObject(sig))
+  if (!isJsonObject(result) || typeof digest !== 'string' || !isJsonObject(sig))
     return err('its end line lacks "result", "digest" or "sig"');
   const { input, signature } = sig;
   if (typeof input !== 'string' || typeof signature !== 'string')

@@ -1,6 +1,16 @@
 import { err, ok, type Result } from 'neverthrow';
 import { fromBase64, shownUtf8, utf8 } from '../core/bytes.js';
-import { type Codec, countIn, type JsonObject, textIn } from '../core/decode.js';
+import {
+  type Codec,
+  countIn,
+  integer,
+  isJsonObject,
+  type JsonObject,
+  list,
+  optional,
+  shaped,
+  textIn,
+} from '../core/decode.js';
 import { isReqid, printable } from '../core/names.js';
 
 /*
@@ -143,19 +153,21 @@ export function outputIn(body: JsonObject):
 
 /** Undefined: there is none, or what is there is not understood. */
 function readLeftBehind(value: unknown): RunResult['leftBehind'] {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { count, pids } = value as { readonly count?: unknown; readonly pids?: unknown };
-  const isCount = (one: unknown): one is number =>
-    typeof one === 'number' && Number.isSafeInteger(one) && one > 0;
-  if (!Array.isArray(pids) || pids.length > maxLeftBehind || !pids.every(isCount)) return undefined;
-  if (count !== undefined && !(isCount(count) && count >= pids.length)) return undefined;
-  return { ...(count !== undefined && { count }), pids };
+  const read = leftBehind.read(value);
+  return read && read.pids.length <= (read.count ?? read.pids.length) ? read : undefined;
 }
 
+const positive = integer(1, Number.MAX_SAFE_INTEGER);
+const leftBehind = shaped(
+  'processes',
+  { count: optional(positive), pids: list(positive, 0, maxLeftBehind) },
+  { open: true },
+);
+
 function readTruncated(value: unknown): RunResult['truncated'] {
-  if (typeof value !== 'object' || value === null) return undefined;
+  if (!isJsonObject(value)) return undefined;
   const total = (stream: 'stdout' | 'stderr') => {
-    const count = countIn(value as JsonObject, stream);
+    const count = countIn(value, stream);
     return count === undefined ? {} : { [stream]: count };
   };
   return { ...total('stdout'), ...total('stderr') };

@@ -2,6 +2,7 @@ import { err, type Result } from 'neverthrow';
 import type { ConfigurationEntries, ParsedConfiguration } from '../core/configuration.js';
 import type { CtrlExecError } from '../core/errors.js';
 import type { FileTrust } from '../core/file-trust.js';
+import { agentPort } from '../core/host-argument.js';
 import { type Prefixes, parsePrefixes } from '../core/ip-prefix.js';
 import { printable } from '../core/names.js';
 import type { RateLimit } from '../protocol/source-limits.js';
@@ -123,7 +124,7 @@ export function agentSettings(
     home,
     file: base.file,
     stateDir,
-    port: read('port', port, 7443),
+    port: read('port', port, agentPort),
     bind: read('bind', bindAddress, '0.0.0.0'),
     cert: read('cert', file, inHome('agent.crt')),
     key: read('key', file, inHome('agent.key')),

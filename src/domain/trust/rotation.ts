@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow';
+import { anything, decodeObject, type Field, integer, list, optional, shaped } from '../core/decode.js';
 import { parseJsonObject } from '../core/json.js';
 import { canonicalSerial } from './serial.js';
 import { readSuccessions, type Succession, successionToJson } from './succession.js';
@@ -8,7 +9,7 @@ export interface Compromised {
   /** Serial of the identity that took over. */
   readonly serial: string;
   /** Certificates that are to be revoked; `notAfter` in epoch milliseconds, where it is known. */
-  readonly revoke: readonly { readonly serial: string; readonly notAfter?: number }[];
+  readonly revoke: readonly { readonly serial: string; readonly notAfter?: number | undefined }[];
 }
 
 /** Where a rotation of the dispatcher's identity stands; kept beside the keys and replaced together with them. */
@@ -42,50 +43,41 @@ export function formatRotation({ successions, announcedAt, switchedAt, compromis
   return `${JSON.stringify(state, null, 2)}\n`;
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null;
-
-const isSerial = (value: unknown): value is string =>
-  typeof value === 'string' && canonicalSerial(value) === value;
-
-function readCompromised(value: unknown): Result<Compromised | undefined, string> {
-  if (value === undefined) return ok(undefined);
-  const wrong = err('"compromised" is not understood');
-  if (!isObject(value) || !isSerial(value['serial']) || !Array.isArray(value['revoke'])) return wrong;
-  const revoke: { serial: string; notAfter?: number }[] = [];
-  for (const entry of value['revoke'] as readonly unknown[]) {
-    if (!isObject(entry) || !isSerial(entry['serial'])) return wrong;
-    const notAfter = time(entry['not_after']);
-    if (notAfter.isErr()) return wrong;
-    revoke.push({
-      serial: entry['serial'],
-      ...(notAfter.value !== undefined && { notAfter: notAfter.value }),
-    });
-  }
-  return ok({ serial: value['serial'], revoke });
-}
-
-const time = (value: unknown): Result<number | undefined, string> =>
-  value === undefined || (typeof value === 'number' && Number.isSafeInteger(value))
-    ? ok(value)
-    : err('a time is not a number');
+const open = { open: true };
+const time: Field<number> = { ...integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER), form: 'a time' };
+const serial: Field<string> = {
+  form: 'a serial',
+  read: (value) => (typeof value === 'string' && canonicalSerial(value) === value ? value : undefined),
+};
+const revoked = shaped('a certificate', { serial, not_after: optional(time) }, open);
+const shape = {
+  successions: anything,
+  announced_at: optional(time),
+  switched_at: optional(time),
+  compromised: optional(
+    shaped('understood', { serial, revoke: list(revoked, 0, Number.POSITIVE_INFINITY) }, open),
+  ),
+};
 
 /** @param text undefined: there was no rotation yet */
 export function parseRotation(text: string | undefined): Result<RotationState, string> {
   if (text === undefined) return ok(noRotation);
-  return parseJsonObject(text).andThen((value) => {
-    if (value['format'] !== 1) return err('written by a newer ctrl-exec');
-    return readSuccessions(value['successions'], maxSteps).andThen((successions) =>
-      time(value['announced_at']).andThen((announcedAt) =>
-        time(value['switched_at']).andThen((switchedAt) =>
-          readCompromised(value['compromised']).map((compromised) => ({
-            successions,
-            announcedAt,
-            switchedAt,
-            ...(compromised && { compromised }),
-          })),
-        ),
-      ),
+  return parseJsonObject(text)
+    .andThen((value) => {
+      if (value['format'] !== 1) return err('written by a newer ctrl-exec');
+      return decodeObject(value, shape, open);
+    })
+    .andThen(({ successions, announced_at, switched_at, compromised }) =>
+      readSuccessions(successions, maxSteps).map((steps) => ({
+        successions: steps,
+        announcedAt: announced_at,
+        switchedAt: switched_at,
+        ...(compromised && {
+          compromised: {
+            serial: compromised.serial,
+            revoke: compromised.revoke.map(({ not_after: notAfter, ...rest }) => ({ ...rest, notAfter })),
+          },
+        }),
+      })),
     );
-  });
 }

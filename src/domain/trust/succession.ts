@@ -1,6 +1,6 @@
-import { err, ok, type Result } from 'neverthrow';
+import { err, Result } from 'neverthrow';
 import { base64url, lengthPrefixed } from '../core/bytes.js';
-import { binary, decodeObject, integer, list, matching, optional, text } from '../core/decode.js';
+import { binary, decodeObject, integer, matching, optional, text, yes } from '../core/decode.js';
 
 /**
  * One step of a dispatcher's identity to its next one (wire-protocol 2.4), signed by the key of the old one: whoever
@@ -48,22 +48,17 @@ const shape = {
   new: serial,
   new_pem: text(16 * 1024),
   at: integer(0, Number.MAX_SAFE_INTEGER),
-  joins: optional<true>({ form: 'true', read: (value) => (value === true ? value : undefined) }),
+  joins: optional(yes),
   sig: binary(),
 };
 
 /** Reads records as they travel and are kept; an unknown member or more than `limit` of them is the error text. */
 export function readSuccessions(value: unknown, limit = maxChain): Result<readonly Succession[], string> {
-  const objects = list({ form: 'an object', read: (entry) => entry as object }, 0, limit).read(value);
-  if (objects === undefined) return err(`"succession" is not a list of at most ${limit} records`);
-  const records: Succession[] = [];
-  for (const object of objects) {
-    const read = decodeObject(object, shape);
-    if (read.isErr()) return err(`"succession": ${read.error}`);
-    const { new_pem: newPem, ...rest } = read.value;
-    records.push({ ...rest, newPem });
-  }
-  return ok(records);
+  if (!Array.isArray(value) || value.length > limit)
+    return err(`"succession" is not a list of at most ${limit} records`);
+  const read = (entry: unknown) =>
+    decodeObject(entry, shape).map(({ new_pem: newPem, ...rest }) => ({ ...rest, newPem }));
+  return Result.combine(value.map(read)).mapErr((why) => `"succession": ${why}`);
 }
 
 /** Every step that leads to `to`, oldest first, as far back as a chain may go. */

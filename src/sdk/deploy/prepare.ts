@@ -3,12 +3,11 @@ import type { CtrlExecError } from '../../domain/core/errors.js';
 import type { Command } from '../../domain/deploy/command.js';
 import { deploymentFailure } from '../../domain/deploy/failure.js';
 import { type DeploymentStep, isUnchanged } from '../../domain/deploy/plan.js';
-import { whyNotCommand } from '../../domain/deploy/policy.js';
+import { isVerifyHost, whyNotCommand, whyNotEndpoint } from '../../domain/deploy/policy.js';
 import { type DeploymentTarget, type Installation, isSecret } from '../../domain/deploy/targets/target.js';
 import type { VerificationRule } from '../../domain/deploy/verification.js';
 import { findProgram } from './commands.js';
 import type { DeployContext } from './context.js';
-import { judgedEndpoint } from './endpoint.js';
 import { type LookedAt, lookAtAll } from './look.js';
 import type { CheckedMaterial } from './material.js';
 import type { PreparedDeployment } from './run.js';
@@ -81,3 +80,24 @@ const keyWarnings = (looked: readonly LookedAt[]): readonly string[] =>
   looked
     .filter(({ wanted, change: { mode } }) => isSecret(wanted) && (mode & 0o007) !== 0)
     .map(({ change: { path, mode } }) => `${path} holds a private key and has mode 0${mode.toString(8)}`);
+
+/** Addresses that are tried in one attempt. */
+const maxAddresses = 4;
+
+/**
+ * The rule with the addresses that may be called: those of this host, or all of a host that the policy names. The error is a
+ * reason, the same for a name that does not resolve: the control plane learns nothing of other hosts.
+ */
+async function judgedEndpoint(
+  { policy, tlsProbe }: Pick<DeployContext, 'policy' | 'tlsProbe'>,
+  rule: VerificationRule,
+): Promise<Result<VerificationRule, string>> {
+  const { host, port } = rule.endpoint;
+  const found = (await tlsProbe.resolve(host)).unwrapOr([]);
+  const named = isVerifyHost(policy, host, port);
+  // defence: pull-probes-this-host
+  const callable = found.filter(({ isLocal }) => named || isLocal);
+  const addresses = callable.slice(0, maxAddresses).map(({ address }) => address);
+  if (addresses.length > 0) return ok({ ...rule, addresses });
+  return err(named ? 'unreachable' : whyNotEndpoint(policy, host, port));
+}

@@ -23,11 +23,12 @@ type Served = Awaited<ReturnType<TlsProbe['servedFingerprint']>>;
 type ProbeFailure = Extract<Served, { error: unknown }>['error'];
 
 /** One word for the control plane: with more it could look around in the network of this host. */
-function wordOf(failure: ProbeFailure): string {
-  if (failure.code === 'timed_out') return 'timeout';
-  if (failure.code === 'tls_failed') return 'tls';
-  return failure.reason === 'ECONNREFUSED' ? 'refused' : 'unreachable';
-}
+const words: Readonly<Record<ProbeFailure['code'], string>> = {
+  timed_out: 'timeout',
+  tls_failed: 'tls',
+  connection_refused: 'refused',
+  connection_failed: 'unreachable',
+};
 
 /**
  * Whether the endpoint serves the expected leaf: asked 2 s from now, and again as the rule says while it does not, five minutes at
@@ -54,7 +55,7 @@ export async function verify(
       const served = await tlsProbe.servedFingerprint({ address, port, serverName: name }, timeout);
       if (served.isErr()) {
         const { error } = served;
-        seen = { actualFingerprint: '', error: wordOf(error), detail: error.message };
+        seen = { actualFingerprint: '', error: words[error.code], detail: error.message };
         continue;
       }
       const actualFingerprint = served.value;

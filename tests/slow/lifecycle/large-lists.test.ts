@@ -1,20 +1,19 @@
-import { okAsync } from 'neverthrow';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
-import { channelTransport } from '../../../src/adapters/memory/network/transport.js';
 import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
 import { tlsChannel } from '../../../src/adapters/node-tls/channel.js';
 import { tlsListener } from '../../../src/adapters/node-tls/listener.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
-import { maxListBody } from '../../../src/domain/protocol/agent-protocol.js';
 import { maxRevoked } from '../../../src/domain/trust/revocation-list.js';
-import type { Transport } from '../../../src/ports/transport.js';
 import { type ServingAgent, serve } from '../../../src/sdk/agent/serve.js';
 import { signRequest } from '../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../contract/result.js';
 import { agentContext, dispatcherCredentials, trustedSerial } from '../../support/fleet/memory-agents.js';
 import { crypto } from '../../support/fleet/memory-fleet.js';
-import { certificateOf, jsonOf } from '../../support/network/network.js';
+import { askOver, certificateOf, jsonOf } from '../../support/network/network.js';
+
+/** Bytes of a request with a revocation list (wire-protocol 2.4). */
+const maxListBody = 8 * 1024 * 1024;
 
 /** Serials of the length that RFC 5280 allows at most. */
 const serials = Array.from(
@@ -58,14 +57,14 @@ async function listening() {
   const { context, own, ca } = parts;
   const credentials = await dispatcherCredentials(trustedSerial);
   const signer = { key: value(crypto.signingKey(credentials.key)), certificate: certificateOf(credentials) };
-  const transport: Transport = channelTransport(tlsChannel({ crypto }));
+  const channel = tlsChannel({ crypto });
   let serving: ServingAgent;
   const up = async () => {
     serving = value(await serve(context, { bind: '127.0.0.1', port: 0 }));
   };
   await up();
   closing.push(
-    () => transport.close(),
+    () => channel.close(),
     () => serving.close(0),
   );
   const ask = async (path: string, body: unknown) => {
@@ -79,28 +78,20 @@ async function listening() {
       ] as const,
       body: new TextEncoder().encode(JSON.stringify(body)),
     };
-    const answer = await transport.request(
-      {
-        host: '127.0.0.1',
-        port: serving.port,
-        credentials,
-        trust: [ca.pem],
-        judge: () => okAsync(undefined),
-        connectionKey: String(serving.port),
-      },
-      {
-        ...head,
-        sign: () =>
-          signRequest(crypto, signer, head, {
-            targetSpki: certificateOf(own).spki,
-            now: context.clock.now(),
-            nonce: systemRandom().bytes(16),
-          }),
-        connectTimeout: 5_000,
-        answerTimeout: 60_000,
-        maxAnswer: maxListBody,
-      },
-    );
+    const { port } = serving;
+    const target = { host: '127.0.0.1', port, credentials, trust: [ca.pem], key: String(port) };
+    const signature = signRequest(crypto, signer, head, {
+      targetSpki: certificateOf(own).spki,
+      now: context.clock.now(),
+      nonce: systemRandom().bytes(16),
+    });
+    const headers = [...head.headers, ...signature];
+    const answer = await askOver(channel, target, {
+      ...head,
+      headers,
+      answerTimeout: 60_000,
+      maxAnswer: maxListBody,
+    });
     const { status, body: bytes } = value(answer);
     return { status, json: jsonOf({ status, headers: [], body: bytes }) };
   };

@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { value } from '../../contract/result.js';
 import { atEnd, type Started, shared } from '../../support/commands/commands.js';
 import { agentCredentials, dispatcherCredentials, eventually, gate } from '../../support/fleet/fleet.js';

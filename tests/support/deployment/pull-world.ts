@@ -1,8 +1,9 @@
-import { errAsync, ok, okAsync, ResultAsync } from 'neverthrow';
+import { errAsync, okAsync, ResultAsync } from 'neverthrow';
 import { manualClock } from '../../../src/adapters/memory/clock.js';
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../../src/adapters/memory/file-system.js';
 import { countingRandom } from '../../../src/adapters/memory/random.js';
+import { readAnswer } from '../../../src/adapters/undici/control-plane-answers.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { failure } from '../../../src/domain/core/errors.js';
 import type { ControlPlaneRequest } from '../../../src/domain/deploy/control-plane-api.js';
@@ -94,7 +95,8 @@ export async function pullWorld(given: PullWorldOptions = {}) {
       );
     const { status, body = {} } = answer ?? usual(request.path);
     const text = typeof body === 'string' ? body : JSON.stringify(body);
-    return new ResultAsync(Promise.resolve(ok({ status, body: new TextEncoder().encode(text) })));
+    const read = readAnswer(request, { status, body: new TextEncoder().encode(text) });
+    return new ResultAsync(Promise.resolve(read));
   };
 
   const { deploymentJournal, lanes: _lanes, policy: _policy, ...deployment } = target.context;

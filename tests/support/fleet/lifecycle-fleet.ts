@@ -13,8 +13,8 @@ import {
   openDispatcher,
   type SerialStatus,
 } from '../../../src/apps/library/index.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import type { KeyStore, KeyStoreItem } from '../../../src/ports/key-store.js';
-import type { Credentials } from '../../../src/ports/transport.js';
 import { value } from '../../contract/result.js';
 import {
   type AgentOnDisk,

@@ -4,21 +4,13 @@ import { type ManualClock, manualClock } from '../../../src/adapters/memory/cloc
 import { memoryEventLog } from '../../../src/adapters/memory/event-log.js';
 import { memoryFileSystem } from '../../../src/adapters/memory/file-system.js';
 import { memoryJobs } from '../../../src/adapters/memory/jobs.js';
-import { memoryJoinTokens } from '../../../src/adapters/memory/join-tokens.js';
 import { memoryKeyStore } from '../../../src/adapters/memory/key-store.js';
-import { memoryMutex } from '../../../src/adapters/memory/mutex.js';
-import { memoryNetwork } from '../../../src/adapters/memory/network/network.js';
-import { memoryPairing } from '../../../src/adapters/memory/pairing.js';
 import { memoryProcessRunner, processOutcome } from '../../../src/adapters/memory/process-runner.js';
-import { memoryRegistry } from '../../../src/adapters/memory/registry.js';
-import { memoryRevocations, noKnownKeys } from '../../../src/adapters/memory/revocations.js';
-import { memoryRunJournal } from '../../../src/adapters/memory/run-journal.js';
-import { memoryRunStore } from '../../../src/adapters/memory/run-store.js';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
-import { systemRandom } from '../../../src/adapters/node-crypto/random.js';
 import { x509CertificateAuthority } from '../../../src/adapters/x509/certificate-authority.js';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { x509RevocationLists } from '../../../src/adapters/x509/revocation-lists.js';
+import { memoryWorld } from '../../../src/apps/library/testing/ports.js';
 import { parseConfiguration } from '../../../src/domain/core/configuration.js';
 import type { HookOutcome } from '../../../src/domain/runs/auth-hook.js';
 import { dispatcherSettings } from '../../../src/domain/settings/dispatcher.js';
@@ -35,7 +27,13 @@ export const dispatcherHost = 'control.test';
 export const pairingPort = 7444;
 
 export const crypto = nodeCrypto();
-type Network = ReturnType<typeof memoryNetwork>;
+type World = ReturnType<typeof memoryWorld>;
+
+/** Made at once: the default adapters are loaded by their first call, which takes no virtual time. */
+const x509 = {
+  certificateRequests: x509CertificateRequests(),
+  revocationLists: x509RevocationLists({ crypto }),
+};
 
 export interface TestDispatcher {
   readonly context: DispatcherContext;
@@ -58,14 +56,13 @@ export type MemoryFleet = ReturnType<typeof memoryFleet>;
 /** Dispatchers and agents over memory adapters and one manual clock; certificates and signatures are real. */
 export function memoryFleet() {
   const clock = manualClock(Date.now());
-  const network = memoryNetwork({ crypto });
+  const world = memoryWorld({ clock });
   return {
     clock,
-    network,
-    dispatcher: (host = dispatcherHost, configuration = '') =>
-      testDispatcher(clock, network, host, configuration),
+    network: world.network,
+    dispatcher: (host = dispatcherHost, configuration = '') => testDispatcher(world, host, configuration),
     agent: (host: string, configuration = '', keyStore: Partial<KeyStore> = {}) =>
-      testAgent(clock, network, host, configuration, keyStore),
+      testAgent(clock, world, host, configuration, keyStore),
     /** Moves time on until the promise is settled: in small steps, because what is real (keys, signatures) takes no virtual time. */
     async settle<T>(promise: PromiseLike<T>, step = 20): Promise<T> {
       let settled = false;
@@ -78,9 +75,7 @@ export function memoryFleet() {
   };
 }
 
-function testDispatcher(clock: ManualClock, network: Network, host: string, text: string): TestDispatcher {
-  const keyStore = memoryKeyStore();
-  const events = memoryEventLog();
+function testDispatcher(world: World, host: string, text: string): TestDispatcher {
   const place = {
     home: '/etc/ctrl-exec',
     stateDir: '/var/lib/ctrl-exec',
@@ -92,33 +87,17 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
     parseConfiguration(text, place.file).andThen((parsed) => dispatcherSettings(parsed, place)),
   );
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
-  const random = systemRandom();
-  const keys = noKnownKeys();
-  const runStore = memoryRunStore();
-  const registry = memoryRegistry(keys);
-  const joinTokens = memoryJoinTokens();
-  const pairing = memoryPairing({ registry, joinTokens, runStore });
+  const ports = world.dispatcher(host);
+  const events = memoryEventLog();
   const context: DispatcherContext = {
-    authority: x509CertificateAuthority({ keyStore, random, crypto }),
-    certificateRequests: x509CertificateRequests(),
-    channel: network.channel('192.0.2.1'),
-    clock,
+    ...ports,
+    ...x509,
+    authority: x509CertificateAuthority({ keyStore: ports.keyStore, random: ports.random, crypto }),
     configurationFile: place.file,
-    crypto,
     events,
     files: memoryFileSystem({ [place.file]: text }),
     hook: memoryAuthHook(() => fleet.hook),
-    joinTokens,
-    keyStore,
-    listener: network.listener(host),
-    mutex: memoryMutex(),
-    pairing,
     principal: 'os:tester',
-    random,
-    registry,
-    revocationLists: x509RevocationLists({ crypto }),
-    revocations: memoryRevocations(keys, { registry, pairing, runStore }),
-    runStore,
     settings,
   };
   const dispatcher = createDispatcher(() =>
@@ -129,7 +108,7 @@ function testDispatcher(clock: ManualClock, network: Network, host: string, text
 
 function testAgent(
   clock: ManualClock,
-  network: Network,
+  world: World,
   host: string,
   text: string,
   instead: Partial<KeyStore>,
@@ -150,16 +129,14 @@ function testAgent(
     '/opt/fail': '',
   });
   const fleet: { hook: HookOutcome } = { hook: { kind: 'none' } };
-  const journal = memoryRunJournal({ monotonic: clock.monotonic });
   const runner = memoryProcessRunner({
     '/opt/greet': ({ args }) => processOutcome(0, `hello ${args.join(' ')}`),
     '/opt/fail': () => processOutcome(3, '', 'broken'),
   });
   const context: AgentContext = {
+    ...world.agent(host, '192.0.2.77'),
+    ...x509,
     actions: { functions: {}, runner, jobs: () => memoryJobs({ runner }) },
-    certificateRequests: x509CertificateRequests(),
-    clock,
-    crypto,
     environment: { PATH: '/usr/bin' },
     events,
     files,
@@ -167,14 +144,8 @@ function testAgent(
     hostName: host,
     jobs: () => memoryJobs({ runner, now: clock.now }),
     keyStore: () => keyStore,
-    legacyPairing: network.legacyPairing('192.0.2.77'),
-    listener: network.listener(host),
     place,
-    random: systemRandom(),
-    journal: () => journal,
-    revocationLists: x509RevocationLists({ crypto }),
     runner,
-    channel: network.channel('192.0.2.77'),
     version: '1.2.3',
   };
   const agent = createAgent(context);

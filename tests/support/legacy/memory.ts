@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { x509CertificateRequests } from '../../../src/adapters/x509/certificate-requests.js';
 import { utf8 } from '../../../src/domain/core/bytes.js';
 import { jsonAnswer } from '../../../src/domain/protocol/http-message.js';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { value } from '../../contract/result.js';
 import { crypto, dispatcherHost, type MemoryFleet, pairingPort } from '../fleet/memory-fleet.js';
 import type { TestCa } from '../network/test-pki.js';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type SecureVersion, type TLSSocket } from 'node:tls';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { atEnd } from '../commands/commands.js';
 import { capture, listening, openTls } from '../network/raw-tls.js';
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { atEnd, temporaryDirectory } from '../commands/commands.js';
 
 const needed = ['LWP::UserAgent', 'LWP::Protocol::https', 'IO::Socket::SSL'];

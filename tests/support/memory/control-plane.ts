@@ -1,16 +1,13 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
 import { failure } from '../../../src/domain/core/errors.js';
-import type {
-  ControlPlaneAnswer,
-  ControlPlaneRequest,
-} from '../../../src/domain/deploy/control-plane-api.js';
+import type { ControlPlaneRequest } from '../../../src/domain/deploy/control-plane-api.js';
 import type { ControlPlane, ControlPlaneError } from '../../../src/ports/control-plane.js';
 
 /** What a control plane in memory answers to a call. */
 export type ControlPlaneScript = (
   request: ControlPlaneRequest,
   signal: AbortSignal,
-) => ResultAsync<ControlPlaneAnswer, ControlPlaneError>;
+) => ResultAsync<Uint8Array, ControlPlaneError>;
 
 /** A control plane that is a function. Every call is noted before it is answered. */
 export const memoryControlPlane = (

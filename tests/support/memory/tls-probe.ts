@@ -1,6 +1,7 @@
 import { errAsync, okAsync } from 'neverthrow';
 import { failure } from '../../../src/domain/core/errors.js';
 import { isLoopback, shortestAddress } from '../../../src/domain/core/ip-prefix.js';
+import { unresolved } from '../../../src/domain/protocol/connection-failures.js';
 import type { ProbeAddress, ProbedEndpoint, TlsProbe } from '../../../src/ports/tls-probe.js';
 
 /**
@@ -14,17 +15,13 @@ export const memoryTlsProbe = (
   resolve: (host) => {
     const address = host === 'localhost' ? '127.0.0.1' : shortestAddress(host);
     const found = address === undefined ? names[host] : [{ address, isLocal: isLoopback(address) }];
-    return found === undefined
-      ? errAsync(failure('host_unresolved', `the host name ${host} does not resolve (ENOTFOUND)`, { host }))
-      : okAsync(found);
+    return found === undefined ? errAsync(unresolved(host, 'ENOTFOUND')) : okAsync(found);
   },
   servedFingerprint: (endpoint) => {
     const served = serving(endpoint);
     const { address: host, port } = endpoint;
     if (served !== undefined) return okAsync(served);
-    const reason = 'ECONNREFUSED';
-    return errAsync(
-      failure('connection_failed', `no connection to ${host}:${port} (${reason})`, { host, reason }),
-    );
+    const message = `no connection to ${host}:${port} (ECONNREFUSED)`;
+    return errAsync(failure('connection_refused', message, { host, port }));
   },
 });

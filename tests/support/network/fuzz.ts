@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { expect } from 'vitest';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import type { AgentOnDisk, Started } from '../commands/commands.js';
 import { eventually, rawRequest } from '../fleet/fleet.js';
 import { bodies, clientHello, mutated, seeded } from './mutate.js';

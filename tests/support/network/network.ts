@@ -1,4 +1,4 @@
-import { err, okAsync, type Result } from 'neverthrow';
+import { err, type Result } from 'neverthrow';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import { type HttpAnswer, jsonAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../../src/domain/trust/certificate.js';
@@ -8,27 +8,22 @@ import type {
   ChannelError,
   ChannelTarget,
   ConnectOptions,
+  Credentials,
   Exchange,
   ExchangeError,
 } from '../../../src/ports/channel.js';
 import type { IncomingRequest, Listener, Listening, ListenOptions } from '../../../src/ports/listener.js';
-import type {
-  Credentials,
-  Transport,
-  TransportRequest,
-  TransportTarget,
-} from '../../../src/ports/transport.js';
 import { value } from '../../contract/result.js';
 import { type TestCa, testCa } from './test-pki.js';
 
-/** A listener and transports that reach it. */
+/** A listener and channels that reach it. */
 export interface Network {
-  /** Where a transport finds the listener. */
+  /** Where a channel finds the listener. */
   readonly host: string;
   /** The source address that the listener sees. */
   readonly address: string;
   readonly listener: Listener;
-  transport(): Transport;
+  channel(): Channel;
 }
 
 /** What most tests of a network need; made once a file, it is never changed. */
@@ -86,48 +81,31 @@ export const listenOptions = (
 export const listen = async (listener: Listener, options: ListenOptions): Promise<Listening> =>
   value(await listener.listen(options));
 
-export const targetOf = (
+/** The listener, as the dispatcher reaches it. */
+export const channelTargetOf = (
   { ca, dispatcher }: Identities,
   host: string,
   port: number,
-  target: Partial<TransportTarget> = {},
-): TransportTarget => ({
+  target: Partial<ChannelTarget> = {},
+): ChannelTarget => ({
   host,
   port,
   credentials: dispatcher,
   trust: [ca.pem],
-  judge: () => okAsync(undefined),
-  connectionKey: `${host} ${port}`,
+  key: `${host} ${port}`,
   ...target,
 });
 
-export const requestOf = (request: Partial<TransportRequest> = {}): TransportRequest => ({
+export const exchangeOf = <E = never>(request: Partial<Exchange<E>> = {}): Exchange<E> => ({
   method: 'POST',
   path: '/ping',
   query: '',
   headers: [['content-type', 'application/json']],
   body: new TextEncoder().encode('{}'),
-  connectTimeout: 5_000,
-  answerTimeout: 5_000,
+  answerTimeout: 20_000,
   maxAnswer: 16 * 1_048_576,
   ...request,
 });
-
-/** Where `targetOf` leads, for a channel. */
-export const channelTargetOf = (
-  identities: Identities,
-  host: string,
-  port: number,
-  target: Partial<ChannelTarget> = {},
-): ChannelTarget => {
-  const { judge: _, connectionKey: key, ...rest } = targetOf(identities, host, port);
-  return { ...rest, key, ...target };
-};
-
-export const exchangeOf = <E = never>(request: Partial<Exchange<E>> = {}): Exchange<E> => {
-  const { connectTimeout: _, onBody: __, ...rest } = requestOf();
-  return { ...rest, answerTimeout: 20_000, ...request } as Exchange<E>;
-};
 
 /** What `askOver` asks: `connecting` says how to connect. */
 export type Asked<E = never> = Partial<Exchange<E>> & { readonly connecting?: Partial<ConnectOptions> };

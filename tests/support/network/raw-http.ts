@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import type { HeaderList, HttpAnswer } from '../../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../../src/domain/trust/certificate.js';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import {
   checkAnswer,
   type RequestOnWire,

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import { type StreamLine, streamReader } from '../../../src/domain/protocol/output-stream.js';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { checkStreamEnd } from '../../../src/sdk/protocol/message-signing.js';
 import { bytesOf, parseAnswer, requestOf, shownOn, signedFor } from './raw-http.js';
 

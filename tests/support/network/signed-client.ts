@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { nodeCrypto } from '../../../src/adapters/node-crypto/crypto.js';
 import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import type { Certificate } from '../../../src/domain/trust/certificate.js';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { checkAnswer, type RequestOnWire, signRequest } from '../../../src/sdk/protocol/message-signing.js';
 import { value } from '../../contract/result.js';
 import { atEnd } from '../commands/commands.js';

@@ -14,7 +14,7 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 
 /** What a test certificate says; everything may be left out. */
 interface TestCertificate {

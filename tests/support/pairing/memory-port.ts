@@ -1,9 +1,10 @@
-import { okAsync } from 'neverthrow';
+import { utf8 } from '../../../src/domain/core/bytes.js';
 import { parseJsonObject } from '../../../src/domain/core/json.js';
 import type { HeaderList } from '../../../src/domain/protocol/http-message.js';
 import type { PairingModeOptions } from '../../../src/sdk/dispatcher/pairing/pairing-mode.js';
 import { value } from '../../contract/result.js';
 import { dispatcherHost, identifiedFleet, pairingPort } from '../fleet/memory-fleet.js';
+import { askOver } from '../network/network.js';
 import type { Post } from './peer.js';
 
 /** A dispatcher in pairing mode, and the messages that reach its port from any address. */
@@ -16,33 +17,16 @@ export async function openedPort(
   /** Over connections that come from this address. */
   const from = (address: string, headers: HeaderList = []): Post => {
     return async (step, body) => {
-      const transport = fleet.network.transport(address);
-      let tlsSpki = new Uint8Array();
-      const answer = await transport.request(
-        {
-          host: dispatcherHost,
-          port: pairingPort,
-          trust: 'any',
-          connectionKey: `${address} ${Math.random()}`,
-          judge: (leaf) => {
-            tlsSpki = leaf.spki.slice();
-            return okAsync(undefined);
-          },
-        },
-        {
-          method: 'POST',
-          path: `/pair/v2/${step}`,
-          query: '',
-          headers,
-          body: new TextEncoder().encode(body),
-          connectTimeout: 1_000,
-          answerTimeout: 1_000,
-          maxAnswer: 100_000,
-        },
-      );
-      await transport.close();
-      const { status, body: bytes } = value(answer);
-      return { status, body: value(parseJsonObject(bytes)), tlsSpki };
+      const channel = fleet.network.channel(address);
+      const target = { host: dispatcherHost, port: pairingPort, trust: 'any', key: 'pairing' } as const;
+      const asked = { path: `/pair/v2/${step}`, headers, body: utf8(body), maxAnswer: 100_000 };
+      const answer = value(await askOver(channel, target, asked));
+      await channel.close();
+      return {
+        status: answer.status,
+        body: value(parseJsonObject(answer.body)),
+        tlsSpki: answer.peer.spki.slice(),
+      };
     };
   };
   const listed = async () => value(await control.dispatcher.pairingRequests());

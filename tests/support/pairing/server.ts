@@ -9,7 +9,7 @@ import { base64url } from '../../../src/domain/core/bytes.js';
 import { writePairingMessage } from '../../../src/domain/pairing/messages.js';
 import { commitment, pairingCode, transcriptHash } from '../../../src/domain/pairing/transcript.js';
 import type { Certificate, CertificateProfile } from '../../../src/domain/trust/certificate.js';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { value } from '../../contract/result.js';
 import { atEnd } from '../commands/commands.js';
 import { listening } from '../network/raw-tls.js';

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { bytesOf, requestOf, signedFor } from '../network/raw-http.js';
 
 /** Where a client stops, or how it goes on. */

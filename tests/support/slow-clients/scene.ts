@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 import { expect } from 'vitest';
-import type { Credentials } from '../../../src/ports/transport.js';
+import type { Credentials } from '../../../src/ports/channel.js';
 import { type AgentOnDisk, atEnd, type Started, temporaryDirectory } from '../commands/commands.js';
 import { rawRequest } from '../fleet/fleet.js';
 import type { SlowStage } from './clients.js';

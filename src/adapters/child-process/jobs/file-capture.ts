@@ -1,7 +1,7 @@
 import { writeSync } from 'node:fs';
 import type { OutputCapture } from '../../../domain/runs/output-capture.js';
 import { outputRing, type Segment } from '../../../domain/runs/output-ring.js';
-import { codeOf } from './layout.js';
+import { codeOf } from '../../shared/system-code.js';
 import type { KeptStream } from './records.js';
 
 export interface FileCapture extends OutputCapture {

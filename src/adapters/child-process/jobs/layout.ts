@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { constants, mkdirSync, statSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { makeDirectories } from '../../../domain/core/file-access.js';
-import { errorCode } from '../../../domain/core/thrown.js';
 import type { JobKey } from '../../../ports/jobs.js';
+import { makeDirectories, syncDirectory, writeFile } from '../../shared/durable-file.js';
+import { codeOf, unless } from '../../shared/system-code.js';
+import { temporaryPath } from '../../shared/temporary.js';
 
 /**
  * A job is a directory, named by a digest of its key:
@@ -41,8 +42,6 @@ export const directoryName = ({ owner, reqid }: JobKey): string =>
 
 export const isDirectoryName = (name: string): boolean => /^[0-9a-f]{40}$/.test(name);
 
-export const codeOf = (thrown: unknown): string => errorCode(thrown) ?? 'EIO';
-
 export const fileFailed = (
   path: string,
   operation: string,
@@ -53,45 +52,14 @@ export const fileFailed = (
 };
 
 /** The value of a call, or undefined when what it is about does not exist. */
-export const unlessMissing = async <T>(call: Promise<T>): Promise<T | undefined> => {
-  try {
-    return await call;
-  } catch (thrown) {
-    if (['ENOENT', 'ENOTDIR'].includes(codeOf(thrown))) return undefined;
-    throw thrown;
-  }
-};
-
-export const syncDirectory = async (directory: string): Promise<void> => {
-  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await handle.sync();
-  } catch (thrown) {
-    // Some network and FUSE file systems cannot: nothing more can be had from them.
-    if (!['EINVAL', 'ENOTSUP'].includes(codeOf(thrown))) throw thrown;
-  } finally {
-    await handle.close();
-  }
-};
-
-const create = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-
-/** A new file, 0600, synced. */
-const writeNew = async (path: string, content: string): Promise<void> => {
-  const handle = await open(path, create, 0o600);
-  try {
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-};
+export const unlessMissing = <T>(call: Promise<T>): Promise<T | undefined> =>
+  unless(['ENOENT', 'ENOTDIR'], call);
 
 /** Gives a whole file its name, unless something has that name: then false. Needs no sync: see who reads it. */
 export const writeOnce = async (path: string, content: string): Promise<boolean> => {
-  const temporary = `${path}.${process.pid}-${performance.now()}`;
+  const temporary = temporaryPath(path);
   try {
-    await writeNew(temporary, content);
+    await writeFile(temporary, content);
     await link(temporary, path);
     return true;
   } catch (thrown) {
@@ -121,7 +89,7 @@ export const publish = async (
   const target = join(parent, name);
   try {
     await mkdir(aside, { mode: 0o700 });
-    await writeNew(join(aside, file), content);
+    await writeFile(join(aside, file), content);
     await syncDirectory(aside);
     await rename(aside, target);
   } catch (thrown) {
@@ -135,7 +103,7 @@ export const publish = async (
 
 /** Makes the directory of all jobs; one that is there already is closed to others. */
 export const prepareDirectory = async (directory: string): Promise<void> => {
-  const made = makeDirectories(directory, 0o700, { mkdirSync, statSync });
+  const made = makeDirectories(directory, 0o700);
   if (made !== undefined) return;
   const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
   try {

@@ -2,15 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Job, JobHeader, JobKey } from '../../../ports/jobs.js';
+import { codeOf } from '../../shared/system-code.js';
 import { inspect } from './inspect.js';
-import {
-  codeOf,
-  directoryName,
-  isDirectoryName,
-  prepareDirectory,
-  removeWhole,
-  unlessMissing,
-} from './layout.js';
+import { directoryName, isDirectoryName, prepareDirectory, removeWhole, unlessMissing } from './layout.js';
 import { type EndRecord, type JobRecord, readJob, stateOfEnd } from './records.js';
 
 /** A job that is kept, as far as it was looked at. */

@@ -12,11 +12,13 @@ import {
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ProcessOutcome } from '../../../ports/process-runner.js';
+import { exclusive, syncDirectory } from '../../shared/durable-file.js';
 import { identityOf, ownIdentity } from '../../shared/process-identity.js';
+import { codeOf } from '../../shared/system-code.js';
 import { childProcessRunner } from '../runner.js';
 import type { StartedProgram } from '../start.js';
 import { type FileCapture, fileCapture } from './file-capture.js';
-import { codeOf, fileNames, syncDirectory, writeOnce } from './layout.js';
+import { fileNames, writeOnce } from './layout.js';
 import type { WatchOrder } from './order.js';
 import { type EndRecord, encode, type ProgramRecord } from './records.js';
 
@@ -30,8 +32,6 @@ const lifeInterval = 15_000;
 const recordPatience = 600_000;
 const largestHolders = 100;
 
-const create = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-
 interface Prepared {
   readonly stdout: number;
   readonly stderr: number;
@@ -40,7 +40,7 @@ interface Prepared {
 
 /** Makes all files that the job will need, so that a full disk shows now and not at its end. */
 const prepare = (directory: string): Prepared => {
-  const make = (name: string) => openSync(join(directory, name), create | constants.O_RDWR, 0o600);
+  const make = (name: string) => openSync(join(directory, name), exclusive | constants.O_RDWR, 0o600);
   const room = make(fileNames.room);
   writeSync(room, ' '.repeat(roomForEnd));
   fsyncSync(room);

@@ -1,14 +1,15 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, lstat, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ResultAsync } from 'neverthrow';
 import { aclWithMode, modeOfAcl } from '../../../domain/deploy/acl.js';
 import type { DeploymentFiles, FoundFile, NewFile, StagedFile } from '../../../ports/deployment-files.js';
-import { syncDirectory } from '../atomic-write.js';
+import { syncDirectory, writeFile } from '../../shared/durable-file.js';
+import { bestEffort, codeOf, unless } from '../../shared/system-code.js';
+import { removeAbandoned, temporaryPath } from '../../shared/temporary.js';
 import { type FollowedPath, followPath } from '../followed-path.js';
 import { readUpTo, requireRegular, systemError, withRegular } from '../regular-file.js';
-import { attempt, bestEffort, codeOf, ExplainedFailure, unless } from '../system-failure.js';
-import { removeAbandoned, temporaryPath } from '../temporary.js';
+import { attempt, ExplainedFailure } from '../system-failure.js';
 import { requireTrustedWay } from '../trusted-directory.js';
 import { accountId } from './accounts.js';
 import { readAcl, writeAcl } from './acl.js';
@@ -21,7 +22,6 @@ import {
 import { isMountPoint } from './mount-points.js';
 
 const largest = 1024 * 1024;
-const newFile = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 
 /**
  * The files of this host. Names of owners and groups are those of /etc/passwd and /etc/group: an account that only a
@@ -70,10 +70,7 @@ const filesIn = (directories: Directories): DeploymentFiles => ({
     ResultAsync.combine(
       oneOfEach(paths).map((path) =>
         attempt(dirname(path), 'sync', () =>
-          directories.of(path, async ({ reference }) => {
-            const synced = await syncDirectory(reference);
-            if (synced.isErr()) throw systemError(synced.error.reason);
-          }),
+          directories.of(path, ({ reference }) => syncDirectory(reference)),
         ),
       ),
     ).map(() => undefined),
@@ -139,24 +136,11 @@ async function stage(directory: FollowedPath, file: Ready): Promise<StagedFile> 
     await explained(file.path, writable);
     return { path: file.path, temporary, inPlace: file };
   }
-  const handle = await explained(file.path, open(within(directory, temporary), newFile, 0o600));
-  try {
-    await fill(handle, file);
-  } catch (thrown) {
-    await bestEffort(unlink(within(directory, temporary)));
-    throw thrown;
-  }
+  await writeFile(within(directory, temporary), file.content, {
+    opening: (call) => explained(file.path, call),
+    dress: (handle) => dress(handle, file),
+  });
   return { path: file.path, temporary };
-}
-
-async function fill(handle: FileHandle, file: Ready): Promise<void> {
-  try {
-    await handle.writeFile(file.content);
-    await dress(handle, file);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Owner first, for that may take rights away; then what the others may. A directory's default list gives nothing that was not asked for. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ResultAsync } from 'neverthrow';
 import type {
@@ -8,10 +9,12 @@ import type {
   PendingDeployment,
   UnusableDeployment,
 } from '../../../ports/deployment-journal.js';
+import { syncDirectory as sync, writeFile } from '../../shared/durable-file.js';
+import { bestEffort, unless } from '../../shared/system-code.js';
+import { ownerIsThere, ownerToken } from '../../shared/temporary.js';
 import { ensureDirectory, syncDirectory } from '../atomic-write.js';
-import { ownerIsThere, ownerToken } from '../owner-token.js';
 import { readRegular } from '../regular-file.js';
-import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
+import { attempt, type FileFailure } from '../system-failure.js';
 import { requireTrustedContents, trustedDirectory } from '../trusted-directory.js';
 import { readRecord, recordedFiles, recordText } from './deployment-record.js';
 
@@ -20,7 +23,7 @@ const pendingName = 'pending.json';
 const backupName = 'deployment.json';
 /** As many bytes as reloads. */
 const reloadName = 'reloading';
-const oneMore = new TextEncoder().encode('+');
+const appending = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND;
 const largestRecord = 1024 * 1024;
 const setName = /^(\d{8})-(.+?)(\.partial)?$/;
 
@@ -45,9 +48,9 @@ export function fileDeploymentJournal(options: { readonly directory: string }): 
         });
     },
     noteReload: (id) =>
-      attempt(at(id, reloadName), 'write', () => create(at(id, reloadName), oneMore, 'a')).andThen(() =>
-        syncDirectory(at(id)),
-      ),
+      attempt(at(id, reloadName), 'write', () =>
+        writeFile(at(id, reloadName), '+', { flags: appending }),
+      ).andThen(() => syncDirectory(at(id))),
     end: (id, backups) =>
       attempt(at(id), 'write', () => rename(at(id, pendingName), at(id, backupName)))
         .andThen(() => syncDirectory(at(id)))
@@ -130,24 +133,13 @@ async function write(partial: string, final: string, record: DeploymentRecord): 
   await mkdir(partial, { mode: 0o700 });
   try {
     for (const [index, { before }] of record.files.entries())
-      if (before !== undefined) await create(join(partial, String(index)), before.content);
-    await create(join(partial, pendingName), new TextEncoder().encode(recordText(record)));
-    const synced = await syncDirectory(partial);
-    if (synced.isErr()) throw Object.assign(new Error(synced.error.reason), { code: synced.error.reason });
+      if (before !== undefined) await writeFile(join(partial, String(index)), before.content);
+    await writeFile(join(partial, pendingName), recordText(record));
+    await sync(partial);
     await rename(partial, final);
   } catch (thrown) {
     await bestEffort(rm(partial, { recursive: true, force: true }));
     throw thrown;
-  }
-}
-
-async function create(path: string, content: Uint8Array, flags = 'w'): Promise<void> {
-  const handle = await open(path, flags, 0o600);
-  try {
-    await handle.writeFile(content);
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
-import { ok, type Result, ResultAsync } from 'neverthrow';
+import { ok, ResultAsync } from 'neverthrow';
 import {
   decodeObject,
-  type Field,
   integer,
   list,
   matching,
   optional,
+  shaped,
   text,
+  yes,
 } from '../../../domain/core/decode.js';
 import { parseJsonObject } from '../../../domain/core/json.js';
 import { aclForm } from '../../../domain/deploy/acl.js';
@@ -36,29 +37,18 @@ export const recordText = ({ targetType, reload, files }: DeploymentRecord): str
   })}\n`;
 
 const absolute = matching(/^\/[^\0]*$/, 'an absolute path');
-const nested = <T>(form: string, read: (value: unknown) => Result<T, string>): Field<T> => ({
-  form,
-  read: (value) => read(value).unwrapOr(undefined as T | undefined) as T | undefined,
+const state = shaped('mode, uid and gid', {
+  mode: integer(0, 0o777),
+  uid: integer(0, 2 ** 32 - 1),
+  gid: integer(0, 2 ** 32 - 1),
+  acl: optional(matching(aclForm, 'an access control list')),
 });
-
-const yes: Field<boolean> = { form: 'true', read: (value) => value === true || undefined };
-
-const state = nested('mode, uid and gid', (value) =>
-  decodeObject(value, {
-    mode: integer(0, 0o777),
-    uid: integer(0, 2 ** 32 - 1),
-    gid: integer(0, 2 ** 32 - 1),
-    acl: optional(matching(aclForm, 'an access control list')),
-  }),
-);
-const recorded = nested('a file', (value) =>
-  decodeObject(value, {
-    path: absolute,
-    after: matching(/^[0-9a-f]{64}$/, 'SHA-256 in hex'),
-    before: optional(state),
-    inPlace: optional(yes),
-  }),
-);
+const recorded = shaped('a file', {
+  path: absolute,
+  after: matching(/^[0-9a-f]{64}$/, 'SHA-256 in hex'),
+  before: optional(state),
+  inPlace: optional(yes),
+});
 const shape = {
   format: integer(format, format),
   targetType: text(100),

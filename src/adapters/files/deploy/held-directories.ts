@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
+import { codeOf } from '../../shared/system-code.js';
 import type { FollowedPath } from '../followed-path.js';
-import { codeOf, ExplainedFailure } from '../system-failure.js';
+import { ExplainedFailure } from '../system-failure.js';
 import { trustedDirectory } from '../trusted-directory.js';
 
 /** The directories of files, trusted and opened: what becomes of their names does not matter while they are open. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { unless } from '../system-failure.js';
+import { unless } from '../../shared/system-code.js';
 
 const unescaped = (field: string): string =>
   field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

@@ -4,10 +4,11 @@ import { join, resolve } from 'node:path';
 import { okAsync, type ResultAsync } from 'neverthrow';
 import { type CertificateId, keyFileName } from '../../../domain/deploy/certificate-id.js';
 import type { PullKeys } from '../../../ports/pull-keys.js';
+import { unless } from '../../shared/system-code.js';
 import { ensureDirectory, replaceFile, syncDirectory } from '../atomic-write.js';
 import type { FollowedPath } from '../followed-path.js';
 import { readUpTo, systemError, withRegular } from '../regular-file.js';
-import { attempt, type FileFailure, systemFailure, unless } from '../system-failure.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { linked, requireOwn, requireTrustedContents, trustedDirectory } from '../trusted-directory.js';
 
 /** A private key has a few KiB at most. */

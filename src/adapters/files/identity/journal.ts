@@ -2,8 +2,9 @@ import { unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { err, ok, type Result, type ResultAsync } from 'neverthrow';
 import type { KeyStoreItem } from '../../../ports/key-store.js';
+import { unless } from '../../shared/system-code.js';
 import { replaceFile, syncDirectory } from '../atomic-write.js';
-import { attempt, type FileFailure, systemFailure, unless } from '../system-failure.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 
 /** Where each item is kept, and the journal beside the state. All absolute. */
 export interface KeyStorePaths {

@@ -3,7 +3,8 @@ import { type FileHandle, lstat, open, stat } from 'node:fs/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import type { KeyStoreItem } from '../../../ports/key-store.js';
-import { attempt, bestEffort, codeOf, type FileFailure, systemFailure, unless } from '../system-failure.js';
+import { bestEffort, codeOf, unless } from '../../shared/system-code.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { type KeyChange, type KeyStorePaths, parseJournal } from './journal.js';
 import { isKey } from './targets.js';
 

@@ -2,8 +2,9 @@ import { unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { KeyStoreItem } from '../../../ports/key-store.js';
+import { unless } from '../../shared/system-code.js';
 import { discard, place, type StagedFile, stage, syncDirectory } from '../atomic-write.js';
-import { attempt, type FileFailure, unless } from '../system-failure.js';
+import { attempt, type FileFailure } from '../system-failure.js';
 import type { KeyChange, KeyStorePaths } from './journal.js';
 import { isKey } from './targets.js';
 

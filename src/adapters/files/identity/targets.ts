@@ -3,8 +3,9 @@ import { access, lstat, readFile, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import type { KeyStoreItem } from '../../../ports/key-store.js';
+import { bestEffort, codeOf, unless } from '../../shared/system-code.js';
 import { discard, ensureDirectory, type StagedFile, stage } from '../atomic-write.js';
-import { attempt, bestEffort, codeOf, type FileFailure, systemFailure, unless } from '../system-failure.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import type { KeyChange, KeyStorePaths } from './journal.js';
 
 const PROBE_BYTES = 4096;

@@ -1,6 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
+import { removeAbandoned } from '../../shared/temporary.js';
 import type { FileFailure } from '../system-failure.js';
-import { removeAbandoned } from '../temporary.js';
 import { commitJournal, dropJournal, type KeyChange, type KeyStorePaths } from './journal.js';
 import { readJournal } from './reading.js';
 import { carryOut, discardSteps, type Step, stageAll, syncAll } from './steps.js';

@@ -11,11 +11,12 @@ import {
   jobCapacity,
 } from '../../../ports/jobs.js';
 import type { ProcessRunner, Program } from '../../../ports/process-runner.js';
+import { bestEffort, codeOf } from '../../shared/system-code.js';
+import { removeAbandoned } from '../../shared/temporary.js';
 import { discard, ensureDirectory, place, stage, syncDirectory } from '../atomic-write.js';
 import { digestOf } from '../digest.js';
 import { holdLock, type Release } from '../held-lock.js';
-import { attempt, bestEffort, codeOf, type FileFailure, systemFailure } from '../system-failure.js';
-import { removeAbandoned } from '../temporary.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { endOf, type JobEnd, lost, wentDown } from './ends.js';
 import { encodeJob, readState, readSummary } from './records.js';
 

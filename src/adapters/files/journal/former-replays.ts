@@ -1,6 +1,7 @@
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bestEffort, unless } from '../system-failure.js';
+import { isJsonObject } from '../../../domain/core/decode.js';
+import { bestEffort, unless } from '../../shared/system-code.js';
 import { readFrames } from './frames.js';
 import type { Nonces } from './nonces.js';
 import { isWhole, type JournalRecord, keyText } from './records.js';
@@ -83,7 +84,7 @@ async function readFile(
 function headerOf(payload: Buffer): Header | undefined {
   try {
     const found: unknown = JSON.parse(payload.toString());
-    if (!isObject(found) || found['format'] !== 1) return undefined;
+    if (!isJsonObject(found) || found['format'] !== 1) return undefined;
     const { boot, older, spent, lossAt } = found;
     if (boot !== undefined && typeof boot !== 'string') return undefined;
     if (!Array.isArray(older) || !older.every(isFile)) return undefined;
@@ -95,7 +96,5 @@ function headerOf(payload: Buffer): Header | undefined {
   }
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null;
 const isFile = (value: unknown): value is Header['older'][number] =>
-  isObject(value) && isWhole(value['sequence']) && isWhole(value['frames']);
+  isJsonObject(value) && isWhole(value['sequence']) && isWhole(value['frames']);

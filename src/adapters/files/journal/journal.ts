@@ -1,11 +1,11 @@
-import { constants } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
-import { attempt, bestEffort, type FileFailure, systemFailure } from '../system-failure.js';
-import { temporaryPath } from '../temporary.js';
+import { newFile } from '../../shared/durable-file.js';
+import { bestEffort } from '../../shared/system-code.js';
+import { temporaryPath } from '../../shared/temporary.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { frame } from './frames.js';
 
-const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const SLICE_BYTES = 64 * 1024;
 
 /**
@@ -60,7 +60,7 @@ export function createJournal(
 }
 
 async function begin(path: string): Promise<Written> {
-  return { handle: await open(path, NEW_FILE, 0o600), size: 0, frames: 0 };
+  return { handle: await open(path, newFile, 0o600), size: 0, frames: 0 };
 }
 
 async function discard({ handle }: Written, path: string): Promise<void> {

@@ -9,10 +9,11 @@ import {
   voidCapacity,
   voidLife,
 } from '../../../ports/run-journal.js';
+import { unless } from '../../shared/system-code.js';
+import { removeAbandoned } from '../../shared/temporary.js';
 import { ensureDirectory } from '../atomic-write.js';
 import { holdLock, type Release } from '../held-lock.js';
-import { attempt, type FileFailure, systemFailure, unless } from '../system-failure.js';
-import { removeAbandoned } from '../temporary.js';
+import { attempt, type FileFailure, systemFailure } from '../system-failure.js';
 import { sinceBoot, systemBootId } from './boot.js';
 import { type FormerReplays, readFormerReplays } from './former-replays.js';
 import { readFrames } from './frames.js';

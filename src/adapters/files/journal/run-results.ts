@@ -1,8 +1,10 @@
-import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { okAsync, type ResultAsync } from 'neverthrow';
-import { attempt, bestEffort, type FileFailure, unless } from '../system-failure.js';
-import { removeAbandoned, temporaryPath } from '../temporary.js';
+import { writeFile } from '../../shared/durable-file.js';
+import { bestEffort, unless } from '../../shared/system-code.js';
+import { removeAbandoned, temporaryPath } from '../../shared/temporary.js';
+import { attempt, type FileFailure } from '../system-failure.js';
 import { frame, unframe } from './frames.js';
 
 const NAME = /^[0-9a-f]{32}$/;
@@ -101,12 +103,7 @@ export function openRunResults(
 async function writeWhole(path: string, bytes: Buffer): Promise<void> {
   const temporary = temporaryPath(path);
   try {
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(bytes);
-    } finally {
-      await handle.close();
-    }
+    await writeFile(temporary, bytes, { durable: false });
     await rename(temporary, path);
   } catch (thrown) {
     await bestEffort(unlink(temporary));

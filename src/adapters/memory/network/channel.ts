@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { err, ok, type Result, ResultAsync } from 'neverthrow';
 import { failure } from '../../../domain/core/errors.js';
 import { authority } from '../../../domain/core/host-argument.js';
-import { readTimeout } from '../../../domain/protocol/agent-protocol.js';
+import { readTimeout } from '../../../domain/protocol/connection-failures.js';
 import { type HttpAnswer, jsonAnswer } from '../../../domain/protocol/http-message.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type {

@@ -6,10 +6,8 @@ import type { Channel, ChannelError, ChannelTarget } from '../../../ports/channe
 import type { Crypto } from '../../../ports/crypto.js';
 import type { LegacyPairing } from '../../../ports/legacy-pairing.js';
 import type { Listener } from '../../../ports/listener.js';
-import type { Transport } from '../../../ports/transport.js';
 import { type Link, memoryChannel, type Station } from './channel.js';
 import { memoryLegacyPairing } from './legacy-pairing.js';
-import { channelTransport } from './transport.js';
 import { readCredentials, whyUntrusted } from './trust.js';
 
 const firstFreePort = 49_152;
@@ -128,7 +126,6 @@ export const memoryNetwork = (ports: { crypto: Crypto }) => {
 
   return {
     channel: (from: string): Channel => memoryChannel(from, connect, resolves),
-    transport: (from: string): Transport => channelTransport(memoryChannel(from, connect, resolves)),
     legacyPairing: (from: string): LegacyPairing => memoryLegacyPairing(from, connect),
     listener,
     /** Takes a host off the network, or back. What is under way there comes to its end. */

@@ -1,8 +1,8 @@
 import { err, ok, type Result } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
 import type { Certificate, Usage } from '../../../domain/trust/certificate.js';
+import type { Credentials } from '../../../ports/channel.js';
 import type { Crypto } from '../../../ports/crypto.js';
-import type { Credentials } from '../../../ports/transport.js';
 
 /** OpenSSL's word for why a certificate does not serve a purpose under these CAs; dates are not judged. */
 export function whyUntrusted(

@@ -1,3 +1,5 @@
+import { isJsonObject } from '../../../domain/core/decode.js';
+
 /** Says whether a value that came out of the file has the type that it should have. */
 export type Guard<T> = (value: unknown) => value is T;
 
@@ -33,13 +35,10 @@ export const listOf =
   (value): value is readonly T[] =>
     Array.isArray(value) && value.every((item) => guard(item));
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 export const dictionaryOf =
   <T>(guard: Guard<T>): Guard<Readonly<Record<string, T>>> =>
   (value): value is Readonly<Record<string, T>> =>
-    isObject(value) && Object.values(value).every((item) => guard(item));
+    isJsonObject(value) && Object.values(value).every((item) => guard(item));
 
 const holds = (value: Readonly<Record<string, unknown>>, guards: object, absentIsFine: boolean): boolean =>
   Object.entries(guards).every(([key, guard]) =>
@@ -53,4 +52,4 @@ export const shape =
     optional: { readonly [K in OptionalKeys<T>]: Guard<Exclude<T[K], undefined>> },
   ): Guard<T> =>
   (value): value is T =>
-    isObject(value) && holds(value, required, false) && holds(value, optional, true);
+    isJsonObject(value) && holds(value, required, false) && holds(value, optional, true);

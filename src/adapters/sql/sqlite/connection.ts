@@ -1,23 +1,14 @@
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import Libsql from 'libsql';
 import type { Result } from 'neverthrow';
-import { makeDirectories } from '../../../domain/core/file-access.js';
 import { errorCode } from '../../../domain/core/thrown.js';
+import { makeDirectories, syncDirectoryNow } from '../../shared/durable-file.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { inspectFile, migrate } from './migrations.js';
 
 /** Milliseconds that SQLite itself waits for a lock; it blocks the event loop, so most of the waiting is done outside. */
 const blockingWait = 20;
-
-const syncDirectory = (path: string): void => {
-  const descriptor = openSync(path, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-};
 
 /**
  * Creates a file for its owner alone, before SQLite sees it; false when there was one. Never opens an existing file:
@@ -36,9 +27,10 @@ export const createPrivateFile = (path: string): boolean => {
 /** Makes sure that directory and file are there, survive a power cut, and are for the owner alone. */
 export const prepareFile = (path: string): void => {
   const directory = dirname(path);
-  const made = makeDirectories(directory, 0o700, { mkdirSync, statSync });
+  const made = makeDirectories(directory, 0o700);
   if (createPrivateFile(path)) {
-    for (const entry of made === undefined ? [directory] : [directory, dirname(made)]) syncDirectory(entry);
+    for (const entry of made === undefined ? [directory] : [directory, dirname(made)])
+      syncDirectoryNow(entry);
     return;
   }
   // SQLite gives its side files the mode of the file itself.

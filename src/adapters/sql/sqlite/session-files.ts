@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import Libsql from 'libsql';
 import { err, ok, type Result } from 'neverthrow';
-import { makeDirectories } from '../../../domain/core/file-access.js';
+import { makeDirectories } from '../../shared/durable-file.js';
 import type { StoreFailed } from '../shared/transaction.js';
 import { createPrivateFile } from './connection.js';
 import { failureOf, isContention, sqliteCode } from './failures.js';
@@ -64,7 +64,7 @@ export const sessionFiles = (directory: string): SessionFiles => {
   };
 
   const lock = (path: string): Libsql.Database => {
-    makeDirectories(directory, 0o700, { mkdirSync, statSync });
+    makeDirectories(directory, 0o700);
     createPrivateFile(path);
     const connection = new Libsql(path);
     try {

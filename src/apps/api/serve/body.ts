@@ -1,7 +1,6 @@
 import type { Request } from 'express';
 import { err, ok, type Result } from 'neverthrow';
 import { parseJsonObject } from '../../../domain/core/json.js';
-import { maxRequestBody } from '../../../domain/protocol/agent-protocol.js';
 import { type Refusal, refusal } from '../answers/refusals.js';
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -20,7 +19,7 @@ export async function readBody(
   if (parsed !== undefined) return alreadyRead(parsed);
   if (request.headers['content-encoding'] !== undefined && request.headers['content-encoding'] !== 'identity')
     return err(refusal('compressed', 'the body must not be compressed'));
-  if (Number(request.headers['content-length'] ?? 0) > maxRequestBody) return err(tooLarge);
+  if (Number(request.headers['content-length'] ?? 0) > maxBody) return err(tooLarge);
   const bytes = await collected(request, within);
   return bytes.andThen(parsedFrom);
 }
@@ -30,7 +29,8 @@ const parsedFrom = (bytes: Uint8Array): Result<JsonObject | undefined, Refusal> 
     ? ok(undefined)
     : parseJsonObject(bytes).mapErr((reason) => refusal('invalidJson', `the body: ${reason}`));
 
-const tooLarge = refusal('tooLarge', `the body is larger than ${maxRequestBody} bytes`);
+const maxBody = 1024 * 1024;
+const tooLarge = refusal('tooLarge', `the body is larger than ${maxBody} bytes`);
 
 const alreadyRead = (parsed: unknown): Result<JsonObject, Refusal> =>
   typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
@@ -56,7 +56,7 @@ function collected(request: Request, within: number): Promise<Result<Uint8Array,
     request.on('data', (part: Buffer) => {
       length += part.length;
       if (late) return;
-      if (length <= maxRequestBody) parts.push(part);
+      if (length <= maxBody) parts.push(part);
       else {
         parts.length = 0;
         resolve(err(tooLarge));

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { err, ok, type Result } from 'neverthrow';
-import { errorCode, errorMessage, errorName } from '../../../domain/core/thrown.js';
+import { connectionCode, errorMessage, errorName } from '../../../domain/core/thrown.js';
 import { type ClientError, clientError, failureOf } from './error.js';
 import type { Settings } from './options.js';
 
@@ -53,16 +53,7 @@ const retryDelay = 200;
 const lost =
   /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|UND_ERR_SOCKET|UND_ERR_CONNECT_TIMEOUT)$/;
 
-/** Of Node's fetch the cause says it, and of several attempts the first one. */
-function codeOf(thrown: unknown): string {
-  const { cause, errors } = (typeof thrown === 'object' && thrown !== null ? thrown : {}) as {
-    cause?: unknown;
-    errors?: unknown;
-  };
-  const attempts: unknown[] = Array.isArray(errors) ? errors : [];
-  const codes = [...attempts, thrown, cause].map(errorCode);
-  return codes.find((code) => code !== undefined) ?? errorMessage(thrown);
-}
+const codeOf = (thrown: unknown): string => connectionCode(thrown) ?? errorMessage(thrown);
 
 /** What was thrown on the way, as a value. */
 export const connectionError = (

@@ -88,13 +88,13 @@ export async function memoryFleet(options: MemoryFleetOptions): Promise<MemoryFl
   );
   await mode.close();
   if (agents.length > 0) must(await dispatcher.discover({ hosts: agents.map(([name]) => name) }));
-  for (const [name, { online = true }] of agents) world.setOnline(name, online);
+  for (const [name, { online = true }] of agents) world.network.setOnline(name, online);
 
   const close = async () => {
     await dispatcher.close();
     await Promise.all(closers.map((each) => each()));
   };
-  return { ...dispatcher, ports, setOnline: world.setOnline, close, [Symbol.asyncDispose]: close };
+  return { ...dispatcher, ports, setOnline: world.network.setOnline, close, [Symbol.asyncDispose]: close };
 }
 
 function memoryAgent(

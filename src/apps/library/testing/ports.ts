@@ -20,8 +20,7 @@ import type { LogEvent } from '../../../domain/core/event.js';
 import type { HookContext } from '../../../domain/runs/auth-hook.js';
 import type { Clock } from '../../../ports/clock.js';
 import type { FileSystem } from '../../../ports/file-system.js';
-import type { AgentPorts } from '../../../sdk/agent/context.js';
-import type { DispatcherPorts } from '../../../sdk/dispatcher/context.js';
+import type { AgentPorts, DispatcherPorts } from '../../../sdk/core/ports.js';
 import { x509Authority, x509Lists, x509Requests } from '../../defaults.js';
 
 /** Both sides of a network that exists in memory alone. */
@@ -72,9 +71,10 @@ export function memoryWorld({ clock = systemClock() }: MemoryPortsOptions) {
     revocationLists: x509Lists({ crypto }),
   };
   return {
-    setOnline: network.setOnline,
+    network,
 
-    dispatcher(): MemoryPorts['dispatcher'] {
+    /** @param host where agents reach its pairing port */
+    dispatcher(host = controlHost): MemoryPorts['dispatcher'] {
       const keyStore = memoryKeyStore();
       const keys = noKnownKeys();
       const registry = memoryRegistry(keys);
@@ -90,7 +90,7 @@ export function memoryWorld({ clock = systemClock() }: MemoryPortsOptions) {
         hook: memoryAuthHook(() => ({ kind: 'exited', code: 0 })),
         joinTokens,
         keyStore,
-        listener: network.listener(controlHost),
+        listener: network.listener(host),
         mutex: memoryMutex(),
         pairing,
         registry,

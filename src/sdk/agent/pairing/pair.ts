@@ -15,6 +15,7 @@ import {
   type Transcript,
   transcriptHash,
 } from '../../../domain/pairing/transcript.js';
+import { closedInHandshake } from '../../../domain/protocol/connection-failures.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { SigningKey } from '../../../ports/crypto.js';
@@ -147,7 +148,7 @@ function begin(
 
 /** A connection that was made and closed before a request could go out is how a pairing port turns away one too many. */
 const isFull = (error: CtrlExecError): boolean =>
-  error.code === 'connection_failed' && ['ECONNRESET', 'EPIPE'].includes(error.reason);
+  error.code === 'connection_failed' && closedInHandshake.has(error.reason);
 
 /**
  * The answer to M1 was a 404 or an error of version 1, and nothing said before that it knows version 2: then, and only then, version 1

@@ -1,6 +1,7 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow';
 import { hex } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
+import { readPem } from '../../../domain/core/pem.js';
 import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import { type HeldList, listNumber, withOneMore } from '../../../domain/trust/held-lists.js';
@@ -16,10 +17,12 @@ export function readLists(
 ): ResultAsync<readonly HeldList[], CtrlExecError> {
   return safeTry(async function* () {
     if (text === undefined || identity === undefined) return ok([]);
-    const blocks = [...text.matchAll(listBlock)];
+    const { blocks, behind } = readPem(text);
     const lists: HeldList[] = [];
-    const whole = blocks.length > 0 && blocks.length === text.split('-----BEGIN').length - 1;
-    for (const [, broughtBy, pem = ''] of whole ? blocks : [[]]) {
+    const around = [...blocks.flatMap(({ before }) => before), ...behind];
+    const whole = blocks.length > 0 && !around.some((line) => line.startsWith('-----'));
+    for (const { text: pem, before } of whole ? blocks : [{ text: '', before: [] }]) {
+      const broughtBy = ownerLine.exec(before.at(-1) ?? '')?.[1];
       const list = yield* revocationLists.read(pem, identity.authorities).mapErr((error): CtrlExecError => {
         const where = keyStore(settings).location('agent-revocation-lists');
         const reason = `${where}: ${error.reason}`;
@@ -36,7 +39,7 @@ export function readLists(
 }
 
 /** A list as it is kept: before its block a line says whose it is. */
-const listBlock = /(?:^# dispatcher (\S+)\n)?(-----BEGIN [^-]+-----[^-]*-----END [^-]+-----\n?)/gm;
+const ownerLine = /^# dispatcher (\S+)$/;
 
 /** The text in which `loadTrust` finds these lists again; null for none. */
 export const formatLists = (lists: readonly HeldList[]): string | null =>

@@ -5,7 +5,7 @@ import type { AgentSettings } from '../../../domain/settings/agent.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { HeldList } from '../../../domain/trust/held-lists.js';
 import type { TrustLines } from '../../../domain/trust/trusted-dispatchers.js';
-import type { Credentials } from '../../../ports/transport.js';
+import type { Credentials } from '../../../ports/channel.js';
 import type { Signer } from '../../protocol/message-signing.js';
 import type { AgentContext } from '../context.js';
 import { type DenyList, readDenyList } from './deny-list.js';

@@ -1,6 +1,6 @@
 import { err, ok, type Result, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { splitCertificates } from '../../../domain/core/pem.js';
+import { type PemBlock, pemBlocks, splitCertificates } from '../../../domain/core/pem.js';
 import type { Certificate } from '../../../domain/trust/certificate.js';
 import type { Crypto } from '../../../ports/crypto.js';
 import type { Found } from './directory.js';
@@ -17,12 +17,14 @@ type Invalid = CtrlExecError<'certificate_invalid'>;
 export const unusable = (field: string, reason: string): Invalid =>
   failure('certificate_invalid', `${field} cannot be used: ${reason}`, { field, reason });
 
-const keyBlock = /-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----[^-]*-----END \1-----/;
+/** One with a passphrase has lines of its own, with a hyphen. */
+const isOpenKey = ({ label, base64 }: PemBlock): boolean =>
+  /^(RSA |EC )?PRIVATE KEY$/.test(label) && !base64.includes('-');
 
 /** Reads a key (PKCS#8, PKCS#1 or SEC1) and its certificate, which may stand among others and behind a text of its contents. */
 export function readKeyPair(crypto: Crypto, key: Found, certificate: Found): Result<KeyPair, Invalid> {
   return safeTry<KeyPair, Invalid>(function* () {
-    const [block] = keyBlock.exec(key.text) ?? [];
+    const block = pemBlocks(key.text).find(isOpenKey)?.text;
     if (block === undefined)
       return err(unusable(key.path, 'expected a private key in PEM, without a passphrase'));
     const { spki } = yield* crypto.signingKey(block).mapErr(({ reason }) => unusable(key.path, reason));
@@ -32,7 +34,7 @@ export function readKeyPair(crypto: Crypto, key: Found, certificate: Found): Res
       const read = yield* crypto
         .readCertificate(pem)
         .mapErr(({ reason }) => unusable(certificate.path, reason));
-      if (crypto.equal(read.spki, spki)) return ok({ key: `${block}\n`, certificate: read });
+      if (crypto.equal(read.spki, spki)) return ok({ key: block, certificate: read });
     }
     return err(unusable(certificate.path, `it does not belong to the key in ${key.path}`));
   });

@@ -1,25 +1,20 @@
-import { err, type Result, type ResultAsync } from 'neverthrow';
-import type { CtrlExecError } from '../../../domain/core/errors.js';
+import { err, ok, type Result, type ResultAsync } from 'neverthrow';
 import { withoutToken } from '../../../domain/core/redaction.js';
 import type { CertificateId } from '../../../domain/deploy/certificate-id.js';
 import {
-  type ControlPlaneAnswer,
   type ControlPlaneRequest,
-  expectStatus,
   type Heartbeat,
   type JobStatus,
   judgeCertificates,
   judgeWork,
   pullRequests,
   type VerificationReport,
-  whyRefused,
 } from '../../../domain/deploy/control-plane-api.js';
 import type { JudgedJobs } from '../../../domain/deploy/jobs.js';
 import type { PullSettings } from '../../../domain/settings/pull.js';
 import type { ControlPlane, ControlPlaneError } from '../../../ports/control-plane.js';
 
-export type PullApiError = ControlPlaneError | CtrlExecError<'refused' | 'protocol_violation'>;
-type Answer<T> = ResultAsync<T, PullApiError>;
+type Answer<T> = ResultAsync<T, ControlPlaneError>;
 
 /** The control plane as this agent calls it. What is not the answer that was hoped for is an error; none tells the API key. */
 export interface PullApi {
@@ -37,40 +32,38 @@ export function pullApi(plane: ControlPlane, settings: Pick<PullSettings, 'agent
   const requests = pullRequests(settings.agentId);
   const call = <T>(
     request: ControlPlaneRequest,
-    judge: (answer: ControlPlaneAnswer) => Result<T, PullApiError>,
+    judge: (body: Uint8Array) => Result<T, ControlPlaneError>,
     signal: AbortSignal | undefined,
   ): Answer<T> =>
     plane
       .send(request, signal)
-      .mapErr((error): PullApiError => error)
       .andThen(judge)
       .orElse((error) => err(silent(error, settings.apiKey)));
   /** The control plane may have put the key into a job: it is not told it back. */
   const silenced = (report: JobStatus): JobStatus =>
     // defence: pull-key-not-reported
     report.status === 'Failed' ? { ...report, error: withoutToken(report.error, settings.apiKey) } : report;
-  const status = (expected: number) => (answer: ControlPlaneAnswer) => expectStatus(answer, expected);
+  const done = () => ok(undefined);
 
   return {
-    heartbeat: (heartbeat, signal) => call(requests.heartbeat(heartbeat), status(200), signal),
+    heartbeat: (heartbeat, signal) => call(requests.heartbeat(heartbeat), done, signal),
     work: (signal) => call(requests.work(), judgeWork, signal),
-    submitCsr: (id, csrPem, signal) => call(requests.csr(id, csrPem), status(202), signal),
+    submitCsr: (id, csrPem, signal) => call(requests.csr(id, csrPem), done, signal),
     certificates: (id, signal) => call(requests.certificate(id), judgeCertificates, signal),
-    jobStatus: (jobId, report, signal) =>
-      call(requests.jobStatus(jobId, silenced(report)), status(200), signal),
-    verification: (jobId, report, signal) => call(requests.verification(jobId, report), status(200), signal),
-    discoveries: (report, signal) => call(requests.discoveries(report), status(202), signal),
+    jobStatus: (jobId, report, signal) => call(requests.jobStatus(jobId, silenced(report)), done, signal),
+    verification: (jobId, report, signal) => call(requests.verification(jobId, report), done, signal),
+    discoveries: (report, signal) => call(requests.discoveries(report), done, signal),
   };
 }
 
 /** Without the API key, which the control plane may have put into its answer. */
-function silent(error: PullApiError, apiKey: string): PullApiError {
+function silent(error: ControlPlaneError, apiKey: string): ControlPlaneError {
   const said = { ...error, message: withoutToken(error.message, apiKey) };
   return 'reason' in said ? { ...said, reason: withoutToken(said.reason, apiKey) } : said;
 }
 
 /** Whether the same call may succeed a little later. */
-export function isPassing(error: PullApiError): boolean {
-  if (error.code === 'refused') return whyRefused(error) === 'busy';
+export function isPassing(error: ControlPlaneError): boolean {
+  if (error.code === 'refused') return error.why === 'busy';
   return error.code !== 'protocol_violation' && error.code !== 'too_large';
 }

@@ -1,7 +1,6 @@
-import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import { laneOf } from '../../../domain/deploy/jobs.js';
 import { pollBackoff } from '../../../domain/deploy/schedule.js';
-import type { PullApiError } from './api.js';
+import type { ControlPlaneError } from '../../../ports/control-plane.js';
 import { doJob, refuseJob } from './job.js';
 import { type JobBoard, maxRunning } from './job-board.js';
 import type { PullSession } from './session.js';
@@ -34,9 +33,9 @@ export function pullCalls(session: PullSession, board: JobBoard): PullCalls {
     failures = 0;
   };
   /** Whether the call counts as a failed one: neither the end of the agent nor its retirement does. */
-  const counts = (source: 'heartbeat' | 'work_poll', error: PullApiError): boolean => {
+  const counts = (source: 'heartbeat' | 'work_poll', error: ControlPlaneError): boolean => {
     if (error.code === 'aborted' || over.aborted) return false;
-    if (error.code === 'refused' && whyRefused(error) === 'retired') {
+    if (error.code === 'refused' && error.why === 'retired') {
       const fields = { source, status: error.status, body: error.reason };
       events.emit({ action: 'agent-retired', level: 'error', fields });
       retirement.abort();

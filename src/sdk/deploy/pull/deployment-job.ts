@@ -1,7 +1,6 @@
 import { err, ok, type ResultAsync, safeTry } from 'neverthrow';
 import type { Verification } from '../../../domain/core/errors.js';
 import { certificateId } from '../../../domain/deploy/certificate-id.js';
-import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import type { DeploymentJob } from '../../../domain/deploy/jobs.js';
 import { deploy } from '../deploy.js';
 import { keyOfCertificates } from './key.js';
@@ -83,7 +82,7 @@ async function tellVerification(
   };
   const told = await withFarewell(context.clock, stop, (signal) => api.verification(job.id, report, signal));
   told.orTee((failed) => {
-    const forbidden = whyRefused(failed) === 'forbidden';
+    const forbidden = failed.code === 'refused' && failed.why === 'forbidden';
     if (forbidden && session.once.has('verification-forbidden')) return;
     if (forbidden) session.once.add('verification-forbidden');
     const reason = forbidden

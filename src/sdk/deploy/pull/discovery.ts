@@ -1,6 +1,5 @@
 import { errAsync, type ResultAsync } from 'neverthrow';
 import { certificatePem } from '../../../domain/core/pem.js';
-import { whyRefused } from '../../../domain/deploy/control-plane-api.js';
 import {
   discoveryReport,
   type FoundCertificate,
@@ -9,8 +8,8 @@ import {
   pemCertificates,
   type Scan,
 } from '../../../domain/deploy/discovery.js';
+import type { ControlPlaneError } from '../../../ports/control-plane.js';
 import type { TreeEntry } from '../../../ports/file-tree.js';
-import type { PullApiError } from './api.js';
 import type { PullSession } from './session.js';
 
 /** Beyond these a scan ends: they are more than a host has, and all of them are held in memory. */
@@ -71,12 +70,13 @@ function certificatesIn(
 }
 
 /** In one report, or, where the control plane says that this is too large, in several. */
-function report(session: PullSession, scan: Scan, stop: AbortSignal): ResultAsync<void, PullApiError> {
+function report(session: PullSession, scan: Scan, stop: AbortSignal): ResultAsync<void, ControlPlaneError> {
   const { api, settings } = session;
   const { certificates } = scan;
   return api.discoveries(discoveryReport(settings.agentId, scan), stop).orElse((error) => {
     const half = Math.ceil(certificates.length / 2);
-    if (whyRefused(error) !== 'too_much' || half === certificates.length) return errAsync(error);
+    const isTooMuch = error.code === 'refused' && error.why === 'too_much';
+    if (!isTooMuch || half === certificates.length) return errAsync(error);
     const first = { ...scan, certificates: certificates.slice(0, half) };
     const second = { ...scan, certificates: certificates.slice(half), errors: [] };
     return report(session, first, stop).andThen(() => report(session, second, stop));

@@ -1,9 +1,12 @@
-import type { JudgedJob, PullJob } from '../../../domain/deploy/jobs.js';
-import { csrJob } from './csr-job.js';
+import { ok, type ResultAsync, safeTry } from 'neverthrow';
+import { certificateId } from '../../../domain/deploy/certificate-id.js';
+import { csrSubject } from '../../../domain/deploy/csr.js';
+import type { CsrJob, JudgedJob, PullJob } from '../../../domain/deploy/jobs.js';
 import { deploymentJob } from './deployment-job.js';
+import { keyForCsr } from './key.js';
 import { reportJob } from './report.js';
 import type { PullSession } from './session.js';
-import { reasonOf } from './step.js';
+import { inStep, reasonOf, refusedIn, type StepFailure } from './step.js';
 
 /** Does one job, and tells the control plane how it ended. A CSR that the end of the agent cut off is offered again, and not told. */
 export async function doJob(session: PullSession, job: PullJob): Promise<void> {
@@ -32,4 +35,20 @@ async function fail(
 ): Promise<void> {
   session.events.emit({ action: 'job-failed', level: 'error', fields: { job, certificate, reason } });
   await reportJob(session, job, { status: 'Failed', error: reason });
+}
+
+/** Makes a key that never leaves this host, and asks for a certificate over it. Nothing is written for a job that cannot be done. */
+function csrJob(session: PullSession, job: CsrJob): ResultAsync<void, StepFailure> {
+  const { api, context, events, stop } = session;
+  return safeTry(async function* () {
+    const id = yield* certificateId(job.certificateId).mapErr(refusedIn('certificate id'));
+    const subject = yield* csrSubject(job.commonName, job.sans).mapErr(refusedIn('subject'));
+    const key = yield* keyForCsr(session, id).mapErr(inStep('private key'));
+    const csr = yield* context.certificateRequests
+      .create(key.pem, subject.commonName, subject.names)
+      .mapErr(inStep('CSR'));
+    yield* api.submitCsr(id, csr, stop).mapErr(inStep('CSR submission'));
+    events.emit({ action: 'csr-submitted', fields: { job: job.id, certificate: id, key: key.origin } });
+    return ok(undefined);
+  });
 }

@@ -1,9 +1,8 @@
 import { ok, okAsync, type ResultAsync, safeTry } from 'neverthrow';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { parseHostArgument } from '../../../domain/core/host-argument.js';
+import { agentPort, parseHostArgument } from '../../../domain/core/host-argument.js';
 import { shortestAddress } from '../../../domain/core/ip-prefix.js';
 import { agentName } from '../../../domain/core/names.js';
-import { agentPort } from '../../../domain/protocol/agent-protocol.js';
 import { can } from '../../../domain/trust/abilities.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { mayAnswerUnsigned } from '../../../domain/trust/agent-standing.js';

@@ -1,7 +1,10 @@
 import { printable } from '../../../domain/core/names.js';
-import { type LegacyAgent, parseLegacyAgent } from '../../../domain/legacy/agent-record.js';
+import {
+  type LegacyAgent,
+  parseLegacyAgent,
+  parseLegacyRotation,
+} from '../../../domain/legacy/agent-record.js';
 import type { ImportLines } from '../../../domain/legacy/import-report.js';
-import { parseLegacyRotation } from '../../../domain/legacy/rotation.js';
 import { meantSerial } from '../../../domain/legacy/serial.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { type AgentStanding, newStanding } from '../../../domain/trust/agent-standing.js';

@@ -1,4 +1,4 @@
-import { hex } from '../../../domain/core/bytes.js';
+import { fromHex, hex } from '../../../domain/core/bytes.js';
 import { type LegacyRefusal, readLegacyRequest } from '../../../domain/legacy/pairing.js';
 import { legacyAnswer } from '../../../domain/legacy/pairing-session.js';
 import type { Message } from '../../../domain/pairing/effects.js';
@@ -8,9 +8,9 @@ import type { HttpAnswer } from '../../../domain/protocol/http-message.js';
 import type { IncomingRequest, ListenerAnswer } from '../../../ports/listener.js';
 import { refusalLog } from '../../core/refusals.js';
 import { type Asker, route, serveAnonymously } from '../../protocol/anonymous-server.js';
+import type { Outcome } from '../../protocol/endpoint.js';
 import { confirm, installed, nonce, pairingAnswers, start } from '../../protocol/pairing-endpoints.js';
 import type { DispatcherContext } from '../context.js';
-import { outcomeOf, type PairingOutcome } from './answers.js';
 import type { SessionFailure } from './identity.js';
 import { type Entrance, startLegacySession, startSession } from './start.js';
 
@@ -150,4 +150,32 @@ function secondAnswer(
   gone.addEventListener('abort', onGone, { once: true });
   if (gone.aborted) onGone();
   return answered.finally(() => gone.removeEventListener('abort', onGone));
+}
+
+/** Seconds between two polls of an agent. */
+const retryAfter = 2;
+
+type PairingOutcome = Outcome<typeof pairingAnswers>;
+
+/** What a session answers, in the words of the endpoints. */
+function outcomeOf(given: Answer): PairingOutcome {
+  switch (given.kind) {
+    case 'nonce': {
+      const { id, nonce, mac } = given;
+      const session = fromHex(id) ?? new Uint8Array();
+      return { outcome: 'nonce', v: 2, session, nonce, ...(mac && { mac }) };
+    }
+    case 'pending':
+      return { outcome: 'pending', status: 'pending', retry_after: retryAfter };
+    case 'denied':
+      return { outcome: 'denied', status: 'denied', reason: given.reason };
+    case 'approved':
+      return { outcome: 'approved', status: 'approved', name: given.name, cert_pem: given.certificatePem };
+    case 'ok':
+      return { outcome: 'ok', status: 'ok' };
+    case 'refused':
+      return { outcome: given.refusal.code };
+    case 'failed':
+      return { outcome: 'internal' };
+  }
 }

@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { replaceFile, stage } from '../../../../src/adapters/files/atomic-write.js';
 import { nodeFileSystem } from '../../../../src/adapters/files/file-system.js';
-import { ownerToken } from '../../../../src/adapters/files/owner-token.js';
+import { ownerToken } from '../../../../src/adapters/shared/temporary.js';
 import { failure, value } from '../../../contract/result.js';
 import {
   canMount,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ok, okAsync, ResultAsync } from 'neverthrow';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { withLock } from '../../../../src/adapters/files/lock.js';
-import { ownerIsThere, ownerToken } from '../../../../src/adapters/files/owner-token.js';
+import { ownerIsThere, ownerToken } from '../../../../src/adapters/shared/temporary.js';
 import { failure, value } from '../../../contract/result.js';
 import { compileAdapter, temporaryDirectory } from './identity/key-store-fixture.js';
 

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { tlsListener } from '../../../../src/adapters/node-tls/listener.js';
-import type { Credentials } from '../../../../src/ports/transport.js';
+import type { Credentials } from '../../../../src/ports/channel.js';
 import { value } from '../../../contract/result.js';
 import { echo } from '../../../support/network/network.js';
 import { closed, nextBytes, openTls } from '../../../support/network/raw-tls.js';

@@ -4,7 +4,13 @@ import { fileURLToPath } from 'node:url';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import { attempt } from '../../../../src/adapters/files/system-failure.js';
-import { errorCode, errorMessage, errorName, isError } from '../../../../src/domain/core/thrown.js';
+import {
+  connectionCode,
+  errorCode,
+  errorMessage,
+  errorName,
+  isError,
+} from '../../../../src/domain/core/thrown.js';
 import { failure } from '../../../contract/result.js';
 
 const src = fileURLToPath(new URL('../../../../src', import.meta.url));
@@ -53,6 +59,31 @@ it('asks nothing of what refuses to be asked', () => {
     false,
     undefined,
     'it threw something without a text',
+  ]);
+});
+
+it('why a connection failed: a refused attempt, its own code, that of another attempt, or that of its cause', () => {
+  const [refused, away] = [{ code: 'ECONNREFUSED' }, { code: 'ENETUNREACH' }];
+  expect(
+    [
+      foreign(`Object.assign(new Error('x'), { code: 'EPIPE' })`),
+      { code: 'ENETUNREACH', errors: [away, refused] },
+      { code: 'ENETUNREACH', errors: [away] },
+      { errors: [{}, away] },
+      { cause: refused },
+      { code: 'UND_ERR_SOCKET', cause: refused },
+      {},
+      undefined,
+    ].map(connectionCode),
+  ).toEqual([
+    'EPIPE',
+    'ECONNREFUSED',
+    'ENETUNREACH',
+    'ENETUNREACH',
+    'ECONNREFUSED',
+    'UND_ERR_SOCKET',
+    undefined,
+    undefined,
   ]);
 });
 

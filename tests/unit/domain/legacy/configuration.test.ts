@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseConfiguration } from '../../../../src/domain/core/configuration.js';
+import { parseLegacyRotation } from '../../../../src/domain/legacy/agent-record.js';
 import { takeAllowlist } from '../../../../src/domain/legacy/allowlist.js';
 import {
   agentReading,
@@ -9,7 +10,6 @@ import {
   settingDifferences,
   takeConfiguration,
 } from '../../../../src/domain/legacy/configuration.js';
-import { parseLegacyRotation } from '../../../../src/domain/legacy/rotation.js';
 import { value } from '../../../contract/result.js';
 
 const places = new Set(['cert', 'key']);

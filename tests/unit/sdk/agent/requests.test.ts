@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { processOutcome } from '../../../../src/adapters/memory/process-runner.js';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { opensslTime } from '../../../../src/domain/trust/certificate.js';
-import type { Credentials } from '../../../../src/ports/transport.js';
+import type { Credentials } from '../../../../src/ports/channel.js';
 import { serve } from '../../../../src/sdk/agent/serve.js';
 import { failure, value } from '../../../contract/result.js';
 import { eventsOf } from '../../../support/fleet/events.js';

@@ -20,6 +20,7 @@ import {
   type TestAgent,
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
+import { askOver } from '../../../support/network/network.js';
 import { tapped } from '../../../support/network/tapped-channel.js';
 import { bytesOf, openPeer, type Post, pairingPeer } from '../../../support/pairing/peer.js';
 import { impostor, type Serve, strangeCa } from '../../../support/pairing/server.js';
@@ -40,29 +41,10 @@ const json = (body: Uint8Array) => value(parseJsonObject(body));
 
 /** To the pairing port of the true dispatcher, each message on a connection of its own. */
 const post: Post = async (step, body) => {
-  let tlsSpki = new Uint8Array();
-  const to = {
-    host: dispatcherHost,
-    port: pairingPort,
-    trust: 'any' as const,
-    connectionKey: String(Math.random()),
-    judge: (leaf: { spki: Uint8Array }) => {
-      tlsSpki = leaf.spki.slice();
-      return okAsync<void, never>(undefined);
-    },
-  };
-  const answer = await fleet.network.transport('198.51.100.66').request(to, {
-    method: 'POST',
-    path: `/pair/v2/${step}`,
-    query: '',
-    headers: [],
-    body: utf8(body),
-    connectTimeout: 1_000,
-    answerTimeout: 1_000,
-    maxAnswer: 100_000,
-  });
-  const { status, body: bytes } = value(answer);
-  return { status, body: json(bytes), tlsSpki };
+  const target = { host: dispatcherHost, port: pairingPort, trust: 'any', key: 'pairing' } as const;
+  const asked = { path: `/pair/v2/${step}`, headers: [], body: utf8(body), maxAnswer: 100_000 };
+  const answer = value(await askOver(fleet.network.channel('198.51.100.66'), target, asked));
+  return { status: answer.status, body: json(answer.body), tlsSpki: answer.peer.spki.slice() };
 };
 
 /** Somebody whom the agent takes for the dispatcher; `paths`: what it was asked. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { legacyPairingCode } from '../../../../src/domain/legacy/pairing.js';
-import type { Credentials } from '../../../../src/ports/transport.js';
+import type { Credentials } from '../../../../src/ports/channel.js';
 import type { PairingCode, PairingOptions } from '../../../../src/sdk/agent/pairing/options.js';
 import { failure, value } from '../../../contract/result.js';
 import {

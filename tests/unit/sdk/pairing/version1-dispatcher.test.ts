@@ -1,6 +1,6 @@
-import { errAsync, okAsync } from 'neverthrow';
+import { errAsync } from 'neverthrow';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { hex } from '../../../../src/domain/core/bytes.js';
+import { hex, utf8 } from '../../../../src/domain/core/bytes.js';
 import { failure as errorOf } from '../../../../src/domain/core/errors.js';
 import { legacyPairingCode } from '../../../../src/domain/legacy/pairing.js';
 import type { PairingRequest } from '../../../../src/domain/pairing/request.js';
@@ -16,6 +16,7 @@ import {
   type TestDispatcher,
 } from '../../../support/fleet/memory-fleet.js';
 import { legacyJoiner } from '../../../support/legacy/memory.js';
+import { askOver } from '../../../support/network/network.js';
 
 let fleet: MemoryFleet;
 let control: TestDispatcher;
@@ -332,25 +333,13 @@ describe('version 1 cannot be used to', () => {
   });
 
   it('ask in HTTP/1.1, where two answers would be one too many', async () => {
-    const answer = await fleet.network.transport('192.0.2.50').request(
-      {
-        host: dispatcherHost,
-        port: mode.port,
-        trust: 'any',
-        connectionKey: 'x',
-        judge: () => okAsync(undefined),
-      },
-      {
-        method: 'POST',
-        path: '/pair',
-        query: '',
-        headers: [],
-        body: new TextEncoder().encode(JSON.stringify({ csr: (await legacyJoiner(fleet, 'a')).csr })),
-        connectTimeout: 1_000,
-        answerTimeout: 1_000,
-        maxAnswer: 1_000,
-      },
-    );
+    const target = { host: dispatcherHost, port: mode.port, trust: 'any', key: 'x' } as const;
+    const body = utf8(JSON.stringify({ csr: (await legacyJoiner(fleet, 'a')).csr }));
+    const answer = await askOver(fleet.network.channel('192.0.2.50'), target, {
+      path: '/pair',
+      headers: [],
+      body,
+    });
     expect(JSON.parse(Buffer.from(value(answer).body).toString())).toEqual({
       status: 'error',
       reason: 'invalid request',

@@ -6,6 +6,7 @@ import { nodeCrypto } from '../../../../src/adapters/node-crypto/crypto.js';
 import { utf8 } from '../../../../src/domain/core/bytes.js';
 import { failure as failed } from '../../../../src/domain/core/errors.js';
 import { type HttpAnswer, jsonAnswer } from '../../../../src/domain/protocol/http-message.js';
+import { targetOf } from '../../../../src/domain/protocol/message-signature.js';
 import { endLine, outputLine, streamType } from '../../../../src/domain/protocol/output-stream.js';
 import type { Certificate } from '../../../../src/domain/trust/certificate.js';
 import type { AnswerHead, BodyConsumer, Channel, Connection } from '../../../../src/ports/channel.js';
@@ -210,11 +211,52 @@ describe('a connection', () => {
     expect(log).toEqual(['connect', 'ask /ping', 'discard', 'connect afresh', 'ask /ping', 'discard']);
   });
 
+  it('is judged for every request, by whoever makes it, also where it was kept', async () => {
+    planned = [{}, { kept: true }, { kept: true }];
+    value(await calling().ping());
+    log = [];
+    const judged: string[] = [];
+    const judge: Trust['judge'] = ({ serial }) => {
+      judged.push(serial);
+      return okAsync(undefined);
+    };
+    value(await calling({ judge }).ping());
+    expect(judged).toEqual(['a1']);
+    const denied = failed('denied', 'not allowed', { who: 'hook', reason: 'denied', hookCode: 1 });
+    expect(failure(await calling({ judge: () => errAsync(denied) }).ping())).toEqual(denied);
+    // What a fresh one would not show in another light is not asked for again.
+    expect(log).toEqual(['connect', 'ask /ping', 'release', 'connect', 'discard']);
+  });
+
+  it('gets a request that is signed for the certificate behind it', async () => {
+    const targets: string[] = [];
+    const answers: Answering = (request) => {
+      targets.push(...request.headers.filter(([name]) => name === 'ctrl-exec-target').map(([, id]) => id));
+      return signedPong(request);
+    };
+    planned = [{ kept: true, peer: await signerFor('a0'), closed: true }, { answers }];
+    value(await calling().ping());
+    expect(targets).toEqual([targetOf(crypto.sha256(agent.certificate.spki))]);
+  });
+
   it('on which something was sent is not replaced: nothing is asked twice', async () => {
     const reset = failed('connection_failed', 'reset', { host: 'web-01', reason: 'ECONNRESET' });
     planned = [{ kept: true, answers: () => reset }, {}];
     expect(failure(await calling().ping())).toEqual({ ...reset, sent: true });
     expect(log).toEqual(['connect', 'ask /ping', 'discard']);
+  });
+
+  it('is not made for a caller who has given up, nor asked over once he does', async () => {
+    planned = [{}];
+    expect(failure(await calling().ping({ signal: AbortSignal.abort() })).code).toBe('aborted');
+    expect(log).toEqual([]);
+    const stop = new AbortController();
+    const judge = () => {
+      stop.abort();
+      return new ResultAsync<void, CallError>(new Promise(() => undefined));
+    };
+    expect(failure(await calling({ judge }).ping({ signal: stop.signal })).code).toBe('aborted');
+    expect(log).toEqual(['connect', 'discard']);
   });
 
   it('is closed where whoever judges throws, and the bug is thrown on', async () => {

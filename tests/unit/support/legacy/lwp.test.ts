@@ -97,7 +97,7 @@ describe.skipIf(missingForLwp !== undefined)(`the simulated dispatcher is as rea
 });
 
 it.skipIf(missingForLwp !== undefined)(
-  `our transport asks a server over IO::Socket::SSL, twice${because}`,
+  `our channel asks a server over IO::Socket::SSL, twice${because}`,
   async () => {
     const { agent, ca } = agents();
     const answer = capture('agent-run-answer.http');

@@ -5,7 +5,7 @@ import {
   successionMessage,
   successionToJson,
 } from '../../../../../src/domain/trust/succession.js';
-import type { Credentials } from '../../../../../src/ports/transport.js';
+import type { Credentials } from '../../../../../src/ports/channel.js';
 import { createAgent } from '../../../../../src/sdk/agent/agent.js';
 import { selfCheck } from '../../../../../src/sdk/agent/checks.js';
 import { failure, value } from '../../../../contract/result.js';

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { maxListBody, maxRequestBody } from '../../../../../src/domain/protocol/agent-protocol.js';
 import { servingAgent, trustedSerial } from '../../../../support/fleet/memory-agents.js';
+
+/** Bytes (wire-protocol 1.1, 2.4). */
+const [maxRequestBody, maxListBody] = [1024 * 1024, 8 * 1024 * 1024];
 
 describe('a body', () => {
   const padded = (size: number) => JSON.stringify({ padding: 'x'.repeat(size - 14) });
