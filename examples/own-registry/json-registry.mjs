@@ -145,7 +145,19 @@ export function jsonRegistry(file) {
     });
 
   return {
-    list: () => transaction('list', (contents) => ok(sorted(contents))),
+    list: ({ names, tags = {}, speaks, after, limit } = {}) =>
+      transaction('list', (contents) => {
+        const met = sorted(contents).filter(
+          (record) =>
+            (names?.includes(record.name) ?? true) &&
+            Object.entries(tags).every(
+              ([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value,
+            ) &&
+            (speaks === undefined || record.standing.speaks === speaks) &&
+            (after === undefined || record.name > after),
+        );
+        return ok(met.slice(0, limit));
+      }),
     find: (name) => transaction('find', ({ agents }) => ok(agents.get(name)?.record)),
     findByKey: (key) => transaction('findByKey', (contents) => ok(holder(contents, key))),
     formerNames: () =>

@@ -89,11 +89,12 @@ const decoy = async (): Promise<number> => {
   await new Promise((resolve) => child.once('spawn', resolve));
   return child.pid ?? 0;
 };
-/** A program that is up: it has written its id. */
+/** A program that is up: it has written its id, and what watches over it has noted the process. */
 const up = async (body: string, reqid?: string, changes?: Partial<Program>) => {
   const pids = join(home, `pids-${reqid ?? 'r1'}`);
   await start(shell(body.replaceAll('PIDS', pids)), reqid, changes);
   await eventually(() => /^\d+\n$/m.test(existsSync(pids) ? readFileSync(pids, 'utf8') : ''));
+  await eventually(() => record('program', reqid)['process'] !== undefined);
   return pids;
 };
 

@@ -117,11 +117,20 @@ describe('output', () => {
     expect({ exit, stdout, length: stderr.length }).toEqual({ exit: 0, stdout: 'then\n', length: 1_310_720 });
   });
 
-  it('10 MB arrive whole', async () => {
-    const { exit, stdout, truncated } = await shell('head -c 10485760 /dev/zero | tr "\\0" x');
+  it('8 MiB arrive whole', async () => {
+    const { exit, stdout, truncated } = await shell('head -c 8388608 /dev/zero | tr "\\0" x');
     expect(exit).toBe(0);
     expect(truncated).toBeUndefined();
-    expect(stdout === 'x'.repeat(10_485_760)).toBe(true);
+    expect(stdout === 'x'.repeat(8_388_608)).toBe(true);
+  });
+
+  it('of 10 MiB, more than max_answer, head and tail are kept, and the total is told', async () => {
+    const { exit, stdout, truncated } = await shell(
+      'echo first; head -c 10485760 /dev/zero | tr "\\0" x; echo last',
+    );
+    expect({ exit, truncated }).toEqual({ exit: 0, truncated: { stdout: 10_485_771 } });
+    expect(stdout.length).toBe(8_388_608);
+    expect([stdout.startsWith('first\n'), stdout.endsWith('last\n')]).toEqual([true, true]);
   });
 
   it('what is not UTF-8 becomes U+FFFD, everything else stays', async () => {

@@ -262,10 +262,10 @@ describe('the record of requests', () => {
   it('is begun by the first import, in place too, and by no later one', async () => {
     const { old, home } = await prepared('0.9', { port: await freePort(), conf: 'bind = 127.0.0.1' });
     await reportOf(home, old.directory);
-    const record = treeDigest(join(home, 'state/replay'));
+    const record = treeDigest(join(home, 'state/runs'));
     expect(record.length).toBeGreaterThan(0);
     expect((await reportOf(home, old.directory)).imported).toEqual([]);
-    expect(treeDigest(join(home, 'state/replay'))).toEqual(record);
+    expect(treeDigest(join(home, 'state/runs'))).toEqual(record);
     const daemon = start('ctrl-exec-agent', ['serve'], { home });
     await daemon.shows(/Serving on/);
     await daemon.stop();
