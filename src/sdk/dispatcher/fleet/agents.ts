@@ -1,7 +1,6 @@
 import { err, ok, okAsync, type Result, type ResultAsync, safeTry } from 'neverthrow';
 import { base64url, fromBase64url, utf8 } from '../../../domain/core/bytes.js';
 import { type CtrlExecError, failure } from '../../../domain/core/errors.js';
-import { matchesTags } from '../../../domain/runs/tags.js';
 import type { AgentRecord } from '../../../domain/trust/agent-record.js';
 import { type AgentState, agentState } from '../../../domain/trust/agent-state.js';
 import type { DispatcherContext } from '../context.js';
@@ -18,12 +17,13 @@ export function agentsWith(
   context: DispatcherContext,
   tags: Tags,
 ): ResultAsync<readonly AgentRecord[], CtrlExecError<'store_failed'>> {
-  return context.registry.list().andThen((records) => {
-    const matching = records.filter((record) => matchesTags(record.tags, tags));
-    return Object.keys(tags).length === 0
-      ? okAsync(matching)
-      : /* defence: revoked-agent-has-no-tags */ unrevoked(context, matching);
-  });
+  return context.registry
+    .list({ tags })
+    .andThen((matching) =>
+      Object.keys(tags).length === 0
+        ? okAsync(matching)
+        : /* defence: revoked-agent-has-no-tags */ unrevoked(context, matching),
+    );
 }
 
 /** Which agents are listed. */
@@ -65,8 +65,12 @@ export function agentPage(
   { tags = {}, limit = Number.POSITIVE_INFINITY, cursor }: AgentQuery = {},
 ): ResultAsync<AgentPage, CtrlExecError<'invalid_argument' | 'store_failed'>> {
   return safeTry(async function* () {
-    const behind = yield* nameBehind(cursor);
-    const rest = (yield* agentsWith(context, tags)).filter(({ name }) => name > behind);
+    const after = yield* nameBehind(cursor);
+    const isTagged = Object.keys(tags).length > 0;
+    // One more than the page says whether there is another. Of agents with tags those that are revoked are left out afterwards.
+    const rest = isTagged
+      ? (yield* agentsWith(context, tags)).filter(({ name }) => name > after)
+      : yield* context.registry.list({ after, ...(Number.isFinite(limit) && { limit: limit + 1 }) });
     const page = rest.slice(0, limit);
     const revoked = new Set((yield* context.revocations.current()).entries.map(({ serial }) => serial));
     const now = context.clock.now();
