@@ -71,12 +71,12 @@ export function waitFor(
   };
   /** Hosts that may not be asked as often as others. */
   const legacyAmong = (hosts: readonly string[]) =>
-    registry.list().map((records) => {
-      const legacy = new Set(
-        records.filter(({ standing }) => !can(standing, 'polling')).map(({ name }) => name),
+    registry
+      .list({ names: hosts })
+      .map(
+        (records) =>
+          new Set(records.filter(({ standing }) => !can(standing, 'polling')).map(({ name }) => name)),
       );
-      return new Set(hosts.filter((host) => legacy.has(host)));
-    });
   const lastAsked = new Map<string, number>();
   return safeTry<Waited, WaitFailure>(async function* () {
     let found = known;

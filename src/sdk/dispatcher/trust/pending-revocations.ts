@@ -84,7 +84,7 @@ export function pushRevocations(
       });
       yield* unlessAborted(signal);
       const number = yield* revocations.revision();
-      const latest = (yield* registry.list()).filter(({ name }) => names.has(name));
+      const latest = yield* registry.list({ names: [...names] });
       left = latest.filter((record) => !isTold(record, number));
       if (number > identity.revision && round < maxRounds) continue;
       const told = latest.filter((record) => isTold(record, number)).map(({ name }) => name);
